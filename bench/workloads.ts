@@ -1,0 +1,456 @@
+/// <reference types="node" />
+import { performance } from "node:perf_hooks"
+import { setTimeout as sleep } from "node:timers/promises"
+import {
+  bundle,
+  bundleCounting,
+  deadline,
+  gzippedBytes,
+  inFlight,
+  median,
+  Server,
+  type Socket,
+  timed,
+  timedEach
+} from "./harness.ts"
+import { dormouse, handwritten, pramen, type Subject } from "./subjects.ts"
+import type { Call } from "./wire.ts"
+
+/** One line of a table. */
+export interface Measure {
+  readonly key: string
+  readonly label: string
+  readonly unit: "/s" | "ms" | "bytes" | "KB" | ""
+  readonly target?: string
+  /** Absent where a multiple of the hand-written worker's value would say nothing. */
+  readonly ratio?: false
+}
+
+/** Measured values by the keys of the workload's measures; one that a subject cannot have is left out. */
+export type Sample = Readonly<Record<string, number>>
+
+export interface Workload {
+  readonly name: string
+  readonly subjects: ReadonlyArray<Subject>
+  readonly rounds: number
+  /** Whether the subjects may be sampled at the same time, because a sample is spent waiting. */
+  readonly together?: boolean
+  readonly measures: ReadonlyArray<Measure>
+  /** Starts the servers, which whoever calls stops, and gives what a round does. */
+  readonly open: (subject: Subject) => Promise<() => Promise<Sample>>
+}
+
+const everyone: ReadonlyArray<Subject> = [handwritten, dormouse, pramen]
+
+// ---- one call, one answer
+
+const unary: Workload = {
+  name: "unary",
+  subjects: everyone,
+  rounds: 15,
+  measures: [
+    { key: "mutationSocket", label: "Mutations, 32 in flight on a socket", unit: "/s" },
+    { key: "mutationHttp", label: "Mutations, 32 in flight over HTTP", unit: "/s" },
+    { key: "query", label: "Queries of 50 rows, 32 in flight on a socket", unit: "/s" },
+    { key: "mutationOne", label: "One mutation at a time, p50", unit: "ms" },
+    { key: "queryOne", label: "One query of 50 rows at a time, p50", unit: "ms" }
+  ],
+  open: async (subject) => {
+    const server = await Server.start(subject, await bundle(subject))
+    const socket = await server.open()
+    const [written, read] = await createChannels(socket, 2)
+    await sendMessages(socket, read!, 200)
+    const send = () => socket.call(messageTo(written!))
+    const list = () => socket.call(listOf(read!, 50))
+    const sample = async (): Promise<Sample> => ({
+      mutationSocket: perSecond(1000, await inFlight(32, 1000, send)),
+      mutationHttp: perSecond(600, await inFlight(32, 600, () => server.post(messageTo(written!)))),
+      query: perSecond(1000, await inFlight(32, 1000, list)),
+      mutationOne: await timedEach(200, send),
+      queryOne: await timedEach(200, list)
+    })
+    await sample()
+    return sample
+  }
+}
+
+// ---- waking up
+
+/** Answers everything, holds nothing: what a workerd costs before any worker is in it. */
+const emptyWorker = `
+  import { DurableObject } from "cloudflare:workers"
+  export class TenantObject extends DurableObject {
+    fetch() { return new Response('[{"_tag":"Exit","requestId":"1","exit":{"_tag":"Success","value":[]}}]') }
+  }
+  export default { fetch: (request, env) => env.TENANTS.getByName("main").fetch(request) }
+`
+
+const listChannels: Call = { tag: "channels.list", payload: {} }
+
+const cold: Workload = {
+  name: "cold",
+  subjects: everyone,
+  rounds: 9,
+  measures: [
+    { key: "start", label: "First answer of a fresh workerd, above that of an empty worker", unit: "ms", ratio: false },
+    { key: "create", label: "First answer of a new object in a warm workerd, p50", unit: "ms" },
+    { key: "wake", label: "First answer of an evicted object, 50 rows, p50", unit: "ms" },
+    { key: "size", label: "Worker, minified and gzipped", unit: "KB" }
+  ],
+  open: async (subject) => {
+    const code = await bundle(subject)
+    const warm = await Server.start(subject, code)
+    const socket = await warm.open()
+    const [channel] = await createChannels(socket, 1)
+    await sendMessages(socket, channel!, 100)
+    socket.close()
+    const firstAnswer = async (from: Subject, of: string) => {
+      let server: Server | undefined
+      const elapsed = await timed(async () => {
+        server = await Server.start(from, of)
+        await server.post(listChannels)
+      })
+      await server!.stop()
+      return elapsed
+    }
+    let tenants = 0
+    const sample = async (): Promise<Sample> => {
+      const empty = await firstAnswer(handwritten, emptyWorker)
+      const start = (await firstAnswer(subject, code)) - empty
+      const create = subject.openTenants
+        ? { create: await timedEach(15, () => warm.post(listChannels, `tenant-${++tenants}`)) }
+        : {}
+      const wakes: Array<number> = []
+      for (let index = 0; index < 7; index++) {
+        await warm.evict()
+        wakes.push(await timed(() => warm.post(listOf(channel!, 50))))
+      }
+      return { start, ...create, wake: median(wakes), size: gzippedBytes(code) / 1024 }
+    }
+    return sample
+  }
+}
+
+// ---- live
+
+const crowd = 500
+
+const sameList: Workload = {
+  name: "same-list",
+  subjects: everyone,
+  rounds: 7,
+  measures: [
+    { key: "alone", label: "Answer to the writer, nobody listens, p50", unit: "ms" },
+    { key: "answer", label: `Answer to the writer, ${crowd} sockets listen, p50`, unit: "ms", target: "≤ 5 ms" },
+    { key: "last", label: `Last of ${crowd} deliveries, p50`, unit: "ms", target: "≤ 25 ms" }
+  ],
+  open: async (subject) => {
+    const code = await bundle(subject)
+    const quiet = await openRoom(await Server.start(subject, code), { rows: 50 })
+    const crowded = await openRoom(await Server.start(subject, code), { rows: 50, listeners: crowd, limit: 50 })
+    const sample = async (count: number): Promise<Sample> => {
+      const alone = await writes(quiet, count)
+      const { answer, last } = await writes(crowded, count)
+      return { alone: alone.answer, answer, last }
+    }
+    await sample(10)
+    return () => sample(15)
+  }
+}
+
+/** Everyone on a list of their own; one of the lists is written to. */
+const ownLists = (name: string, sockets: number, each: number, target?: string): Workload => {
+  const lists = sockets * each
+  const label = each === 1 ? `${lists} sockets` : `${lists.toLocaleString("en")} live queries on ${sockets} sockets`
+  return {
+    name,
+    subjects: everyone,
+    rounds: 5,
+    measures: [
+      {
+        key: "few",
+        label: `Answer and delivery, ${each} live ${each === 1 ? "query" : "queries"} on 1 socket, p50`,
+        unit: "ms"
+      },
+      { key: "answer", label: `Answer, ${label}, 1 list matches, p50`, unit: "ms", ...(target && { target }) },
+      { key: "last", label: `Delivery, ${label}, 1 list matches, p50`, unit: "ms", ...(target && { target }) }
+    ],
+    open: async (subject) => {
+      const code = await bundle(subject)
+      const few = await openRoom(await Server.start(subject, code), {
+        rows: 10,
+        listeners: 1,
+        each,
+        limit: 50,
+        apart: true
+      })
+      const many = await openRoom(await Server.start(subject, code), {
+        rows: 10,
+        listeners: sockets,
+        each,
+        limit: 50,
+        apart: true
+      })
+      const sample = async (count: number): Promise<Sample> => {
+        const one = await writes(few, count)
+        const { answer, last } = await writes(many, count)
+        return { few: Math.max(one.answer, one.last), answer, last }
+      }
+      await sample(5)
+      return () => sample(15)
+    }
+  }
+}
+
+const burst: Workload = {
+  name: "burst",
+  subjects: everyone,
+  rounds: 3,
+  measures: [
+    { key: "answers", label: `100 writes, 32 in flight, ${crowd} sockets listen: last answer`, unit: "ms" },
+    { key: "last", label: `One more write: all ${crowd} have it, counted from the first of the 100`, unit: "ms" }
+  ],
+  open: async (subject) => {
+    const room = await openRoom(await Server.start(subject, await bundle(subject)), {
+      rows: 50,
+      listeners: crowd,
+      limit: 50
+    })
+    const sample = async (): Promise<Sample> => {
+      const answers = await room.burst(100)
+      const total = answers + (await room.write()).last
+      await sleep(500)
+      return { answers, last: total }
+    }
+    await sample()
+    return sample
+  }
+}
+
+const bytes: Workload = {
+  name: "bytes",
+  subjects: everyone,
+  rounds: 1,
+  measures: [
+    { key: "list50", label: "To a socket for one new row, list of 50", unit: "bytes" },
+    { key: "list1000", label: "To a socket for one new row, list of 1,000", unit: "bytes" }
+  ],
+  open: async (subject) => {
+    const code = await bundle(subject)
+    const short = await openRoom(await Server.start(subject, code), { rows: 50, listeners: 1, limit: 50 })
+    const long = await openRoom(await Server.start(subject, code), { rows: 1000, listeners: 1, limit: 1000 })
+    const sample = async (): Promise<Sample> => ({
+      list50: (await writes(short, 5)).bytes,
+      list1000: (await writes(long, 5)).bytes
+    })
+    return sample
+  }
+}
+
+const sleepers = 1000
+
+const afterEviction: Workload = {
+  name: "eviction",
+  subjects: everyone,
+  rounds: 5,
+  measures: [
+    {
+      key: "last",
+      label: `One write after an eviction until ${sleepers.toLocaleString("en")} sockets are told`,
+      unit: "ms"
+    },
+    { key: "lost", label: "Sockets that had to be opened again", unit: "", target: "0" }
+  ],
+  open: async (subject) => {
+    const server = await Server.start(subject, await bundle(subject))
+    const room = await openRoom(server, { rows: 50, listeners: sleepers, limit: 50, returning: true })
+    await writes(room, 2)
+    const sample = async (): Promise<Sample> => {
+      const lostBefore = room.lost()
+      await server.evict()
+      const { last } = await room.write()
+      await sleep(200)
+      return { last, lost: room.lost() - lostBefore }
+    }
+    return sample
+  }
+}
+
+const idle: Workload = {
+  name: "idle",
+  subjects: everyone,
+  rounds: 1,
+  together: true,
+  measures: [
+    { key: "wakes", label: "Times an idle object ran in a minute, 100 live sockets pinging", unit: "", target: "0" },
+    { key: "slept", label: "Built anew by the call after that minute (1: it had left memory)", unit: "", target: "1" }
+  ],
+  open: async (subject) => {
+    const server = await Server.start(subject, await bundleCounting(subject))
+    const room = await openRoom(server, { rows: 50, listeners: 100, limit: 50 })
+    const sample = async (): Promise<Sample> => {
+      await sleep(2000)
+      const before = await server.wakes()
+      for (let second = 0; second < 60; second += 5) {
+        for (const socket of room.listeners()) socket.ping()
+        await sleep(5000)
+      }
+      const after = await server.wakes()
+      await server.post(listChannels)
+      const woken = await server.wakes()
+      return {
+        wakes: after.built + after.entered - before.built - before.entered,
+        slept: woken.built - after.built
+      }
+    }
+    return sample
+  }
+}
+
+export const workloads: ReadonlyArray<Workload> = [
+  unary,
+  cold,
+  sameList,
+  burst,
+  ownLists("own-lists", crowd, 1, "≤ 4 ms"),
+  ownLists("many-lists", crowd, 10),
+  bytes,
+  afterEviction,
+  idle
+]
+
+// ---- chat
+
+const filler = "Sleep well and dream of large women and of cheese, said the dormouse, and closed its eyes again."
+
+const messageTo = (channel: string, token = "hello"): Call => ({
+  tag: "messages.send",
+  payload: { channel, author: "Dormouse", body: `${token} ${filler}` }
+})
+
+const listOf = (channel: string, limit: number): Call => ({ tag: "messages.list", payload: { channel, limit } })
+
+async function createChannels(socket: Socket, count: number): Promise<ReadonlyArray<string>> {
+  const ids: Array<string> = []
+  await inFlight(32, count, async (index) => {
+    const answer = await socket.call({ tag: "channels.create", payload: { name: `channel ${index}` } })
+    ids.push((socket.wire.value(answer.toString()) as { readonly id: string }).id)
+  })
+  return ids
+}
+
+const sendMessages = (socket: Socket, channel: string, count: number): Promise<number> =>
+  inFlight(32, count, () => socket.call(messageTo(channel)))
+
+const perSecond = (count: number, milliseconds: number): number => (count / milliseconds) * 1000
+
+interface Written {
+  /** Milliseconds from sending the write to its answer. */
+  readonly answer: number
+  /** Milliseconds from sending the write to its arrival at the last socket that waits for it. */
+  readonly last: number
+  /** Received by one socket for this write. */
+  readonly bytes: number
+}
+
+/** A writer and those who listen to what it writes. */
+interface Room {
+  readonly server: Server
+  readonly listeners: () => Iterable<Socket>
+  readonly lost: () => number
+  readonly write: () => Promise<Written>
+  /** Milliseconds until the last answer to this many writes, 32 in flight. */
+  readonly burst: (count: number) => Promise<number>
+}
+
+interface RoomOptions {
+  /** Messages in each list before anyone listens. */
+  readonly rows: number
+  readonly listeners?: number
+  /** Live queries of each listener. */
+  readonly each?: number
+  readonly limit?: number
+  /** Every live query on a list of its own, instead of all on one. */
+  readonly apart?: boolean
+  /** Whether a listener whose socket the server closes comes back, as the subject's own client would. */
+  readonly returning?: boolean
+}
+
+async function openRoom(server: Server, options: RoomOptions): Promise<Room> {
+  const { rows, listeners = 0, each = 1, limit = 50, apart = false, returning = false } = options
+  const writer = await server.open()
+  const channels = await createChannels(writer, apart ? listeners * each : 1)
+  await inFlight(32, channels.length * rows, (index) => writer.call(messageTo(channels[index % channels.length]!)))
+
+  const written = channels[0]!
+  const expected = apart ? Math.min(1, listeners) : listeners
+  const current = new Set<Socket>()
+  let lost = 0
+  let token = ""
+  let told = new Set<number>()
+  let received = 0
+  let done: (() => void) | undefined
+
+  const listen = async (socket: Socket, index: number) => {
+    current.add(socket)
+    socket.onFrame = (data) => {
+      if (done === undefined || !data.includes(token)) return
+      told.add(index)
+      received = data.byteLength
+      if (told.size === expected) done()
+    }
+    socket.onLost = async () => {
+      current.delete(socket)
+      lost++
+      if (!returning) return
+      await sleep(server.wire.reconnectAfter())
+      await listen(await server.open(), index)
+    }
+    // One after the other: pramen forgets some of those that reach it together.
+    for (let n = 0; n < each; n++) {
+      await socket.subscribe(listOf(apart ? channels[index * each + n]! : written, limit))
+    }
+  }
+  await server.openMany(listeners, listen)
+
+  let count = 0
+  return {
+    server,
+    listeners: () => current,
+    lost: () => lost,
+    burst: (count) => sendMessages(writer, written, count),
+    write: async () => {
+      token = `token-${++count}-`
+      told = new Set()
+      received = 0
+      let last = 0
+      let start = 0
+      const delivered = new Promise<void>((resolve) => {
+        done = () => {
+          last = performance.now() - start
+          done = undefined
+          resolve()
+        }
+        if (expected === 0) resolve()
+      })
+      start = performance.now()
+      const answered = writer.call(messageTo(written, token)).then(() => performance.now() - start)
+      const answer = await deadline(60_000, "answer", answered)
+      await deadline(60_000, `delivery to ${expected} sockets`, delivered)
+      return { answer, last, bytes: received }
+    }
+  }
+}
+
+/** Medians over writes with a pause between, in which acknowledgements are dealt with. */
+async function writes(room: Room, count: number): Promise<Written> {
+  const all: Array<Written> = []
+  // Enough of them for a median is all a slow subject gets.
+  const enough = performance.now() + 10_000
+  while (all.length < count && (all.length < 5 || performance.now() < enough)) {
+    all.push(await room.write())
+    await sleep(50)
+  }
+  const of = (pick: (written: Written) => number) => median(all.map(pick))
+  return { answer: of((one) => one.answer), last: of((one) => one.last), bytes: of((one) => one.bytes) }
+}

@@ -1,0 +1,3 @@
+/** Deploys an app on Cloudflare: `Cloudflare.serve(app)`. */
+export * as Cloudflare from "./do/Cloudflare.ts"
+export * as CloudflareDatabase from "./layers/cloudflare/Database.ts"

@@ -1,0 +1,117 @@
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import * as Queue from "effect/Queue"
+import type * as Rpc from "effect/rpc/Rpc"
+import type * as RpcGroup from "effect/rpc/RpcGroup"
+import type { FromClientEncoded, FromServerEncoded, RequestEncoded } from "effect/rpc/RpcMessage"
+import * as RpcSerialization from "effect/rpc/RpcSerialization"
+import * as RpcServer from "effect/rpc/RpcServer"
+import * as Schema from "effect/Schema"
+import { CallError, PayloadInvalid, UnknownRpc } from "../protocol/CallError.ts"
+
+/** One client's messages in; its answers come out through the function it was opened with. */
+export interface Connection {
+  /** `context` has what only this message's handler may use, such as the calls of its tenant. */
+  readonly receive: (message: FromClientEncoded, context?: Context.Context<any>) => void
+  readonly close: () => void
+}
+
+/** An `RpcServer` whose transport is two functions, so that a socket, an HTTP body and a test drive the same code. */
+export interface Server {
+  readonly open: (send: (message: FromServerEncoded) => void) => Connection
+}
+
+export const make = Effect.fnUntraced(function* <Rpcs extends Rpc.Any>(group: RpcGroup.RpcGroup<Rpcs>) {
+  const clients = new Map<number, Client>()
+  const disconnects = yield* Queue.unbounded<number>()
+  let write: (clientId: number, message: FromClientEncoded) => Effect.Effect<void> = () => Effect.void
+  const protocol = RpcServer.Protocol.of({
+    run: (f) =>
+      Effect.suspend(() => {
+        write = f
+        return Effect.never
+      }),
+    disconnects,
+    send: (clientId, response) => Effect.sync(() => clients.get(clientId)?.answer(response)),
+    end: () => Effect.void,
+    clientIds: Effect.sync(() => new Set(clients.keys())),
+    initialMessage: Effect.succeedNone,
+    supportsAck: true,
+    supportsNotifications: true,
+    supportsTransferables: false,
+    supportsSpanPropagation: true,
+    codecFor: RpcSerialization.json.codecFor
+  })
+  yield* RpcServer.make(group, { disableFatalDefects: true, spanPrefix: "dormouse" }).pipe(
+    Effect.provideService(RpcServer.Protocol, protocol),
+    Effect.forkScoped({ startImmediately: true })
+  )
+  const services = yield* Effect.context<never>()
+  const fork = Effect.runForkWith(services)
+  let nextClient = 0
+  return {
+    open(send) {
+      const id = nextClient++
+      const client = new Client(group, send)
+      clients.set(id, client)
+      return {
+        receive(message, context) {
+          if (message._tag === "Request") client.pending.set(message.id, message)
+          fork(context === undefined ? write(id, message) : Effect.provideContext(write(id, message), context))
+        },
+        close() {
+          clients.delete(id)
+          Queue.offerUnsafe(disconnects, id)
+        }
+      }
+    }
+  } satisfies Server as Server
+})
+
+class Client {
+  /** Requests that were not answered to the end. */
+  readonly pending = new Map<string | number, RequestEncoded>()
+  private readonly group: RpcGroup.RpcGroup<any>
+  private readonly send: (message: FromServerEncoded) => void
+
+  constructor(group: RpcGroup.RpcGroup<any>, send: (message: FromServerEncoded) => void) {
+    this.group = group
+    this.send = send
+  }
+
+  answer(response: FromServerEncoded): void {
+    if (response._tag !== "Exit") return this.send(response)
+    const request = this.pending.get(response.requestId)
+    this.pending.delete(response.requestId)
+    const refused = request !== undefined && isUnread(response.exit) ? refusal(this.group, request) : undefined
+    this.send(refused === undefined ? response : { ...response, exit: refused })
+  }
+}
+
+/** The RpcServer's own word that it could not read a request is a defect of plain text; handlers give objects. */
+const isUnread = (exit: Extract<FromServerEncoded, { _tag: "Exit" }>["exit"]): boolean =>
+  exit._tag === "Failure" && exit.cause.some((reason) => reason._tag === "Die" && typeof reason.defect === "string")
+
+/** The typed answer to a request that could not be read, or `undefined` when it could. */
+export const refusal = (
+  group: RpcGroup.RpcGroup<any>,
+  request: { readonly tag: string; readonly payload: unknown }
+): Extract<FromServerEncoded, { _tag: "Exit" }>["exit"] | undefined => {
+  const rpc = group.requests.get(request.tag) as Rpc.AnyWithProps | undefined
+  if (rpc === undefined) return failure(new CallError({ reason: new UnknownRpc({ tag: request.tag }) }))
+  const codec = Schema.toCodecJson(rpc.payloadSchema as Schema.Codec<unknown, unknown>)
+  const decoded = Schema.decodeUnknownExit(codec)(request.payload)
+  if (Exit.isSuccess(decoded)) return undefined
+  const issue = Option.getOrElse(Exit.findErrorOption(decoded), () => decoded.cause)
+  return failure(new CallError({ reason: new PayloadInvalid({ issue: String(issue) }) }))
+}
+
+const encodeError = Schema.encodeSync(Schema.toCodecJson(CallError))
+
+/** A typed failure as it crosses the wire. */
+export const failure = (error: CallError): Extract<FromServerEncoded, { _tag: "Exit" }>["exit"] => ({
+  _tag: "Failure",
+  cause: [{ _tag: "Fail", error: encodeError(error) }]
+})

@@ -1,0 +1,132 @@
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Random from "effect/Random"
+import * as Scheduler from "effect/Scheduler"
+import * as SqlClient from "effect/sql/SqlClient"
+import { Storage, StorageWriter } from "../contract/Storage.ts"
+import { ReadRecorder, type ReadSet, WriteRecorder, type WriteSet } from "../services/ReadSet.ts"
+import * as Sql from "../services/Sql.ts"
+import { Session, type TableStorage } from "../services/Storage.ts"
+import { runToEnd } from "../services/Synchronous.ts"
+
+export interface Run<A, E> {
+  readonly exit: Exit.Exit<A, E>
+  readonly reads: ReadSet
+}
+
+export interface Commit<A, E> {
+  readonly exit: Exit.Exit<A, E>
+  /** What was committed; empty when the exit is a failure. */
+  readonly writes: WriteSet
+}
+
+const rolledBack = Symbol("rolled back")
+
+/**
+ * Runs handlers as transactions. A run is synchronous to its end, so nothing interleaves with it; it sees one time and
+ * a randomness that its seed repeats.
+ */
+export class Transactions {
+  private readonly storage: TableStorage
+  private readonly sql: SqlClient.SqlClient
+  private lastTime = Number.NEGATIVE_INFINITY
+
+  private constructor(storage: TableStorage, sql: SqlClient.SqlClient) {
+    this.storage = storage
+    this.sql = sql
+  }
+
+  static make(storage: TableStorage): Effect.Effect<Transactions> {
+    return Effect.map(Sql.make, (sql) => new Transactions(storage, sql))
+  }
+
+  /** Runs a reading effect, and tells what it read. The same rows give the same result: its seed is always the same. */
+  query<A, E, R>(effect: Effect.Effect<A, E, R>, context: Context.Context<any>): Run<A, E> {
+    const reads = new ReadRecorder()
+    const session = new Session(this.storage, { readOnly: true, reads })
+    const clock = frozenClock(this.time(context), () => reads.clock())
+    const exit = runToEnd(effect, this.context(context, session, clock, "query"))
+    session.close()
+    return { exit, reads: reads.toReadSet() }
+  }
+
+  /** Runs a writing effect. Whatever way it fails, nothing of it stays. */
+  mutation<A, E, R>(effect: Effect.Effect<A, E, R>, context: Context.Context<any>): Commit<A, E> {
+    const writes = new WriteRecorder()
+    const session = new Session(this.storage, { writes })
+    const clock = frozenClock(this.time(context))
+    const seed = Context.get(context, Random.Random).nextIntUnsafe()
+    const transaction = Context.add(this.context(context, session, clock, seed), StorageWriter, session)
+    let exit: Exit.Exit<A, E> | undefined
+    try {
+      this.storage.database.transaction(() => {
+        exit = runToEnd(effect, transaction)
+        if (Exit.isFailure(exit)) throw rolledBack
+      })
+    } catch (cause) {
+      if (cause !== rolledBack) exit = Exit.die(cause)
+    } finally {
+      session.close()
+      this.storage.footprints.settle()
+    }
+    return { exit: exit!, writes: (Exit.isSuccess(exit!) ? writes : new WriteRecorder()).toWriteSet() }
+  }
+
+  /** The time of a transaction never goes back while the object lives, whatever the machine's clock does. */
+  private time(context: Context.Context<any>): number {
+    this.lastTime = Math.max(this.lastTime, Context.get(context, Clock.Clock).currentTimeMillisUnsafe())
+    return this.lastTime
+  }
+
+  private context(
+    context: Context.Context<any>,
+    session: Session,
+    clock: Clock.Clock,
+    seed: number | string
+  ): Context.Context<any> {
+    return context.pipe(
+      Context.add(Storage, session),
+      Context.add(Sql.CurrentSession, session),
+      Context.add(SqlClient.SqlClient, this.sql),
+      Context.add(Clock.Clock, clock),
+      Context.add(Random.Random, seededRandom(seed)),
+      Context.add(Scheduler.PreventSchedulerYield, true)
+    )
+  }
+}
+
+const frozenClock = (millis: number, onLook: () => void = () => {}): Clock.Clock => {
+  const nanos = BigInt(millis) * 1_000_000n
+  const currentTimeMillisUnsafe = () => {
+    onLook()
+    return millis
+  }
+  const currentTimeNanosUnsafe = () => {
+    onLook()
+    return nanos
+  }
+  return {
+    currentTimeMillisUnsafe,
+    currentTimeMillis: Effect.sync(currentTimeMillisUnsafe),
+    currentTimeNanosUnsafe,
+    currentTimeNanos: Effect.sync(currentTimeNanosUnsafe),
+    monotonicTimeNanosUnsafe: currentTimeNanosUnsafe,
+    monotonicTimeNanos: Effect.sync(currentTimeNanosUnsafe),
+    // Time does not pass in a transaction: a handler that sleeps suspends, and is told so.
+    sleep: () => Effect.never
+  }
+}
+
+/** The generator is costly to set up, and most queries never ask. */
+const seededRandom = (seed: number | string): Random.Random => {
+  let generator: Random.Random | undefined
+  const get = () => (generator ??= Effect.runSync(Random.withSeed(currentRandom, seed)))
+  return {
+    nextIntUnsafe: () => get().nextIntUnsafe(),
+    nextDoubleUnsafe: () => get().nextDoubleUnsafe()
+  }
+}
+
+const currentRandom = Effect.withFiber<Random.Random>((fiber) => Effect.succeed(fiber.getRef(Random.Random)))

@@ -1,0 +1,11 @@
+/** What an author declares. Pure: it runs in a browser as well. */
+export * as Action from "./contract/Action.ts"
+export * as Api from "./contract/Api.ts"
+export * as Calls from "./contract/Calls.ts"
+export * as Mutation from "./contract/Mutation.ts"
+export * as Query from "./contract/Query.ts"
+export * as Storage from "./contract/Storage.ts"
+export * as Table from "./contract/Table.ts"
+export * as App from "./engine/App.ts"
+export * as CallError from "./protocol/CallError.ts"
+export * as Limits from "./protocol/Limits.ts"

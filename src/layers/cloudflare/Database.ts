@@ -1,0 +1,39 @@
+import * as Layer from "effect/Layer"
+import { Database, type SqlValue } from "../../services/Database.ts"
+
+/** What is used of a Durable Object's storage. */
+export interface Storage {
+  readonly sql: {
+    readonly exec: (sql: string, ...params: Array<any>) => Cursor
+  }
+  readonly transactionSync: <A>(body: () => A) => A
+}
+
+interface Cursor {
+  readonly columnNames: ReadonlyArray<string>
+  readonly raw: () => IterableIterator<ReadonlyArray<ArrayBuffer | string | number | null>>
+}
+
+const fromRow = (row: ReadonlyArray<ArrayBuffer | string | number | null>): ReadonlyArray<SqlValue> => {
+  for (let i = 0; i < row.length; i++) {
+    if (row[i] instanceof ArrayBuffer) {
+      return row.map((value) => (value instanceof ArrayBuffer ? new Uint8Array(value) : value))
+    }
+  }
+  // No blob is left in the row.
+  return row as ReadonlyArray<SqlValue>
+}
+
+export const make = (storage: Storage): Database["Service"] => ({
+  all(sql, params) {
+    const cursor = storage.sql.exec(sql, ...params)
+    return { columns: cursor.columnNames, rows: Array.from(cursor.raw(), fromRow) }
+  },
+  *iterate(sql, params) {
+    for (const row of storage.sql.exec(sql, ...params).raw()) yield fromRow(row)
+  },
+  transaction: (body) => storage.transactionSync(body)
+})
+
+/** The SQLite database of a Durable Object: `Database.layerCloudflare(ctx.storage)`. */
+export const layer = (storage: Storage): Layer.Layer<Database> => Layer.succeed(Database, make(storage))

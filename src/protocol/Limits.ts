@@ -1,0 +1,47 @@
+/**
+ * Every limit a caller or an author can meet, its value, its unit and where the number comes from. An error that reports
+ * a limit names the property below, so that a message can be looked up here.
+ */
+export interface Limits {
+  /** Bytes of one HTTP body or one socket message from a client. The platform accepts 32 MiB; rows hold at most 2 MB. */
+  readonly requestBytes: number
+  /** Requests in one HTTP batch or socket message. More would keep the one thread of an object from everybody else. */
+  readonly requestsPerBatch: number
+  /** Bytes of one encoded result. Larger results belong on pages. */
+  readonly resultBytes: number
+  /** Rows that one query or mutation may read. */
+  readonly rowsRead: number
+  /** Rows that one mutation may write. */
+  readonly rowsWritten: number
+}
+
+/** The defaults; `App.make({ limits })` changes them for one app. */
+export const defaults: Limits = {
+  requestBytes: 4 * 1024 * 1024,
+  requestsPerBatch: 100,
+  resultBytes: 8 * 1024 * 1024,
+  rowsRead: 50_000,
+  rowsWritten: 10_000
+}
+
+/** What SQLite in a Durable Object allows. The memory layer holds itself to the same numbers. */
+export const sqlite = {
+  /** Bound parameters of one statement. */
+  boundParameters: 100,
+  /** Bytes of one string, blob or row. */
+  rowBytes: 2_000_000,
+  /** Columns of one table. */
+  columns: 100,
+  /** Bytes of the text of one statement. */
+  statementBytes: 100_000,
+  /** Bytes of a LIKE or GLOB pattern. */
+  likePatternBytes: 50
+} as const
+
+/** Bytes of one outgoing socket message; frames near 1 MB were seen to fail, so larger ones are split. */
+export const socketMessageBytes = 900_000
+
+/** Bytes of what one socket may remember across hibernation, the platform's own framing included. */
+export const socketAttachmentBytes = 16_384
+
+export type LimitName = keyof Limits | keyof typeof sqlite | "socketMessageBytes" | "socketAttachmentBytes"

@@ -1,0 +1,447 @@
+/**
+ * What changed between two JSON values, as a JSON Patch (RFC 6902) of `add`, `remove`, `replace` and `move`, so that any
+ * library for that format can follow a live result.
+ *
+ * Both sides are JSON as the wire carries it: no `undefined`, no `NaN`. The order of an object's properties is not part
+ * of its value; a patched object may list them in another order than the value the patch was made from.
+ */
+import { escapeToken, unescapeToken } from "effect/JsonPointer"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+
+type Json = Schema.Json
+
+/** One step of a patch. `path` and `from` are JSON Pointers (RFC 6901); `""` is the whole value. */
+export const Operation = Schema.Union([
+  Schema.Struct({ op: Schema.Literal("add"), path: Schema.String, value: Schema.Json }),
+  Schema.Struct({ op: Schema.Literal("remove"), path: Schema.String }),
+  Schema.Struct({ op: Schema.Literal("replace"), path: Schema.String, value: Schema.Json }),
+  Schema.Struct({ op: Schema.Literal("move"), from: Schema.String, path: Schema.String })
+])
+export type Operation = typeof Operation.Type
+
+/** Steps in the order in which they apply, each to the outcome of those before it. */
+export const Patch = Schema.Array(Operation)
+export type Patch = typeof Patch.Type
+
+export const PatchErrorReason = Schema.Literals([
+  /** Not an operation of this subset, or one without a member that it needs. */
+  "InvalidOperation",
+  /** Not a JSON Pointer. */
+  "InvalidPointer",
+  /** Something on the way, or at the end, is not there. */
+  "PathNotFound",
+  /** Something other than an index where an array is. */
+  "InvalidIndex",
+  "IndexOutOfBounds",
+  "RootRemoved",
+  "MovedIntoItself"
+])
+export type PatchErrorReason = typeof PatchErrorReason.Type
+
+/** The value is not the one that the patch was made for, or the patch is none. Another try will fail the same way. */
+export class PatchError extends Schema.TaggedError<PatchError>()("PatchError", {
+  /** Position of the failed operation in the patch. */
+  index: Schema.Int,
+  /** The pointer that failed: the operation's `path`, or `from`. */
+  path: Schema.String,
+  reason: PatchErrorReason
+}) {
+  override get message(): string {
+    return `Operation ${this.index} of the patch failed at ${JSON.stringify(this.path)}: ${this.reason}`
+  }
+}
+
+/**
+ * The operations that turn `before` into `after`; none when they are equal.
+ *
+ * An array of which all elements are objects with a `rowKey` of their own, a string or a number, is compared row by
+ * row: what left is removed, what is new is added, as few rows as possible move, and a row that stayed is compared
+ * inside. Other arrays are compared by index, between what they have in common at both ends.
+ */
+export const make = (before: Json, after: Json, rowKey = "id"): Patch => {
+  const ops: Array<Operation> = []
+  diff(before, after, "", rowKey, ops)
+  return ops
+}
+
+/**
+ * Applies the operations in order. The value given stays as it is; what the patch does not touch is shared with the
+ * outcome (`===`). Each array or object that it touches is copied once, however many operations touch it.
+ */
+export const apply = (value: Json, patch: Patch): Result.Result<Json, PatchError> => {
+  const draft = new Draft(value)
+  for (let index = 0; index < patch.length; index++) {
+    const failure = draft.run(patch[index]!)
+    if (failure !== undefined) return Result.fail(new PatchError({ index, ...failure }))
+  }
+  return Result.succeed(draft.value)
+}
+
+// Making
+
+const diff = (before: Json, after: Json, path: string, rowKey: string, ops: Array<Operation>): void => {
+  if (before === after) return
+  if (isArray(before) && isArray(after)) diffArrays(before, after, path, rowKey, ops)
+  else if (isObject(before) && isObject(after)) diffObjects(before, after, path, rowKey, ops)
+  else ops.push({ op: "replace", path, value: after })
+}
+
+const diffObjects = (
+  before: Schema.JsonObject,
+  after: Schema.JsonObject,
+  path: string,
+  rowKey: string,
+  ops: Array<Operation>
+): void => {
+  for (const key of Object.keys(before)) {
+    if (!Object.hasOwn(after, key)) ops.push({ op: "remove", path: `${path}/${escapeToken(key)}` })
+  }
+  for (const key of Object.keys(after)) {
+    const value = after[key]!
+    if (!Object.hasOwn(before, key)) ops.push({ op: "add", path: `${path}/${escapeToken(key)}`, value })
+    // Most properties of most rows stay the same: no path is built for those.
+    else if (before[key] !== value) diff(before[key]!, value, `${path}/${escapeToken(key)}`, rowKey, ops)
+  }
+}
+
+const diffArrays = (
+  before: Schema.JsonArray,
+  after: Schema.JsonArray,
+  path: string,
+  rowKey: string,
+  ops: Array<Operation>
+): void => {
+  const indexBefore = indexByRow(before, rowKey)
+  const indexAfter = indexBefore && indexByRow(after, rowKey)
+  if (indexBefore === undefined || indexAfter === undefined) diffByIndex(before, after, path, rowKey, ops)
+  else diffRows(before, after, [...indexBefore.keys()], indexAfter, path, rowKey, ops)
+}
+
+const diffByIndex = (
+  before: Schema.JsonArray,
+  after: Schema.JsonArray,
+  path: string,
+  rowKey: string,
+  ops: Array<Operation>
+): void => {
+  let start = 0
+  let endBefore = before.length
+  let endAfter = after.length
+  while (start < endBefore && start < endAfter && equals(before[start]!, after[start]!)) start++
+  while (endBefore > start && endAfter > start && equals(before[endBefore - 1]!, after[endAfter - 1]!)) {
+    endBefore--
+    endAfter--
+  }
+  const endShared = Math.min(endBefore, endAfter)
+  for (let i = start; i < endShared; i++) diff(before[i]!, after[i]!, `${path}/${i}`, rowKey, ops)
+  for (let i = endBefore - 1; i >= endShared; i--) ops.push({ op: "remove", path: `${path}/${i}` })
+  for (let i = endShared; i < endAfter; i++) ops.push({ op: "add", path: `${path}/${i}`, value: after[i]! })
+}
+
+const diffRows = (
+  before: Schema.JsonArray,
+  after: Schema.JsonArray,
+  keysBefore: ReadonlyArray<RowKey>,
+  indexAfter: ReadonlyMap<RowKey, number>,
+  path: string,
+  rowKey: string,
+  ops: Array<Operation>
+): void => {
+  /** For each row that stays, in its old order: its index before and its index after. */
+  const kept: Array<{ readonly from: number; readonly to: number }> = []
+  for (let from = 0; from < before.length; from++) {
+    const to = indexAfter.get(keysBefore[from]!)
+    if (to !== undefined) kept.push({ from, to })
+  }
+  if (kept.length === 0 && before.length + after.length > 0) {
+    ops.push({ op: "replace", path, value: after })
+    return
+  }
+  // From the end, so that the indices of the rows still to be removed stay what they were.
+  for (let i = before.length - 1, k = kept.length - 1; i >= 0; i--) {
+    if (k >= 0 && kept[k]!.from === i) k--
+    else ops.push({ op: "remove", path: `${path}/${i}` })
+  }
+  const targets = kept.map((row) => row.to)
+  placeRows(targets, after, path, ops)
+  for (const row of kept) diff(before[row.from]!, after[row.to]!, `${path}/${row.to}`, rowKey, ops)
+}
+
+/**
+ * Moves and adds, given the rows that are left after the removals, at least one unless `after` is empty: `targets[i]`
+ * is the final index of row i.
+ *
+ * The rows of a longest increasing subsequence of `targets` stand still. Every other row of `after` is moved or added,
+ * from left to right, to directly behind its predecessor. Rows that wait for their move are still in the way
+ * meanwhile, so an index is the number of rows present before a place. To count those, every place that a row has now
+ * or will have gets a slot, in the order of the list.
+ */
+const placeRows = (targets: ReadonlyArray<number>, after: Schema.JsonArray, path: string, ops: Array<Operation>) => {
+  const still = longestIncreasing(targets)
+  if (still.length === after.length) return
+  const finalSlots = new Array<number>(after.length)
+  const waitingSlots = new Map<number, number>()
+  const present: Array<0 | 1> = []
+  let next = 0
+  let nextStill = 0
+  const addSlotsUpTo = (end: number) => {
+    for (; next < end; next++) finalSlots[next] = present.push(0) - 1
+  }
+  // Final places follow the row standing still before them; those before the first such row come at the very front.
+  addSlotsUpTo(targets[still[0]!]!)
+  for (let i = 0; i < targets.length; i++) {
+    const slot = present.push(1) - 1
+    if (i !== still[nextStill]) {
+      waitingSlots.set(targets[i]!, slot)
+      continue
+    }
+    finalSlots[next++] = slot
+    nextStill++
+    addSlotsUpTo(nextStill < still.length ? targets[still[nextStill]!]! : after.length)
+  }
+
+  const counter = new SlotCounter(present)
+  const standing = new Set(still.map((i) => targets[i]!))
+  for (let index = 0; index < after.length; index++) {
+    if (standing.has(index)) continue
+    const slot = finalSlots[index]!
+    const waiting = waitingSlots.get(index)
+    if (waiting === undefined) {
+      ops.push({ op: "add", path: `${path}/${counter.before(slot)}`, value: after[index]! })
+    } else {
+      const from = `${path}/${counter.before(waiting)}`
+      counter.change(waiting, -1)
+      // RFC 6902: the index is that of the list without the row that moves.
+      ops.push({ op: "move", from, path: `${path}/${counter.before(slot)}` })
+    }
+    counter.change(slot, 1)
+  }
+}
+
+/** Positions of a longest increasing subsequence of distinct numbers, in O(n log n). */
+const longestIncreasing = (values: ReadonlyArray<number>): ReadonlyArray<number> => {
+  /** `ends[k]`: where the subsequence of length k + 1 with the smallest last value ends. */
+  const ends: Array<number> = []
+  const previous = new Array<number>(values.length)
+  for (let i = 0; i < values.length; i++) {
+    let low = 0
+    let high = ends.length
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if (values[ends[middle]!]! < values[i]!) low = middle + 1
+      else high = middle
+    }
+    previous[i] = low === 0 ? -1 : ends[low - 1]!
+    ends[low] = i
+  }
+  const found = new Array<number>(ends.length)
+  let at = ends.at(-1) ?? -1
+  for (let k = ends.length - 1; k >= 0; k--) {
+    found[k] = at
+    at = previous[at]!
+  }
+  return found
+}
+
+/** Counts and changes in O(log n): a Fenwick tree. */
+class SlotCounter {
+  readonly #sums: Array<number>
+
+  constructor(values: ReadonlyArray<number>) {
+    this.#sums = [0, ...values]
+    for (let i = 1; i < this.#sums.length; i++) {
+      const parent = i + (i & -i)
+      if (parent < this.#sums.length) this.#sums[parent]! += this.#sums[i]!
+    }
+  }
+
+  /** The sum of all slots before this one. */
+  before(slot: number): number {
+    let sum = 0
+    for (let i = slot; i > 0; i -= i & -i) sum += this.#sums[i]!
+    return sum
+  }
+
+  change(slot: number, by: number): void {
+    for (let i = slot + 1; i < this.#sums.length; i += i & -i) this.#sums[i]! += by
+  }
+}
+
+type RowKey = string | number
+
+/** Indices by row key, or nothing when an element is no object, has no such key, or has that of another. */
+const indexByRow = (rows: Schema.JsonArray, rowKey: string): ReadonlyMap<RowKey, number> | undefined => {
+  const index = new Map<RowKey, number>()
+  for (let i = 0; i < rows.length; i++) {
+    const row = rows[i]!
+    if (!isObject(row) || !Object.hasOwn(row, rowKey)) return undefined
+    const key = row[rowKey]!
+    if ((typeof key !== "string" && typeof key !== "number") || index.has(key)) return undefined
+    index.set(key, i)
+  }
+  return index
+}
+
+const equals = (a: Json, b: Json): boolean => {
+  if (a === b) return true
+  if (isArray(a)) return isArray(b) && a.length === b.length && a.every((item, i) => equals(item, b[i]!))
+  if (!isObject(a) || !isObject(b)) return false
+  const keys = Object.keys(a)
+  return keys.length === Object.keys(b).length && keys.every((key) => Object.hasOwn(b, key) && equals(a[key]!, b[key]!))
+}
+
+// Applying
+
+type Container = Array<Json> | Record<string, Json>
+
+interface Place {
+  readonly container: Container
+  /** The last token of the pointer. Whether the container has it is not known yet. */
+  readonly token: string
+}
+
+interface Failure {
+  readonly path: string
+  readonly reason: PatchErrorReason
+}
+
+/** The value while operations are applied to it. After a failure it is of no use. */
+class Draft {
+  /** What a pointer starts with, an empty token, is looked up here; so the whole value is a place like any other. */
+  readonly #root: Record<string, Json>
+  /** Containers made here. They may be changed, all others belong to the caller. */
+  readonly #own = new Set<Container>()
+
+  constructor(value: Json) {
+    this.#root = { "": value }
+  }
+
+  get value(): Json {
+    return this.#root[""]!
+  }
+
+  run(operation: Operation): Failure | undefined {
+    switch (operation?.op) {
+      case "add":
+        return failAt(operation.path, this.#add(operation.path, operation.value))
+      case "remove":
+        return failAt(operation.path, operation.path === "" ? "RootRemoved" : this.#remove(operation.path))
+      case "replace":
+        return failAt(operation.path, this.#replace(operation.path, operation.value))
+      case "move":
+        return this.#move(operation.from, operation.path)
+      default:
+        return { path: "", reason: "InvalidOperation" }
+    }
+  }
+
+  #add(path: string, value: Json): PatchErrorReason | undefined {
+    if (value === undefined) return "InvalidOperation"
+    const place = this.#locate(path)
+    if (typeof place === "string") return place
+    const { container, token } = place
+    if (!Array.isArray(container)) {
+      write(container, token, value)
+      return undefined
+    }
+    if (token === "-") {
+      container.push(value)
+      return undefined
+    }
+    if (!isIndex(token)) return "InvalidIndex"
+    if (Number(token) > container.length) return "IndexOutOfBounds"
+    container.splice(Number(token), 0, value)
+    return undefined
+  }
+
+  #remove(path: string): PatchErrorReason | undefined {
+    const place = this.#locateExisting(path)
+    if (typeof place === "string") return place
+    if (Array.isArray(place.container)) place.container.splice(Number(place.token), 1)
+    else delete place.container[place.token]
+    return undefined
+  }
+
+  #replace(path: string, value: Json): PatchErrorReason | undefined {
+    if (value === undefined) return "InvalidOperation"
+    const place = this.#locateExisting(path)
+    if (typeof place === "string") return place
+    write(place.container, place.token, value)
+    return undefined
+  }
+
+  #move(from: string, path: string): Failure | undefined {
+    const place = this.#locateExisting(from)
+    if (typeof place === "string") return failAt(from, place)
+    if (path === from) return undefined
+    if (!isPointer(path)) return failAt(path, "InvalidPointer")
+    if (path.startsWith(`${from}/`)) return failAt(path, "MovedIntoItself")
+    const value = read(place.container, place.token)
+    return failAt(from, this.#remove(from)) ?? failAt(path, this.#add(path, value))
+  }
+
+  /** The place a pointer leads to, with a container that may be changed: all that leads to it is copied, once. */
+  #locate(pointer: string): Place | PatchErrorReason {
+    if (!isPointer(pointer)) return "InvalidPointer"
+    const tokens = pointer.split("/").map(unescapeToken)
+    const last = tokens.pop()!
+    let container: Container = this.#root
+    for (const token of tokens) {
+      const reason = whyAbsent(container, token)
+      if (reason !== undefined) return reason
+      const child = this.#claim(read(container, token))
+      if (child === undefined) return "PathNotFound"
+      write(container, token, child)
+      container = child
+    }
+    return { container, token: last }
+  }
+
+  #locateExisting(pointer: string): Place | PatchErrorReason {
+    const place = this.#locate(pointer)
+    return typeof place === "string" ? place : (whyAbsent(place.container, place.token) ?? place)
+  }
+
+  /** A container of ours with the same content, or nothing for a value that contains nothing. */
+  #claim(value: Json): Container | undefined {
+    if (!isArray(value) && !isObject(value)) return undefined
+    // What is in the set was made below, as a container that may be changed.
+    if (this.#own.has(value as Container)) return value as Container
+    const copy: Container = isArray(value) ? value.slice() : { ...value }
+    this.#own.add(copy)
+    return copy
+  }
+}
+
+const failAt = (path: string, reason: PatchErrorReason | undefined): Failure | undefined =>
+  reason === undefined ? undefined : { path: String(path), reason }
+
+const whyAbsent = (container: Container, token: string): PatchErrorReason | undefined => {
+  if (!Array.isArray(container)) return Object.hasOwn(container, token) ? undefined : "PathNotFound"
+  if (!isIndex(token)) return "InvalidIndex"
+  return Number(token) < container.length ? undefined : "IndexOutOfBounds"
+}
+
+/** Only for a token that `whyAbsent` has nothing against. */
+const read = (container: Container, token: string): Json =>
+  Array.isArray(container) ? container[Number(token)]! : container[token]!
+
+const write = (container: Container, token: string, value: Json): void => {
+  if (Array.isArray(container)) container[Number(token)] = value
+  // An assignment would set the prototype instead of a property.
+  else if (token === "__proto__") {
+    Object.defineProperty(container, token, { value, writable: true, enumerable: true, configurable: true })
+  } else container[token] = value
+}
+
+const isPointer = (pointer: string): boolean =>
+  typeof pointer === "string" && (pointer === "" || pointer.startsWith("/")) && !/~(?![01])/.test(pointer)
+
+/** RFC 6901: no sign, no leading zero. */
+const isIndex = (token: string): boolean => /^(?:0|[1-9][0-9]*)$/.test(token)
+
+const isArray = (value: Json): value is Schema.JsonArray => Array.isArray(value)
+
+const isObject = (value: Json): value is Schema.JsonObject =>
+  typeof value === "object" && value !== null && !Array.isArray(value)

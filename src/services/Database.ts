@@ -1,0 +1,29 @@
+import * as Context from "effect/Context"
+import type { SqlValue } from "./KeyOrder.ts"
+
+export type { SqlValue }
+
+/**
+ * The port a platform supplies to `Storage`: one SQLite database that answers synchronously. Everything else, limits
+ * and errors included, is derived from it once, in `Storage`.
+ */
+export class Database extends Context.Service<
+  Database,
+  {
+    /** Runs one statement to its end. Throws what the platform throws. */
+    readonly all: (sql: string, params: ReadonlyArray<SqlValue>) => Rows
+    /** Runs one statement as its rows are asked for. The rows belong to the caller until the iterator returns. */
+    readonly iterate: (sql: string, params: ReadonlyArray<SqlValue>) => IterableIterator<ReadonlyArray<SqlValue>>
+    /** Runs the body in a transaction, or in a savepoint of the one under way. A throw rolls it back alone. */
+    readonly transaction: <A>(body: () => A) => A
+  }
+>()("effect-dormouse/Database") {}
+
+export interface Rows {
+  readonly columns: ReadonlyArray<string>
+  readonly rows: ReadonlyArray<ReadonlyArray<SqlValue>>
+}
+
+/** The rows as objects by column name. */
+export const toObjects = ({ columns, rows }: Rows): ReadonlyArray<Record<string, SqlValue>> =>
+  rows.map((row) => Object.fromEntries(columns.map((column, index) => [column, row[index]!])))

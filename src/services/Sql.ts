@@ -1,0 +1,66 @@
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Reactivity from "effect/reactivity/Reactivity"
+import * as Stream from "effect/Stream"
+import * as SqlClient from "effect/sql/SqlClient"
+import type { Connection } from "effect/sql/SqlConnection"
+import { classifySqliteError, SqlError } from "effect/sql/SqlError"
+import * as Statement from "effect/sql/Statement"
+import { StorageError } from "../contract/Storage.ts"
+import { type Rows, toObjects } from "./Database.ts"
+import type { Session } from "./Storage.ts"
+
+/** The session whose transaction the running handler belongs to. */
+export class CurrentSession extends Context.Service<CurrentSession, Session>()("effect-dormouse/CurrentSession") {}
+
+const attempt = (session: Session, sql: string, params: ReadonlyArray<unknown>): Effect.Effect<Rows, SqlError> =>
+  Effect.try({
+    try: () => session.raw(sql, params),
+    catch: (cause) => {
+      // Limits end the call like those of Storage; they are not something SQL said.
+      if (cause instanceof StorageError) throw cause
+      return new SqlError({
+        reason: classifySqliteError(cause, { message: "Failed to execute statement", operation: "execute" })
+      })
+    }
+  })
+
+const connectionOf = (session: Session): Connection => {
+  const execute: Connection["execute"] = (sql, params, transformRows) =>
+    Effect.map(attempt(session, sql, params), (rows) => {
+      const records: ReadonlyArray<any> = toObjects(rows)
+      return transformRows === undefined ? records : transformRows(records)
+    })
+  const values: Connection["executeValues"] = (sql, params) =>
+    Effect.map(attempt(session, sql, params), (rows) => rows.rows)
+  return {
+    execute,
+    executeRaw: (sql, params) => execute(sql, params, undefined),
+    executeStream: (sql, params, transformRows) =>
+      Stream.unwrap(Effect.map(execute(sql, params, transformRows), Stream.fromIterable)),
+    executeValues: values,
+    executeValuesUnprepared: values,
+    executeUnprepared: execute
+  }
+}
+
+/**
+ * Effect's own `SqlClient`, inside the transaction of the handler that uses it. `withTransaction` nests as
+ * `Table.atomically` does.
+ */
+export const make: Effect.Effect<SqlClient.SqlClient> = Effect.gen(function* () {
+  const session = Effect.withFiber<Session>((fiber) => {
+    const session = Context.getOption(fiber.context, CurrentSession)
+    return session._tag === "Some" ? Effect.succeed(session.value) : Effect.die(new Error("SQL runs only in a handler"))
+  })
+  const client = yield* SqlClient.make({
+    acquirer: Effect.map(session, connectionOf),
+    compiler: Statement.makeCompilerSqlite(),
+    driver: "sqlite",
+    spanAttributes: [["db.system.name", "sqlite"]]
+  })
+  return Object.assign(client, {
+    withTransaction: <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError, R> =>
+      Effect.flatMap(session, (session) => session.atomically(effect))
+  })
+}).pipe(Effect.provide(Reactivity.layer))
