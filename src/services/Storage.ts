@@ -23,7 +23,6 @@ import {
 } from "../contract/Storage.ts"
 import type * as Table from "../contract/Table.ts"
 import type { Page, PageOptions, Plan } from "../contract/TableQuery.ts"
-import * as SqlFootprint from "./SqlFootprint.ts"
 import * as Limits from "../protocol/Limits.ts"
 import * as Cursor from "./Cursor.ts"
 import { type Database, type Rows, type SqlValue, toObjects } from "./Database.ts"
@@ -32,6 +31,7 @@ import * as KeyOrder from "./KeyOrder.ts"
 import type { ReadRecorder, WriteRecorder } from "./ReadSet.ts"
 import type { SqlRow } from "./RowCodec.ts"
 import * as RowCodec from "./RowCodec.ts"
+import * as SqlFootprint from "./SqlFootprint.ts"
 import { runToEnd } from "./Synchronous.ts"
 
 /** The name under which reads and writes by key are recorded. No declared index can have it. */

@@ -1,15 +1,5 @@
-/// <reference types="@cloudflare/workers-types" />
-/// <reference types="@cloudflare/vitest-plugin/types" />
 import { env, runInDurableObject } from "cloudflare:test"
 import { suite } from "./sqlFootprintCases.ts"
-
-declare global {
-  namespace Cloudflare {
-    interface Env {
-      PROBE: DurableObjectNamespace
-    }
-  }
-}
 
 suite("SqlFootprint in a Durable Object", (body) =>
   runInDurableObject(env.PROBE.get(env.PROBE.newUniqueId()), (_, { storage }) =>
