@@ -1,3 +1,5 @@
+/// <reference types="@cloudflare/workers-types" />
+
 /**
  * The chat backend without a framework: what a careful engineer would write for this one job, on the same wire.
  *
@@ -5,15 +7,10 @@
  * payloads are checked by hand, an answer is put together as text, a result is encoded once for all who wait for it,
  * and which list a write concerns is known in advance.
  */
-import type * as Workers from "@cloudflare/workers-types"
-
-// One by one: the globals of that package, referenced as a whole, would replace Node's all over this program.
-declare const Response: typeof Workers.Response
-declare const WebSocketPair: typeof Workers.WebSocketPair
-declare const WebSocketRequestResponsePair: typeof Workers.WebSocketRequestResponsePair
+import { DurableObject } from "cloudflare:workers"
 
 interface Env {
-  readonly TENANTS: Workers.DurableObjectNamespace
+  readonly TENANTS: DurableObjectNamespace<TenantObject>
 }
 
 interface RpcRequest {
@@ -35,7 +32,7 @@ type Query =
 /** All sockets that wait for one result, by request id: equal ids share even the text of the frame. */
 interface Audience {
   readonly query: Query
-  readonly sockets: Map<string, Set<Workers.WebSocket>>
+  readonly sockets: Map<string, Set<WebSocket>>
 }
 
 /** A refusal that the caller is told about; anything else thrown is a fault of ours. */
@@ -54,16 +51,15 @@ export default {
     const tenant = request.headers.get("x-dormouse-tenant") ?? url.searchParams.get("tenant") ?? "main"
     return env.TENANTS.getByName(tenant).fetch(request)
   }
-} satisfies Workers.ExportedHandler<Env>
+} satisfies ExportedHandler<Env>
 
-export class TenantObject implements Workers.DurableObject {
-  readonly #ctx: Workers.DurableObjectState
-  readonly #sql: Workers.SqlStorage
+export class TenantObject extends DurableObject<Env> {
+  readonly #sql: SqlStorage
   /** Who listens, by topic and then by query. Rebuilt from the attachments after a wake, hence absent at first. */
   #topics: Map<string, Map<string, Audience>> | undefined
 
-  constructor(ctx: Workers.DurableObjectState) {
-    this.#ctx = ctx
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env)
     this.#sql = ctx.storage.sql
     this.#sql.exec(`
       CREATE TABLE IF NOT EXISTS channels(
@@ -71,6 +67,7 @@ export class TenantObject implements Workers.DurableObject {
         name TEXT NOT NULL,
         createdAt INTEGER NOT NULL
       ) WITHOUT ROWID;
+      CREATE UNIQUE INDEX IF NOT EXISTS channels_byName ON channels(name);
       CREATE TABLE IF NOT EXISTS messages(
         id TEXT PRIMARY KEY NOT NULL,
         channel TEXT NOT NULL REFERENCES channels(id) ON DELETE CASCADE,
@@ -83,10 +80,10 @@ export class TenantObject implements Workers.DurableObject {
     ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair('{"_tag":"Ping"}', '{"_tag":"Pong"}'))
   }
 
-  async fetch(request: Workers.Request): Promise<Workers.Response> {
+  override async fetch(request: Request): Promise<Response> {
     if (request.headers.get("upgrade") === "websocket") {
       const { 0: client, 1: server } = new WebSocketPair()
-      this.#ctx.acceptWebSocket(server)
+      this.ctx.acceptWebSocket(server)
       return new Response(null, { status: 101, webSocket: client })
     }
     const answers: Array<string> = []
@@ -101,7 +98,7 @@ export class TenantObject implements Workers.DurableObject {
     return new Response(`[${answers.join(",")}]`, { headers: { "content-type": "application/json" } })
   }
 
-  webSocketMessage(socket: Workers.WebSocket, data: string | ArrayBuffer): void {
+  override webSocketMessage(socket: WebSocket, data: string | ArrayBuffer): void {
     for (const message of decode(typeof data === "string" ? data : new TextDecoder().decode(data))) {
       switch (message._tag) {
         case "Request": {
@@ -127,11 +124,11 @@ export class TenantObject implements Workers.DurableObject {
     }
   }
 
-  webSocketClose(socket: Workers.WebSocket): void {
+  override webSocketClose(socket: WebSocket): void {
     this.#forget(socket)
   }
 
-  webSocketError(socket: Workers.WebSocket): void {
+  override webSocketError(socket: WebSocket): void {
     this.#forget(socket)
   }
 
@@ -161,7 +158,10 @@ export class TenantObject implements Workers.DurableObject {
     const name = textOf(payload, "name")
     const createdAt = Date.now()
     const channel = { id: uuidv7(createdAt), name, createdAt }
-    this.#ctx.storage.transactionSync(() => {
+    this.ctx.storage.transactionSync(() => {
+      if (!this.#sql.exec("SELECT 1 FROM channels WHERE name = ?", name).next().done) {
+        throw new Refused({ _tag: "ChannelExists", name })
+      }
       this.#sql.exec("INSERT INTO channels(id, name, createdAt) VALUES (?, ?, ?)", channel.id, name, createdAt)
     })
     return channel
@@ -173,7 +173,7 @@ export class TenantObject implements Workers.DurableObject {
     const body = textOf(payload, "body")
     const sentAt = Date.now()
     const message = { id: uuidv7(sentAt), channel, author, body, sentAt }
-    this.#ctx.storage.transactionSync(() => {
+    this.ctx.storage.transactionSync(() => {
       if (this.#sql.exec("SELECT 1 FROM channels WHERE id = ?", channel).next().done) {
         throw new Refused({ _tag: "ChannelNotFound", channel })
       }
@@ -193,7 +193,7 @@ export class TenantObject implements Workers.DurableObject {
   #run(query: Query): string {
     const rows =
       query.tag === "channels.list"
-        ? this.#sql.exec("SELECT id, name, createdAt FROM channels ORDER BY id")
+        ? this.#sql.exec("SELECT id, name, createdAt FROM channels ORDER BY name, id")
         : this.#sql.exec(
             `SELECT id, channel, author, body, sentAt FROM messages
              WHERE channel = ? ORDER BY sentAt DESC, id DESC LIMIT ?`,
@@ -203,7 +203,7 @@ export class TenantObject implements Workers.DurableObject {
     return JSON.stringify(rows.toArray())
   }
 
-  #subscribe(socket: Workers.WebSocket, request: RpcRequest): void {
+  #subscribe(socket: WebSocket, request: RpcRequest): void {
     let query: Query
     try {
       query = queryOf(request.tag.slice("live:".length), request.payload)
@@ -219,7 +219,7 @@ export class TenantObject implements Workers.DurableObject {
     socket.send(frame(request.id, this.#run(query)))
   }
 
-  #unsubscribe(socket: Workers.WebSocket, id: string): void {
+  #unsubscribe(socket: WebSocket, id: string): void {
     const subscriptions = subscriptionsOf(socket)
     const found = subscriptions.find((subscription) => subscription.id === id)
     if (found === undefined) return
@@ -228,7 +228,7 @@ export class TenantObject implements Workers.DurableObject {
     socket.send(failure(id, { _tag: "Interrupt", fiberId: null }))
   }
 
-  #forget(socket: Workers.WebSocket): void {
+  #forget(socket: WebSocket): void {
     if (this.#topics === undefined) return
     for (const subscription of subscriptionsOf(socket)) leave(this.#topics, socket, subscription)
   }
@@ -236,7 +236,7 @@ export class TenantObject implements Workers.DurableObject {
   #listening(): Map<string, Map<string, Audience>> {
     if (this.#topics === undefined) {
       this.#topics = new Map()
-      for (const socket of this.#ctx.getWebSockets()) {
+      for (const socket of this.ctx.getWebSockets()) {
         for (const subscription of subscriptionsOf(socket)) join(this.#topics, socket, subscription)
       }
     }
@@ -261,22 +261,14 @@ export class TenantObject implements Workers.DurableObject {
   }
 }
 
-function join(
-  topics: Map<string, Map<string, Audience>>,
-  socket: Workers.WebSocket,
-  { id, query }: Subscription
-): void {
+function join(topics: Map<string, Map<string, Audience>>, socket: WebSocket, { id, query }: Subscription): void {
   const [topic, key] = addressOf(query)
   const audiences = entryOf(topics, topic, () => new Map<string, Audience>())
   const audience = entryOf(audiences, key, () => ({ query, sockets: new Map() }))
-  entryOf(audience.sockets, id, () => new Set<Workers.WebSocket>()).add(socket)
+  entryOf(audience.sockets, id, () => new Set<WebSocket>()).add(socket)
 }
 
-function leave(
-  topics: Map<string, Map<string, Audience>>,
-  socket: Workers.WebSocket,
-  { id, query }: Subscription
-): void {
+function leave(topics: Map<string, Map<string, Audience>>, socket: WebSocket, { id, query }: Subscription): void {
   const [topic, key] = addressOf(query)
   const audiences = topics.get(topic)
   const audience = audiences?.get(key)
@@ -300,7 +292,7 @@ const addressOf = (query: Query): readonly [topic: string, key: string] =>
   query.tag === "channels.list" ? ["channels", ""] : [`messages:${query.channel}`, String(query.limit)]
 
 // Only this class writes attachments, and this is the one shape it writes.
-const subscriptionsOf = (socket: Workers.WebSocket): ReadonlyArray<Subscription> =>
+const subscriptionsOf = (socket: WebSocket): ReadonlyArray<Subscription> =>
   (socket.deserializeAttachment() as ReadonlyArray<Subscription> | null) ?? []
 
 function queryOf(tag: string, payload: Record<string, unknown>): Query {
@@ -309,8 +301,8 @@ function queryOf(tag: string, payload: Record<string, unknown>): Query {
       return { tag }
     case "messages.list": {
       const limit = payload["limit"]
-      if (typeof limit !== "number" || !Number.isSafeInteger(limit) || limit < 0) {
-        throw new Refused({ _tag: "BadRequest", message: "limit must be a whole number" })
+      if (typeof limit !== "number" || !Number.isSafeInteger(limit) || limit < 1 || limit > 1000) {
+        throw new Refused({ _tag: "BadRequest", message: "limit must be a whole number from 1 to 1000" })
       }
       return { tag, channel: textOf(payload, "channel"), limit }
     }

@@ -14,14 +14,15 @@ import {
   notNull,
   policy,
   primaryKey,
-  role
+  role,
+  unique
 } from "@pramen/server"
 import { createPramen } from "@pramen/server/worker"
 
 const schema = defineSchema({
   channels: Entity((t) => ({
     id: primaryKey(generated(t.uuid())),
-    name: notNull(t.text()),
+    name: unique(notNull(t.text())),
     createdAt: notNull(t.int())
   })),
   messages: Entity(
@@ -45,7 +46,7 @@ const handlers = {
     (ctx, { name }: { readonly name: string }) => ctx.db.insert("channels", { name, createdAt: Date.now() }),
     { input: (raw) => ({ name: textOf(raw, "name") }) }
   ),
-  "channels.list": query((ctx) => ctx.db.find({ from: "channels", orderBy: { column: "id" } })),
+  "channels.list": query((ctx) => ctx.db.find({ from: "channels", orderBy: { column: "name" } })),
   "messages.send": mutation(
     async (
       ctx,
@@ -96,8 +97,8 @@ function textOf(raw: unknown, field: string): string {
 
 function countOf(raw: unknown, field: string): number {
   const value = fieldOf(raw, field)
-  if (typeof value !== "number" || !Number.isSafeInteger(value) || value < 0) {
-    throw new Error(`${field} must be a whole number`)
+  if (typeof value !== "number" || !Number.isSafeInteger(value) || value < 1 || value > 1000) {
+    throw new Error(`${field} must be a whole number from 1 to 1000`)
   }
   return value
 }

@@ -1,6 +1,7 @@
 /** What an author declares. Pure: it runs in a browser as well. */
 export * as Action from "./contract/Action.ts"
 export * as Api from "./contract/Api.ts"
+export * as Auth from "./contract/Auth.ts"
 export * as Calls from "./contract/Calls.ts"
 export * as Mutation from "./contract/Mutation.ts"
 export * as Query from "./contract/Query.ts"

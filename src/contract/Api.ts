@@ -1,12 +1,15 @@
 import type * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import type * as Rpc from "effect/rpc/Rpc"
+import { make as makeRpc } from "effect/rpc/Rpc"
 import * as RpcGroup from "effect/rpc/RpcGroup"
 import type * as RpcSchema from "effect/rpc/RpcSchema"
+import type * as Schema from "effect/Schema"
 import type { Scope } from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import type { Covariant } from "effect/Types"
 import type { CallError } from "../protocol/CallError.ts"
+import { Frame, livePrefix } from "../protocol/Frame.ts"
 import { type Forbidden, type KindOf, kindOf } from "./Kind.ts"
 import type { StorageError } from "./Storage.ts"
 
@@ -82,10 +85,25 @@ export interface Handlers<in out Rpcs extends Rpc.Any, out Transactions, out Act
   readonly "~actions"?: Actions
 }
 
-/** A contract: an `RpcGroup` whose rpcs have kinds. */
-export interface Api<in out Rpcs extends Rpc.Any>
-  extends Omit<RpcGroup.RpcGroup<Rpcs>, "toLayer" | "add" | "merge" | "middleware" | "annotate" | "annotateRpcs"> {
-  new (_: never): {}
+/** The live stream of a query: an rpc of its own, whose items are frames. */
+export type Live<R> =
+  R extends Rpc.Rpc<infer Tag, infer Payload, infer Success, infer Error, infer Middleware, infer Requires>
+    ? KindOf<R> extends "query"
+      ? Rpc.Rpc<
+          `${typeof livePrefix}${Tag}`,
+          Payload,
+          RpcSchema.Stream<Frame<Success>, Error>,
+          typeof Schema.Never,
+          Middleware,
+          Requires
+        >
+      : never
+    : never
+
+/** What the author declared, and how it is implemented. */
+export interface Declared<in out Rpcs extends Rpc.Any> {
+  /** The rpcs that have handlers; live streams have none of their own. */
+  readonly declared: RpcGroup.RpcGroup<Rpcs>
   /** Implements the contract. Each handler is an effect; its kind decides which services exist. */
   readonly toLayer: <H extends HandlersFrom<Rpcs>, EX = never, RX = never>(
     build: (H & Check<Rpcs, H>) | Effect.Effect<H & Check<Rpcs, H>, EX, RX>
@@ -97,11 +115,37 @@ export interface Api<in out Rpcs extends Rpc.Any>
   >
 }
 
-export const make = <const Rpcs extends ReadonlyArray<Rpc.Any>>(...rpcs: Rpcs): Api<Rpcs[number]> => {
-  for (const rpc of rpcs) {
-    if (kindOf(rpc) === undefined) {
+/** A contract: an `RpcGroup` of the declared rpcs and of the live stream of each query. */
+export type Api<Rpcs extends Rpc.Any> = RpcGroup.RpcGroup<Rpcs | Live<Rpcs>> & Declared<Rpcs>
+
+export const make = <const Rpcs extends ReadonlyArray<Rpc.Any>>(...rpcs: Rpcs): Api<Rpcs[number]> =>
+  fromGroup(RpcGroup.make(...rpcs))
+
+/** Makes a contract of a group whose rpcs have kinds: several contracts merged, or one that was given middleware. */
+export const fromGroup = <Rpcs extends Rpc.Any>(group: RpcGroup.RpcGroup<Rpcs>): Api<Rpcs> => {
+  const declared: Array<Rpc.Any> = []
+  const live: Array<Rpc.Any> = []
+  for (const rpc of group.requests.values()) {
+    if (rpc._tag.startsWith(livePrefix)) continue
+    const kind = kindOf(rpc)
+    if (kind === undefined) {
       throw new Error(`rpc ${rpc._tag} has no kind: declare it with Query.make, Mutation.make or Action.make`)
     }
+    declared.push(rpc)
+    if (kind === "query") live.push(liveOf(rpc as unknown as Rpc.AnyWithProps))
   }
-  return RpcGroup.make(...rpcs) as any
+  const rpcs = RpcGroup.make(...declared)
+  const all = RpcGroup.make(...declared, ...live).annotateMerge(group.annotations)
+  return Object.assign(all, { declared: rpcs, toLayer: rpcs.toLayer.bind(rpcs) }) as unknown as Api<Rpcs>
+}
+
+const liveOf = (rpc: Rpc.AnyWithProps): Rpc.Any => {
+  let live: any = makeRpc(`${livePrefix}${rpc._tag}`, {
+    payload: rpc.payloadSchema,
+    success: Frame(rpc.successSchema),
+    error: rpc.errorSchema,
+    stream: true
+  })
+  for (const middleware of rpc.middlewares) live = live.middleware(middleware)
+  return live.annotateMerge(rpc.annotations)
 }

@@ -34,5 +34,5 @@ export interface CallsOf<Rpcs extends Rpc.Any> {
 }
 
 /** The caller's own tenant, typed by the contract. Tags and payloads are checked again where they arrive. */
-export const of = <Rpcs extends Rpc.Any>(_api: Api.Api<Rpcs>): Effect.Effect<CallsOf<Rpcs>, never, Calls> =>
+export const of = <Rpcs extends Rpc.Any>(_api: Api.Declared<Rpcs>): Effect.Effect<CallsOf<Rpcs>, never, Calls> =>
   Effect.map(Calls, ({ call }): CallsOf<Rpcs> => ({ query: call, mutate: call }))

@@ -3,6 +3,7 @@ import type * as Rpc from "effect/rpc/Rpc"
 import * as RpcMiddleware from "effect/rpc/RpcMiddleware"
 import type * as SqlClient from "effect/sql/SqlClient"
 import { CallError } from "../protocol/CallError.ts"
+import type { Auth } from "./Auth.ts"
 import type { Calls } from "./Calls.ts"
 import type { Storage, StorageWriter } from "./Storage.ts"
 
@@ -12,7 +13,7 @@ import type { Storage, StorageWriter } from "./Storage.ts"
  */
 
 /** Reads, in one transaction, synchronously to the end. */
-export class QueryKind extends RpcMiddleware.Service<QueryKind, { provides: Storage | SqlClient.SqlClient }>()(
+export class QueryKind extends RpcMiddleware.Service<QueryKind, { provides: Storage | SqlClient.SqlClient | Auth }>()(
   "effect-dormouse/Kind/Query",
   { error: CallError }
 ) {}
@@ -20,11 +21,11 @@ export class QueryKind extends RpcMiddleware.Service<QueryKind, { provides: Stor
 /** Reads and writes in one transaction, synchronously to the end. */
 export class MutationKind extends RpcMiddleware.Service<
   MutationKind,
-  { provides: Storage | StorageWriter | SqlClient.SqlClient }
+  { provides: Storage | StorageWriter | SqlClient.SqlClient | Auth }
 >()("effect-dormouse/Kind/Mutation", { error: CallError }) {}
 
 /** Does I/O; reaches data by calling queries and mutations. */
-export class ActionKind extends RpcMiddleware.Service<ActionKind, { provides: Calls | HttpClient.HttpClient }>()(
+export class ActionKind extends RpcMiddleware.Service<ActionKind, { provides: Calls | HttpClient.HttpClient | Auth }>()(
   "effect-dormouse/Kind/Action",
   { error: CallError }
 ) {}

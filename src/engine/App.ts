@@ -27,7 +27,7 @@ type Given<Name extends string, Services> = [Services] extends [never]
  */
 export const make = <Rpcs extends Rpc.Any, Transactions, Actions>(
   options: {
-    readonly api: Api.Api<Rpcs>
+    readonly api: Api.Declared<Rpcs>
     readonly tables: ReadonlyArray<Table.Any>
     readonly handlers: Api.Handlers<Rpcs, Transactions, Actions>
     readonly limits?: Partial<Limits.Limits>
@@ -44,7 +44,8 @@ export const make = <Rpcs extends Rpc.Any, Transactions, Actions>(
   const provide = (services: Layer.Layer<any> | undefined) =>
     Layer.provide(options.handlers, services ?? Layer.empty) as Layer.Layer<Rpc.ToHandler<Rpcs>>
   return {
-    api: options.api,
+    // Every contract is made by `Api`, which makes it both.
+    api: options.api as Api.Api<Rpcs>,
     tables: options.tables,
     limits: { ...Limits.defaults, ...options.limits },
     transactions: provide(options.services as Layer.Layer<any> | undefined),

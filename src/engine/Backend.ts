@@ -1,24 +1,33 @@
-import type * as Context from "effect/Context"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
 import type * as Rpc from "effect/rpc/Rpc"
+import type * as RpcGroup from "effect/rpc/RpcGroup"
 import type { Scope } from "effect/Scope"
+import { kindOf } from "../contract/Kind.ts"
 import { Database } from "../services/Database.ts"
 import { TableStorage } from "../services/Storage.ts"
 import * as TableSchema from "../services/TableSchema.ts"
 import type { App } from "./App.ts"
 import * as Dispatch from "./Dispatch.ts"
+import type { Host } from "./Host.ts"
+import { LiveQueries } from "./LiveQueries.ts"
+import { Queries } from "./Queries.ts"
 import * as Server from "./Server.ts"
+import { Sockets } from "./Sockets.ts"
 import { Transactions } from "./Transaction.ts"
 
-/** An app over a database: what answers its queries and mutations. */
+/** An app over a database: what answers its queries and mutations, and tells who watches. */
 export interface Backend {
   readonly server: Server.Server
+  readonly sockets: Sockets
+  readonly live: LiveQueries
+  readonly queries: Queries
 }
 
-/** Brings the tables up to date and builds the handlers of queries and mutations. */
-export const make = Effect.fnUntraced(function* <Rpcs extends Rpc.Any>(app: App<Rpcs>) {
+/** Brings the tables up to date, builds the handlers of queries and mutations, and takes up the sockets' subscriptions. */
+export const make = Effect.fnUntraced(function* <Rpcs extends Rpc.Any>(app: App<Rpcs>, host: Host) {
   const database = yield* Database
   yield* Effect.try({
     try: () => TableSchema.converge(database, app.tables),
@@ -28,26 +37,42 @@ export const make = Effect.fnUntraced(function* <Rpcs extends Rpc.Any>(app: App<
     }
   })
   const transactions = yield* Transactions.make(new TableStorage(database, app.tables, app.limits))
-  const server = yield* serve(
-    app,
+  const live: LiveQueries = new LiveQueries({
+    run: (question) => queries.run(question),
+    schedule: () => host.afterCommit(() => live.flush()),
+    resultBytes: app.limits.resultBytes,
+    now: host.now
+  })
+  const handlers = yield* Layer.build(
     Layer.merge(
       app.transactions,
-      Dispatch.transactions(transactions, () => {})
+      Dispatch.transactions(transactions, (writes) => live.committed(writes))
     )
   )
-  return { server } satisfies Backend as Backend
+  const group = app.api.declared
+  const queries = new Queries(group, transactions, Context.merge(yield* Effect.context<never>(), handlers))
+  const server = yield* Effect.provideContext(Server.make(group as RpcGroup.RpcGroup<any>), handlers as any)
+  const sockets = new Sockets({
+    host,
+    server,
+    live,
+    queries,
+    database,
+    limits: app.limits,
+    isAction: (tag) => isAction(app, tag)
+  })
+  return { server, sockets, live, queries } satisfies Backend as Backend
 })
+
+export const isAction = <Rpcs extends Rpc.Any>(app: App<Rpcs>, tag: string): boolean => {
+  const rpc = app.api.requests.get(tag)
+  return rpc !== undefined && kindOf(rpc) === "action"
+}
 
 /** Builds the handlers of actions. */
 export const makeActions = <Rpcs extends Rpc.Any>(
   app: App<Rpcs>
 ): Effect.Effect<Server.Server, never, HttpClient.HttpClient | Scope> =>
-  serve(app, Layer.merge(app.actions, Dispatch.actions))
-
-const serve = <Rpcs extends Rpc.Any, R>(
-  app: App<Rpcs>,
-  handlers: Layer.Layer<any, never, R>
-): Effect.Effect<Server.Server, never, R | Scope> =>
-  Effect.flatMap(Layer.build(handlers), (services: Context.Context<any>) =>
-    Effect.provideContext(Server.make(app.api as any), services)
-  ) as Effect.Effect<Server.Server, never, R | Scope>
+  Effect.flatMap(Layer.build(Layer.merge(app.actions, Dispatch.actions)), (handlers) =>
+    Effect.provideContext(Server.make(app.api.declared as RpcGroup.RpcGroup<any>), handlers as any)
+  ) as Effect.Effect<Server.Server, never, HttpClient.HttpClient | Scope>

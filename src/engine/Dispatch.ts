@@ -4,11 +4,13 @@ import * as Exit from "effect/Exit"
 import * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
 import type * as Rpc from "effect/rpc/Rpc"
+import type { RequestId } from "effect/rpc/RpcMessage"
 import * as Schema from "effect/Schema"
+import { Auth } from "../contract/Auth.ts"
 import { ActionKind, MutationKind, QueryKind } from "../contract/Kind.ts"
-import type { WriteSet } from "../services/ReadSet.ts"
+import type { WriteRecorder } from "../services/ReadSet.ts"
 import { toAnswer } from "./Answer.ts"
-import type { Transactions } from "./Transaction.ts"
+import { Caller, type Transactions } from "./Transaction.ts"
 
 /**
  * Where a kind becomes behaviour: around each handler of a query or a mutation goes a transaction, around each handler
@@ -20,16 +22,16 @@ const refuse = (where: string) => () => Effect.die(new Error(`this rpc does not 
 /** For the place where the tables are. `onCommit` hears of every commit before its answer is sent. */
 export const transactions = (
   transactions: Transactions,
-  onCommit: (writes: WriteSet) => void
+  onCommit: (writes: WriteRecorder, requestId: RequestId) => void
 ): Layer.Layer<QueryKind | MutationKind | ActionKind> =>
   Layer.mergeAll(
     Layer.succeed(QueryKind, (handler, { rpc }) =>
       Effect.contextWith((context: Context.Context<any>) => toAnswer(rpc, transactions.query(handler, context).exit))
     ),
-    Layer.succeed(MutationKind, (handler, { rpc }) =>
+    Layer.succeed(MutationKind, (handler, { requestId, rpc }) =>
       Effect.contextWith((context: Context.Context<any>) => {
         const commit = transactions.mutation(encodable(rpc, handler), context)
-        if (Exit.isSuccess(commit.exit)) onCommit(commit.writes)
+        if (Exit.isSuccess(commit.exit)) onCommit(commit.writes, requestId)
         return toAnswer(rpc, commit.exit)
       })
     ),
@@ -46,7 +48,11 @@ export const actions: Layer.Layer<QueryKind | MutationKind | ActionKind, never, 
         (handler, { rpc }) =>
           handler.pipe(
             // The context of the message has the calls; the types of a middleware cannot say so.
-            Effect.provideService(HttpClient.HttpClient, http) as (self: typeof handler) => Effect.Effect<any, any>,
+            Effect.provideService(HttpClient.HttpClient, http),
+            Effect.provideServiceEffect(
+              Auth,
+              Effect.map(Caller, (caller) => ({ identity: Effect.succeed(caller) }))
+            ) as (self: unknown) => Effect.Effect<any, any>,
             Effect.exit,
             Effect.flatMap((exit) => toAnswer(rpc, exit))
           )

@@ -1,13 +1,20 @@
-import type * as Context from "effect/Context"
+import * as Context from "effect/Context"
 import type { FromClientEncoded, FromServerEncoded } from "effect/rpc/RpcMessage"
+import { livePrefix } from "../protocol/Frame.ts"
 import type { Request } from "../protocol/Messages.ts"
+import type { Backend } from "./Backend.ts"
+import type { Session } from "./Host.ts"
+import { hashOf } from "./LiveQueries.ts"
 import type { Server } from "./Server.ts"
+import { Caller } from "./Transaction.ts"
 
 export interface Options {
   /** What only these requests' handlers may use. */
-  readonly context?: Context.Context<any>
+  readonly context?: Context.Context<never>
   /** Gets each message as it comes; without it they are collected. */
-  readonly onMessage?: (message: FromServerEncoded) => void
+  readonly onMessage?: ((message: FromServerEncoded) => void | Promise<void>) | undefined
+  /** Ends what is under way when nobody waits for it any more. */
+  readonly signal?: AbortSignal
 }
 
 /** Answers the requests of one HTTP body: resolves when each has its exit. */
@@ -20,17 +27,54 @@ export const exchange = (
     const answers: Array<FromServerEncoded> = []
     let waiting = requests.filter((request) => request.isNotification !== true).length
     const connection = server.open((message) => {
-      if (options.onMessage === undefined) answers.push(message)
-      else options.onMessage(message)
-      // Over HTTP nobody acknowledges; the body is the reader.
-      if (message._tag === "Chunk") connection.receive({ _tag: "Ack", requestId: message.requestId })
+      const taken = options.onMessage === undefined ? void answers.push(message) : options.onMessage(message)
+      // Over HTTP nobody acknowledges: a chunk is taken when the body has it.
+      if (message._tag === "Chunk") {
+        const acknowledge = () => connection.receive({ _tag: "Ack", requestId: message.requestId })
+        if (taken === undefined) acknowledge()
+        else taken.then(acknowledge, finish)
+      }
       if (message._tag === "Exit" && --waiting === 0) finish()
     })
     const finish = () => {
       resolve(answers)
       connection.close()
     }
+    options.signal?.addEventListener("abort", finish, { once: true })
     // The server takes the message apart in place.
     for (const request of requests) connection.receive({ ...request } as FromClientEncoded, options.context)
     if (waiting === 0) finish()
   })
+
+/** Answers requests to the object. A live query over HTTP, where nothing can follow, is its first frame and an end. */
+export const answer = async (
+  backend: Backend,
+  requests: ReadonlyArray<Request>,
+  session: Session
+): Promise<ReadonlyArray<FromServerEncoded>> => {
+  const unary = requests.filter(({ tag }) => !tag.startsWith(livePrefix))
+  const snapshots = requests
+    .filter(({ tag }) => tag.startsWith(livePrefix))
+    .flatMap((request) => snapshot(backend, request, session))
+  return [...snapshots, ...(await exchange(backend.server, unary, { context: Context.make(Caller, session.identity) }))]
+}
+
+const snapshot = (backend: Backend, request: Request, session: Session): ReadonlyArray<FromServerEncoded> => {
+  const exit = (exit: Extract<FromServerEncoded, { _tag: "Exit" }>["exit"]): FromServerEncoded => ({
+    _tag: "Exit",
+    requestId: request.id,
+    exit
+  })
+  const question = backend.queries.question(request.tag.slice(livePrefix.length), {
+    payload: request.payload,
+    headers: request.headers,
+    identity: JSON.stringify(session.identity)
+  })
+  if ("_tag" in question) return [exit(question)]
+  const answer = backend.queries.run(question)
+  if (answer.exit._tag === "Failure") return [exit(answer.exit)]
+  const value = answer.exit.value ?? null
+  const version = backend.live.flushedVersion
+  const frame = { _tag: "Snapshot", value, version, hash: hashOf(JSON.stringify(value)) }
+  return [{ _tag: "Chunk", requestId: request.id, values: [frame] }, exit({ _tag: "Success", value: undefined })]
+}

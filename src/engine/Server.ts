@@ -14,7 +14,7 @@ import { CallError, PayloadInvalid, UnknownRpc } from "../protocol/CallError.ts"
 /** One client's messages in; its answers come out through the function it was opened with. */
 export interface Connection {
   /** `context` has what only this message's handler may use, such as the calls of its tenant. */
-  readonly receive: (message: FromClientEncoded, context?: Context.Context<any>) => void
+  readonly receive: (message: FromClientEncoded, context?: Context.Context<never>) => void
   readonly close: () => void
 }
 

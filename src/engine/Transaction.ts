@@ -5,8 +5,9 @@ import * as Exit from "effect/Exit"
 import * as Random from "effect/Random"
 import * as Scheduler from "effect/Scheduler"
 import * as SqlClient from "effect/sql/SqlClient"
+import { Auth, anonymous, type Identity } from "../contract/Auth.ts"
 import { Storage, StorageWriter } from "../contract/Storage.ts"
-import { ReadRecorder, type ReadSet, WriteRecorder, type WriteSet } from "../services/ReadSet.ts"
+import { ReadRecorder, type ReadSet, WriteRecorder } from "../services/ReadSet.ts"
 import * as Sql from "../services/Sql.ts"
 import { Session, type TableStorage } from "../services/Storage.ts"
 import { runToEnd } from "../services/Synchronous.ts"
@@ -19,8 +20,11 @@ export interface Run<A, E> {
 export interface Commit<A, E> {
   readonly exit: Exit.Exit<A, E>
   /** What was committed; empty when the exit is a failure. */
-  readonly writes: WriteSet
+  readonly writes: WriteRecorder
 }
+
+/** Who the message that is being answered came from. The host provides it with each message. */
+export const Caller = Context.Reference<Identity>("effect-dormouse/engine/Caller", { defaultValue: () => anonymous })
 
 const rolledBack = Symbol("rolled back")
 
@@ -47,7 +51,8 @@ export class Transactions {
     const reads = new ReadRecorder()
     const session = new Session(this.storage, { readOnly: true, reads })
     const clock = frozenClock(this.time(context), () => reads.clock())
-    const exit = runToEnd(effect, this.context(context, session, clock, "query"))
+    const auth = authOf(context, () => reads.identity())
+    const exit = runToEnd(effect, Context.add(this.context(context, session, clock, "query"), Auth, auth))
     session.close()
     return { exit, reads: reads.toReadSet() }
   }
@@ -58,7 +63,10 @@ export class Transactions {
     const session = new Session(this.storage, { writes })
     const clock = frozenClock(this.time(context))
     const seed = Context.get(context, Random.Random).nextIntUnsafe()
-    const transaction = Context.add(this.context(context, session, clock, seed), StorageWriter, session)
+    const transaction = this.context(context, session, clock, seed).pipe(
+      Context.add(StorageWriter, session),
+      Context.add(Auth, authOf(context))
+    )
     let exit: Exit.Exit<A, E> | undefined
     try {
       this.storage.database.transaction(() => {
@@ -71,7 +79,7 @@ export class Transactions {
       session.close()
       this.storage.footprints.settle()
     }
-    return { exit: exit!, writes: (Exit.isSuccess(exit!) ? writes : new WriteRecorder()).toWriteSet() }
+    return { exit: exit!, writes: Exit.isSuccess(exit!) ? writes : new WriteRecorder() }
   }
 
   /** The time of a transaction never goes back while the object lives, whatever the machine's clock does. */
@@ -96,6 +104,13 @@ export class Transactions {
     )
   }
 }
+
+const authOf = (context: Context.Context<any>, onLook: () => void = () => {}): Auth["Service"] => ({
+  identity: Effect.sync(() => {
+    onLook()
+    return Context.get(context, Caller)
+  })
+})
 
 const frozenClock = (millis: number, onLook: () => void = () => {}): Clock.Clock => {
   const nanos = BigInt(millis) * 1_000_000n

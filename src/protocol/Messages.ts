@@ -1,4 +1,5 @@
-import type { FromClientEncoded } from "effect/rpc/RpcMessage"
+import * as Option from "effect/Option"
+import type { FromClientEncoded, RequestEncoded } from "effect/rpc/RpcMessage"
 import * as Schema from "effect/Schema"
 
 /**
@@ -6,9 +7,9 @@ import * as Schema from "effect/Schema"
  * decoded later, by the schema of the rpc they name.
  */
 
-export const RequestId = Schema.Union([Schema.String, Schema.Finite])
+const RequestId = Schema.Union([Schema.String, Schema.Finite])
 
-export const Request = Schema.Struct({
+const RequestMessage = Schema.Struct({
   _tag: Schema.tag("Request"),
   id: RequestId,
   tag: Schema.String,
@@ -20,21 +21,36 @@ export const Request = Schema.Struct({
   spanId: Schema.optionalKey(Schema.String),
   sampled: Schema.optionalKey(Schema.Boolean)
 })
-export type Request = typeof Request.Type
+/** One call. */
+export type Request = RequestEncoded
 
-export const FromClient = Schema.Union([
-  Request,
+const FromClient = Schema.Union([
+  RequestMessage,
   Schema.Struct({ _tag: Schema.tag("Ack"), requestId: RequestId }),
   Schema.Struct({ _tag: Schema.tag("Interrupt"), requestId: RequestId }),
   Schema.Struct({ _tag: Schema.tag("Ping") }),
   Schema.Struct({ _tag: Schema.tag("Eof") })
 ])
-export type FromClient = typeof FromClient.Type
 
-const decode = Schema.decodeUnknownOption(FromClient)
-export const decodeMessage: (
-  input: unknown
-) => { readonly _tag: "Some"; readonly value: FromClientEncoded } | { readonly _tag: "None" } = decode as any
+// The schema gives what the type of `effect/rpc` says; its arrays are merely readonly all the way down.
+const decode = Schema.decodeUnknownOption(FromClient) as unknown as (input: unknown) => Option.Option<FromClientEncoded>
+
+/** The messages of a body or of a socket's message, or `undefined` when it is not JSON or holds anything else. */
+export const decodeMessages = (text: string): ReadonlyArray<FromClientEncoded> | undefined => {
+  let parsed: unknown
+  try {
+    parsed = JSON.parse(text)
+  } catch {
+    return undefined
+  }
+  const messages: Array<FromClientEncoded> = []
+  for (const message of Array.isArray(parsed) ? parsed : [parsed]) {
+    const decoded = decode(message)
+    if (Option.isNone(decoded)) return undefined
+    messages.push(decoded.value)
+  }
+  return messages
+}
 
 /** The text that a client pings with. The platform answers it by these very bytes without waking the object. */
 export const ping = '{"_tag":"Ping"}'

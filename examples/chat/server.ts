@@ -1,0 +1,125 @@
+/// <reference types="node" />
+import { existsSync } from "node:fs"
+import { createServer } from "node:net"
+import { fileURLToPath, URL } from "node:url"
+import * as Effect from "effect/Effect"
+import * as Runtime from "effect/Runtime"
+import * as Schema from "effect/Schema"
+import * as Esbuild from "esbuild"
+import { Miniflare } from "miniflare"
+
+/** The Worker could not be bundled, or workerd could not be started. */
+export class ServerError extends Schema.TaggedError<ServerError>()("ServerError", {
+  problem: Schema.String,
+  cause: Schema.Defect()
+}) {
+  override get message() {
+    return this.problem
+  }
+}
+
+/** Another process listens at the port. */
+export class PortTaken extends Schema.TaggedError<PortTaken>()("PortTaken", { port: Schema.Int }) {
+  // The message says it all: who starts the server prints it, without a stack.
+  override readonly [Runtime.errorReported] = false
+  override get message() {
+    return `port ${this.port} is taken; choose another with the environment variable PORT`
+  }
+}
+
+export interface Options {
+  /** The folder of the databases. */
+  readonly data: string
+  /** 0 takes any free port. */
+  readonly port: number
+}
+
+const pathOf = (relative: string) => fileURLToPath(new URL(relative, import.meta.url))
+
+/** Static files, served before the Worker is asked. */
+const assets = pathOf("public")
+
+/** Runs the chat's Worker on a workerd of its own for as long as the scope is open; gives its URL. */
+export const make = Effect.fnUntraced(function* (options: Options) {
+  yield* reserve(options.port)
+  const code = yield* bundle
+  const server = yield* Effect.acquireRelease(
+    Effect.try({
+      try: () => withoutSignalHandlers(() => start(options, code)),
+      catch: (cause) => new ServerError({ problem: "workerd could not be started", cause })
+    }),
+    // It gives the failure to start once more.
+    (server) => Effect.ignoreCause(Effect.promise(() => server.dispose()))
+  )
+  return yield* Effect.tryPromise({
+    try: () => server.ready.then(({ origin }) => origin),
+    catch: (cause) => new ServerError({ problem: "workerd could not be started", cause })
+  })
+})
+
+/** The Worker as one module. Wrangler bundles in the same way when it deploys. */
+const bundle = Effect.tryPromise({
+  try: () =>
+    Esbuild.build({
+      entryPoints: [pathOf("worker.ts")],
+      bundle: true,
+      write: false,
+      format: "esm",
+      target: "es2024",
+      conditions: ["source", "workerd", "worker", "browser"],
+      external: ["cloudflare:*"],
+      logLevel: "silent"
+    }),
+  catch: (cause) => new ServerError({ problem: "the Worker could not be bundled", cause })
+}).pipe(
+  // esbuild is a process of its own, and would wait for more to bundle.
+  Effect.ensuring(Effect.promise(() => Esbuild.stop())),
+  Effect.map((built) => built.outputFiles[0]!.text)
+)
+
+const start = ({ data, port }: Options, code: string) =>
+  new Miniflare({
+    port,
+    resourcePersistencePath: data,
+    cf: false,
+    workers: [
+      {
+        config: {
+          type: "worker",
+          name: "chat",
+          compatibilityDate: "2026-09-01",
+          manifest: { mainModule: "worker.js", modules: { "worker.js": { type: "esm", contents: code } } },
+          exports: { TenantObject: { type: "durable-object", storage: "sqlite" } },
+          ...(existsSync(assets) ? { assets: { directory: assets, hasUserWorker: true } } : {})
+        }
+      }
+    ]
+  })
+
+/** Finds out beforehand whether the port can be had: what workerd says about it is hard to read. */
+const reserve = (port: number) =>
+  Effect.callback<void, PortTaken>((resume) => {
+    const probe = createServer()
+    probe.once("error", () => resume(Effect.fail(new PortTaken({ port }))))
+    probe.listen(port, "127.0.0.1", () => probe.close(() => resume(Effect.void)))
+  })
+
+const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const
+
+/** Miniflare would exit on a signal without waiting for workerd to be gone. */
+const withoutSignalHandlers = <A>(make: () => A): A => {
+  const before = new Set(signals.flatMap((signal) => process.listeners(signal)))
+  const made = make()
+  for (const signal of signals) {
+    for (const listener of process.listeners(signal)) {
+      if (!before.has(listener)) process.removeListener(signal, listener)
+    }
+  }
+  return made
+}
+
+/** Runs an effect as the whole process. A signal to stop interrupts it, so that what its scopes hold is let go. */
+export const runMain = Runtime.makeRunMain(({ fiber, teardown }) => {
+  for (const signal of signals) process.on(signal, () => fiber.interruptUnsafe())
+  fiber.addObserver((exit) => teardown(exit, (code) => process.exit(code)))
+})

@@ -1,0 +1,37 @@
+/// <reference types="node" />
+
+/**
+ * Serves the chat on this machine: `npm start`. Its data stays in `examples/chat/.data`.
+ */
+import { fileURLToPath, URL } from "node:url"
+import * as Config from "effect/Config"
+import * as Console from "effect/Console"
+import * as Effect from "effect/Effect"
+import * as Runtime from "effect/Runtime"
+import * as Server from "./server.ts"
+
+const usage = (url: string) => {
+  const request = { _tag: "Request", id: "1", tag: "channels.create", payload: { name: "general" }, headers: [] }
+  return `
+The chat is at ${url}
+
+  curl ${url}/rpc -d '${JSON.stringify(request)}'
+
+The other rpcs are in examples/chat/api.ts. Every tenant (header x-dormouse-tenant) has a database of its own.
+Press Ctrl+C to stop.
+`
+}
+
+Effect.gen(function* () {
+  const port = yield* Config.Port("PORT").pipe(Config.withDefault(8787))
+  const url = yield* Server.make({ port, data: fileURLToPath(new URL(".data", import.meta.url)) })
+  yield* Console.log(usage(url))
+  return yield* Effect.never
+}).pipe(
+  Effect.scoped,
+  Effect.tapErrorTag("PortTaken", (error) => Console.error(error.message)),
+  Server.runMain({
+    // Being told to stop is how it ends.
+    teardown: (exit, onExit) => Runtime.defaultTeardown(exit, (code) => onExit(code === 130 ? 0 : code))
+  })
+)
