@@ -8,10 +8,10 @@ import type { App } from "../engine/App.ts"
 import * as Backend from "../engine/Backend.ts"
 import { answer } from "../engine/Exchange.ts"
 import type { Host, Session, Socket } from "../engine/Host.ts"
+import * as Messages from "../engine/HttpMessages.ts"
+import { readLines } from "../engine/Lines.ts"
 import * as CloudflareDatabase from "../layers/cloudflare/Database.ts"
 import { ping, pong, type Request as RpcRequest } from "../protocol/Messages.ts"
-import * as FrontDoor from "./FrontDoor.ts"
-import { readLines } from "./Lines.ts"
 
 /** Makes the Durable Object class of an app: one object, one tenant, one database. */
 export const make = <Rpcs extends Rpc.Any>(app: App<Rpcs>) =>
@@ -36,13 +36,13 @@ export const make = <Rpcs extends Rpc.Any>(app: App<Rpcs>) =>
 
     override async fetch(request: Request): Promise<Response> {
       if (this.backend === undefined) {
-        return FrontDoor.refused(503, "the object could not start; the cause is in its log")
+        return Messages.refused(503, "the object could not start; the cause is in its log")
       }
-      const session = FrontDoor.readSession(request)
+      const session = Messages.readSession(request)
       if (request.headers.get("upgrade") === "websocket") return this.accept(this.backend, session)
-      const body = await FrontDoor.readRequests(request, app.limits)
+      const body = await Messages.readRequests(request, app.limits)
       if (body instanceof Response) return body
-      return FrontDoor.answers(await answer(this.backend, body.requests, session), app.limits)
+      return Messages.answers(await answer(this.backend, body.requests, session), app.limits)
     }
 
     /** What each live query read, what last woke it, how often it ran and how often in vain. */
@@ -105,9 +105,9 @@ export const make = <Rpcs extends Rpc.Any>(app: App<Rpcs>) =>
     /** The Worker runs actions: here their I/O would keep the object awake and everybody's calls in its way. */
     private async *act(request: RpcRequest, session: Session, signal: AbortSignal): AsyncGenerator<FromServerEncoded> {
       const worker: Fetcher = (this.ctx as any).exports.default({ props: { session } })
-      const response = await worker.fetch("https://dormouse/rpc", {
+      const response = await worker.fetch(Messages.objectUrl, {
         method: "POST",
-        headers: { accept: FrontDoor.ndjson },
+        headers: { accept: Messages.ndjson },
         body: JSON.stringify(request),
         signal
       })

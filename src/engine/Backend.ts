@@ -1,10 +1,8 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import type * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
 import type * as Rpc from "effect/rpc/Rpc"
 import type * as RpcGroup from "effect/rpc/RpcGroup"
-import type { Scope } from "effect/Scope"
 import { kindOf } from "../contract/Kind.ts"
 import { Database } from "../services/Database.ts"
 import { TableStorage } from "../services/Storage.ts"
@@ -68,11 +66,3 @@ export const isAction = <Rpcs extends Rpc.Any>(app: App<Rpcs>, tag: string): boo
   const rpc = app.api.requests.get(tag)
   return rpc !== undefined && kindOf(rpc) === "action"
 }
-
-/** Builds the handlers of actions. */
-export const makeActions = <Rpcs extends Rpc.Any>(
-  app: App<Rpcs>
-): Effect.Effect<Server.Server, never, HttpClient.HttpClient | Scope> =>
-  Effect.flatMap(Layer.build(Layer.merge(app.actions, Dispatch.actions)), (handlers) =>
-    Effect.provideContext(Server.make(app.api.declared as RpcGroup.RpcGroup<any>), handlers as any)
-  ) as Effect.Effect<Server.Server, never, HttpClient.HttpClient | Scope>

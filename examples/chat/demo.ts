@@ -1,0 +1,142 @@
+/// <reference types="node" />
+
+/**
+ * Fills a chat with real text over real sockets, then reads it back and checks every message: `npm run demo`.
+ *
+ *     npm run demo -- [--all] [--addresses n]
+ */
+import { mkdtemp, rm } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { parseArgs } from "node:util"
+import { SingleBar } from "cli-progress"
+import * as Console from "effect/Console"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Pool from "effect/Pool"
+import * as Runtime from "effect/Runtime"
+import * as RpcClient from "effect/rpc/RpcClient"
+import * as RpcSerialization from "effect/rpc/RpcSerialization"
+import * as Schema from "effect/Schema"
+import * as Socket from "effect/socket/Socket"
+import { ChatApi } from "./api.ts"
+import { checkChannels, checkMessages, type Sent } from "./demo-check.ts"
+import { type Address, addresses } from "./demo-corpus.ts"
+import type { Message } from "./schema.ts"
+import * as Server from "./server.ts"
+
+/** Clients, each with a socket of its own. */
+const clients = 16
+
+/** The database does not hold what was sent. */
+class CheckFailed extends Schema.TaggedError<CheckFailed>()("CheckFailed", { problems: Schema.Array(Schema.String) }) {
+  // The problems were printed.
+  override readonly [Runtime.errorReported] = false
+}
+
+/** Effect's own client: the contract is an ordinary `RpcGroup`. */
+const connect = Effect.fnUntraced(function* (url: string) {
+  const protocol = RpcClient.layerProtocolSocket().pipe(
+    Layer.provide([RpcSerialization.layerJson, Socket.layerWebSocket(`${url.replace("http", "ws")}/rpc`)]),
+    Layer.provide(Socket.layerWebSocketConstructorGlobal)
+  )
+  return yield* RpcClient.make(ChatApi).pipe(Effect.provideContext(yield* Layer.build(protocol)))
+})
+
+type Client = Effect.Success<ReturnType<typeof connect>>
+
+/** Sends an address by one client, each message after the answer to the one before. */
+const send = Effect.fnUntraced(function* (
+  client: Client,
+  address: Address,
+  onSent: (latency: Duration.Duration) => void
+) {
+  const channel = yield* client["channels.create"]({ name: address.channel })
+  const messages: Array<Message> = []
+  for (const body of address.messages) {
+    const [latency, message] = yield* Effect.timed(
+      client["messages.send"]({ channel: channel.id, author: address.author, body })
+    )
+    messages.push(message)
+    onSent(latency)
+  }
+  return { address, channel, messages } satisfies Sent
+})
+
+/** Reads everything back and gives what is wrong with it. */
+const check = Effect.fnUntraced(function* (pool: Pool.Pool<Client>, sent: ReadonlyArray<Sent>) {
+  const channels = yield* Pool.use(pool, (client) => client["channels.list"]({}))
+  const messages = yield* Effect.forEach(
+    sent,
+    (each) =>
+      Pool.use(pool, (client) => client["messages.list"]({ channel: each.channel.id, limit: 1000 })).pipe(
+        Effect.map((listed) => checkMessages(each, listed))
+      ),
+    { concurrency: clients }
+  )
+  return [...checkChannels(sent, channels), ...messages.flat()]
+})
+
+const demo = Effect.fnUntraced(function* (chosen: ReadonlyArray<Address>) {
+  const url = yield* Server.make({ port: 0, data: yield* temporaryFolder })
+  const pool = yield* Pool.make({ acquire: connect(url), size: clients })
+  const total = chosen.reduce((sum, { messages }) => sum + messages.length, 0)
+  yield* Console.log(`${number(total)} messages, ${number(chosen.length)} channels, ${clients} clients, ${url}`)
+
+  const bar = yield* progressBar(total)
+  const latencies: Array<number> = []
+  const [time, sent] = yield* Effect.forEach(
+    chosen,
+    (address) =>
+      Pool.use(pool, (client) =>
+        send(client, address, (latency) => {
+          latencies.push(Duration.toMillis(latency))
+          bar.increment()
+        })
+      ),
+    { concurrency: clients }
+  ).pipe(Effect.timed)
+  bar.stop()
+
+  const problems = yield* check(pool, sent)
+  const seconds = Duration.toSeconds(time)
+  latencies.sort((a, b) => a - b)
+  yield* Console.log(
+    [
+      `sent      ${number(latencies.length)} messages in ${seconds.toFixed(1)} s, ${number(latencies.length / seconds)} messages/s`,
+      `latency   p50 ${percentile(latencies, 0.5).toFixed(1)} ms, p99 ${percentile(latencies, 0.99).toFixed(1)} ms`,
+      problems.length === 0
+        ? `database  every message exactly once and in order, in each of ${number(sent.length)} channels`
+        : `database  WRONG\n${problems.map((problem) => `  ${problem}`).join("\n")}`
+    ].join("\n")
+  )
+  if (problems.length > 0) return yield* new CheckFailed({ problems })
+})
+
+const temporaryFolder = Effect.acquireRelease(
+  Effect.promise(() => mkdtemp(join(tmpdir(), "dormouse-demo-"))),
+  (folder) => Effect.promise(() => rm(folder, { recursive: true, force: true }))
+)
+
+/** Shows itself on a terminal only. */
+const progressBar = (total: number) =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      const bar = new SingleBar({ format: "{bar} {percentage}%  {value}/{total}  {eta_formatted} left" })
+      bar.start(total, 0)
+      return bar
+    }),
+    (bar) => Effect.sync(() => bar.stop())
+  )
+
+const percentile = (sorted: ReadonlyArray<number>, share: number): number =>
+  sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN
+
+const number = (value: number): string => Math.round(value).toLocaleString("en")
+
+const { values: options } = parseArgs({
+  options: { all: { type: "boolean", default: false }, addresses: { type: "string", default: "100" } }
+})
+const chosen = options.all ? addresses() : addresses().slice(0, Number(options.addresses))
+demo(chosen).pipe(Effect.scoped, Server.runMain)
