@@ -6,7 +6,7 @@ import type { FromServerEncoded } from "effect/rpc/RpcMessage"
 import * as Scope from "effect/Scope"
 import type { App } from "../engine/App.ts"
 import * as Backend from "../engine/Backend.ts"
-import { answer } from "../engine/Exchange.ts"
+import { fetch } from "../engine/Exchange.ts"
 import type { Host, Session, Socket } from "../engine/Host.ts"
 import * as Messages from "../engine/HttpMessages.ts"
 import { readLines } from "../engine/Lines.ts"
@@ -35,14 +35,14 @@ export const make = <Rpcs extends Rpc.Any>(app: App<Rpcs>) =>
     }
 
     override async fetch(request: Request): Promise<Response> {
-      if (this.backend === undefined) {
-        return Messages.refused(503, "the object could not start; the cause is in its log")
-      }
-      const session = Messages.readSession(request)
-      if (request.headers.get("upgrade") === "websocket") return this.accept(this.backend, session)
-      const body = await Messages.readRequests(request, app.limits)
-      if (body instanceof Response) return body
-      return Messages.answers(await answer(this.backend, body.requests, session), app.limits)
+      const { backend } = this
+      if (backend === undefined) return Messages.refused(503, "the object could not start; the cause is in its log")
+      return fetch(backend, request, app.limits, (session) => {
+        const { 0: client, 1: server } = new WebSocketPair()
+        this.ctx.acceptWebSocket(server)
+        backend.sockets.open(this.socket(server), session)
+        return new Response(null, { status: 101, webSocket: client })
+      })
     }
 
     /** What each live query read, what last woke it, how often it ran and how often in vain. */
@@ -60,13 +60,6 @@ export const make = <Rpcs extends Rpc.Any>(app: App<Rpcs>) =>
 
     override webSocketError(socket: WebSocket): void {
       this.backend?.sockets.closed(this.socket(socket))
-    }
-
-    private accept(backend: Backend.Backend, session: Session): Response {
-      const { 0: client, 1: server } = new WebSocketPair()
-      this.ctx.acceptWebSocket(server)
-      backend.sockets.open(this.socket(server), session)
-      return new Response(null, { status: 101, webSocket: client })
     }
 
     /** One `Socket` for each WebSocket, so that the engine can know it again. */

@@ -1,9 +1,11 @@
 import * as Context from "effect/Context"
 import type { FromClientEncoded, FromServerEncoded } from "effect/rpc/RpcMessage"
 import { livePrefix } from "../protocol/Frame.ts"
+import type * as Limits from "../protocol/Limits.ts"
 import type { Request } from "../protocol/Messages.ts"
 import type { Backend } from "./Backend.ts"
 import type { Session } from "./Host.ts"
+import { answers, readRequests, readSession } from "./HttpMessages.ts"
 import { hashOf } from "./LiveQueries.ts"
 import type { Server } from "./Server.ts"
 import { Caller } from "./Transaction.ts"
@@ -46,8 +48,22 @@ export const exchange = (
     if (waiting === 0) finish()
   })
 
+/** Answers a request that reached the object: calls over HTTP, or a socket, which the platform makes by `accept`. */
+export const fetch = async (
+  backend: Backend,
+  request: globalThis.Request,
+  limits: Limits.Limits,
+  accept: (session: Session) => Response
+): Promise<Response> => {
+  const session = readSession(request)
+  if (request.headers.get("upgrade") === "websocket") return accept(session)
+  const body = await readRequests(request, limits)
+  if (body instanceof Response) return body
+  return answers(await answer(backend, body.requests, session), limits)
+}
+
 /** Answers requests to the object. A live query over HTTP, where nothing can follow, is its first frame and an end. */
-export const answer = async (
+const answer = async (
   backend: Backend,
   requests: ReadonlyArray<Request>,
   session: Session

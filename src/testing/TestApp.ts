@@ -1,0 +1,132 @@
+import { DatabaseSync } from "node:sqlite"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as FetchHttpClient from "effect/http/FetchHttpClient"
+import type * as HttpClient from "effect/http/HttpClient"
+import * as Layer from "effect/Layer"
+import type * as Rpc from "effect/rpc/Rpc"
+import * as RpcClient from "effect/rpc/RpcClient"
+import type { RpcClientError } from "effect/rpc/RpcClientError"
+import * as RpcSerialization from "effect/rpc/RpcSerialization"
+import type { Scope } from "effect/Scope"
+import * as Socket from "effect/socket/Socket"
+import type * as Api from "../contract/Api.ts"
+import { anonymous } from "../contract/Auth.ts"
+import * as ActionRunner from "../engine/Actions.ts"
+import type { App } from "../engine/App.ts"
+import * as FrontDoor from "../engine/FrontDoor.ts"
+import * as Messages from "../engine/HttpMessages.ts"
+import { MemoryObject } from "./MemoryObject.ts"
+
+export interface Options extends FrontDoor.Options {
+  /** What actions do their I/O with; the global `fetch` unless given. */
+  readonly http?: Layer.Layer<HttpClient.HttpClient>
+}
+
+/**
+ * A whole backend in memory: the engine that runs on Cloudflare, over real SQLite, under the test's clock. Each layer is
+ * a backend of its own, with one object for each tenant that is asked for.
+ */
+export class TestApp extends Context.Service<
+  TestApp,
+  {
+    /** The object of a tenant, `main` unless named. */
+    readonly object: (tenant?: string) => MemoryObject<any>
+    /** What a client reaches the backend with: pass it to `Layer.provide`. */
+    readonly transport: Layer.Layer<Socket.WebSocketConstructor | HttpClient.HttpClient>
+    /** The base URL that `transport` answers. */
+    readonly url: string
+    readonly app: App<any>
+  }
+>()("effect-dormouse/TestApp") {
+  /** A backend of an app. It lives as long as the layer; a test that wants its own provides it itself. */
+  static readonly layer: <Rpcs extends Rpc.Any>(app: App<Rpcs>, options?: Options) => Layer.Layer<TestApp> = (
+    app,
+    options
+  ) => layer(app, options)
+
+  /** The stock RPC client of Effect over a socket to the backend, typed by its contract. */
+  static readonly rpc: <Rpcs extends Rpc.Any>(
+    api: Api.Declared<Rpcs>,
+    options?: { readonly tenant?: string }
+  ) => Effect.Effect<RpcClient.RpcClient.Flat<Rpcs | Api.Live<Rpcs>, RpcClientError>, never, TestApp | Scope> = (
+    api,
+    options
+  ) => rpc(api, options)
+}
+
+const url = "http://dormouse.test"
+
+const layer = <Rpcs extends Rpc.Any>(app: App<Rpcs>, options: Options = {}): Layer.Layer<TestApp> =>
+  Layer.effect(
+    TestApp,
+    Effect.gen(function* () {
+      const context = yield* Effect.context<never>()
+      const http = yield* Layer.build(options.http ?? FetchHttpClient.layer)
+      const actions = yield* Effect.provideContext(ActionRunner.make(app), http)
+      const objects = new Map<string, MemoryObject<Rpcs>>()
+      const databases: Array<DatabaseSync> = []
+      const object = (tenant = "main") => {
+        let found = objects.get(tenant)
+        if (found === undefined) {
+          const database = new DatabaseSync(":memory:", { enableForeignKeyConstraints: true })
+          databases.push(database)
+          found = new MemoryObject({ app, database, actions, context })
+          objects.set(tenant, found)
+        }
+        return found
+      }
+      yield* Effect.addFinalizer(() =>
+        Effect.promise(async () => {
+          for (const object of objects.values()) await object.crash()
+          for (const database of databases) database.close()
+        })
+      )
+      const enter = (request: Request) =>
+        Effect.runPromiseWith(context)(
+          FrontDoor.enter(app, options, {
+            request,
+            object: (tenant) => (url, init) => object(tenant).fetch(url, init),
+            actions: Effect.succeed(actions)
+          })
+        )
+      const transport = Layer.mergeAll(
+        Layer.succeed(Socket.WebSocketConstructor, (url) => {
+          const request = new Request(url.replace(/^ws/, "http"))
+          const tenant = Messages.tenantOf(request, new URL(request.url)) ?? "main"
+          return object(tenant).connect({ tenant, identity: anonymous })
+        }),
+        FetchHttpClient.layer.pipe(
+          Layer.provide(
+            Layer.succeed(FetchHttpClient.Fetch, ((input: string | URL, init?: RequestInit) => {
+              const request = new Request(input, init)
+              const tenant = Messages.tenantOf(request, new URL(request.url)) ?? "main"
+              if (object(tenant).network.isOffline) return Promise.reject(new TypeError("the network is offline"))
+              return enter(request)
+            }) as typeof fetch)
+          )
+        )
+      )
+      return { object, transport, url, app }
+    })
+  )
+
+const rpc = <Rpcs extends Rpc.Any>(
+  api: Api.Declared<Rpcs>,
+  options: { readonly tenant?: string } = {}
+): Effect.Effect<RpcClient.RpcClient.Flat<Rpcs | Api.Live<Rpcs>, RpcClientError>, never, TestApp | Scope> =>
+  Effect.gen(function* () {
+    const { transport, url } = yield* TestApp
+    const protocol = RpcClient.layerProtocolSocket().pipe(
+      Layer.provide([
+        RpcSerialization.layerJson,
+        Layer.effect(
+          Socket.Socket,
+          Socket.makeWebSocket(`${url.replace("http", "ws")}/rpc?tenant=${options.tenant ?? "main"}`)
+        ).pipe(Layer.provide(transport))
+      ])
+    )
+    return yield* RpcClient.make(api as any, { flatten: true }).pipe(
+      Effect.provideContext(yield* Layer.build(protocol))
+    )
+  }) as any
