@@ -1,16 +1,13 @@
 /// <reference types="node" />
 import * as Http from "node:http"
 import { dirname } from "node:path"
-import { performance } from "node:perf_hooks"
-import { clearTimeout, setImmediate, setTimeout } from "node:timers"
 import { gzipSync } from "node:zlib"
 import * as Esbuild from "esbuild"
 import { Miniflare } from "miniflare"
-import { type Data, WebSocket } from "ws"
+import { inFlight } from "./measure.ts"
+import { Socket } from "./socket.ts"
 import type { Subject } from "./subjects.ts"
 import type { Call, Wire } from "./wire.ts"
-
-// ---- the server's side
 
 const buildOptions: Esbuild.BuildOptions = {
   bundle: true,
@@ -68,7 +65,8 @@ export class Server {
   readonly subject: Subject
   readonly #miniflare: Miniflare
   readonly #address: Address
-  readonly #agent = new Http.Agent({ keepAlive: true, maxSockets: 64 })
+  // Shorter than the five seconds after which workerd drops a connection that nobody uses.
+  readonly #agent = new Http.Agent({ keepAlive: true, maxSockets: 64, timeout: 2000 })
   readonly #sockets = new Set<Socket>()
   static readonly #running = new Set<Server>()
 
@@ -190,137 +188,4 @@ export class Server {
     Server.#running.delete(this)
     await this.#miniflare.dispose()
   }
-}
-
-// ---- the clients' side
-
-/** A socket that knows of a message only whom it answers. */
-export class Socket {
-  readonly wire: Wire
-  readonly #socket: WebSocket
-  readonly #answers = new Map<string, (result: Data | Error) => void>()
-  readonly #firstFrames = new Map<string, () => void>()
-  #lastId = 0
-  #closing = false
-  onFrame: ((data: Data) => void) | undefined
-  /** Called when the server, not this side, ends the connection. */
-  onLost: (() => void) | undefined
-
-  private constructor(socket: WebSocket, wire: Wire) {
-    this.#socket = socket
-    this.wire = wire
-    socket.on("message", (data) => this.#receive(data))
-    socket.on("close", (code) => {
-      if (this.#closing) return
-      for (const settle of this.#answers.values()) settle(new Error(`The server closed the socket (${code})`))
-      this.onLost?.()
-    })
-    socket.on("error", () => {})
-  }
-
-  static open(url: string, wire: Wire): Promise<Socket> {
-    return new Promise((resolve, reject) => {
-      const socket = new WebSocket(url, { perMessageDeflate: false, skipUTF8Validation: true })
-      socket.on("open", () => resolve(new Socket(socket, wire)))
-      socket.on("error", reject)
-    })
-  }
-
-  call(call: Call): Promise<Data> {
-    const id = String(++this.#lastId)
-    return new Promise((resolve, reject) => {
-      this.#answers.set(id, (result) => {
-        this.#answers.delete(id)
-        if (result instanceof Error) reject(result)
-        else resolve(result)
-      })
-      this.#socket.send(this.wire.socket.call(id, call))
-    })
-  }
-
-  /** Resolves with the first frame. */
-  subscribe(call: Call): Promise<void> {
-    const id = String(++this.#lastId)
-    return new Promise((resolve, reject) => {
-      this.#firstFrames.set(id, resolve)
-      this.#answers.set(id, (result) => {
-        reject(result instanceof Error ? result : new Error(`Refused: ${result.toString().slice(0, 200)}`))
-      })
-      this.#socket.send(this.wire.socket.subscribe(id, call))
-    })
-  }
-
-  ping(): void {
-    if (this.wire.ping !== undefined) this.#socket.send(this.wire.ping)
-  }
-
-  close(): void {
-    this.#closing = true
-    this.#socket.terminate()
-  }
-
-  #receive(data: Data): void {
-    let framed = false
-    for (const { kind, id } of this.wire.read(data)) {
-      if (kind === "frame") {
-        framed = true
-        // After what has already arrived was read: hundreds of clients share this thread, and the write of one should
-        // not be counted as a late arrival at the next. Clients of their own would acknowledge just as soon.
-        if (this.wire.ack !== undefined) setImmediate(() => this.#socket.send(this.wire.ack!(id)))
-        const first = this.#firstFrames.get(id)
-        if (first !== undefined) {
-          this.#firstFrames.delete(id)
-          first()
-        }
-      } else {
-        this.#answers.get(id)?.(kind === "answer" ? data : new Error(`Refused: ${data.toString().slice(0, 200)}`))
-      }
-    }
-    if (framed) this.onFrame?.(data)
-  }
-}
-
-// ---- measuring
-
-/** Does `run` for 0 to `count` - 1, `width` at a time; gives the milliseconds it took. */
-export async function inFlight(
-  width: number,
-  count: number,
-  run: (index: number) => Promise<unknown>
-): Promise<number> {
-  const start = performance.now()
-  let next = 0
-  const lane = async () => {
-    while (next < count) await run(next++)
-  }
-  await Promise.all(Array.from({ length: Math.min(width, count) }, lane))
-  return performance.now() - start
-}
-
-export async function timed(run: () => Promise<unknown>): Promise<number> {
-  const start = performance.now()
-  await run()
-  return performance.now() - start
-}
-
-/** The median time of one after the other. */
-export async function timedEach(count: number, run: (index: number) => Promise<unknown>): Promise<number> {
-  const times: Array<number> = []
-  for (let index = 0; index < count; index++) times.push(await timed(() => run(index)))
-  return median(times)
-}
-
-export function median(values: ReadonlyArray<number>): number {
-  if (values.length === 0) return Number.NaN
-  const sorted = values.toSorted((a, b) => a - b)
-  const middle = sorted.length >> 1
-  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2
-}
-
-export function deadline<A>(milliseconds: number, what: string, promise: Promise<A>): Promise<A> {
-  let timer: NodeJS.Timeout
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`${what}: not within ${milliseconds} ms`)), milliseconds)
-  })
-  return Promise.race([promise, late]).finally(() => clearTimeout(timer))
 }

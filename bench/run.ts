@@ -3,13 +3,14 @@
 /**
  * Runs the workloads and prints their tables.
  *
- *     node bench/run.ts [--only name] [--subjects a,b] [--rounds n] [--noise] [--write]
+ *     npm run bench -- [--only name] [--subjects a,b] [--rounds n] [--noise] [--write]
  */
 import { existsSync, readFileSync, writeFileSync } from "node:fs"
 import { performance } from "node:perf_hooks"
 import { URL } from "node:url"
 import { parseArgs } from "node:util"
-import { median, Server } from "./harness.ts"
+import { Server } from "./harness.ts"
+import { median } from "./measure.ts"
 import { copy, handwritten, type Subject } from "./subjects.ts"
 import { type Measure, type Sample, type Workload, workloads } from "./workloads.ts"
 
@@ -88,22 +89,26 @@ function maxRounds({ rounds }: Workload): number {
   return rounds === 1 ? 1 : Number.POSITIVE_INFINITY
 }
 
+/** With its columns aligned, as the formatter of this repository leaves a table alone. */
 function tableOf({ measures }: Workload, samples: Samples): string {
   const base = samples.get(handwritten)
   const subjects = [...samples.keys()]
   const targets = measures.some(({ target }) => target !== undefined)
+  const rows = [
+    ["", ...subjects.map(({ name }) => name), ...(targets ? ["target"] : [])],
+    ...measures.map((measure) => [
+      measure.label,
+      ...subjects.map((subject) => cellOf(measure, samples.get(subject), subject === handwritten ? undefined : base)),
+      ...(targets ? [measure.target ?? ""] : [])
+    ])
+  ]
+  const widths = rows[0]!.map((_, column) => Math.max(4, ...rows.map((row) => row[column]!.length)))
   const line = (cells: ReadonlyArray<string>) => `| ${cells.join(" | ")} |`
-  return [
-    line(["", ...subjects.map(({ name }) => name), ...(targets ? ["target"] : [])]),
-    line(["---", ...subjects.map(() => "---:"), ...(targets ? ["---:"] : [])]),
-    ...measures.map((measure) =>
-      line([
-        measure.label,
-        ...subjects.map((subject) => cellOf(measure, samples.get(subject), subject === handwritten ? undefined : base)),
-        ...(targets ? [measure.target ?? ""] : [])
-      ])
-    )
-  ].join("\n")
+  const [head, ...body] = rows.map((row) =>
+    line(row.map((cell, column) => (column === 0 ? cell.padEnd(widths[0]!) : cell.padStart(widths[column]!))))
+  )
+  const rule = line(widths.map((width, column) => (column === 0 ? "-".repeat(width) : `${"-".repeat(width - 1)}:`)))
+  return [head, rule, ...body].join("\n")
 }
 
 /** The median over the rounds, and what it is as a multiple of the hand-written worker's. */
@@ -117,7 +122,11 @@ function cellOf(
   if (value === undefined) return "–"
   const reference = medianOf(key, base)
   const comparable = ratio !== false && unit !== "" && reference !== undefined && reference !== 0
-  return `${format(value, unit)}${comparable ? ` (${(value / reference).toFixed(2)}×)` : ""}`
+  return `${format(value, unit)}${comparable ? ` (${ratioOf(value / reference)}×)` : ""}`
+}
+
+function ratioOf(ratio: number): string {
+  return ratio < 0.1 ? String(Number(ratio.toPrecision(1))) : ratio.toFixed(2)
 }
 
 function medianOf(key: string, samples: ReadonlyArray<Sample> | Error | undefined): number | undefined {

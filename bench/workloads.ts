@@ -1,18 +1,8 @@
 /// <reference types="node" />
-import { performance } from "node:perf_hooks"
 import { setTimeout as sleep } from "node:timers/promises"
-import {
-  bundle,
-  bundleCounting,
-  deadline,
-  gzippedBytes,
-  inFlight,
-  median,
-  Server,
-  type Socket,
-  timed,
-  timedEach
-} from "./harness.ts"
+import { bundle, bundleCounting, gzippedBytes, Server } from "./harness.ts"
+import { inFlight, median, timed, timedEach } from "./measure.ts"
+import { createChannels, listOf, messageTo, openRoom, sendMessages, writes } from "./room.ts"
 import { dormouse, handwritten, pramen, type Subject } from "./subjects.ts"
 import type { Call } from "./wire.ts"
 
@@ -42,7 +32,7 @@ export interface Workload {
 
 const everyone: ReadonlyArray<Subject> = [handwritten, dormouse, pramen]
 
-// ---- one call, one answer
+const perSecond = (count: number, milliseconds: number): number => (count / milliseconds) * 1000
 
 const unary: Workload = {
   name: "unary",
@@ -73,8 +63,6 @@ const unary: Workload = {
     return sample
   }
 }
-
-// ---- waking up
 
 /** Answers everything, holds nothing: what a workerd costs before any worker is in it. */
 const emptyWorker = `
@@ -131,8 +119,6 @@ const cold: Workload = {
   }
 }
 
-// ---- live
-
 const crowd = 500
 
 const sameList: Workload = {
@@ -154,7 +140,7 @@ const sameList: Workload = {
       return { alone: alone.answer, answer, last }
     }
     await sample(10)
-    return () => sample(15)
+    return () => sample(25)
   }
 }
 
@@ -165,7 +151,7 @@ const ownLists = (name: string, sockets: number, each: number, target?: string):
   return {
     name,
     subjects: everyone,
-    rounds: 5,
+    rounds: 7,
     measures: [
       {
         key: "few",
@@ -197,7 +183,7 @@ const ownLists = (name: string, sockets: number, each: number, target?: string):
         return { few: Math.max(one.answer, one.last), answer, last }
       }
       await sample(5)
-      return () => sample(15)
+      return () => sample(25)
     }
   }
 }
@@ -205,7 +191,7 @@ const ownLists = (name: string, sockets: number, each: number, target?: string):
 const burst: Workload = {
   name: "burst",
   subjects: everyone,
-  rounds: 3,
+  rounds: 7,
   measures: [
     { key: "answers", label: `100 writes, 32 in flight, ${crowd} sockets listen: last answer`, unit: "ms" },
     { key: "last", label: `One more write: all ${crowd} have it, counted from the first of the 100`, unit: "ms" }
@@ -320,140 +306,3 @@ export const workloads: ReadonlyArray<Workload> = [
   afterEviction,
   idle
 ]
-
-// ---- chat
-
-const filler = "Sleep well and dream of large women and of cheese, said the dormouse, and closed its eyes again."
-
-const messageTo = (channel: string, token = "hello"): Call => ({
-  tag: "messages.send",
-  payload: { channel, author: "Dormouse", body: `${token} ${filler}` }
-})
-
-const listOf = (channel: string, limit: number): Call => ({ tag: "messages.list", payload: { channel, limit } })
-
-async function createChannels(socket: Socket, count: number): Promise<ReadonlyArray<string>> {
-  const ids: Array<string> = []
-  await inFlight(32, count, async (index) => {
-    const answer = await socket.call({ tag: "channels.create", payload: { name: `channel ${index}` } })
-    ids.push((socket.wire.value(answer.toString()) as { readonly id: string }).id)
-  })
-  return ids
-}
-
-const sendMessages = (socket: Socket, channel: string, count: number): Promise<number> =>
-  inFlight(32, count, () => socket.call(messageTo(channel)))
-
-const perSecond = (count: number, milliseconds: number): number => (count / milliseconds) * 1000
-
-interface Written {
-  /** Milliseconds from sending the write to its answer. */
-  readonly answer: number
-  /** Milliseconds from sending the write to its arrival at the last socket that waits for it. */
-  readonly last: number
-  /** Received by one socket for this write. */
-  readonly bytes: number
-}
-
-/** A writer and those who listen to what it writes. */
-interface Room {
-  readonly server: Server
-  readonly listeners: () => Iterable<Socket>
-  readonly lost: () => number
-  readonly write: () => Promise<Written>
-  /** Milliseconds until the last answer to this many writes, 32 in flight. */
-  readonly burst: (count: number) => Promise<number>
-}
-
-interface RoomOptions {
-  /** Messages in each list before anyone listens. */
-  readonly rows: number
-  readonly listeners?: number
-  /** Live queries of each listener. */
-  readonly each?: number
-  readonly limit?: number
-  /** Every live query on a list of its own, instead of all on one. */
-  readonly apart?: boolean
-}
-
-async function openRoom(server: Server, options: RoomOptions): Promise<Room> {
-  const { rows, listeners = 0, each = 1, limit = 50, apart = false } = options
-  const writer = await server.open()
-  const channels = await createChannels(writer, apart ? listeners * each : 1)
-  await inFlight(32, channels.length * rows, (index) => writer.call(messageTo(channels[index % channels.length]!)))
-
-  const written = channels[0]!
-  const expected = apart ? Math.min(1, listeners) : listeners
-  const current = new Set<Socket>()
-  let lost = 0
-  let token = ""
-  let told = new Set<number>()
-  let received = 0
-  let done: (() => void) | undefined
-
-  const listen = async (socket: Socket, index: number) => {
-    current.add(socket)
-    socket.onFrame = (data) => {
-      if (done === undefined || !data.includes(token)) return
-      told.add(index)
-      received = data.byteLength
-      if (told.size === expected) done()
-    }
-    // Comes back as the subject's own client would. Should that fail, the next delivery is missed and says so.
-    socket.onLost = async () => {
-      current.delete(socket)
-      lost++
-      await sleep(server.wire.reconnectAfter())
-      await server.open().then(
-        (next) => listen(next, index),
-        () => {}
-      )
-    }
-    // One after the other: pramen forgets some of those that reach it together.
-    for (let n = 0; n < each; n++) {
-      await socket.subscribe(listOf(apart ? channels[index * each + n]! : written, limit))
-    }
-  }
-  await server.openMany(listeners, listen)
-
-  let count = 0
-  return {
-    server,
-    listeners: () => current,
-    lost: () => lost,
-    burst: (count) => sendMessages(writer, written, count),
-    write: async () => {
-      token = `token-${++count}-`
-      told = new Set()
-      received = 0
-      let last = 0
-      let start = 0
-      const delivered = new Promise<void>((resolve) => {
-        done = () => {
-          last = performance.now() - start
-          done = undefined
-          resolve()
-        }
-        if (expected === 0) resolve()
-      })
-      start = performance.now()
-      const answered = writer.call(messageTo(written, token)).then(() => performance.now() - start)
-      const answer = await deadline(60_000, "answer", answered)
-      await deadline(60_000, `delivery to ${expected} sockets`, delivered)
-      return { answer, last, bytes: received }
-    }
-  }
-}
-
-/** Medians over writes with a pause between, in which acknowledgements are dealt with. */
-async function writes(room: Room, count: number): Promise<Written> {
-  const all: Array<Written> = []
-  // Enough of them for a median is all a slow subject gets.
-  const enough = performance.now() + 10_000
-  while (all.length < count && (all.length < 5 || performance.now() < enough)) {
-    all.push(await room.write())
-    await sleep(50)
-  }
-  const of = (pick: (written: Written) => number) => median(all.map(pick))
-  return { answer: of((one) => one.answer), last: of((one) => one.last), bytes: of((one) => one.bytes) }
-}

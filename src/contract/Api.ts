@@ -3,6 +3,7 @@ import type * as Layer from "effect/Layer"
 import type * as Rpc from "effect/rpc/Rpc"
 import { make as makeRpc } from "effect/rpc/Rpc"
 import * as RpcGroup from "effect/rpc/RpcGroup"
+import type * as RpcMiddleware from "effect/rpc/RpcMiddleware"
 import type * as RpcSchema from "effect/rpc/RpcSchema"
 import type * as Schema from "effect/Schema"
 import type { Scope } from "effect/Scope"
@@ -12,6 +13,12 @@ import type { CallError } from "../protocol/CallError.ts"
 import { Frame, livePrefix } from "../protocol/Frame.ts"
 import { type Forbidden, type KindOf, kindOf } from "./Kind.ts"
 import type { StorageError } from "./Storage.ts"
+
+/**
+ * The rpcs by tag. Looking one up in the union itself goes through all the others, and a large contract is looked into
+ * once for each handler.
+ */
+type ByTag<Rpcs extends Rpc.Any> = { readonly [R in Rpcs as R["_tag"]]: R }
 
 /** The tags of one kind. */
 export type TagOf<Rpcs extends Rpc.Any, K extends string> = Rpcs extends Rpc.Any
@@ -54,14 +61,20 @@ type ServicesOf<H> = H extends (...args: any) => Effect.Effect<infer _A, infer _
     ? R
     : never
 
+/** What the middleware of an rpc gives its handler, the services of its kind included. */
+type Provided<R> =
+  R extends Rpc.Rpc<infer _Tag, infer _Payload, infer _Success, infer _Error, infer Middleware, infer _Requires>
+    ? RpcMiddleware.Provides<Middleware["Identifier"]>
+    : never
+
 type IsAny<T> = 0 extends 1 & T ? true : false
 
 /** The compile error that a handler gets for asking what its kind may not have. */
 type Check<Rpcs extends Rpc.Any, H> = {
-  readonly [Tag in keyof H]: Tag extends Rpcs["_tag"]
+  readonly [Tag in keyof H]: Tag extends keyof ByTag<Rpcs>
     ? IsAny<ServicesOf<H[Tag]>> extends true
       ? unknown
-      : Extract<ServicesOf<H[Tag]>, Forbidden<KindOf<Rpc.ExtractTag<Rpcs, Tag>>>> extends infer Service
+      : Extract<ServicesOf<H[Tag]>, Forbidden<KindOf<ByTag<Rpcs>[Tag]>>> extends infer Service
         ? [Service] extends [never]
           ? unknown
           : { readonly "a handler of this kind may not use": Service }
@@ -70,10 +83,10 @@ type Check<Rpcs extends Rpc.Any, H> = {
 }
 
 type RequirementsOf<Rpcs extends Rpc.Any, H, K extends string> = {
-  readonly [Tag in keyof H & string]: KindOf<Rpc.ExtractTag<Rpcs, Tag>> extends K
-    ? Exclude<Rpc.ExcludeProvides<ServicesOf<H[Tag]>, Rpcs, Tag>, Scope>
+  readonly [Tag in keyof H & keyof ByTag<Rpcs>]: KindOf<ByTag<Rpcs>[Tag]> extends K
+    ? Exclude<ServicesOf<H[Tag]>, Scope | Provided<ByTag<Rpcs>[Tag]>>
     : never
-}[keyof H & string]
+}[keyof H & keyof ByTag<Rpcs>]
 
 /**
  * The implementation of a contract: a layer of its handlers. What its transactions need and what its actions need are
@@ -105,21 +118,34 @@ export interface Declared<in out Rpcs extends Rpc.Any> {
   /** The rpcs that have handlers; live streams have none of their own. */
   readonly declared: RpcGroup.RpcGroup<Rpcs>
   /** Implements the contract. Each handler is an effect; its kind decides which services exist. */
-  readonly toLayer: <H extends HandlersFrom<Rpcs>, EX = never, RX = never>(
-    build: (H & Check<Rpcs, H>) | Effect.Effect<H & Check<Rpcs, H>, EX, RX>
-  ) => Handlers<
-    Rpcs,
-    Exclude<RX, Scope> | RequirementsOf<Rpcs, H, "query" | "mutation">,
-    Exclude<RX, Scope> | RequirementsOf<Rpcs, H, "action">,
-    EX
-  >
+  readonly toLayer: {
+    // No call fits this one. It lets a contract be an `RpcGroup` without having that one's `toLayer`, which knows no kinds.
+    (build: never): any
+    <H extends HandlersFrom<Rpcs>, EX = never, RX = never>(
+      build: (H & Check<Rpcs, H>) | Effect.Effect<H & Check<Rpcs, H>, EX, RX>
+    ): Handlers<
+      Rpcs,
+      Exclude<RX, Scope> | RequirementsOf<Rpcs, H, "query" | "mutation">,
+      Exclude<RX, Scope> | RequirementsOf<Rpcs, H, "action">,
+      EX
+    >
+  }
 }
 
 /** A contract: an `RpcGroup` of the declared rpcs and of the live stream of each query. */
-export type Api<Rpcs extends Rpc.Any> = RpcGroup.RpcGroup<Rpcs | Live<Rpcs>> & Declared<Rpcs>
+export interface Api<in out Rpcs extends Rpc.Any> extends RpcGroup.RpcGroup<Rpcs | Live<Rpcs>>, Declared<Rpcs> {
+  readonly toLayer: Declared<Rpcs>["toLayer"]
+}
 
-export const make = <const Rpcs extends ReadonlyArray<Rpc.Any>>(...rpcs: Rpcs): Api<Rpcs[number]> =>
-  fromGroup(RpcGroup.make(...rpcs))
+/** The compile error that an rpc without a kind gets. */
+type CheckKinds<Rpcs extends ReadonlyArray<Rpc.Any>> = {
+  readonly [I in keyof Rpcs]: [KindOf<Rpcs[I]>] extends [never]
+    ? { readonly "declare this rpc with Query.make, Mutation.make or Action.make": never }
+    : unknown
+}
+
+export const make = <const Rpcs extends ReadonlyArray<Rpc.Any>>(...rpcs: Rpcs & CheckKinds<Rpcs>): Api<Rpcs[number]> =>
+  fromGroup(RpcGroup.make(...(rpcs as Rpcs)))
 
 /** Makes a contract of a group whose rpcs have kinds: several contracts merged, or one that was given middleware. */
 export const fromGroup = <Rpcs extends Rpc.Any>(group: RpcGroup.RpcGroup<Rpcs>): Api<Rpcs> => {

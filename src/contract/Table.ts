@@ -74,6 +74,8 @@ export interface Any {
   readonly references: ReadonlyMap<string, Reference>
   /** Columns that may be dropped, with their data, when the database still has them. */
   readonly dropped: ReadonlySet<string>
+  /** Fields that no variant for the wire has: those of `Model.Sensitive`, above all. */
+  readonly sensitive: ReadonlySet<string>
 }
 
 /** A row, decoded: an instance of the table's model. */
@@ -81,8 +83,13 @@ export type Row<T extends Any> = T["model"]["Type"]
 export type RowKey<M extends Model.Any, K extends string> = M["Type"][K & keyof M["Type"]]
 /** What an insert takes: the model's `insert` variant, with its constructor defaults. */
 export type Insert<M extends Model.Any> = M["insert"]["~type.make.in"]
-/** What a patch takes: any part of the model's `update` variant but the key. */
-export type Patch<M extends Model.Any, K extends string> = Partial<Omit<M["update"]["~type.make.in"], K>>
+/** What a patch takes: any part of the model's `update` variant but the key. `undefined` takes an optional field away. */
+export type Patch<M extends Model.Any, K extends string> = PatchOf<M["update"]["~type.make.in"], K>
+type PatchOf<Update, K extends string> = {
+  readonly [Field in keyof Update as Exclude<Field, K>]?:
+    | Update[Field]
+    | ({} extends Pick<Update, Field> ? undefined : never)
+}
 
 export interface Table<
   Name extends string,
@@ -143,9 +150,13 @@ export const make = <
     readonly dropped?: ReadonlyArray<string>
   }
 ): Table<Name, M, K, Indexes> => {
+  const fields = Object.keys(model.fields)
+  const twins = fields.filter((field, i) => fields.findIndex((other) => sameName(other, field)) !== i)
+  if (twins.length > 0) throw new Error(`table ${name}: SQLite cannot tell column ${twins[0]} from another one`)
   const references = new Map<string, Reference>(Object.entries(options.references ?? {}) as Array<[string, Reference]>)
   const indexes = new Map<string, Index>()
   for (const [index, input] of Object.entries<IndexInput<string>>(options.indexes ?? {})) {
+    if (index === "") throw new Error(`table ${name}: an index needs a name`)
     indexes.set(
       index,
       "columns" in input
@@ -156,7 +167,9 @@ export const make = <
   // Deleting a row looks for the rows that refer to it; without an index each delete would read the whole table.
   for (const column of references.keys()) {
     if (![...indexes.values()].some((index) => index.columns[0] === column)) {
-      indexes.set(`reference_${column}`, { name: `reference_${column}`, columns: [column], unique: false })
+      const index = `reference_${column}`
+      if (indexes.has(index)) throw new Error(`table ${name}: the index name ${index} is taken by the reference`)
+      indexes.set(index, { name: index, columns: [column], unique: false })
     }
   }
   const table: Any = {
@@ -165,7 +178,8 @@ export const make = <
     key: options.key,
     indexes,
     references,
-    dropped: new Set(options.dropped)
+    dropped: new Set(options.dropped),
+    sensitive: new Set(fields.filter((field) => !(field in fieldsOf(model.json))))
   }
   const orNotFound = <A, R>(key: unknown, row: Effect.Effect<Option.Option<A>, StorageError, R>) =>
     Effect.flatMap(row, (row) =>
@@ -199,6 +213,11 @@ export const make = <
   }
   return Object.assign(table, methods) as Table<Name, M, K, Indexes>
 }
+
+const fieldsOf = (schema: Schema.Top) => (schema as Schema.Top & { readonly fields: Schema.Struct.Fields }).fields
+
+/** SQLite compares names without regard to the case of ASCII letters. */
+const sameName = (a: string, b: string) => a.toLowerCase() === b.toLowerCase()
 
 /** Runs an effect in a transaction inside the transaction: when it fails, what it wrote is undone and nothing else. */
 export const atomically = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R | StorageWriter> =>

@@ -25,7 +25,7 @@ export interface Bound {
 }
 
 export interface PageOptions {
-  /** How many rows a page holds at most. */
+  /** How many rows a page holds at most; `take` can only make it fewer. */
   readonly size: number
   /** Where the page begins: the `next` of another page in the same order, whatever its filter was. */
   readonly after?: string | undefined
@@ -54,9 +54,10 @@ type Value<Row, C> = Row[C & keyof Row]
 
 /**
  * Rows in the order of an index. Columns are fixed from the left: `eq` for as many as wanted, then at most one range.
- * The query itself is an effect of all its rows.
+ * The query itself is an effect of all its rows. `Cols` are the columns that are not fixed yet, `Ranged` is the one that
+ * may have a range.
  */
-export class TableQuery<Row, Cols extends ReadonlyArray<string>> extends Effectable.Class<
+export class TableQuery<Row, Cols extends ReadonlyArray<string>, Ranged = Cols[0]> extends Effectable.Class<
   ReadonlyArray<Row>,
   StorageError,
   Storage
@@ -75,34 +76,34 @@ export class TableQuery<Row, Cols extends ReadonlyArray<string>> extends Effecta
   eq<C extends Cols[0]>(column: C, value: Value<Row, C>): TableQuery<Row, Tail<Cols>> {
     return new TableQuery<Row, Tail<Cols>>({ ...this.plan, equal: [...this.plan.equal, [column, value]] })
   }
-  gt<C extends Cols[0]>(column: C, value: Value<Row, C>): TableQuery<Row, readonly [C]> {
+  gt<C extends Ranged & string>(column: C, value: Value<Row, C>): TableQuery<Row, [], C> {
     return new TableQuery({ ...this.plan, lower: { column, value, inclusive: false } })
   }
-  gte<C extends Cols[0]>(column: C, value: Value<Row, C>): TableQuery<Row, readonly [C]> {
+  gte<C extends Ranged & string>(column: C, value: Value<Row, C>): TableQuery<Row, [], C> {
     return new TableQuery({ ...this.plan, lower: { column, value, inclusive: true } })
   }
-  lt<C extends Cols[0]>(column: C, value: Value<Row, C>): TableQuery<Row, readonly [C]> {
+  lt<C extends Ranged & string>(column: C, value: Value<Row, C>): TableQuery<Row, [], C> {
     return new TableQuery({ ...this.plan, upper: { column, value, inclusive: false } })
   }
-  lte<C extends Cols[0]>(column: C, value: Value<Row, C>): TableQuery<Row, readonly [C]> {
+  lte<C extends Ranged & string>(column: C, value: Value<Row, C>): TableQuery<Row, [], C> {
     return new TableQuery({ ...this.plan, upper: { column, value, inclusive: true } })
   }
 
   /** In the order of the index; NULL comes first, text by the bytes of its UTF-8. This is the default. */
-  get ascending(): TableQuery<Row, Cols> {
+  get ascending(): TableQuery<Row, Cols, Ranged> {
     return new TableQuery({ ...this.plan, descending: false })
   }
   /** Against the order of the index. */
-  get descending(): TableQuery<Row, Cols> {
+  get descending(): TableQuery<Row, Cols, Ranged> {
     return new TableQuery({ ...this.plan, descending: true })
   }
   /** At most this many rows, counted after the filters. */
-  take(count: number): TableQuery<Row, Cols> {
-    const limit = Math.max(0, Math.floor(count))
+  take(count: number): TableQuery<Row, Cols, Ranged> {
+    const limit = Math.max(0, Math.floor(count) || 0)
     return new TableQuery({ ...this.plan, limit: Math.min(limit, this.plan.limit ?? limit) })
   }
   /** Keeps the rows for which the predicate holds. Rows are read one by one until `take` is satisfied. */
-  filter(predicate: (row: Row) => boolean): TableQuery<Row, Cols> {
+  filter(predicate: (row: Row) => boolean): TableQuery<Row, Cols, Ranged> {
     return new TableQuery({ ...this.plan, filters: [...this.plan.filters, predicate] })
   }
 
@@ -124,12 +125,9 @@ export class TableQuery<Row, Cols extends ReadonlyArray<string>> extends Effecta
   }
   /** Whether there is a row. */
   get exists(): Effect.Effect<boolean, StorageError, Storage> {
-    return Effect.map(
-      Storage.use((storage) => storage.count({ ...this.plan, limit: 1 })),
-      (count) => count > 0
-    )
+    return Effect.map(this.take(1).count, (count) => count > 0)
   }
-  /** The rows one by one: no more are read than are taken. */
+  /** The rows one by one: no more are read than are taken. They are given as they were when the first one was read. */
   get stream(): Stream.Stream<Row, StorageError, Storage> {
     return Stream.unwrap(Effect.map(Storage, (storage) => storage.stream(this.plan)))
   }
@@ -139,7 +137,7 @@ export class TableQuery<Row, Cols extends ReadonlyArray<string>> extends Effecta
   }
 }
 
-export const make = (table: Table.Any, index: string | undefined): TableQuery<any, any> =>
+export const make = (table: Table.Any, index: string | undefined): TableQuery<any, any, any> =>
   new TableQuery({
     table,
     index,

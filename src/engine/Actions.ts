@@ -67,7 +67,7 @@ const callsTo = Effect.fnUntraced(function* <Rpcs extends Rpc.Any>(
     Layer.provide([RpcSerialization.layerJson, FetchHttpClient.layer]),
     Layer.provide(Layer.succeed(FetchHttpClient.Fetch, fetch as typeof globalThis.fetch))
   )
-  const client: any = yield* RpcClient.make(app.api as RpcGroup.RpcGroup<any>, { flatten: true }).pipe(
+  const client: any = yield* RpcClient.make(app.api as unknown as RpcGroup.RpcGroup<any>, { flatten: true }).pipe(
     Effect.provideContext(yield* Layer.build(protocol))
   )
   return { call: client } satisfies Calls["Service"]

@@ -3,6 +3,7 @@ import type * as Rpc from "effect/rpc/Rpc"
 import type * as Api from "../contract/Api.ts"
 import type * as Table from "../contract/Table.ts"
 import * as Limits from "../protocol/Limits.ts"
+import * as Sensitive from "./Sensitive.ts"
 
 /**
  * A whole backend, not yet on any platform: `Cloudflare.serve(app)` deploys it, `TestApp.layer(app)` runs it in memory.
@@ -19,7 +20,7 @@ export interface App<in out Rpcs extends Rpc.Any> {
 
 type Given<Name extends string, Services> = [Services] extends [never]
   ? { readonly [K in Name]?: Layer.Layer<never> }
-  : { readonly [K in Name]: Layer.Layer<Services> }
+  : { readonly [K in Name]: Layer.Layer<NoInfer<Services>> }
 
 /**
  * Puts an app together. `services` is what the handlers of queries and mutations ask for beside Dormouse's own;
@@ -40,6 +41,7 @@ export const make = <Rpcs extends Rpc.Any, Transactions, Actions>(
     if (/^(sqlite|_)/i.test(table.name)) throw new Error(`the table name ${table.name} is reserved`)
     names.add(table.name)
   }
+  Sensitive.check(options.api.declared.requests.values(), options.tables)
   // The types hold the services of both kinds together; a kind's handlers are only called where theirs are provided.
   const provide = (services: Layer.Layer<any> | undefined) =>
     Layer.provide(options.handlers, services ?? Layer.empty) as Layer.Layer<Rpc.ToHandler<Rpcs>>

@@ -5,6 +5,7 @@ import type * as Rpc from "effect/rpc/Rpc"
 import type * as RpcGroup from "effect/rpc/RpcGroup"
 import { kindOf } from "../contract/Kind.ts"
 import { Database } from "../services/Database.ts"
+import { MutationLog } from "../services/MutationLog.ts"
 import { TableStorage } from "../services/Storage.ts"
 import * as TableSchema from "../services/TableSchema.ts"
 import type { App } from "./App.ts"
@@ -44,7 +45,12 @@ export const make = Effect.fnUntraced(function* <Rpcs extends Rpc.Any>(app: App<
   const handlers = yield* Layer.build(
     Layer.merge(
       app.transactions,
-      Dispatch.transactions(transactions, (writes) => live.committed(writes))
+      Dispatch.transactions({
+        transactions,
+        log: new MutationLog(database),
+        limits: app.limits,
+        onCommit: (writes) => live.committed(writes)
+      })
     )
   )
   const group = app.api.declared

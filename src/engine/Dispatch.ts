@@ -1,13 +1,18 @@
+import * as Cause from "effect/Cause"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
-import type * as Rpc from "effect/rpc/Rpc"
-import type { RequestId } from "effect/rpc/RpcMessage"
+import * as Rpc from "effect/rpc/Rpc"
 import * as Schema from "effect/Schema"
 import { Auth } from "../contract/Auth.ts"
 import { ActionKind, MutationKind, QueryKind } from "../contract/Kind.ts"
+import { StorageError, StorageLimit } from "../contract/Storage.ts"
+import { CallError, PayloadInvalid } from "../protocol/CallError.ts"
+import type * as Limits from "../protocol/Limits.ts"
+import { type MutationId, mutationHeader, parseMutationId } from "../protocol/MutationId.ts"
+import type { MutationLog } from "../services/MutationLog.ts"
 import type { WriteRecorder } from "../services/ReadSet.ts"
 import { toAnswer } from "./Answer.ts"
 import { Caller, type Transactions } from "./Transaction.ts"
@@ -19,24 +24,71 @@ import { Caller, type Transactions } from "./Transaction.ts"
 
 const refuse = (where: string) => () => Effect.die(new Error(`this rpc does not run ${where}`))
 
-/** For the place where the tables are. `onCommit` hears of every commit before its answer is sent. */
-export const transactions = (
-  transactions: Transactions,
-  onCommit: (writes: WriteRecorder, requestId: RequestId) => void
-): Layer.Layer<QueryKind | MutationKind | ActionKind> =>
+export interface Options {
+  readonly transactions: Transactions
+  readonly log: MutationLog
+  readonly limits: Limits.Limits
+  /** Hears of every commit before its answer is sent. */
+  readonly onCommit: (writes: WriteRecorder) => void
+}
+
+/** For the place where the tables are. */
+export const transactions = (options: Options): Layer.Layer<QueryKind | MutationKind | ActionKind> =>
   Layer.mergeAll(
     Layer.succeed(QueryKind, (handler, { rpc }) =>
-      Effect.contextWith((context: Context.Context<any>) => toAnswer(rpc, transactions.query(handler, context).exit))
+      Effect.contextWith((context: Context.Context<any>) =>
+        toAnswer(rpc, options.transactions.query(handler, context).exit)
+      )
     ),
-    Layer.succeed(MutationKind, (handler, { requestId, rpc }) =>
-      Effect.contextWith((context: Context.Context<any>) => {
-        const commit = transactions.mutation(encodable(rpc, handler), context)
-        if (Exit.isSuccess(commit.exit)) onCommit(commit.writes, requestId)
-        return toAnswer(rpc, commit.exit)
-      })
-    ),
+    Layer.succeed(MutationKind, (handler, { headers, rpc }) => {
+      const id = parseMutationId(headers[mutationHeader] ?? "")
+      return id === undefined ? mutate(options, rpc, handler) : mutateOnce(options, rpc, handler, id)
+    }),
     Layer.succeed(ActionKind, refuse("in the object"))
   )
+
+const mutate = <A, E, R>(
+  options: Options,
+  rpc: Rpc.AnyWithProps,
+  handler: Effect.Effect<A, E, R>
+): Effect.Effect<A, E | CallError> =>
+  Effect.contextWith((context: Context.Context<never>) => {
+    const commit = options.transactions.mutation(sendable(options, rpc, handler), context as Context.Context<any>)
+    if (Exit.isSuccess(commit.exit)) options.onCommit(commit.writes)
+    // A `StorageError` that the rpc did not declare does not come out of here.
+    return toAnswer(rpc, commit.exit as Exit.Exit<A, E>)
+  })
+
+/** T3: the outcome is written with the rows it belongs to; the same id is answered with it and does nothing again. */
+const mutateOnce = <A, E, R>(
+  options: Options,
+  rpc: Rpc.AnyWithProps,
+  handler: Effect.Effect<A, E, R>,
+  id: MutationId
+): Effect.Effect<A, E | CallError> =>
+  Effect.suspend(() => {
+    const { log } = options
+    const codec = outcomes(rpc)
+    const known = log.find(id)
+    if (known !== undefined) {
+      if (known.tag === rpc._tag) return codec.decode(known.outcome) as Exit.Exit<A, E>
+      const issue = "this mutation id was used for another call"
+      return Effect.fail(new CallError({ reason: new PayloadInvalid({ issue }) }))
+    }
+    const record = (exit: Exit.Exit<A, E | CallError>) =>
+      Effect.clockWith((clock) =>
+        Effect.sync(() => log.record(id, rpc._tag, codec.encode(exit), clock.currentTimeMillisUnsafe()))
+      )
+    return mutate(
+      options,
+      rpc,
+      Effect.tap(handler, (value) => record(Exit.succeed(value)))
+    ).pipe(
+      // A failure has rolled everything back, so its record is a write of its own. What the server did wrong is not an
+      // outcome: it can be tried again.
+      Effect.tapCause((cause) => (Cause.hasDies(cause) ? Effect.void : record(Exit.failCause<E | CallError>(cause))))
+    )
+  })
 
 /** For the place where I/O is done. `Calls` is the caller's own and comes with each message. */
 export const actions: Layer.Layer<QueryKind | MutationKind | ActionKind, never, HttpClient.HttpClient> = Layer.mergeAll(
@@ -62,17 +114,43 @@ export const actions: Layer.Layer<QueryKind | MutationKind | ActionKind, never, 
   Layer.succeed(MutationKind, refuse("outside the object"))
 )
 
-/** A result that does not fit its schema must fail before the commit: the caller could not be told what was done. */
-const encodable = <A, E, R>(rpc: Rpc.AnyWithProps, handler: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
-  let encode = encoders.get(rpc)
-  if (encode === undefined) {
-    encode = Schema.encodeUnknownExit(Schema.toCodecJson(rpc.successSchema as Schema.Codec<unknown, unknown>))
-    encoders.set(rpc, encode)
-  }
-  const check = encode
-  return Effect.tap(handler, (value) => {
-    const exit = check(value)
-    return Exit.isSuccess(exit) ? Effect.void : Effect.die(new Error(`the result does not fit: ${exit.cause}`))
+/**
+ * A result that does not fit its schema, or is too large, must fail before the commit: the caller could not be told what
+ * was done.
+ */
+const sendable = <A, E, R>(
+  { limits }: Options,
+  rpc: Rpc.AnyWithProps,
+  handler: Effect.Effect<A, E, R>
+): Effect.Effect<A, E | StorageError, R> =>
+  Effect.tap(handler, (value) => {
+    const exit = successes(rpc)(value)
+    if (Exit.isFailure(exit)) return Effect.die(new Error(`the result does not fit: ${exit.cause}`))
+    const actual = JSON.stringify(exit.value)?.length ?? 0
+    if (actual <= limits.resultBytes) return Effect.void
+    const reason = new StorageLimit({ limit: "resultBytes", max: limits.resultBytes, actual })
+    return Effect.fail(new StorageError({ reason }))
   })
+
+/** What is made once of each rpc. */
+const memoize = <A>(make: (rpc: Rpc.AnyWithProps) => A): ((rpc: Rpc.AnyWithProps) => A) => {
+  const made = new WeakMap<Rpc.AnyWithProps, A>()
+  return (rpc) => {
+    let value = made.get(rpc)
+    if (value === undefined) {
+      value = make(rpc)
+      made.set(rpc, value)
+    }
+    return value
+  }
 }
-const encoders = new WeakMap<Rpc.AnyWithProps, (value: unknown) => Exit.Exit<unknown, Schema.SchemaError>>()
+
+const successes = memoize((rpc) =>
+  Schema.encodeUnknownExit(Schema.toCodecJson(rpc.successSchema as Schema.Codec<unknown, unknown>))
+)
+
+const outcomes = memoize((rpc) => {
+  const exit = Rpc.exitSchema(rpc as Rpc.Any) as unknown as Schema.Codec<Exit.Exit<unknown, unknown>, unknown>
+  const codec = Schema.fromJsonString(Schema.toCodecJson(exit))
+  return { encode: Schema.encodeSync(codec), decode: Schema.decodeSync(codec) }
+})

@@ -34,7 +34,8 @@ export const enter = <Rpcs extends Rpc.Any>(
 ): Effect.Effect<Response> =>
   Effect.gen(function* () {
     const url = new URL(request.url)
-    if (url.pathname !== "/rpc") return Messages.refused(404, "not found")
+    // The stock client ends the path with a slash.
+    if (url.pathname !== "/rpc" && url.pathname !== "/rpc/") return Messages.refused(404, "not found")
     const session = established ?? (yield* identify(options, request, url))
     if (session === undefined) return Messages.refused(404, "no such tenant")
     const toObject = object(session.tenant)

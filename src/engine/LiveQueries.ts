@@ -27,72 +27,95 @@ export interface Answer {
 }
 
 /** A result, with everything that is derived from it once for all who get it. */
-export interface Value {
+export class Value {
   readonly json: Schema.Json
   readonly text: string
   readonly hash: string
   /** The commit after which the query gave this result. */
   readonly version: number
+  private snapshot: string | undefined
+  private readonly patches = new WeakMap<Value, string>()
+
+  constructor(json: Schema.Json, text: string, version: number) {
+    this.json = json
+    this.text = text
+    this.hash = hashOf(text)
+    this.version = version
+  }
+
+  /** The frame for who has `base`: the smaller of patch and snapshot. */
+  frameFrom(base: Value | undefined): string {
+    if (base === undefined || base === this) return this.snapshotFrame()
+    let frame = this.patches.get(base)
+    if (frame === undefined) {
+      const ops = JSON.stringify(Patch.make(base.json, this.json))
+      frame = ops.length < this.text.length ? `{"_tag":"Patch","ops":${ops},${this.stamp()}}` : this.snapshotFrame()
+      this.patches.set(base, frame)
+    }
+    return frame
+  }
+
+  private snapshotFrame(): string {
+    this.snapshot ??= `{"_tag":"Snapshot","value":${this.text},${this.stamp()}}`
+    return this.snapshot
+  }
+
+  private stamp(): string {
+    return `"version":${this.version},"hash":"${this.hash}"`
+  }
 }
 
 /** Those that get what one commit changed together: the subscriptions of one socket, or one local stream. */
 export interface Group {
   /** Who it belongs to, as text. */
   readonly identity: string
-  /** A result of its subscriptions may differ from what it was sent. Called after all that one flush runs has run. */
+  /** Its subscriptions whose result is not what they were sent. Added to here, taken from by the group. */
+  readonly changed: Set<Subscription>
+  /** Something was added to `changed`. Called after all that one flush runs has run. */
   readonly deliver: () => void
 }
 
 export class Subscription {
   readonly group: Group
   readonly id: string | number
-  query: LiveQuery
+  /** What it watches, from `LiveQueries.subscribe` or `restore` on. */
+  query!: LiveQuery
   /** The hash of what the subscriber has, as far as anybody knows. */
   sent: string | undefined
   /** What the subscriber has, while it is remembered here: the base of patches. */
   base: Value | undefined
-  /** Messages that the subscriber has not acknowledged. */
-  unacknowledged = 0
 
-  constructor(group: Group, id: string | number, query: LiveQuery) {
+  constructor(group: Group, id: string | number) {
     this.group = group
     this.id = id
-    this.query = query
+  }
+
+  /** Whether the subscriber does not have the last result. */
+  get isDue(): boolean {
+    const { failure, value } = this.query
+    return failure !== undefined || (value !== undefined && value.hash !== this.sent)
   }
 }
 
 /** One distinct question that somebody watches. */
 export class LiveQuery {
-  readonly question: Question
+  question: Question
+  /** What it is found by: the question, with who is asking only if the handler looked. */
+  key: string
+  /** Set when the handler looked at who is asking: then only that caller shares it. */
+  personal: boolean
   readonly subscriptions = new Set<Subscription>()
   /** The last result, or `undefined` after a wake, until somebody needs it. */
   value: Value | undefined
   /** How the query failed, if it did; its subscriptions end with it. */
   failure: ResponseExitEncoded["exit"] | undefined
   reads: ReadSet | undefined
-  /** Set when the handler looked at who is asking: then only that caller shares it. */
-  personal = false
-  readonly patches = new WeakMap<Value, string>()
   readonly stats = { runs: 0, vainRuns: 0, bytes: 0, frames: 0, wokenAt: 0, wokenBy: [] as ReadonlyArray<string> }
 
-  constructor(question: Question) {
+  constructor(question: Question, key: string, personal: boolean) {
     this.question = question
-  }
-
-  /** The frame that brings a subscriber from what it has to the last result: the smaller of patch and snapshot. */
-  frame(subscription: Subscription): string {
-    const value = this.value!
-    const { base } = subscription
-    const version = `"version":${value.version},"hash":"${value.hash}"`
-    if (base !== undefined && base !== value) {
-      let ops = this.patches.get(base)
-      if (ops === undefined) {
-        ops = JSON.stringify(Patch.make(base.json, value.json))
-        this.patches.set(base, ops)
-      }
-      if (ops.length < value.text.length) return `{"_tag":"Patch","ops":${ops},${version}}`
-    }
-    return `{"_tag":"Snapshot","value":${value.text},${version}}`
+    this.key = key
+    this.personal = personal
   }
 }
 
@@ -115,8 +138,8 @@ export interface Options {
 export class LiveQueries {
   private readonly options: Options
   private readonly queries = new Map<string, LiveQuery>()
-  /** Questions whose handler was seen to look at who is asking. */
-  private readonly personal = new Set<string>()
+  /** Questions whose handler was seen to look at who is asking, with the number of queries that each has become. */
+  private readonly personal = new Map<string, number>()
   private readonly index = new ReadIndex<LiveQuery>()
   /** Queries that nobody has run since the object woke: any commit may concern them. */
   private readonly unread = new Set<LiveQuery>()
@@ -124,7 +147,10 @@ export class LiveQueries {
   private scheduled = false
   private version = 0
   private flushed = 0
+  /** Groups that deliver with the flush that is to come, whether or not it concerns them. */
   private waiting = new Set<Group>()
+  /** Groups that have something to deliver. */
+  private told = new Set<Group>()
 
   constructor(options: Options) {
     this.options = options
@@ -143,7 +169,7 @@ export class LiveQueries {
 
   /** Versions are a hybrid logical clock: time where it advances, a count where it does not. */
   private nextVersion(): number {
-    return Math.max(this.version + 1, this.options.now() * 1024)
+    return Math.max(this.version + 1, Math.floor(this.options.now()) * 1024)
   }
 
   committed(writes: WriteRecorder): void {
@@ -162,14 +188,14 @@ export class LiveQueries {
     return this.scheduled ? this.flushed : this.currentVersion
   }
 
-  /** Has a group deliver with the flush that is to come, whether or not it concerns its subscriptions. */
-  deliverAfterFlush(group: Group): void {
-    this.waiting.add(group)
-  }
-
   /** Whether a flush is still to come. */
   get isScheduled(): boolean {
     return this.scheduled
+  }
+
+  /** Has a group deliver with the flush that is to come, whether or not it concerns its subscriptions. */
+  deliverAfterFlush(group: Group): void {
+    this.waiting.add(group)
   }
 
   /** Runs what the commits since the last flush touched, and has the results delivered. */
@@ -178,57 +204,69 @@ export class LiveQueries {
     this.scheduled = false
     const writes = this.pending.toWriteSet()
     this.pending = new WriteRecorder()
-    this.flushed = this.version
-    const groups = this.waiting
-    this.waiting = new Set()
+    for (const group of this.waiting) this.told.add(group)
+    this.waiting.clear()
     const tables = tablesOf(writes)
     for (const query of [...this.index.touched(writes), ...this.unread]) {
+      // A run before this one may have shared its subscribers out among queries of their own.
+      if (query.subscriptions.size === 0) continue
       query.stats.wokenAt = this.version
       query.stats.wokenBy = tables
-      if (this.rerun(query)) {
-        for (const subscription of query.subscriptions) groups.add(subscription.group)
+      this.run(query)
+    }
+    this.deliver()
+  }
+
+  /** Has those groups deliver that have something to deliver. */
+  deliver(): void {
+    const groups = this.told
+    this.told = new Set()
+    let failed: { readonly cause: unknown } | undefined
+    for (const group of groups) {
+      try {
+        group.deliver()
+      } catch (cause) {
+        // The others must hear of it all the same.
+        failed ??= { cause }
       }
     }
-    for (const group of groups) group.deliver()
+    if (failed !== undefined) throw failed.cause
   }
 
-  /** Adds a subscriber. Its query then has a value, or a failure. */
-  subscribe(group: Group, id: string | number, question: Question): Subscription {
-    const known = this.find(question)
-    // What was committed and not flushed must be in the first value, and reach everybody else in one piece.
-    if (this.scheduled && (known.reads === undefined || touches(known.reads, this.pending.toWriteSet()))) this.flush()
-    const subscription = new Subscription(group, id, known)
-    known.subscriptions.add(subscription)
-    const isStale = known.value === undefined || known.failure !== undefined || known.reads?.clock !== false
-    if (isStale && this.rerun(known)) {
-      for (const other of known.subscriptions) if (other !== subscription) other.group.deliver()
-    }
-    return subscription
+  /** Adds a subscriber. Its query then has a value, or a failure, and `deliver` brings it to the group. */
+  subscribe(subscription: Subscription, question: Question): void {
+    const known = this.queries.get(this.keyOf(question))
+    // What was committed and not flushed must be in the first value, and reach everybody else in one piece. The flush may
+    // also find that callers do not share the query any more.
+    if (this.scheduled && (known?.reads === undefined || touches(known.reads, this.pending.toWriteSet()))) this.flush()
+    const query = this.find(question)
+    this.join(subscription, query)
+    const isStale = query.value === undefined || query.failure !== undefined || query.reads?.clock !== false
+    if (isStale) this.run(query)
+    else this.mark(subscription)
   }
 
-  /** Adds a subscriber of before the object slept. Nothing runs until it must. */
-  restore(group: Group, id: string | number, question: Question, sent: string | undefined): Subscription {
+  /**
+   * Adds a subscriber of before the object slept. Nothing runs until it must: a subscriber that had everything hears of
+   * the next commit that changes its result.
+   */
+  restore(subscription: Subscription, question: Question): void {
     const query = this.find(question)
     if (query.reads === undefined) this.unread.add(query)
-    const subscription = new Subscription(group, id, query)
-    subscription.sent = sent
-    query.subscriptions.add(subscription)
-    return subscription
+    this.join(subscription, query)
+    this.mark(subscription)
   }
 
-  /** Brings a query that has not run since the wake up to date. */
+  /** Runs a query that has not run since the wake. */
   refresh(query: LiveQuery): void {
-    if (this.unread.has(query)) this.rerun(query)
+    if (this.unread.has(query)) this.run(query)
   }
 
   unsubscribe(subscription: Subscription): void {
-    const { query } = subscription
+    const { group, query } = subscription
+    group.changed.delete(subscription)
     query.subscriptions.delete(subscription)
-    if (query.subscriptions.size > 0) return
-    this.index.delete(query)
-    this.unread.delete(query)
-    const key = query.personal ? personalKey(query.question) : sharedKey(query.question)
-    if (this.queries.get(key) === query) this.queries.delete(key)
+    if (query.subscriptions.size === 0) this.forget(query)
   }
 
   /** What is known of each live query, for people. */
@@ -244,73 +282,99 @@ export class LiveQueries {
     }))
   }
 
-  private find(question: Question): LiveQuery {
+  private keyOf(question: Question): string {
     const shared = sharedKey(question)
-    const personal = this.personal.has(shared)
-    const key = personal ? personalKey(question) : shared
+    return this.personal.has(shared) ? personalKey(question) : shared
+  }
+
+  private find(question: Question): LiveQuery {
+    const key = this.keyOf(question)
     let query = this.queries.get(key)
     if (query === undefined) {
-      query = new LiveQuery(question)
-      query.personal = personal
+      const shared = sharedKey(question)
+      const personal = key !== shared
+      if (personal) this.personal.set(shared, this.personal.get(shared)! + 1)
+      query = new LiveQuery(question, key, personal)
       this.queries.set(key, query)
     }
     return query
   }
 
-  /** Runs a query and answers whether its subscribers have something to hear. */
-  private rerun(query: LiveQuery): boolean {
+  private join(subscription: Subscription, query: LiveQuery): void {
+    query.subscriptions.add(subscription)
+    subscription.query = query
+  }
+
+  private forget(query: LiveQuery): void {
+    this.index.delete(query)
+    this.unread.delete(query)
+    if (this.queries.get(query.key) === query) this.queries.delete(query.key)
+    if (!query.personal) return
+    const shared = sharedKey(query.question)
+    const left = this.personal.get(shared)! - 1
+    if (left > 0) this.personal.set(shared, left)
+    else this.personal.delete(shared)
+  }
+
+  /** Runs a query that somebody watches, and marks those subscribers that do not have its result. */
+  private run(query: LiveQuery): void {
+    const asking = first(query.subscriptions)!.group.identity
+    // Who asked first may have gone.
+    if (query.question.identity !== asking) query.question = { ...query.question, identity: asking }
     const { exit, reads } = this.options.run(query.question)
     query.stats.runs++
     this.unread.delete(query)
     query.reads = reads
     if (readsNothing(reads)) this.index.delete(query)
     else this.index.set(query, reads)
-    const split = reads.identity && !query.personal && this.makePersonal(query)
+    this.settle(query, exit)
+    if (reads.identity && !query.personal) this.split(query)
+    for (const subscription of query.subscriptions) this.mark(subscription)
+  }
+
+  private settle(query: LiveQuery, exit: ResponseExitEncoded["exit"]): void {
+    query.failure = undefined
     if (exit._tag === "Failure") {
       query.failure = exit
-      return true
+      return
     }
     const json = (exit.value ?? null) as Schema.Json
     const text = JSON.stringify(json)
     const max = this.options.resultBytes
     if (text.length > max) {
-      query.failure = failure(
-        new CallError({ reason: new LimitExceeded({ limit: "resultBytes", max, actual: text.length }) })
-      )
-      return true
-    }
-    query.failure = undefined
-    if (query.value?.text === text) {
-      query.stats.vainRuns++
-      return split
-    }
-    query.value = { json, text, hash: hashOf(text), version: this.currentVersion }
-    return true
+      const reason = new LimitExceeded({ limit: "resultBytes", max, actual: text.length })
+      query.failure = failure(new CallError({ reason }))
+    } else if (query.value?.text === text) query.stats.vainRuns++
+    else query.value = new Value(json, text, this.currentVersion)
+  }
+
+  private mark(subscription: Subscription): void {
+    if (!subscription.isDue) return
+    subscription.group.changed.add(subscription)
+    this.told.add(subscription.group)
   }
 
   /**
    * The handler looked at who is asking for the first time. Each caller gets a query of its own; the one at hand stays
    * with the caller it was run for.
    */
-  private makePersonal(query: LiveQuery): boolean {
-    const shared = sharedKey(query.question)
-    this.personal.add(shared)
+  private split(query: LiveQuery): void {
+    const shared = query.key
     this.queries.delete(shared)
+    this.personal.set(shared, 1)
     query.personal = true
-    this.queries.set(personalKey(query.question), query)
-    let moved = false
+    query.key = personalKey(query.question)
+    this.queries.set(query.key, query)
+    const others = new Set<LiveQuery>()
     for (const subscription of query.subscriptions) {
-      const identity = subscription.group.identity
+      const { identity } = subscription.group
       if (identity === query.question.identity) continue
-      moved = true
       query.subscriptions.delete(subscription)
       const own = this.find({ ...query.question, identity })
-      own.subscriptions.add(subscription)
-      subscription.query = own
-      if (own.reads === undefined) this.rerun(own)
-      subscription.group.deliver()
+      this.join(subscription, own)
+      others.add(own)
     }
-    return moved
+    for (const own of others) this.run(own)
   }
 }
 
@@ -333,6 +397,11 @@ const sharedKey = (question: Question): string =>
   JSON.stringify([question.tag, question.payload ?? null, question.headers])
 const personalKey = (question: Question): string =>
   JSON.stringify([question.tag, question.payload ?? null, question.headers, question.identity])
+
+const first = <A>(items: Iterable<A>): A | undefined => {
+  for (const item of items) return item
+  return undefined
+}
 
 const encoder = new TextEncoder()
 

@@ -1,3 +1,4 @@
+import * as Cause from "effect/Cause"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -9,7 +10,8 @@ import type { FromClientEncoded, FromServerEncoded, RequestEncoded } from "effec
 import * as RpcSerialization from "effect/rpc/RpcSerialization"
 import * as RpcServer from "effect/rpc/RpcServer"
 import * as Schema from "effect/Schema"
-import { CallError, PayloadInvalid, UnknownRpc } from "../protocol/CallError.ts"
+import { CallError, InternalError, PayloadInvalid, UnknownRpc } from "../protocol/CallError.ts"
+import { conceal } from "./Answer.ts"
 
 /** One client's messages in; its answers come out through the function it was opened with. */
 export interface Connection {
@@ -34,7 +36,8 @@ export const make = Effect.fnUntraced(function* <Rpcs extends Rpc.Any>(group: Rp
         return Effect.never
       }),
     disconnects,
-    send: (clientId, response) => Effect.sync(() => clients.get(clientId)?.answer(response)),
+    send: (clientId, response) =>
+      Effect.suspend(() => clients.get(clientId)?.answer(response as FromServerEncoded) ?? Effect.void),
     end: () => Effect.void,
     clientIds: Effect.sync(() => new Set(clients.keys())),
     initialMessage: Effect.succeedNone,
@@ -58,7 +61,10 @@ export const make = Effect.fnUntraced(function* <Rpcs extends Rpc.Any>(group: Rp
       clients.set(id, client)
       return {
         receive(message, context) {
-          if (message._tag === "Request") client.pending.set(message.id, message)
+          if (message._tag === "Request" && message.isNotification !== true) {
+            // The server takes the message apart in place.
+            client.pending.set(message.id, { tag: message.tag, payload: message.payload })
+          }
           fork(context === undefined ? write(id, message) : Effect.provideContext(write(id, message), context))
         },
         close() {
@@ -70,9 +76,12 @@ export const make = Effect.fnUntraced(function* <Rpcs extends Rpc.Any>(group: Rp
   } satisfies Server as Server
 })
 
+/** What was asked for, as it came. */
+type Asked = Pick<RequestEncoded, "tag" | "payload">
+
 class Client {
   /** Requests that were not answered to the end. */
-  readonly pending = new Map<string | number, RequestEncoded>()
+  readonly pending = new Map<string | number, Asked>()
   private readonly group: RpcGroup.RpcGroup<any>
   private readonly send: (message: FromServerEncoded) => void
 
@@ -81,24 +90,49 @@ class Client {
     this.send = send
   }
 
-  answer(response: FromServerEncoded): void {
-    if (response._tag !== "Exit") return this.send(response)
-    const request = this.pending.get(response.requestId)
-    this.pending.delete(response.requestId)
-    const refused = request !== undefined && isUnread(response.exit) ? refusal(this.group, request) : undefined
-    this.send(refused === undefined ? response : { ...response, exit: refused })
+  answer(response: FromServerEncoded): Effect.Effect<void> {
+    switch (response._tag) {
+      case "Exit":
+        return this.exit(response)
+      case "Defect":
+        return Effect.map(conceal("server", Cause.die(response.defect)), (defect) =>
+          this.send({ _tag: "Defect", defect })
+        )
+      default:
+        return Effect.sync(() => this.send(response))
+    }
+  }
+
+  private exit(response: ResponseExitEncoded): Effect.Effect<void> {
+    const { exit, requestId } = response
+    const request = this.pending.get(requestId)
+    this.pending.delete(requestId)
+    const unknown = exit._tag === "Failure" ? exit.cause.find(isUnknownDefect) : undefined
+    if (unknown === undefined) return Effect.sync(() => this.send(response))
+    // A request that could not be read is answered with a text.
+    const isUnread = request !== undefined && typeof unknown.defect === "string"
+    const refused = isUnread ? refusal(this.group, request) : undefined
+    if (refused !== undefined) return Effect.sync(() => this.send({ ...response, exit: refused }))
+    return Effect.map(conceal(request?.tag ?? "unknown", Cause.die(unknown.defect)), (defect) =>
+      this.send({ ...response, exit: { _tag: "Failure", cause: [{ _tag: "Die", defect }] } })
+    )
   }
 }
 
-/** The RpcServer's own word that it could not read a request is a defect of plain text; handlers give objects. */
-const isUnread = (exit: Extract<FromServerEncoded, { _tag: "Exit" }>["exit"]): boolean =>
-  exit._tag === "Failure" && exit.cause.some((reason) => reason._tag === "Die" && typeof reason.defect === "string")
+type ResponseExitEncoded = Extract<FromServerEncoded, { _tag: "Exit" }>
+type Reason = Extract<ResponseExitEncoded["exit"], { _tag: "Failure" }>["cause"][number]
+
+const isInternalError = Schema.is(InternalError)
+
+/**
+ * Whether a defect is not one that handlers give. The `RpcServer` has its own: a request that it could not read, a result
+ * that does not fit its schema; and so may an author's middleware.
+ */
+const isUnknownDefect = (reason: Reason): reason is Extract<Reason, { _tag: "Die" }> =>
+  reason._tag === "Die" && !isInternalError(reason.defect)
 
 /** The typed answer to a request that could not be read, or `undefined` when it could. */
-export const refusal = (
-  group: RpcGroup.RpcGroup<any>,
-  request: { readonly tag: string; readonly payload: unknown }
-): Extract<FromServerEncoded, { _tag: "Exit" }>["exit"] | undefined => {
+export const refusal = (group: RpcGroup.RpcGroup<any>, request: Asked): ResponseExitEncoded["exit"] | undefined => {
   const rpc = group.requests.get(request.tag) as Rpc.AnyWithProps | undefined
   if (rpc === undefined) return failure(new CallError({ reason: new UnknownRpc({ tag: request.tag }) }))
   const codec = Schema.toCodecJson(rpc.payloadSchema as Schema.Codec<unknown, unknown>)
@@ -111,7 +145,7 @@ export const refusal = (
 const encodeError = Schema.encodeSync(Schema.toCodecJson(CallError))
 
 /** A typed failure as it crosses the wire. */
-export const failure = (error: CallError): Extract<FromServerEncoded, { _tag: "Exit" }>["exit"] => ({
+export const failure = (error: CallError): ResponseExitEncoded["exit"] => ({
   _tag: "Failure",
   cause: [{ _tag: "Fail", error: encodeError(error) }]
 })

@@ -1,50 +1,18 @@
 import * as Context from "effect/Context"
 import * as Exit from "effect/Exit"
 import type { FromClientEncoded, FromServerEncoded } from "effect/rpc/RpcMessage"
-import * as Schema from "effect/Schema"
-import { Identity } from "../contract/Auth.ts"
 import { CallError, CallLost, LimitExceeded, Unavailable } from "../protocol/CallError.ts"
 import { haveHeader, livePrefix, promptHeader } from "../protocol/Frame.ts"
 import * as Limits from "../protocol/Limits.ts"
 import { decodeMessages, type Request } from "../protocol/Messages.ts"
+import { mutationHeader } from "../protocol/MutationId.ts"
 import type { Database } from "../services/Database.ts"
+import * as Attachment from "./Attachment.ts"
 import type { Host, Session, Socket } from "./Host.ts"
-import type { Group, LiveQueries, Subscription } from "./LiveQueries.ts"
+import { type Group, type LiveQueries, type Question, Subscription } from "./LiveQueries.ts"
 import type { Queries } from "./Queries.ts"
 import { type Connection, failure, type Server } from "./Server.ts"
 import { Caller } from "./Transaction.ts"
-
-/** A live subscription as a socket remembers it. */
-const RememberedSubscription = Schema.Struct({
-  id: Schema.Union([Schema.String, Schema.Finite]),
-  tag: Schema.String,
-  payload: Schema.Unknown,
-  headers: Schema.Array(Schema.Tuple([Schema.String, Schema.String])),
-  /** The hash of what was last sent. */
-  sent: Schema.NullOr(Schema.String),
-  unacknowledged: Schema.Int,
-  prompt: Schema.Boolean
-})
-type RememberedSubscription = typeof RememberedSubscription.Type
-
-/** What a socket remembers while the object sleeps. */
-const Remembered = Schema.Struct({
-  id: Schema.String,
-  session: Schema.Struct({ tenant: Schema.String, identity: Identity }),
-  version: Schema.Finite,
-  /** The subscriptions, or `null` when they outgrew the attachment and are rows of a table. */
-  subscriptions: Schema.NullOr(Schema.Array(RememberedSubscription)),
-  /** Calls that were under way and cannot be resumed. */
-  calls: Schema.Array(Schema.Union([Schema.String, Schema.Finite]))
-})
-type Remembered = typeof Remembered.Type
-
-const RememberedText = Schema.fromJsonString(Remembered)
-const decodeRemembered = Schema.decodeUnknownExit(RememberedText)
-const encodeRemembered = Schema.encodeSync(RememberedText)
-const SubscriptionText = Schema.fromJsonString(RememberedSubscription)
-const decodeSubscription = Schema.decodeUnknownExit(SubscriptionText)
-const encodeSubscription = Schema.encodeSync(SubscriptionText)
 
 export interface Options {
   readonly host: Host
@@ -63,7 +31,8 @@ export class Sockets {
 
   constructor(options: Options) {
     this.options = options
-    for (const socket of options.host.sockets()) this.restore(socket)
+    const question = once(options.queries)
+    for (const socket of options.host.sockets()) this.restore(socket, question)
     this.forgetGone()
   }
 
@@ -75,7 +44,7 @@ export class Sockets {
   }
 
   message(socket: Socket, data: string | ArrayBuffer): void {
-    const client = this.clients.get(socket) ?? this.restore(socket)
+    const client = this.clients.get(socket) ?? this.restore(socket, once(this.options.queries))
     if (client === undefined) return socket.close(1011, "this socket is not known any more")
     const text = typeof data === "string" ? data : new TextDecoder().decode(data)
     const { limits } = this.options
@@ -93,15 +62,16 @@ export class Sockets {
     this.clients.delete(socket)
   }
 
-  private restore(socket: Socket): SocketClient | undefined {
-    const remembered = decodeRemembered(socket.attachment())
-    if (Exit.isFailure(remembered)) {
+  private restore(socket: Socket, question: Queries["question"]): SocketClient | undefined {
+    const attachment = Attachment.decode(socket.attachment())
+    if (Exit.isFailure(attachment)) {
       socket.close(1011, "this socket is not known any more")
       return undefined
     }
-    const client = new SocketClient(this.options, socket, remembered.value.id, remembered.value.session)
+    const { id, session } = attachment.value
+    const client = new SocketClient(this.options, socket, id, session)
     this.clients.set(socket, client)
-    client.restore(remembered.value)
+    client.restore(attachment.value, question)
     return client
   }
 
@@ -116,24 +86,64 @@ export class Sockets {
   }
 }
 
+/** Thousands of sockets may have asked the same: what it takes to understand a question is done once. */
+const once = (queries: Queries): Queries["question"] => {
+  const known = new Map<string, ReturnType<Queries["question"]>>()
+  return (tag, request) => {
+    const key = JSON.stringify([tag, request])
+    let question = known.get(key)
+    if (question === undefined) {
+      question = queries.question(tag, request)
+      known.set(key, question)
+    }
+    return question
+  }
+}
+
+/** One live query of one socket. */
+class Reader extends Subscription implements Attachment.Entry {
+  /** The JSON of its id. */
+  readonly key: string
+  readonly asked: string
+  readonly prompt: boolean
+  /** The hash of the value that the client came with, until the first frame. */
+  have: string | undefined
+  /** Messages that the client has not acknowledged. */
+  unacknowledged = 0
+  /** Whether there is a newer result that could not be sent yet. */
+  waiting = false
+
+  constructor(group: Group, id: string | number, question: Question, prompt: boolean) {
+    super(group, id)
+    this.key = JSON.stringify(id)
+    this.prompt = prompt
+    const { headers, payload, tag } = question
+    this.asked = Attachment.encodeAsked({ id, tag, payload, headers, prompt })
+  }
+}
+
 /** One client at a socket. */
 class SocketClient implements Group {
   readonly id: string
   readonly identity: string
+  readonly changed = new Set<Reader>()
   private readonly options: Options
   private readonly socket: Socket
   private readonly session: Session
   private readonly connection: Connection
   private readonly context: Context.Context<never>
-  private readonly subscriptions = new Map<string | number, Subscription & { prompt?: boolean }>()
-  private readonly headers = new Map<string | number, Request["headers"]>()
-  private readonly prompt = new Set<string | number>()
+  private readonly head: string
+  private readonly readers = new Map<string | number, Reader>()
   private readonly calls = new Map<string | number, RunningCall>()
   /** Messages that wait for the end of the event, to leave as one. */
   private outgoing: Array<string> | undefined
-  /** The version of a mutation whose sender waits to hear that everything up to it was delivered. */
-  private settling = 0
-  private spilled = false
+  /** The first and the last commit whose sender waits to hear that everything up to it was delivered here. */
+  private settling: readonly [first: number, last: number] = settled
+  /** The subscriptions that are rows of a table, once there were too many for the attachment. */
+  private stored: Set<string | number> | undefined
+  /** What is attached to the socket is not what must survive a sleep. */
+  private isForgetful = false
+  private isClosed = false
 
   constructor(options: Options, socket: Socket, id: string, session: Session) {
     this.options = options
@@ -141,6 +151,7 @@ class SocketClient implements Group {
     this.id = id
     this.session = session
     this.identity = JSON.stringify(session.identity)
+    this.head = Attachment.head(id, session)
     this.context = Context.make(Caller, session.identity)
     this.connection = options.server.open((message) => this.send(message))
   }
@@ -148,125 +159,102 @@ class SocketClient implements Group {
   // --- messages in
 
   receive(messages: ReadonlyArray<FromClientEncoded>): void {
-    this.outgoing = []
-    let changed = false
-    for (const message of messages) changed = this.handle(message) || changed
-    this.flushOutgoing()
-    if (changed) this.remember()
+    this.event(() => {
+      for (const message of messages) this.handle(message)
+    })
   }
 
-  /** Answers whether there is something new to remember. */
-  private handle(message: FromClientEncoded): boolean {
+  private handle(message: FromClientEncoded): void {
     switch (message._tag) {
       case "Request":
         if (message.tag.startsWith(livePrefix)) return this.subscribe(message)
         if (this.options.isAction(message.tag)) return this.act(message)
-        this.transact(message)
-        return false
+        return this.transact(message)
       case "Ack":
         return this.acknowledge(message.requestId)
       case "Interrupt":
         return this.interrupt(message.requestId)
       default:
         this.connection.receive(message)
-        return false
     }
   }
 
   private transact(message: Request): void {
     const { live } = this.options
-    const before = live.currentVersion
-    const isNumbered = message.headers.some(([name]) => name === "dormouse-mutation")
+    const { id } = message
+    const isNumbered = headerOf(message, mutationHeader) !== undefined
     this.connection.receive(message as FromClientEncoded, this.context)
     if (!isNumbered) return
-    // Handlers run to their end at once, so a commit that happened here was this request's.
+    // Handlers run to their end at once: whatever this request committed has a version that is not above this one.
     const version = live.currentVersion
-    this.text(JSON.stringify({ _tag: "Committed", requestId: message.id, version }))
-    this.settling = Math.max(this.settling, version)
-    if (version !== before && live.isScheduled) live.deliverAfterFlush(this)
+    this.text(JSON.stringify({ _tag: "Committed", requestId: id, version }))
+    this.settling = [this.settling[0] || version, version]
+    this.isForgetful = true
+    if (live.isScheduled) live.deliverAfterFlush(this)
     else this.settle()
   }
 
-  private subscribe(message: Request): boolean {
-    const question = this.options.queries.question(message.tag.slice(livePrefix.length), {
+  private subscribe(message: Request): void {
+    const { live, queries } = this.options
+    const question = queries.question(message.tag.slice(livePrefix.length), {
       payload: message.payload,
       headers: message.headers.filter(([name]) => name !== haveHeader && name !== promptHeader),
       identity: this.identity
     })
-    if ("_tag" in question) {
-      this.exit(message.id, question)
-      return false
-    }
+    if ("_tag" in question) return this.exit(message.id, question)
     // An id that is used again means the new request; the old one has no reader any more.
     this.unsubscribe(message.id)
-    const header = (name: string) => message.headers.find(([key]) => key.toLowerCase() === name)?.[1]
-    const subscription = this.options.live.subscribe(this, message.id, question)
-    this.subscriptions.set(message.id, subscription)
-    this.headers.set(message.id, message.headers)
-    if (header(promptHeader) !== undefined) this.prompt.add(message.id)
-    const value = subscription.query.value
-    if (subscription.query.failure === undefined && value !== undefined && header(haveHeader) === value.hash) {
-      subscription.sent = value.hash
-      subscription.base = value
-      this.frame(subscription, `{"_tag":"Current","version":${this.options.live.flushedVersion}}`)
-    } else {
-      this.deliverOne(subscription)
-    }
-    return true
+    const reader = new Reader(this, message.id, question, headerOf(message, promptHeader) !== undefined)
+    reader.have = headerOf(message, haveHeader)
+    this.readers.set(message.id, reader)
+    this.isForgetful = true
+    live.subscribe(reader, question)
+    live.deliver()
   }
 
-  private acknowledge(id: string | number): boolean {
+  private acknowledge(id: string | number): void {
     const call = this.calls.get(id)
-    if (call !== undefined) {
-      call.acknowledged()
-      return false
-    }
-    const subscription = this.subscriptions.get(id)
-    if (subscription === undefined) {
-      this.connection.receive({ _tag: "Ack", requestId: id })
-      return false
-    }
-    subscription.unacknowledged = Math.max(0, subscription.unacknowledged - 1)
-    // After a wake nobody knows whether the result is still what was sent.
-    this.options.live.refresh(subscription.query)
+    if (call !== undefined) return call.acknowledged()
+    const reader = this.readers.get(id)
+    if (reader === undefined) return this.connection.receive({ _tag: "Ack", requestId: id })
+    reader.unacknowledged = Math.max(0, reader.unacknowledged - 1)
+    this.isForgetful = true
+    const { live } = this.options
+    // A result that waited for this when the object went to sleep has to be found again.
+    for (const { query, waiting } of this.readers.values()) if (waiting) live.refresh(query)
     this.deliver()
-    return true
+    live.deliver()
   }
 
-  private interrupt(id: string | number): boolean {
+  private interrupt(id: string | number): void {
     const call = this.calls.get(id)
-    if (call !== undefined) {
-      call.abort.abort()
-      return false
-    }
-    if (this.unsubscribe(id)) {
-      this.exit(id, interrupted)
-      return true
-    }
-    this.connection.receive({ _tag: "Interrupt", requestId: id })
-    return false
+    if (call !== undefined) return call.abort.abort()
+    if (!this.unsubscribe(id)) return this.connection.receive({ _tag: "Interrupt", requestId: id })
+    this.exit(id, interrupted)
+    // What was held back for it may go now.
+    this.deliver()
   }
 
   private unsubscribe(id: string | number): boolean {
-    const subscription = this.subscriptions.get(id)
-    if (subscription === undefined) return false
-    this.options.live.unsubscribe(subscription)
-    this.subscriptions.delete(id)
-    this.headers.delete(id)
-    this.prompt.delete(id)
-    if (this.spilled) {
+    const reader = this.readers.get(id)
+    if (reader === undefined) return false
+    this.options.live.unsubscribe(reader)
+    this.readers.delete(id)
+    this.isForgetful = true
+    if (this.stored?.delete(id)) {
       this.options.database.all("DELETE FROM _dormouse_subscriptions WHERE socket = ? AND request = ?", [
         this.id,
-        JSON.stringify(id)
+        reader.key
       ])
     }
     return true
   }
 
   /** Actions do I/O, which would keep everybody else's calls waiting here: the host runs them elsewhere. */
-  private act(request: Request): boolean {
+  private act(request: Request): void {
     const call = new RunningCall()
     this.calls.set(request.id, call)
+    this.isForgetful = true
     const relay = async () => {
       try {
         for await (const message of this.options.host.act(request, this.session, call.abort.signal)) {
@@ -283,75 +271,94 @@ class SocketClient implements Group {
       }
     }
     void relay()
-    return true
   }
 
   close(): void {
-    for (const subscription of this.subscriptions.values()) this.options.live.unsubscribe(subscription)
-    this.subscriptions.clear()
+    this.isClosed = true
+    for (const reader of this.readers.values()) this.options.live.unsubscribe(reader)
+    this.readers.clear()
     for (const call of this.calls.values()) call.abort.abort()
     this.connection.close()
-    if (this.spilled) {
+    if (this.stored !== undefined) {
       this.options.database.all("DELETE FROM _dormouse_subscriptions WHERE socket = ?", [this.id])
     }
   }
 
   // --- messages out
 
-  /** Brings every subscription of the socket to the last results, in one message. */
-  deliver(): void {
-    const outermost = this.outgoing === undefined
-    this.outgoing ??= []
-    const due: Array<Subscription> = []
-    for (const subscription of this.subscriptions.values()) {
-      const { failure, value } = subscription.query
-      if (failure !== undefined || (value !== undefined && value.hash !== subscription.sent)) due.push(subscription)
-    }
-    // A prompt reader acknowledges at once: waiting for it keeps what one commit changed in one message.
-    const held = due.some(({ id, unacknowledged }) => unacknowledged > 0 && this.prompt.has(id))
-    for (const subscription of due) {
-      if (subscription.unacknowledged > 0 || (held && this.prompt.has(subscription.id))) continue
-      this.deliverOne(subscription)
-    }
-    if (!held) this.settle()
-    if (outermost) {
-      const sent = this.outgoing.length > 0
+  /** Runs what one event brings: what it has to say leaves as one message, and then what has to survive is remembered. */
+  private event(body: () => void): void {
+    if (this.outgoing !== undefined) return body()
+    this.outgoing = []
+    try {
+      body()
+    } finally {
       this.flushOutgoing()
-      if (sent) this.remember()
+      if (this.isForgetful) this.remember()
     }
   }
 
-  private deliverOne(subscription: Subscription): void {
-    const { query } = subscription
+  /** Brings the subscriptions that changed to the last results, in one message. */
+  deliver(): void {
+    this.event(() => {
+      for (const reader of this.changed) if (!reader.isDue) this.take(reader)
+      // A prompt reader acknowledges at once: waiting for it keeps what one commit changed in one message.
+      const isHeld = some(this.changed, ({ prompt, unacknowledged }) => prompt && unacknowledged > 0)
+      for (const reader of [...this.changed]) {
+        if (reader.unacknowledged === 0 && !(isHeld && reader.prompt)) this.result(reader)
+        else if (!reader.waiting) {
+          reader.waiting = true
+          this.isForgetful = true
+        }
+      }
+      this.settle()
+    })
+  }
+
+  private take(reader: Reader): void {
+    this.changed.delete(reader)
+    if (!reader.waiting) return
+    reader.waiting = false
+    this.isForgetful = true
+  }
+
+  /** Sends the last result, as what changes the one before into it where that is less. */
+  private result(reader: Reader): void {
+    this.take(reader)
+    const { query } = reader
     if (query.failure !== undefined) {
-      this.unsubscribe(subscription.id)
-      return this.exit(subscription.id, query.failure)
+      this.unsubscribe(reader.id)
+      return this.exit(reader.id, query.failure)
     }
+    // What is due and has not failed has a value.
     const value = query.value!
-    const frame = query.frame(subscription)
-    subscription.sent = value.hash
-    subscription.base = value
-    this.frame(subscription, frame)
-  }
-
-  private frame(subscription: Subscription, frame: string): void {
-    const { stats } = subscription.query
-    const id = JSON.stringify(subscription.id)
-    const chunk = (value: string) => `{"_tag":"Chunk","requestId":${id},"values":[${value}]}`
+    const frame =
+      reader.have === value.hash
+        ? `{"_tag":"Current","version":${this.options.live.flushedVersion}}`
+        : value.frameFrom(reader.base)
+    reader.have = undefined
+    reader.sent = value.hash
+    reader.base = value
+    this.isForgetful = true
     for (const part of split(frame)) {
-      const text = chunk(part)
-      subscription.unacknowledged++
-      stats.frames++
-      stats.bytes += text.length
+      const text = `{"_tag":"Chunk","requestId":${reader.key},"values":[${part}]}`
+      reader.unacknowledged++
+      query.stats.frames++
+      query.stats.bytes += text.length
       this.text(text)
     }
   }
 
-  /** Tells a sender of mutations that what they changed was delivered here. */
+  /** Tells a sender of mutations up to which commit everything was delivered here. */
   private settle(): void {
-    if (this.settling === 0) return
-    this.text(JSON.stringify({ _tag: "Settled", version: this.options.live.flushedVersion }))
-    this.settling = 0
+    const [first, last] = this.settling
+    if (first === 0) return
+    let version = this.options.live.flushedVersion
+    for (const { base } of this.changed) version = Math.min(version, base?.version ?? 0)
+    if (version < first) return
+    this.text(JSON.stringify({ _tag: "Settled", version }))
+    this.settling = version < last ? [version + 1, last] : settled
+    this.isForgetful = true
   }
 
   private exit(id: string | number, exit: Extract<FromServerEncoded, { _tag: "Exit" }>["exit"]): void {
@@ -377,17 +384,20 @@ class SocketClient implements Group {
   private flushOutgoing(): void {
     const texts = this.outgoing ?? []
     this.outgoing = undefined
+    // No character takes more than three bytes; counting them is left for when it matters.
+    const isSmall = texts.reduce((sum, text) => sum + text.length + 2, 0) * 3 <= Limits.socketMessageBytes
     let batch: Array<string> = []
     let bytes = 0
     const sendBatch = () => {
       if (batch.length > 0) this.socket.send(batch.length === 1 ? batch[0]! : `[${batch.join(",")}]`)
       batch = []
-      bytes = 0
+      bytes = 2
     }
     for (const text of texts) {
-      if (bytes + text.length > Limits.socketMessageBytes) sendBatch()
+      const more = isSmall ? 0 : encoder.encode(text).length + 1
+      if (bytes + more > Limits.socketMessageBytes) sendBatch()
       batch.push(text)
-      bytes += text.length + 1
+      bytes += more
     }
     sendBatch()
   }
@@ -396,74 +406,69 @@ class SocketClient implements Group {
 
   /** Writes down what must survive a sleep. */
   remember(): void {
-    const remembered = (subscriptions: Remembered["subscriptions"]) =>
-      encodeRemembered({
-        id: this.id,
-        session: this.session,
-        version: this.options.live.currentVersion,
-        subscriptions,
-        calls: [...this.calls.keys()]
-      })
-    const subscriptions = [...this.subscriptions.values()].map((subscription) => this.toRemembered(subscription))
-    if (!this.spilled) {
-      const text = remembered(subscriptions)
-      if (attachedBytes(text) <= Limits.socketAttachmentBytes) return this.socket.attach(text)
-      this.spilled = true
-      this.options.database.all(createTable, [])
+    if (this.isClosed) return
+    this.isForgetful = false
+    const entries = [...this.readers.values()]
+    const { spilled, text } = Attachment.encode(this.head, {
+      version: this.options.live.currentVersion,
+      settling: this.settling,
+      calls: this.calls.keys(),
+      entries,
+      spilled: this.stored !== undefined
+    })
+    if (!Attachment.fits(text)) {
+      return this.socket.close(1009, `limit socketAttachmentBytes is ${Limits.socketAttachmentBytes}`)
     }
-    for (const subscription of subscriptions) {
-      if (this.stored.has(subscription.id)) continue
-      this.stored.add(subscription.id)
-      this.options.database.all("INSERT OR REPLACE INTO _dormouse_subscriptions VALUES (?, ?, ?)", [
-        this.id,
-        JSON.stringify(subscription.id),
-        // A row for each frame would be a row that somebody pays for: after a sleep the value is compared anew.
-        encodeSubscription({ ...subscription, sent: null, unacknowledged: 0 })
-      ])
-    }
-    this.socket.attach(remembered(null))
+    if (spilled) this.store(entries)
+    this.socket.attach(text)
   }
 
-  /** The subscriptions that have a row. */
-  private readonly stored = new Set<string | number>()
-
-  private toRemembered(subscription: Subscription): RememberedSubscription {
-    return {
-      id: subscription.id,
-      tag: subscription.query.question.tag,
-      payload: subscription.query.question.payload,
-      headers: subscription.query.question.headers as Request["headers"],
-      sent: subscription.sent ?? null,
-      unacknowledged: subscription.unacknowledged,
-      prompt: this.prompt.has(subscription.id)
+  /** Rows for the subscriptions that have none. A row for each frame would be a row that somebody pays for. */
+  private store(readers: ReadonlyArray<Reader>): void {
+    const { database } = this.options
+    if (this.stored === undefined) {
+      this.stored = new Set()
+      database.all(createTable, [])
+    }
+    for (const { asked, id, key } of readers) {
+      if (this.stored.has(id)) continue
+      this.stored.add(id)
+      database.all("INSERT OR REPLACE INTO _dormouse_subscriptions VALUES (?, ?, ?)", [this.id, key, asked])
     }
   }
 
-  restore(remembered: Remembered): void {
-    const { database, live, queries } = this.options
-    live.atLeast(remembered.version)
-    this.spilled = remembered.subscriptions === null
-    const subscriptions =
-      remembered.subscriptions ??
+  restore({ asked, calls, progress, settling, version }: Attachment.Attachment, question: Queries["question"]): void {
+    const { database, live } = this.options
+    live.atLeast(version)
+    this.settling = settling
+    if (asked === null) this.stored = new Set()
+    const all =
+      asked ??
       database.all("SELECT data FROM _dormouse_subscriptions WHERE socket = ?", [this.id]).rows.flatMap(([data]) => {
-        const decoded = decodeSubscription(data)
+        const decoded = Attachment.decodeAsked(data)
         return Exit.isSuccess(decoded) ? [decoded.value] : []
       })
-    for (const { headers, id, payload, prompt, sent, tag, unacknowledged } of subscriptions) {
-      if (this.spilled) this.stored.add(id)
-      const question = queries.question(tag, { payload, headers, identity: this.identity })
-      if ("_tag" in question) {
+    const progressById = new Map(progress?.map((entry) => [entry[0], entry]))
+    for (const { headers, id, payload, prompt, tag } of all) {
+      this.stored?.add(id)
+      const known = question(tag, { payload, headers, identity: this.identity })
+      if ("_tag" in known) {
         // The app that the object woke with no longer has this query, or not this payload.
-        this.exit(id, question)
+        this.exit(id, known)
+        this.isForgetful = true
         continue
       }
-      const subscription = live.restore(this, id, question, sent ?? undefined)
-      subscription.unacknowledged = unacknowledged
-      if (prompt) this.prompt.add(id)
-      this.subscriptions.set(id, subscription)
+      const reader = new Reader(this, id, known, prompt)
+      // Of what did not fit into the attachment nothing is known: its result counts as not sent.
+      const [, sent, unacknowledged, waiting] = progressById.get(id) ?? [id, null, 0, true]
+      reader.sent = sent ?? undefined
+      reader.unacknowledged = unacknowledged
+      reader.waiting = waiting
+      this.readers.set(id, reader)
+      live.restore(reader, known)
     }
-    for (const id of remembered.calls) this.exit(id, lost)
-    if (remembered.calls.length > 0) this.remember()
+    for (const id of calls) this.exit(id, lost)
+    if (this.isForgetful || calls.length > 0) this.remember()
   }
 }
 
@@ -499,20 +504,38 @@ const interrupted: Extract<FromServerEncoded, { _tag: "Exit" }>["exit"] = {
 const lost = failure(new CallError({ reason: new CallLost({}) }))
 const unavailable = (detail: string) => failure(new CallError({ reason: new Unavailable({ detail }) }))
 
-/** A frame that is too large for one message, in pieces of its text. Escaping may double a piece. */
+const settled = [0, 0] as const
+
+const headerOf = ({ headers }: Request, name: string): string | undefined =>
+  headers.find(([key]) => key.toLowerCase() === name)?.[1]
+
+const some = <A>(items: Iterable<A>, predicate: (item: A) => boolean): boolean => {
+  for (const item of items) if (predicate(item)) return true
+  return false
+}
+
+const encoder = new TextEncoder()
+
+/** Bytes of a frame that needs no splitting: the message around it has an id and a few names. */
+const frameBytes = Limits.socketMessageBytes - 1024
+
+/** A frame that is too large for one message, in pieces of its text. */
 const split = (frame: string): ReadonlyArray<string> => {
-  if (frame.length <= Limits.socketMessageBytes / 2) return [frame]
-  const size = Math.floor(Limits.socketMessageBytes / 4)
+  if (frame.length * 3 <= frameBytes || encoder.encode(frame).length <= frameBytes) return [frame]
+  // No character of a JSON text takes more than three bytes when it is quoted once more.
+  const size = Math.floor(frameBytes / 3) - 32
   const parts: Array<string> = []
-  for (let i = 0; i < frame.length; i += size) {
-    const text = frame.slice(i, i + size)
-    parts.push(JSON.stringify({ _tag: "Part", text, last: i + size >= frame.length }))
+  for (let start = 0; start < frame.length; ) {
+    let end = Math.min(start + size, frame.length)
+    // Both halves of a pair belong to one piece: not every reader takes half of one.
+    if (end < frame.length && isHighSurrogate(frame.charCodeAt(end - 1))) end--
+    parts.push(JSON.stringify({ _tag: "Part", text: frame.slice(start, end), last: end === frame.length }))
+    start = end
   }
   return parts
 }
 
-/** What the platform may count of a string at most: two bytes a character, and a frame around them. */
-const attachedBytes = (text: string): number => text.length * 2 + 32
+const isHighSurrogate = (unit: number): boolean => unit >= 0xd800 && unit <= 0xdbff
 
 const createTable =
   "CREATE TABLE IF NOT EXISTS _dormouse_subscriptions (socket TEXT NOT NULL, request TEXT NOT NULL, data TEXT NOT NULL, PRIMARY KEY (socket, request)) WITHOUT ROWID"

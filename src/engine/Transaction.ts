@@ -84,7 +84,9 @@ export class Transactions {
 
   /** The time of a transaction never goes back while the object lives, whatever the machine's clock does. */
   private time(context: Context.Context<any>): number {
-    this.lastTime = Math.max(this.lastTime, Context.get(context, Clock.Clock).currentTimeMillisUnsafe())
+    // Whole milliseconds: a clock may know fractions, and stored times do not.
+    const now = Math.floor(Context.get(context, Clock.Clock).currentTimeMillisUnsafe())
+    this.lastTime = Math.max(this.lastTime, now)
     return this.lastTime
   }
 

@@ -10,8 +10,11 @@ export type { SqlValue }
 export class Database extends Context.Service<
   Database,
   {
-    /** Runs one statement to its end. Throws what the platform throws. */
-    readonly all: (sql: string, params: ReadonlyArray<SqlValue>) => Rows
+    /**
+     * Runs one statement to its end, or until it has given `most` rows. Of several statements in one text, the last
+     * one has the parameters and gives the rows. Throws what the platform throws.
+     */
+    readonly all: (sql: string, params: ReadonlyArray<SqlValue>, most?: number) => Rows
     /** Runs one statement as its rows are asked for. The rows belong to the caller until the iterator returns. */
     readonly iterate: (sql: string, params: ReadonlyArray<SqlValue>) => IterableIterator<ReadonlyArray<SqlValue>>
     /** Runs the body in a transaction, or in a savepoint of the one under way. A throw rolls it back alone. */
@@ -27,3 +30,14 @@ export interface Rows {
 /** The rows as objects by column name. */
 export const toObjects = ({ columns, rows }: Rows): ReadonlyArray<Record<string, SqlValue>> =>
   rows.map((row) => Object.fromEntries(columns.map((column, index) => [column, row[index]!])))
+
+/** The first rows of an iterator, and no look at the next one. */
+export const take = <Row>(rows: Iterable<Row>, most: number): Array<Row> => {
+  const taken: Array<Row> = []
+  if (most > 0) {
+    for (const row of rows) {
+      if (taken.push(row) >= most) break
+    }
+  }
+  return taken
+}

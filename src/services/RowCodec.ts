@@ -1,9 +1,12 @@
+import * as Cause from "effect/Cause"
 import * as Exit from "effect/Exit"
 import * as Base64 from "effect/encoding/Base64"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as SchemaAST from "effect/SchemaAST"
+import * as SchemaIssue from "effect/SchemaIssue"
+import * as SchemaParser from "effect/SchemaParser"
 import type * as Table from "../contract/Table.ts"
 import { type Generated, generatedOf } from "../contract/Table.ts"
 import type { SqlValue } from "./Database.ts"
@@ -19,7 +22,7 @@ export interface Column {
   readonly notNull: boolean
   /** The field may be missing from the row. NULL then means missing. */
   readonly optional: boolean
-  /** The field may be missing and may be null: NULL means missing, and the JSON text `null` means null. */
+  /** Null is kept as the JSON text `null`, because NULL means missing or is not allowed. */
   readonly nullAsJson: boolean
   readonly generated: Generated | undefined
   /** The field as the model's `select` variant has it. */
@@ -40,10 +43,27 @@ const columnTypes: Record<ColumnKind, Column["type"]> = {
 const members = (ast: SchemaAST.AST): ReadonlyArray<SchemaAST.AST> =>
   ast._tag === "Union" ? ast.types.flatMap(members) : [ast]
 
-const isInt = (ast: SchemaAST.AST): boolean =>
-  ast.checks?.some(
-    (check) => (check.annotations?.["representation"] as { id?: string } | undefined)?.id === "effect/schema/isInt"
+/** The name under which Effect knows a declared type or a check. */
+const idOf = (annotations: Schema.Annotations.Annotations | undefined): string | undefined =>
+  (annotations?.["representation"] as { readonly id: string } | undefined)?.id
+
+const isInt = (checks: SchemaAST.Checks | undefined): boolean =>
+  checks?.some((check) =>
+    check._tag === "FilterGroup" ? isInt(check.checks) : idOf(check.annotations) === "effect/schema/isInt"
   ) ?? false
+
+const kindOfLiteral = (literal: SchemaAST.LiteralValue): ColumnKind => {
+  switch (typeof literal) {
+    case "string":
+      return "text"
+    case "number":
+      return Number.isSafeInteger(literal) ? "integer" : "real"
+    case "boolean":
+      return "boolean"
+    default:
+      return "bigint"
+  }
+}
 
 const primitiveOf = (ast: SchemaAST.AST): ColumnKind => {
   switch (ast._tag) {
@@ -51,65 +71,49 @@ const primitiveOf = (ast: SchemaAST.AST): ColumnKind => {
     case "TemplateLiteral":
       return "text"
     case "Number":
-      return isInt(ast) ? "integer" : "real"
+      return isInt(ast.checks) ? "integer" : "real"
     case "Boolean":
       return "boolean"
     case "BigInt":
       return "bigint"
     case "Literal":
-      switch (typeof ast.literal) {
-        case "string":
-          return "text"
-        case "number":
-          return Number.isInteger(ast.literal) ? "integer" : "real"
-        case "boolean":
-          return "boolean"
-        default:
-          return "bigint"
-      }
+      return kindOfLiteral(ast.literal)
+    case "Enum":
+      return common(ast.enums.map(([, value]) => kindOfLiteral(value)))
+    case "Declaration":
+      return idOf(ast.annotations) === "effect/schema/Uint8Array" ? "bytes" : "json"
     default:
       return "json"
   }
 }
 
-/** One kind that fits all members, or `json`. */
-const commonKind = (asts: ReadonlyArray<SchemaAST.AST>): ColumnKind => {
-  const kinds = new Set(asts.map(primitiveOf))
-  if (kinds.size === 1) return primitiveOf(asts[0]!)
-  if (kinds.size === 2 && kinds.has("integer") && kinds.has("real")) return "real"
-  return "json"
+/** One kind that fits all, or `json`. */
+const common = (all: ReadonlyArray<ColumnKind>): ColumnKind => {
+  const kinds = new Set(all)
+  if (kinds.size === 1) return all[0]!
+  return kinds.size === 2 && kinds.has("integer") && kinds.has("real") ? "real" : "json"
 }
 
-const isAbsent = (ast: SchemaAST.AST) => ast._tag === "Null" || ast._tag === "Undefined"
-
-const kindOf = (schema: Schema.Top): ColumnKind => {
-  const encoded = members(SchemaAST.toEncoded(schema.ast)).filter((ast) => !isAbsent(ast))
-  if (encoded.length > 0 && encoded.every((ast) => isBytes(ast))) return "bytes"
-  const direct = commonKind(encoded)
-  if (direct !== "json") return direct
-  return commonKind(members(SchemaAST.toEncoded(Schema.toCodecJson(schema).ast)).filter((ast) => !isAbsent(ast)))
-}
-
-const isBytes = (ast: SchemaAST.AST) =>
-  ast._tag === "Declaration" &&
-  (ast.annotations?.["typeConstructor"] as { _tag?: string } | undefined)?._tag === "Uint8Array"
+const isAbsent = (ast: SchemaAST.AST) => ast._tag === "Null" || ast._tag === "Undefined" || ast._tag === "Void"
+const isPresent = (ast: SchemaAST.AST) => !isAbsent(ast)
 
 const columnOf = (name: string, schema: Schema.Top): Column => {
-  const encoded = SchemaAST.toEncoded(schema.ast)
-  const optional = encoded.context?.isOptional ?? false
-  const nullable = members(encoded).some((ast) => ast._tag === "Null")
-  const nullInJson = members(SchemaAST.toEncoded(Schema.toCodecJson(schema).ast)).some(
-    (ast) => ast._tag === "Null" || ast._tag === "Unknown" || ast._tag === "Any"
-  )
-  const nullAsJson = optional && nullable
-  const kind = nullAsJson ? "json" : kindOf(schema)
+  const encoded = members(SchemaAST.toEncoded(schema.ast))
+  const json = members(SchemaAST.toEncoded(Schema.toCodecJson(schema).ast))
+  const optional = SchemaAST.toEncoded(schema.ast).context?.isOptional ?? false
+  const direct = common(encoded.filter(isPresent).map(primitiveOf))
+  const plain = direct === "json" ? common(json.filter(isPresent).map(primitiveOf)) : direct
+  // Where NULL means missing, null needs a form of its own.
+  const kind = optional && encoded.some((ast) => ast._tag === "Null") ? "json" : plain
+  const nullable = json.some(isAbsent)
   return {
     name,
     kind,
     type: columnTypes[kind],
-    notNull: !optional && !nullInJson,
+    notNull: !optional && !nullable,
     optional,
-    nullAsJson,
+    // Without a Null in sight, `Schema.Unknown` and its like can still hold one.
+    nullAsJson: kind === "json" && (optional || !nullable),
     generated: generatedOf(schema),
     schema
   }
@@ -130,6 +134,9 @@ export const bigintFromText = (text: string): bigint => {
   return text.startsWith("-") ? -BigInt(complement(digits)) : BigInt(digits)
 }
 
+const bigintText = /^[p-][0-9]{5,10003}$/
+const bigintDigits = 9999
+
 const complement = (digits: string): string => digits.replace(/[0-9]/g, (digit) => String(9 - Number(digit)))
 
 const nonFinite = new Map<unknown, number>([
@@ -137,14 +144,43 @@ const nonFinite = new Map<unknown, number>([
   ["-Infinity", Number.NEGATIVE_INFINITY]
 ])
 
-/** The JSON form of a field to the value SQLite keeps. */
+/** Whether SQLite keeps this value in this column, as `toSql` gives it and unchanged. */
+export const fits = (column: Column, value: SqlValue): boolean => {
+  if (value === null) return !column.notNull
+  switch (column.kind) {
+    case "text":
+    case "json":
+      return typeof value === "string" && value.isWellFormed()
+    case "bigint":
+      return typeof value === "string" && bigintText.test(value)
+    case "bytes":
+      return value instanceof Uint8Array
+    case "boolean":
+      return value === 0 || value === 1
+    case "integer":
+      return Number.isSafeInteger(value)
+    case "real":
+      return typeof value === "number" ? !Number.isNaN(value) : value === "NaN"
+  }
+}
+
+/** Why a value cannot go from one side to the other. */
+class Misfit extends Error {}
+
+/** The JSON form of a field to the value SQLite keeps. Throws `Misfit`. */
 const toSql = (column: Column, json: unknown): SqlValue => {
   if (json === undefined) return null
   if (json === null) return column.nullAsJson ? "null" : null
   switch (column.kind) {
+    case "text":
+      // One half of a surrogate pair has no UTF-8; each platform would store something else in its place.
+      if (!(json as string).isWellFormed()) throw new Misfit(`column ${column.name} has half a surrogate pair`)
+      return json as string
     case "boolean":
       return json === true ? 1 : 0
     case "bigint":
+      if ((json as string).replace("-", "").length > bigintDigits)
+        throw new Misfit(`column ${column.name} has more than ${bigintDigits} digits`)
       return bigintToText(BigInt(json as string))
     case "bytes":
       return Result.getOrThrow(Base64.decode(json as string))
@@ -154,13 +190,15 @@ const toSql = (column: Column, json: unknown): SqlValue => {
     case "json":
       return JSON.stringify(json)
     default:
-      return json as string | number
+      return json as number
   }
 }
 
-/** The value SQLite keeps to the JSON form of a field; `undefined` when the field is missing. */
+/** The value SQLite keeps to the JSON form of a field; `undefined` when the field is missing. Throws `Misfit`. */
 const fromSql = (column: Column, value: SqlValue): unknown => {
-  if (value === null) return column.optional ? undefined : null
+  if (value === null && column.optional) return undefined
+  if (!fits(column, value)) throw new Misfit(`column ${column.name} holds a value of another type`)
+  if (value === null) return null
   switch (column.kind) {
     case "boolean":
       return value === 1
@@ -171,7 +209,11 @@ const fromSql = (column: Column, value: SqlValue): unknown => {
     case "real":
       return value === Number.POSITIVE_INFINITY || value === Number.NEGATIVE_INFINITY ? String(value) : value
     case "json":
-      return JSON.parse(value as string)
+      try {
+        return JSON.parse(value as string)
+      } catch {
+        throw new Misfit(`column ${column.name} holds a text that is not JSON`)
+      }
     default:
       return value
   }
@@ -180,50 +222,78 @@ const fromSql = (column: Column, value: SqlValue): unknown => {
 /** A row as SQLite keeps it, in the order of the codec's columns. */
 export type SqlRow = ReadonlyArray<SqlValue>
 
-/** Rows of one table between the model's values and SQLite's. */
+/** Rows of one table between the model's values and SQLite's. A failure says what is wrong, and where. */
 export interface RowCodec {
   readonly columns: ReadonlyArray<Column>
   readonly columnIndex: ReadonlyMap<string, number>
   readonly key: Column
-  readonly encode: (row: unknown) => Exit.Exit<SqlRow, Schema.SchemaError>
-  readonly decode: (row: SqlRow) => Exit.Exit<any, Schema.SchemaError>
-  /** One field's value as SQLite keeps it; `None` when it does not fit the field's schema. */
-  readonly encodeField: (column: Column, value: unknown) => Option.Option<SqlValue>
+  readonly encode: (row: object) => Result.Result<SqlRow, string>
+  readonly decode: (row: SqlRow) => Result.Result<any, string>
+  /** One field's value as SQLite keeps it. */
+  readonly encodeField: (column: Column, value: unknown) => Result.Result<SqlValue, string>
+}
+
+export const formatIssue = SchemaIssue.makeFormatterDefault()
+
+const issueOf = (cause: Cause.Cause<SchemaIssue.Issue>): string =>
+  Option.match(Cause.findErrorOption(cause), { onNone: () => Cause.pretty(cause), onSome: formatIssue })
+
+const orIssue = <A>(body: () => Result.Result<A, string>): Result.Result<A, string> => {
+  try {
+    return body()
+  } catch (error) {
+    if (error instanceof Misfit) return Result.fail(error.message)
+    throw error
+  }
 }
 
 export const make = (table: Table.Any): RowCodec => {
   const columns = Object.entries(table.model.fields).map(([name, schema]) => columnOf(name, schema as Schema.Top))
   const columnIndex = new Map(columns.map((column, index) => [column.name, index]))
   const codec = Schema.toCodecJson(table.model as unknown as Schema.Codec<unknown, unknown>)
-  const encodeRow = Schema.encodeUnknownExit(codec)
-  const decodeRow = Schema.decodeUnknownExit(codec)
-  const fields = new Map<string, (value: unknown) => Option.Option<unknown>>()
-  for (const column of columns) {
-    fields.set(
-      column.name,
-      Schema.encodeUnknownOption(Schema.toCodecJson(column.schema as unknown as Schema.Codec<unknown, unknown>))
-    )
-  }
+  const encodeRow = SchemaParser.encodeUnknownExit(codec)
+  const decodeRow = SchemaParser.decodeUnknownExit(codec)
+  const encoders = new Map(
+    columns.map(({ name, schema }) => [
+      name,
+      SchemaParser.encodeUnknownExit(Schema.toCodecJson(schema as unknown as Schema.Codec<unknown, unknown>))
+    ])
+  )
   return {
     columns,
     columnIndex,
     key: columns[columnIndex.get(table.key)!]!,
     encode: (row) =>
-      Exit.map(encodeRow(row), (json) => {
-        const record = json as Record<string, unknown>
-        return columns.map((column) => toSql(column, record[column.name]))
+      orIssue(() => {
+        const exit = encodeRow(row)
+        if (Exit.isFailure(exit)) return Result.fail(issueOf(exit.cause))
+        const json = exit.value as Record<string, unknown>
+        return Result.succeed(
+          columns.map((column) =>
+            // JSON has one form for undefined and null. An undefined field is a missing one.
+            column.optional && column.name in row && (row as Record<string, unknown>)[column.name] === undefined
+              ? null
+              : toSql(column, json[column.name])
+          )
+        )
       }),
-    decode: (row) => {
-      const json: Record<string, unknown> = {}
-      for (let i = 0; i < columns.length; i++) {
-        const value = fromSql(columns[i]!, row[i]!)
-        if (value !== undefined) json[columns[i]!.name] = value
-      }
-      return decodeRow(json)
-    },
+    decode: (row) =>
+      orIssue(() => {
+        const json: Record<string, unknown> = {}
+        for (let i = 0; i < columns.length; i++) {
+          const value = fromSql(columns[i]!, row[i]!)
+          if (value !== undefined) json[columns[i]!.name] = value
+        }
+        const exit = decodeRow(json)
+        return Exit.isSuccess(exit) ? Result.succeed(exit.value) : Result.fail(issueOf(exit.cause))
+      }),
     encodeField: (column, value) =>
-      value === undefined && column.optional
-        ? Option.some(null)
-        : Option.map(fields.get(column.name)!(value), (json) => toSql(column, json))
+      orIssue(() => {
+        if (value === undefined && column.optional) return Result.succeed(null)
+        const exit = encoders.get(column.name)!(value)
+        return Exit.isSuccess(exit)
+          ? Result.succeed(toSql(column, exit.value))
+          : Result.fail(`column ${column.name}: ${issueOf(exit.cause)}`)
+      })
   }
 }

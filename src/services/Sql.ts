@@ -7,7 +7,7 @@ import type { Connection } from "effect/sql/SqlConnection"
 import { classifySqliteError, SqlError } from "effect/sql/SqlError"
 import * as Statement from "effect/sql/Statement"
 import { StorageError } from "../contract/Storage.ts"
-import { type Rows, toObjects } from "./Database.ts"
+import { type Rows, type SqlValue, toObjects } from "./Database.ts"
 import type { Session } from "./Storage.ts"
 
 /** The session whose transaction the running handler belongs to. */
@@ -15,15 +15,44 @@ export class CurrentSession extends Context.Service<CurrentSession, Session>()("
 
 const attempt = (session: Session, sql: string, params: ReadonlyArray<unknown>): Effect.Effect<Rows, SqlError> =>
   Effect.try({
-    try: () => session.raw(sql, params),
+    try: () => {
+      if (!sql.isWellFormed()) throw new Error("a statement of SQL must not have half a surrogate pair")
+      if (endsTransaction.test(sql)) throw new Error("a statement cannot roll back the transaction that it runs in")
+      return session.raw(sql, params.map(toValue))
+    },
     catch: (cause) => {
-      // Limits end the call like those of Storage; they are not something SQL said.
-      if (cause instanceof StorageError) throw cause
-      return new SqlError({
-        reason: classifySqliteError(cause, { message: "Failed to execute statement", operation: "execute" })
-      })
+      // A limit says its name; what SQLite said is in the cause.
+      const message = cause instanceof StorageError ? cause.reason.message : "Failed to execute statement"
+      return new SqlError({ reason: classifySqliteError(cause, { message, operation: "execute" }) })
     }
   })
+
+/**
+ * SQLite can roll back the whole transaction under the one who holds it: a Durable Object would be lost, and elsewhere
+ * the statements that follow would be committed one by one.
+ */
+const endsTransaction = /\b(?:or|conflict)\s+rollback\b|\braise\s*\(\s*rollback\b/i
+
+/** A parameter as SQLite takes it. */
+const toValue = (value: unknown): SqlValue => {
+  switch (typeof value) {
+    case "boolean":
+      return value ? 1 : 0
+    case "number":
+      return value
+    case "string":
+      if (!value.isWellFormed()) throw new Error("a parameter of SQL must not have half a surrogate pair")
+      return value
+    case "bigint":
+      if (Number.isSafeInteger(Number(value))) return Number(value)
+      throw new Error("a bigint beyond 2^53 cannot be bound: SQLite on this platform would round it")
+    default:
+      if (value === null || value === undefined) return null
+      if (value instanceof Uint8Array) return value
+      if (value instanceof Date) return value.toISOString()
+      throw new Error("a parameter of SQL must be a string, a number, a boolean, a date, bytes or null")
+  }
+}
 
 const connectionOf = (session: Session): Connection => {
   const execute: Connection["execute"] = (sql, params, transformRows) =>

@@ -6,94 +6,59 @@ import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
-import * as SchemaIssue from "effect/SchemaIssue"
+import type * as Schema from "effect/Schema"
+import type * as SchemaIssue from "effect/SchemaIssue"
 import * as Stream from "effect/Stream"
 import { v7 as uuidv7 } from "uuid"
 import type { Storage, StorageWriter } from "../contract/Storage.ts"
 import {
   CursorInvalid,
   ReferenceViolation,
-  RowInvalid,
-  RowUnreadable,
   StatementFailed,
   StorageError,
-  type StorageErrorReason,
-  StorageLimit,
   UniqueViolation
 } from "../contract/Storage.ts"
 import type * as Table from "../contract/Table.ts"
 import type { Page, PageOptions, Plan } from "../contract/TableQuery.ts"
 import * as Limits from "../protocol/Limits.ts"
 import * as Cursor from "./Cursor.ts"
-import { type Database, type Rows, type SqlValue, toObjects } from "./Database.ts"
-import type { Key, Position, Range } from "./KeyOrder.ts"
-import * as KeyOrder from "./KeyOrder.ts"
+import { type Database, type Rows, type SqlValue, take, toObjects } from "./Database.ts"
+import * as Deletion from "./Deletion.ts"
+import { compareValues, type Key, Range } from "./KeyOrder.ts"
 import type { ReadRecorder, WriteRecorder } from "./ReadSet.ts"
 import type { SqlRow } from "./RowCodec.ts"
 import * as RowCodec from "./RowCodec.ts"
+import * as Scan from "./Scan.ts"
 import * as SqlFootprint from "./SqlFootprint.ts"
+import { checkRow, checkStatement, limit, limitOf } from "./StatementLimits.ts"
+import {
+  decode,
+  encode,
+  failure,
+  fieldValue,
+  identity,
+  invalid,
+  keyOf,
+  makeAll,
+  primaryIndex,
+  quote,
+  type Store
+} from "./Store.ts"
 import { runToEnd } from "./Synchronous.ts"
-
-/** The name under which reads and writes by key are recorded. No declared index can have it. */
-export const primaryIndex = ""
-
-/** A table with everything that is the same for every call. */
-interface Store {
-  readonly table: Table.Any
-  readonly codec: RowCodec.RowCodec
-  readonly name: string
-  readonly columns: string
-  readonly keyName: string
-  readonly keyPosition: number
-  /** Positions of the columns of each index in order, the key last. */
-  readonly orders: ReadonlyMap<string, ReadonlyArray<number>>
-  /** Who refers to this table. */
-  readonly referrers: Array<{ readonly store: Store; readonly column: string; readonly action: OnDelete }>
-}
-
-type OnDelete = NonNullable<Table.Reference["onDelete"]>
-
-export const quote = (name: string): string => `"${name.replaceAll('"', '""')}"`
 
 /** The app's tables over one database, shared by all its sessions. */
 export class TableStorage {
   readonly database: Database["Service"]
   readonly limits: Limits.Limits
   readonly footprints: SqlFootprint.SqlFootprint
-  private readonly stores = new Map<string, Store>()
+  private readonly stores: ReadonlyMap<string, Store>
   private lastKey = { time: Number.NEGATIVE_INFINITY, sequence: 0 }
 
   constructor(database: Database["Service"], tables: ReadonlyArray<Table.Any>, limits: Limits.Limits) {
     this.database = database
     this.limits = limits
     this.footprints = SqlFootprint.make({ query: (sql, params) => toObjects(database.all(sql, params)) })
-    for (const table of tables) {
-      const codec = RowCodec.make(table)
-      const position = (column: string) => codec.columnIndex.get(column)!
-      const keyPosition = position(table.key)
-      const orders = new Map<string, ReadonlyArray<number>>([[primaryIndex, [keyPosition]]])
-      for (const index of table.indexes.values()) {
-        const positions = index.columns.map(position)
-        orders.set(index.name, positions.includes(keyPosition) ? positions : [...positions, keyPosition])
-      }
-      this.stores.set(table.name, {
-        table,
-        codec,
-        name: quote(table.name),
-        columns: codec.columns.map((column) => quote(column.name)).join(", "),
-        keyName: quote(table.key),
-        keyPosition,
-        orders,
-        referrers: []
-      })
-    }
-    for (const store of this.stores.values()) {
-      for (const [column, reference] of store.table.references) {
-        this.stores
-          .get(reference.table().name)
-          ?.referrers.push({ store, column, action: reference.onDelete ?? "restrict" })
-      }
-    }
+    this.stores = makeAll(tables)
   }
 
   store(table: Table.Any): Store {
@@ -121,20 +86,25 @@ export interface SessionOptions {
   readonly writes?: WriteRecorder
 }
 
-/** A scan under way: what it will have read if it goes on to the end, and the last row it gave. */
-interface Scan {
-  readonly store: Store
-  readonly index: string
-  readonly order: ReadonlyArray<number>
-  readonly range: Range
-  readonly descending: boolean
-  readonly sql: string
-  readonly params: ReadonlyArray<SqlValue>
-  last: SqlRow | undefined
-  ended: boolean
+/** A scan under way. */
+interface Reading {
+  readonly scan: Scan.Scan
+  /** The last key that was given. */
+  last: Key | undefined
+  /** Whether all of the range counts as read: until rows come, because a scan that fails may have looked at any. */
+  whole: boolean
 }
 
-const failure = (reason: StorageErrorReason) => new StorageError({ reason })
+/** The rows that a statement writes. */
+interface Writing {
+  readonly store: Store
+  readonly rows: ReadonlyArray<SqlRow>
+}
+
+/** Rows on their way from SQLite to a filter or a stream. */
+interface Feed {
+  rows: IterableIterator<SqlRow>
+}
 
 const attempt = <A>(body: () => A): Effect.Effect<A, StorageError> =>
   Effect.suspend(() => {
@@ -147,7 +117,6 @@ const attempt = <A>(body: () => A): Effect.Effect<A, StorageError> =>
   })
 
 const rolledBack = Symbol("rolled back")
-const formatIssue = SchemaIssue.makeFormatterDefault()
 
 /**
  * Storage as one transaction sees it: the services that a handler gets, and a record of what they read and wrote. It
@@ -158,7 +127,8 @@ export class Session implements Context.Service.Shape<typeof Storage>, Context.S
   private readonly readOnly: boolean
   private readonly reads: ReadRecorder | undefined
   private readonly writes: WriteRecorder | undefined
-  private readonly scans: Array<Scan> = []
+  private readonly readings: Array<Reading> = []
+  private readonly feeds = new Set<Feed>()
   private rowsRead = 0
   private rowsWritten = 0
   private closed = false
@@ -173,7 +143,10 @@ export class Session implements Context.Service.Shape<typeof Storage>, Context.S
   /** Ends the session and completes its record of reads. */
   close(): void {
     this.closed = true
-    for (const scan of this.scans) this.reads?.range(scan.store.table.name, scan.index, consumed(scan))
+    for (const { rows } of this.feeds) rows.return?.()
+    for (const { last, scan, whole } of this.readings) {
+      this.reads?.range(scan.store.table.name, scan.index, whole ? scan.range : Scan.consumed(scan, last))
+    }
   }
 
   // --- reading
@@ -181,8 +154,8 @@ export class Session implements Context.Service.Shape<typeof Storage>, Context.S
   get(table: Table.Any, key: unknown): Effect.Effect<Option.Option<any>, StorageError> {
     return attempt(() => {
       const store = this.shared.store(table)
-      const row = this.rowByKey(store, this.keyValue(store, key))
-      return row === undefined ? Option.none() : Option.some(this.decode(store, row))
+      const row = this.rowByKey(store, fieldValue(store, store.codec.key, key))
+      return row === undefined ? Option.none() : Option.some(decode(store, row))
     })
   }
 
@@ -192,20 +165,20 @@ export class Session implements Context.Service.Shape<typeof Storage>, Context.S
   ): Effect.Effect<ReadonlyArray<Option.Option<any>>, StorageError> {
     return attempt(() => {
       const store = this.shared.store(table)
-      const values = keys.map((key) => this.keyValue(store, key))
-      const rows = new Map<SqlValue, SqlRow>()
-      for (const value of values) this.recordKey(store, value)
-      const distinct = [...new Set(values)]
+      const values = keys.map((key) => fieldValue(store, store.codec.key, key))
+      const distinct = [...new Map(values.map((value) => [identity(store, value), value])).values()]
+      for (const value of distinct) this.recordKey(store, value)
+      const rows = new Map<string, SqlRow>()
       for (let i = 0; i < distinct.length; i += Limits.sqlite.boundParameters) {
         const part = distinct.slice(i, i + Limits.sqlite.boundParameters)
         const marks = part.map(() => "?").join(", ")
         const found = this.run(`SELECT ${store.columns} FROM ${store.name} WHERE ${store.keyName} IN (${marks})`, part)
         this.countRead(found.rows.length)
-        for (const row of found.rows) rows.set(row[store.keyPosition]!, row)
+        for (const row of found.rows) rows.set(identity(store, row[store.keyPosition]!), row)
       }
       return values.map((value) => {
-        const row = rows.get(value)
-        return row === undefined ? Option.none() : Option.some(this.decode(store, row))
+        const row = rows.get(identity(store, value))
+        return row === undefined ? Option.none() : Option.some(decode(store, row))
       })
     })
   }
@@ -216,81 +189,104 @@ export class Session implements Context.Service.Shape<typeof Storage>, Context.S
 
   count<Row>(plan: Plan<Row>): Effect.Effect<number, StorageError> {
     return attempt(() => {
+      if (plan.limit === 0) return 0
       if (plan.filters.length > 0) return this.rowsOf(plan).length
-      if (plan.limit !== undefined) return plan.limit === 0 ? 0 : this.sqlRows(plan, undefined, plan.limit).length
-      const scan = this.scan(plan, undefined, "count(*)", undefined)
-      scan.ended = true
-      return this.run(scan.sql, scan.params).rows[0]![0] as number
+      const reading = this.begin(plan, undefined)
+      if (plan.limit !== undefined) return this.read(reading, Scan.keys, plan.limit, (key) => key).length
+      if (Scan.isEmpty(reading.scan)) return 0
+      const { params, sql } = Scan.count(reading.scan, this.rowsLeft() + 1)
+      const count = this.run(sql, params).rows[0]![0] as number
+      this.countRead(count)
+      return count
     })
   }
 
   stream<Row>(plan: Plan<Row>): Stream.Stream<Row, StorageError> {
-    return Stream.suspend(() => Stream.fromIteratorSucceed(this.iterate(plan, undefined), 1)).pipe(
-      Stream.catchDefect((defect) => (defect instanceof StorageError ? Stream.fail(defect) : Stream.die(defect)))
-    )
+    return Stream.suspend(() => {
+      const rows = this.iterate(plan)
+      return Stream.fromIteratorSucceed(rows, 1).pipe(Stream.ensuring(Effect.sync(() => rows.return?.())))
+    }).pipe(Stream.catchDefect((defect) => (defect instanceof StorageError ? Stream.fail(defect) : Stream.die(defect))))
   }
 
   page<Row>(plan: Plan<Row>, options: PageOptions): Effect.Effect<Page<Row>, StorageError> {
     return attempt(() => {
+      if (plan.limit === 0) return { items: [], next: null }
       const store = this.shared.store(plan.table)
-      const index = plan.index ?? primaryIndex
-      const order = store.orders.get(index)!
-      const after =
-        options.after === undefined
-          ? undefined
-          : Cursor.decode(options.after, { table: store.table.name, index, columns: order.length })
-      if (after === null)
-        throw failure(new CursorInvalid({ table: store.table.name, issue: "not a cursor of this order" }))
-      const size = Math.max(1, Math.floor(options.size))
-      // One row more tells whether another page follows.
-      const rows =
-        plan.filters.length === 0 ? this.sqlRows(plan, after, size + 1) : this.filtered(plan, after, size + 1)
-      const items = rows.slice(0, size)
+      const order = this.cursorOrder(store, plan)
+      const after = options.after === undefined ? undefined : this.place(order, options.after)
+      const size = Math.min(Math.max(1, Math.floor(options.size) || 1), plan.limit ?? Number.POSITIVE_INFINITY)
+      const kept: Array<{ readonly row: Row; readonly sql: SqlRow }> = []
+      if (plan.filters.length > 0) {
+        for (const sql of this.iterateSql(plan, after)) {
+          const row: Row = decode(store, sql)
+          // One row more tells whether another page follows.
+          if (plan.filters.every((filter) => filter(row)) && kept.push({ row, sql }) > size) break
+        }
+      } else {
+        for (const sql of this.sqlRows(plan, after, size + 1)) kept.push({ row: decode(store, sql), sql })
+      }
+      const items = kept.slice(0, size)
       return {
-        items: items.map((row) => this.decode(store, row)),
-        next:
-          rows.length > size
-            ? Cursor.encode({ table: store.table.name, index, key: order.map((position) => items.at(-1)![position]!) })
-            : null
+        items: items.map(({ row }) => row),
+        next: kept.length > size ? Cursor.encode(order, keyOf(Scan.orderOf(store, plan), items.at(-1)!.sql)) : null
       }
     })
   }
 
+  private cursorOrder(store: Store, plan: Plan<any>): Cursor.Order {
+    const columns = Scan.orderOf(store, plan).map((position) => store.codec.columns[position]!)
+    const sensitive = columns.find((column) => store.table.sensitive.has(column.name))
+    if (sensitive !== undefined) {
+      throw new Error(
+        `pages of table ${store.table.name} cannot follow index ${plan.index}: their cursors would show the sensitive ` +
+          `column ${sensitive.name}`
+      )
+    }
+    return { table: store.table.name, columns, descending: plan.descending }
+  }
+
+  private place(order: Cursor.Order, cursor: string): Key {
+    return Option.getOrThrowWith(Cursor.decode(order, cursor), () =>
+      failure(new CursorInvalid({ table: order.table, issue: "not a cursor of this order" }))
+    )
+  }
+
   private rowsOf<Row>(plan: Plan<Row>): ReadonlyArray<Row> {
     if (plan.limit === 0) return []
-    if (plan.filters.length > 0) return Array.from(this.iterate(plan, undefined))
+    if (plan.filters.length > 0) return Array.from(this.iterate(plan))
     const store = this.shared.store(plan.table)
-    return this.sqlRows(plan, undefined, plan.limit).map((row) => this.decode(store, row))
+    return this.sqlRows(plan, undefined, plan.limit).map((row) => decode(store, row))
   }
 
   /** All rows of a plan without filters, as SQLite has them. */
   private sqlRows(plan: Plan<any>, after: Key | undefined, limit: number | undefined): ReadonlyArray<SqlRow> {
+    const reading = this.begin(plan, after)
+    return this.read(reading, Scan.rows, limit ?? Number.POSITIVE_INFINITY, (row) => keyOf(reading.scan.order, row))
+  }
+
+  private read(
+    reading: Reading,
+    select: (scan: Scan.Scan, most: number) => Scan.Statement,
+    limit: number,
+    keyOf: (row: SqlRow) => Key
+  ): ReadonlyArray<SqlRow> {
+    if (Scan.isEmpty(reading.scan)) return []
     // One row beyond the limit on reads tells that it was met; a scan must not run away before anybody counts.
-    const most = Math.min(limit ?? Number.POSITIVE_INFINITY, this.shared.limits.rowsRead - this.rowsRead + 1)
-    const scan = this.scan(plan, after, this.shared.store(plan.table).columns, most)
-    const { rows } = this.run(scan.sql, scan.params)
+    const most = Math.min(limit, this.rowsLeft() + 1)
+    const { params, sql } = select(reading.scan, most)
+    const { rows } = this.run(sql, params)
+    reading.whole = rows.length < most
+    if (!reading.whole) reading.last = keyOf(rows.at(-1)!)
     this.countRead(rows.length)
-    scan.last = rows.at(-1)
-    scan.ended = rows.length < most
     return rows
   }
 
-  private filtered(plan: Plan<any>, after: Key | undefined, limit: number): ReadonlyArray<SqlRow> {
-    const store = this.shared.store(plan.table)
-    const kept: Array<SqlRow> = []
-    for (const row of this.iterateSql(plan, after)) {
-      const decoded = this.decode(store, row)
-      if (plan.filters.every((filter) => filter(decoded)) && kept.push(row) === limit) break
-    }
-    return kept
-  }
-
-  private *iterate<Row>(plan: Plan<Row>, after: Key | undefined): IterableIterator<Row> {
+  private *iterate<Row>(plan: Plan<Row>): IterableIterator<Row> {
     if (plan.limit === 0) return
     const store = this.shared.store(plan.table)
     let given = 0
-    for (const row of this.iterateSql(plan, after)) {
-      const decoded: Row = this.decode(store, row)
+    for (const row of this.iterateSql(plan, undefined)) {
+      const decoded: Row = decode(store, row)
       if (!plan.filters.every((filter) => filter(decoded))) continue
       given++
       yield decoded
@@ -299,96 +295,36 @@ export class Session implements Context.Service.Shape<typeof Storage>, Context.S
   }
 
   private *iterateSql(plan: Plan<any>, after: Key | undefined): IterableIterator<SqlRow> {
-    const scan = this.scan(plan, after, this.shared.store(plan.table).columns, undefined)
-    this.check(scan.sql, scan.params)
+    const reading = this.begin(plan, after)
+    if (Scan.isEmpty(reading.scan)) return
+    const { params, sql } = Scan.rows(reading.scan)
+    checkStatement(sql, params)
+    const feed: Feed = { rows: this.shared.database.iterate(sql, params) }
+    this.feeds.add(feed)
     try {
-      for (const row of this.shared.database.iterate(scan.sql, scan.params)) {
+      for (;;) {
+        const next = feed.rows.next()
+        if (next.done === true) break
+        reading.whole = false
+        reading.last = keyOf(reading.scan.order, next.value)
         this.countRead(1)
-        scan.last = row
-        yield row
+        yield next.value
+        this.checkOpen()
       }
-      scan.ended = true
+      reading.whole = true
     } catch (cause) {
+      if (!(cause instanceof StorageError)) reading.whole = true
       throw this.statementError(cause)
+    } finally {
+      this.feeds.delete(feed)
+      feed.rows.return?.()
     }
   }
 
-  /** Turns a plan into a statement, and into the range that it reads of its index. */
-  private scan(plan: Plan<any>, after: Key | undefined, select: string, limit: number | undefined): Scan {
-    const store = this.shared.store(plan.table)
-    const index = plan.index ?? primaryIndex
-    const order = store.orders.get(index)
-    if (order === undefined) throw new Error(`table ${store.table.name} has no index ${index}`)
-    const columnAt = (place: number, name: string) => {
-      const column = store.codec.columns[order[place]!]
-      if (column?.name !== name) {
-        throw new Error(`column ${name} is not the next column of index ${index} of table ${store.table.name}`)
-      }
-      return column
-    }
-    const where: Array<string> = []
-    const params: Array<SqlValue> = []
-    const prefix: Array<SqlValue> = []
-    for (const [name, value] of plan.equal) {
-      const encoded = this.fieldValue(store, columnAt(prefix.length, name), value)
-      where.push(`${quote(name)} ${encoded === null ? "IS" : "="} ?`)
-      params.push(encoded)
-      prefix.push(encoded)
-    }
-    let from: Position = { key: prefix, after: false }
-    let to: Position = { key: prefix, after: true }
-    for (const [bound, sign] of [
-      [plan.lower, ">"],
-      [plan.upper, "<"]
-    ] as const) {
-      if (bound === undefined) continue
-      const column = columnAt(prefix.length, bound.column)
-      const value = this.fieldValue(store, column, bound.value)
-      const key = [...prefix, value]
-      where.push(`${quote(column.name)} ${sign}${bound.inclusive ? "=" : ""} ?`)
-      params.push(value)
-      if (sign === ">") {
-        from = { key, after: !bound.inclusive }
-      } else {
-        to = { key, after: bound.inclusive }
-        // SQL's comparisons leave NULL out, which is first in the order.
-        if (plan.lower === undefined && !column.notNull) from = { key: [...prefix, null], after: true }
-      }
-    }
-    const rest = order.slice(prefix.length)
-    if (after !== undefined) {
-      const values = after.slice(prefix.length)
-      const position = { key: [...prefix, ...values], after: !plan.descending }
-      if (plan.descending) {
-        if (KeyOrder.comparePositions(position, to) < 0) to = position
-      } else if (KeyOrder.comparePositions(position, from) > 0) from = position
-      const [condition, bound] = beyond(
-        rest.map((column) => store.codec.columns[column]!),
-        values,
-        plan.descending
-      )
-      where.push(condition)
-      params.push(...bound)
-    }
-    const scan: Scan = {
-      store,
-      index,
-      order,
-      range: { from, to },
-      descending: plan.descending,
-      sql:
-        `SELECT ${select} FROM ${store.name}` +
-        (where.length > 0 ? ` WHERE ${where.join(" AND ")}` : "") +
-        (select === "count(*)"
-          ? ""
-          : ` ORDER BY ${rest.map((column) => quote(store.codec.columns[column]!.name) + (plan.descending ? " DESC" : "")).join(", ")}`) +
-        (limit === undefined ? "" : " LIMIT ?"),
-      params: limit === undefined ? params : [...params, limit],
-      last: undefined,
-      ended: false
-    }
-    if (this.reads !== undefined) this.scans.push(scan)
-    return scan
+  private begin(plan: Plan<any>, after: Key | undefined): Reading {
+    const reading = { scan: Scan.make(this.shared.store(plan.table), plan, after), last: undefined, whole: true }
+    if (this.reads !== undefined) this.readings.push(reading)
+    return reading
   }
 
   private rowByKey(store: Store, key: SqlValue): SqlRow | undefined {
@@ -399,10 +335,18 @@ export class Session implements Context.Service.Shape<typeof Storage>, Context.S
   }
 
   private recordKey(store: Store, key: SqlValue): void {
-    this.reads?.range(store.table.name, primaryIndex, {
-      from: { key: [key], after: false },
-      to: { key: [key], after: true }
-    })
+    this.reads?.range(store.table.name, primaryIndex, Range.point([key]))
+  }
+
+  /**
+   * To be called before anything is written or rolled back. Open scans take over what they have not given yet: they go on
+   * with the rows as they were, and never meet a row that was moved ahead of them while they ran.
+   */
+  private settle(): void {
+    for (const feed of this.feeds) {
+      feed.rows = take(feed.rows, this.rowsLeft() + 1)[Symbol.iterator]()
+    }
+    this.feeds.clear()
   }
 
   // --- writing
@@ -428,17 +372,19 @@ export class Session implements Context.Service.Shape<typeof Storage>, Context.S
     return this.rewrite(table, key, (store, current) => {
       const next: Record<string, unknown> = { ...current }
       for (const [field, value] of Object.entries(changes)) {
-        if (field === store.table.key) continue
-        if (value === undefined) delete next[field]
+        if (!store.updatable.has(field)) continue
+        if (value === undefined && store.codec.columns[store.codec.columnIndex.get(field)!]!.optional)
+          delete next[field]
         else next[field] = value
       }
-      return Effect.succeed(next)
+      if (!store.checksUpdates) return Effect.succeed(next)
+      return Effect.as(this.validate(store, store.table.model.update, next), next)
     })
   }
 
   replace(table: Table.Any, key: unknown, value: any): Effect.Effect<Option.Option<any>, StorageError> {
     return this.rewrite(table, key, (store, current) =>
-      Effect.map(this.insertValues(store, value), (values) => {
+      Effect.map(this.validate(store, store.table.model.insert, value), (values) => {
         const next: Record<string, unknown> = { ...values, [store.table.key]: key }
         for (const column of store.codec.columns) {
           if (column.generated === "insertedAt") next[column.name] = current[column.name]
@@ -461,16 +407,25 @@ export class Session implements Context.Service.Shape<typeof Storage>, Context.S
   delete(table: Table.Any, key: unknown): Effect.Effect<boolean, StorageError> {
     return attempt(() => {
       const store = this.shared.store(table)
-      const row = this.rowByKey(store, this.keyValue(store, key))
+      const row = this.rowByKey(store, fieldValue(store, store.codec.key, key))
       if (row === undefined) return false
-      this.beforeDelete(store, row, new Set())
-      this.run(`DELETE FROM ${store.name} WHERE ${store.keyName} = ?`, [row[store.keyPosition]!])
+      const select = ({ params, sql }: Scan.Statement) => this.run(sql, params).rows
+      const deletion = Deletion.make(store, row, select, this.shared.limits.rowsWritten - this.rowsWritten)
+      this.countWritten(deletion.deleted.size + deletion.emptied.size)
+      this.settle()
+      this.together(Deletion.statements(deletion))
+      for (const { row, store } of deletion.deleted.values()) this.recordWrite(store, row)
+      for (const { next, old, store } of deletion.emptied.values()) {
+        this.recordWrite(store, old)
+        this.recordWrite(store, next)
+      }
       return true
     })
   }
 
   atomically<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
     return Effect.withFiber((fiber: Fiber.Fiber<any, any>) => {
+      this.settle()
       const mark = this.writes?.mark()
       // The fiber that runs this effect has everything the effect requires.
       const context = fiber.context as Context.Context<R>
@@ -478,6 +433,7 @@ export class Session implements Context.Service.Shape<typeof Storage>, Context.S
       try {
         this.shared.database.transaction(() => {
           exit = runToEnd(effect, context)
+          this.settle()
           if (Exit.isFailure(exit)) throw rolledBack
         })
       } catch (cause) {
@@ -490,12 +446,12 @@ export class Session implements Context.Service.Shape<typeof Storage>, Context.S
 
   /** A new row: the author's values, validated, and what the table fills in. */
   private newRow(store: Store, value: any, fiber: Fiber.Fiber<any, any>) {
-    return Effect.flatMap(this.insertValues(store, value), (values) => {
+    return Effect.flatMap(this.validate(store, store.table.model.insert, value), (values) => {
       const row: Record<string, unknown> = { ...values }
       const time = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
       for (const column of store.codec.columns) {
         if (column.generated === "key") {
-          row[column.name] ??= this.shared.nextKey(time, fiber.getRef(Random.Random))
+          row[column.name] ??= store.toKey(this.shared.nextKey(time, fiber.getRef(Random.Random)))
         } else if (column.generated !== undefined) {
           row[column.name] = DateTime.makeUnsafe(time)
         }
@@ -504,11 +460,9 @@ export class Session implements Context.Service.Shape<typeof Storage>, Context.S
     })
   }
 
-  private insertValues(store: Store, value: any): Effect.Effect<Record<string, unknown>, StorageError> {
-    return Effect.mapError(
-      store.table.model.insert.makeEffect(value) as Effect.Effect<Record<string, unknown>, SchemaIssue.Issue>,
-      (issue) => invalid(store, issue)
-    )
+  private validate(store: Store, schema: Schema.Top, value: unknown): Effect.Effect<any, StorageError> {
+    const made = schema.makeEffect(value as never) as Effect.Effect<unknown, SchemaIssue.Issue>
+    return Effect.mapError(made, (issue) => invalid(store, RowCodec.formatIssue(issue)))
   }
 
   /** Reads a row, computes its successor and writes the columns that differ. */
@@ -520,10 +474,10 @@ export class Session implements Context.Service.Shape<typeof Storage>, Context.S
     return Effect.withFiber((fiber) => {
       const store = this.shared.store(table)
       return Effect.flatMap(
-        attempt(() => this.rowByKey(store, this.keyValue(store, key))),
+        attempt(() => this.rowByKey(store, fieldValue(store, store.codec.key, key))),
         (old) => {
           if (old === undefined) return Effect.succeed(Option.none())
-          return attempt(() => this.decode(store, old)).pipe(
+          return attempt(() => decode(store, old)).pipe(
             Effect.flatMap((current) => next(store, current)),
             Effect.flatMap((row) => {
               for (const column of store.codec.columns) {
@@ -549,48 +503,48 @@ export class Session implements Context.Service.Shape<typeof Storage>, Context.S
     store: Store,
     row: object
   ): Effect.Effect<{ readonly value: any; readonly sql: SqlRow }, StorageError> {
-    return Effect.flatMap(
-      Effect.mapError(store.table.model.makeEffect(row) as Effect.Effect<any, SchemaIssue.Issue>, (issue) =>
-        invalid(store, issue)
-      ),
-      (value) =>
-        attempt(() => {
-          const encoded = store.codec.encode(value)
-          if (Exit.isFailure(encoded)) throw invalid(store, encoded.cause)
-          checkRow(store, encoded.value)
-          return { value, sql: encoded.value }
-        })
+    return Effect.flatMap(this.validate(store, store.table.model, row), (value) =>
+      attempt(() => {
+        const sql = encode(store, value)
+        checkRow(sql)
+        return { value, sql }
+      })
     )
   }
 
   private insertRows(store: Store, rows: ReadonlyArray<SqlRow>): void {
     if (rows.length === 0) return
     this.countWritten(rows.length)
+    this.settle()
     const perStatement = Math.max(1, Math.floor(Limits.sqlite.boundParameters / store.codec.columns.length))
     const marks = `(${store.codec.columns.map(() => "?").join(", ")})`
-    const insert = () => {
-      for (let i = 0; i < rows.length; i += perStatement) {
-        const part = rows.slice(i, i + perStatement)
-        this.run(
-          `INSERT INTO ${store.name} (${store.columns}) VALUES ${part.map(() => marks).join(", ")}`,
-          part.flat(),
-          { store, rows: part }
-        )
-      }
+    const statements: Array<Scan.Statement & { readonly writing: Writing }> = []
+    for (let i = 0; i < rows.length; i += perStatement) {
+      const part = rows.slice(i, i + perStatement)
+      const sql = `INSERT INTO ${store.name} (${store.columns}) VALUES ${part.map(() => marks).join(", ")}`
+      statements.push({ sql, params: part.flat(), writing: { store, rows: part } })
     }
-    // Several statements are one insert: a later one that fails must not leave the rows of an earlier one.
-    if (rows.length > perStatement) this.shared.database.transaction(insert)
-    else insert()
+    this.together(statements)
     for (const row of rows) this.recordWrite(store, row)
+  }
+
+  /** Several statements are one operation: a later one that fails must not leave what an earlier one has done. */
+  private together(statements: ReadonlyArray<Scan.Statement & { readonly writing?: Writing }>): void {
+    const run = () => {
+      for (const { params, sql, writing } of statements) this.run(sql, params, writing)
+    }
+    if (statements.length > 1) this.shared.database.transaction(run)
+    else run()
   }
 
   private updateRow(store: Store, old: SqlRow, next: SqlRow): void {
     const changed: Array<number> = []
     for (let i = 0; i < next.length; i++) {
-      if (KeyOrder.compareValues(old[i]!, next[i]!) !== 0) changed.push(i)
+      if (compareValues(old[i]!, next[i]!) !== 0) changed.push(i)
     }
     if (changed.length === 0) return
     this.countWritten(1)
+    this.settle()
     this.run(
       `UPDATE ${store.name} SET ${changed.map((i) => `${quote(store.codec.columns[i]!.name)} = ?`).join(", ")} WHERE ${store.keyName} = ?`,
       [...changed.map((i) => next[i]!), old[store.keyPosition]!],
@@ -600,77 +554,60 @@ export class Session implements Context.Service.Shape<typeof Storage>, Context.S
     this.recordWrite(store, next)
   }
 
-  /**
-   * Finds the rows that SQLite will delete or change along with this one, so that they are recorded row by row, and
-   * refuses the deletion where a reference restricts it.
-   */
-  private beforeDelete(store: Store, row: SqlRow, seen: Set<string>): void {
-    const identity = JSON.stringify([store.table.name, row[store.keyPosition]])
-    if (seen.has(identity)) return
-    seen.add(identity)
-    this.countWritten(1)
-    this.recordWrite(store, row)
-    for (const { action, column, store: child } of store.referrers) {
-      const most = this.shared.limits.rowsWritten - this.rowsWritten + 1
-      const { rows } = this.run(`SELECT ${child.columns} FROM ${child.name} WHERE ${quote(column)} = ? LIMIT ?`, [
-        row[store.keyPosition]!,
-        action === "restrict" ? 1 : most
-      ])
-      if (rows.length > 0 && action === "restrict") {
-        throw failure(new ReferenceViolation({ table: child.table.name, column, action: "restrict" }))
-      }
-      for (const referring of rows) {
-        if (action === "cascade") {
-          this.beforeDelete(child, referring, seen)
-        } else {
-          this.countWritten(1)
-          this.recordWrite(child, referring)
-          this.recordWrite(child, referring.with(child.codec.columnIndex.get(column)!, null))
-        }
-      }
-    }
-  }
-
   private recordWrite(store: Store, row: SqlRow): void {
     if (this.writes === undefined) return
-    for (const [index, order] of store.orders) {
-      this.writes.key(
-        store.table.name,
-        index,
-        order.map((position) => row[position]!)
-      )
-    }
+    for (const [index, order] of store.orders) this.writes.key(store.table.name, index, keyOf(order, row))
   }
 
   // --- raw SQL
 
   /** Runs a statement of the author's own. What it reads and writes is learned from SQLite's own bytecode. */
-  raw(sql: string, params: ReadonlyArray<unknown>): Rows {
-    const values = params.map(rawValue)
-    this.check(sql, values)
-    const footprint = this.shared.footprints.footprint(sql, values.length)
+  raw(sql: string, params: ReadonlyArray<SqlValue>): Rows {
+    this.checkOpen()
+    checkStatement(sql, params)
+    const footprint = this.shared.footprints.footprint(sql, params.length)
     if (this.readOnly && !footprint.readOnly) throw new Error("a query cannot write: make it a mutation")
     if (this.reads !== undefined) {
       if (footprint.reads === "everything") this.reads.everything()
       else for (const table of footprint.reads) this.reads.table(table)
     }
-    const result = this.shared.database.all(sql, values)
-    if (this.writes !== undefined && !footprint.readOnly) {
-      if (footprint.writes === "everything") this.writes.everything()
-      else for (const table of footprint.writes) this.writes.table(table)
+    try {
+      return footprint.readOnly ? this.readRaw(sql, params) : this.writeRaw(sql, params, footprint)
+    } catch (cause) {
+      throw limitOf(cause, params) ?? cause
     }
+  }
+
+  private readRaw(sql: string, params: ReadonlyArray<SqlValue>): Rows {
+    const result = this.shared.database.all(sql, params, this.rowsLeft() + 1)
     this.countRead(result.rows.length)
     return result
   }
 
+  private writeRaw(sql: string, params: ReadonlyArray<SqlValue>, { writes }: SqlFootprint.Footprint): Rows {
+    this.settle()
+    // What was too much is only known when it is written, and an author may go on after the error.
+    const result = this.shared.database.transaction(() => {
+      const before = this.totalChanges()
+      const result = this.readRaw(sql, params)
+      this.countWritten(this.totalChanges() - before)
+      return result
+    })
+    if (writes === "everything") this.writes?.everything()
+    else for (const table of writes) this.writes?.table(table)
+    return result
+  }
+
+  /** The rows that were ever written, those of cascades and triggers included. */
+  private totalChanges(): number {
+    return this.shared.database.all("SELECT total_changes()", []).rows[0]![0] as number
+  }
+
   // --- statements, values, limits
 
-  private run(
-    sql: string,
-    params: ReadonlyArray<SqlValue>,
-    writing?: { readonly store: Store; readonly rows: ReadonlyArray<SqlRow> }
-  ): Rows {
-    this.check(sql, params)
+  private run(sql: string, params: ReadonlyArray<SqlValue>, writing?: Writing): Rows {
+    this.checkOpen()
+    checkStatement(sql, params)
     try {
       return this.shared.database.all(sql, params)
     } catch (cause) {
@@ -678,62 +615,46 @@ export class Session implements Context.Service.Shape<typeof Storage>, Context.S
     }
   }
 
-  private check(sql: string, params: ReadonlyArray<SqlValue>): void {
+  private checkOpen(): void {
     if (this.closed) throw new Error("storage was used after its transaction had ended")
-    limit("boundParameters", Limits.sqlite.boundParameters, params.length)
-    limit("statementBytes", Limits.sqlite.statementBytes, sql.length)
   }
 
-  private statementError(
-    cause: unknown,
-    writing?: { readonly store: Store; readonly rows: ReadonlyArray<SqlRow> }
-  ): unknown {
+  private statementError(cause: unknown, writing?: Writing): unknown {
     if (cause instanceof StorageError || !(cause instanceof Error)) return cause
-    if (writing !== undefined) {
-      const { store, rows } = writing
-      const table = store.table.name
-      const columns = (names: ReadonlyArray<string>) => names.map((name) => `${table}.${name}`).join(", ")
-      if (cause.message.includes("UNIQUE constraint failed")) {
-        for (const index of store.table.indexes.values()) {
-          if (index.unique && cause.message.includes(`failed: ${columns(index.columns)}`)) {
-            return failure(new UniqueViolation({ table, index: index.name }))
-          }
-        }
-        return failure(new UniqueViolation({ table, index: store.table.key }))
-      }
-      if (cause.message.includes("FOREIGN KEY constraint failed")) {
-        for (const [column, reference] of store.table.references) {
-          const target = this.shared.store(reference.table())
-          for (const row of rows) {
-            const value = row[store.codec.columnIndex.get(column)!]!
-            if (value === null) continue
-            const found = this.shared.database.all(`SELECT 1 FROM ${target.name} WHERE ${target.keyName} = ?`, [value])
-            if (found.rows.length === 0) {
-              return failure(new ReferenceViolation({ table, column, action: "missing" }))
-            }
-          }
+    const violation = writing && this.violationOf(cause.message, writing)
+    return violation ?? limitOf(cause, []) ?? failure(new StatementFailed({ cause }))
+  }
+
+  /** The constraint that these rows did not keep. */
+  private violationOf(message: string, { rows, store }: Writing): StorageError | undefined {
+    const { indexes, key, name: table, references } = store.table
+    if (message.includes("UNIQUE constraint failed: ")) {
+      const unique = [{ name: key, columns: [key] }, ...[...indexes.values()].filter((index) => index.unique)]
+      const columnsOf = (index: (typeof unique)[number]) => index.columns.map((name) => `${table}.${name}`).join(", ")
+      // One list may be the beginning of another, and the longest one is meant.
+      const failed = unique
+        .filter((index) => message.includes(`failed: ${columnsOf(index)}`))
+        .toSorted((a, b) => columnsOf(b).length - columnsOf(a).length)[0]
+      return failure(new UniqueViolation({ table, index: failed?.name ?? key }))
+    }
+    if (message.includes("FOREIGN KEY constraint failed")) {
+      for (const [column, reference] of references) {
+        const target = this.shared.store(reference.table())
+        // The statement was undone, but its own rows could be referred to while it ran.
+        const written = new Set(target === store ? rows.map((row) => identity(store, row[store.keyPosition]!)) : [])
+        for (const row of rows) {
+          const value = row[store.codec.columnIndex.get(column)!]!
+          if (value === null || written.has(identity(target, value))) continue
+          const found = this.shared.database.all(`SELECT 1 FROM ${target.name} WHERE ${target.keyName} = ?`, [value])
+          if (found.rows.length === 0) return failure(new ReferenceViolation({ table, column, action: "missing" }))
         }
       }
     }
-    return failure(new StatementFailed({ cause }))
+    return undefined
   }
 
-  private keyValue(store: Store, key: unknown): SqlValue {
-    return this.fieldValue(store, store.codec.key, key)
-  }
-
-  private fieldValue(store: Store, column: RowCodec.Column, value: unknown): SqlValue {
-    const encoded = store.codec.encodeField(column, value)
-    if (Option.isNone(encoded)) {
-      throw failure(new RowInvalid({ table: store.table.name, issue: `not a value of column ${column.name}` }))
-    }
-    return encoded.value
-  }
-
-  private decode(store: Store, row: SqlRow): any {
-    const decoded = store.codec.decode(row)
-    if (Exit.isSuccess(decoded)) return decoded.value
-    throw failure(new RowUnreadable({ table: store.table.name, issue: String(decoded.cause) }))
+  private rowsLeft(): number {
+    return Math.max(0, this.shared.limits.rowsRead - this.rowsRead)
   }
 
   private countRead(rows: number): void {
@@ -744,91 +665,5 @@ export class Session implements Context.Service.Shape<typeof Storage>, Context.S
   private countWritten(rows: number): void {
     this.rowsWritten += rows
     limit("rowsWritten", this.shared.limits.rowsWritten, this.rowsWritten)
-  }
-}
-
-const limit = (name: Limits.LimitName, max: number, actual: number): void => {
-  if (actual > max) throw failure(new StorageLimit({ limit: name, max, actual }))
-}
-
-const invalid = (store: Store, issue: unknown): StorageError =>
-  failure(
-    new RowInvalid({
-      table: store.table.name,
-      issue: SchemaIssue.isIssue(issue) ? formatIssue(issue) : String(issue)
-    })
-  )
-
-/** What SQLite would refuse or silently change: rows that are too large, and text that is not well-formed Unicode. */
-const checkRow = (store: Store, row: SqlRow): void => {
-  let bytes = 0
-  for (let i = 0; i < row.length; i++) {
-    const value = row[i]
-    if (typeof value === "string") {
-      if (!value.isWellFormed()) {
-        throw invalid(store, `column ${store.codec.columns[i]!.name} has half a surrogate pair`)
-      }
-      // No more than three bytes of UTF-8 for each unit of UTF-16.
-      bytes += value.length * 3 > Limits.sqlite.rowBytes ? new TextEncoder().encode(value).length : value.length
-    } else {
-      bytes += value instanceof Uint8Array ? value.length : 8
-    }
-  }
-  limit("rowBytes", Limits.sqlite.rowBytes, bytes)
-}
-
-/** The part of a scan's range that it has read. */
-const consumed = (scan: Scan): Range => {
-  if (scan.ended) return scan.range
-  if (scan.last === undefined) return { from: scan.range.from, to: scan.range.from }
-  const key = scan.order.map((position) => scan.last![position]!)
-  return scan.descending
-    ? { from: { key, after: false }, to: scan.range.to }
-    : { from: scan.range.from, to: { key, after: true } }
-}
-
-/** The condition for rows beyond a place in the order of these columns. */
-const beyond = (
-  columns: ReadonlyArray<RowCodec.Column>,
-  values: ReadonlyArray<SqlValue>,
-  descending: boolean
-): readonly [condition: string, params: ReadonlyArray<SqlValue>] => {
-  const sign = descending ? "<" : ">"
-  if (columns.every((column) => column.notNull)) {
-    const names = columns.map((column) => quote(column.name)).join(", ")
-    return [`(${names}) ${sign} (${values.map(() => "?").join(", ")})`, values]
-  }
-  // NULL is first in the order, and SQL's comparisons do not know it.
-  const cases: Array<string> = []
-  const params: Array<SqlValue> = []
-  for (let i = 0; i < columns.length; i++) {
-    const value = values[i]!
-    const name = quote(columns[i]!.name)
-    const equal = columns.slice(0, i).map((column) => `${quote(column.name)} IS ?`)
-    let past: string
-    if (value === null) past = descending ? "0" : `${name} IS NOT NULL`
-    else past = descending ? `(${name} < ? OR ${name} IS NULL)` : `${name} > ?`
-    cases.push([...equal, past].join(" AND "))
-    params.push(...values.slice(0, i), ...(value === null ? [] : [value]))
-  }
-  return [`(${cases.map((condition) => `(${condition})`).join(" OR ")})`, params]
-}
-
-/** A parameter of raw SQL as SQLite takes it. */
-const rawValue = (value: unknown): SqlValue => {
-  switch (typeof value) {
-    case "boolean":
-      return value ? 1 : 0
-    case "number":
-    case "string":
-      return value
-    case "bigint":
-      if (BigInt(Number(value)) === value) return Number(value)
-      throw new Error("a bigint beyond 2^53 cannot be bound: SQLite on this platform would round it")
-    default:
-      if (value === null || value === undefined) return null
-      if (value instanceof Uint8Array) return value
-      if (value instanceof Date) return value.toISOString()
-      throw new Error("a parameter of SQL must be a string, a number, a boolean, a date, bytes or null")
   }
 }

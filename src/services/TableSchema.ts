@@ -1,12 +1,13 @@
 import * as Effect from "effect/Effect"
+import * as Equal from "effect/Equal"
 import * as Exit from "effect/Exit"
-import * as Option from "effect/Option"
+import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Table from "../contract/Table.ts"
 import * as Limits from "../protocol/Limits.ts"
 import type { Database, SqlValue } from "./Database.ts"
 import * as RowCodec from "./RowCodec.ts"
-import { quote } from "./Storage.ts"
+import { quote } from "./Store.ts"
 
 /**
  * The tables of the database against the tables of the app, at boot: what can be added without loss is added and
@@ -69,55 +70,81 @@ export class SchemaMismatch extends Schema.TaggedError<SchemaMismatch>("effect-d
 
 interface Declared extends RecordedTable {
   readonly dropped: ReadonlySet<string>
-  /** SQL literals of the constructor defaults, for rows that are older than their column. */
-  readonly defaults: ReadonlyMap<string, string>
+  /** The SQL literal of a column's constructor default, for rows that are older than the column. */
+  readonly defaultOf: (column: string) => string | undefined
 }
 
-const literal = (value: SqlValue): string => {
+const literal = (value: SqlValue): string | undefined => {
   if (value === null) return "NULL"
   if (typeof value === "number") return Number.isFinite(value) ? String(value) : value > 0 ? "9e999" : "-9e999"
-  if (typeof value === "string") return `'${value.replaceAll("'", "''")}'`
+  if (typeof value === "string") return value.includes("\0") ? undefined : `'${value.replaceAll("'", "''")}'`
   return `x'${Array.from(value, (byte) => byte.toString(16).padStart(2, "0")).join("")}'`
 }
 
 /** The value that a constructor default gives. Defaults that ask for services have none here. */
-const defaultOf = (codec: RowCodec.RowCodec, column: RowCodec.Column): Option.Option<string> => {
+const defaultOf = (codec: RowCodec.RowCodec, column: RowCodec.Column): string | undefined => {
   const value = column.schema.ast.context?.constructorDefault
-  if (value === undefined) return Option.none()
-  const exit = Effect.runSyncExit(value)
-  return Exit.isSuccess(exit) ? Option.map(codec.encodeField(column, exit.value), literal) : Option.none()
+  const exit = value && Effect.runSyncExit(value)
+  if (exit === undefined || Exit.isFailure(exit)) return undefined
+  return Result.match(codec.encodeField(column, exit.value), { onFailure: () => undefined, onSuccess: literal })
 }
 
-const declare = (table: Table.Any, tables: ReadonlyMap<string, Table.Any>, problems: Array<Problem>): Declared => {
-  const codec = RowCodec.make(table)
-  const report = (problem: string, remedy: string, column?: string) =>
-    problems.push({ table: table.name, ...(column === undefined ? {} : { column }), problem, remedy })
+type Report = (problem: string, remedy: string, column?: string) => void
+
+const reporter =
+  (problems: Array<Problem>, table: string): Report =>
+  (problem, remedy, column) =>
+    problems.push({ table, ...(column === undefined ? {} : { column }), problem, remedy })
+
+const declare = (
+  table: Table.Any,
+  codecs: ReadonlyMap<Table.Any, RowCodec.RowCodec>,
+  problems: Array<Problem>
+): Declared => {
+  const codec = codecs.get(table)!
+  const column = (name: string) => codec.columns[codec.columnIndex.get(name) ?? -1]
+  const report = reporter(problems, table.name)
   if (codec.columns.length > Limits.sqlite.columns) {
     report(`has ${codec.columns.length} columns, and the limit columns is ${Limits.sqlite.columns}`, "nest some fields")
   }
-  if (codec.key?.notNull !== true) report("its key may be missing", "make the key a required field", table.key)
+  if (codec.key?.notNull !== true) report("is the key and may be missing", "make it a required field", table.key)
+  else if (codec.key.kind === "json") {
+    report("is the key and needs an order, and nested values have none", "use a plain field as key", table.key)
+  }
+  const { fields } = table.model.insert as unknown as { readonly fields: Schema.Struct.Fields }
+  for (const { generated, name, schema } of codec.columns) {
+    const filled = name in fields || generated !== undefined || schema.ast.context?.constructorDefault !== undefined
+    if (!filled && schema.ast.context?.isOptional !== true) {
+      report(
+        "is not in the model's insert variant, and nothing else fills it in",
+        "use Table.key, Table.insertedAt or Table.updatedAt, or let inserts give it",
+        name
+      )
+    }
+  }
   for (const index of table.indexes.values()) {
     for (const name of index.columns) {
-      const column = codec.columns.find((column) => column.name === name)
-      if (column === undefined)
+      const kind = column(name)?.kind
+      if (kind === undefined) {
         report(`index ${index.name} names a column that is not there`, "correct the index", name)
-      else if (column.kind === "json") {
+      } else if (kind === "json") {
         report(`index ${index.name} needs an order, and nested values have none`, "index a plain field", name)
       }
     }
   }
   for (const [name, reference] of table.references) {
     const target = reference.table()
-    if (tables.get(target.name) !== target) {
+    const key = codecs.get(target)?.key
+    const kind = column(name)?.kind
+    if (kind === undefined) report("is a reference and not a column", "correct the reference", name)
+    else if (key === undefined) {
       report(`refers to table ${target.name}, which is not one of the app's`, "add it to App.make({ tables })", name)
+    } else if (key.kind !== kind) {
+      report(`is ${kind} and refers to table ${target.name}, whose key is ${key.kind}`, "give both one type", name)
     }
-    if (reference.onDelete === "setNull" && codec.columns.find((column) => column.name === name)?.notNull !== false) {
+    if (reference.onDelete === "setNull" && column(name)?.notNull === true) {
       report("is set to null on delete, and cannot be null", "make the field optional or nullable", name)
     }
-  }
-  const defaults = new Map<string, string>()
-  for (const column of codec.columns) {
-    Option.map(defaultOf(codec, column), (value) => defaults.set(column.name, value))
   }
   return {
     name: table.name,
@@ -130,8 +157,22 @@ const declare = (table: Table.Any, tables: ReadonlyMap<string, Table.Any>, probl
       onDelete: reference.onDelete ?? "restrict"
     })),
     dropped: table.dropped,
-    defaults
+    defaultOf: (name) => defaultOf(codec, column(name)!)
   }
+}
+
+/** What is wrong with the tables themselves, whatever the database holds. */
+const declareAll = (tables: ReadonlyArray<Table.Any>): ReadonlyArray<Declared> => {
+  const problems: Array<Problem> = []
+  const codecs = new Map(tables.map((table) => [table, RowCodec.make(table)]))
+  const declared = tables.map((table) => declare(table, codecs, problems))
+  const names = new Set<string>()
+  for (const { name } of tables) {
+    if (names.has(name.toLowerCase())) reporter(problems, name)("has the name of another table", "rename one of them")
+    names.add(name.toLowerCase())
+  }
+  if (problems.length > 0) throw new SchemaMismatch({ problems })
+  return declared
 }
 
 const actions: Record<string, string> = { cascade: "CASCADE", restrict: "RESTRICT", setNull: "SET NULL" }
@@ -160,8 +201,6 @@ export interface Plan {
   readonly problems: ReadonlyArray<Problem>
 }
 
-const same = (a: unknown, b: unknown) => JSON.stringify(a) === JSON.stringify(b)
-
 /** What has to be done so that the recorded tables become the declared ones. */
 const plan = (recorded: ReadonlyArray<RecordedTable>, declared: ReadonlyArray<Declared>): Plan => {
   const statements: Array<Statement> = []
@@ -188,82 +227,100 @@ const plan = (recorded: ReadonlyArray<RecordedTable>, declared: ReadonlyArray<De
 }
 
 const compare = (old: RecordedTable, table: Declared, statements: Array<Statement>, problems: Array<Problem>): void => {
-  const report = (column: string | undefined, problem: string, remedy: string) =>
-    problems.push({ table: table.name, ...(column === undefined ? {} : { column }), problem, remedy })
-  if (old.key !== table.key) report(undefined, `its key changed from ${old.key} to ${table.key}`, "use a new table")
+  const report = reporter(problems, table.name)
+  const alter = (change: string) =>
+    statements.push({ table: table.name, sql: `ALTER TABLE ${quote(table.name)} ${change}` })
+  if (old.key !== table.key) report(`its key changed from ${old.key} to ${table.key}`, "use a new table")
   const oldColumns = new Map(old.columns.map((column) => [column.name, column]))
   const columns = new Map(table.columns.map((column) => [column.name, column]))
   const oldReferences = new Map(old.references.map((reference) => [reference.column, reference]))
   const references = new Map(table.references.map((reference) => [reference.column, reference]))
+  const widened = new Set(
+    table.columns
+      .filter((column) => isWidened(oldColumns.get(column.name), column))
+      .map((column) => column.name)
+      .filter((column) => column !== table.key && !oldReferences.has(column))
+  )
 
+  // An index goes before a column of it does, and comes back when the column is there again.
+  const stays = (index: RecordedTable["indexes"][number], others: ReadonlyArray<typeof index>) =>
+    others.some((other) => Equal.equals(other, index)) && !index.columns.some((column) => widened.has(column))
   for (const index of old.indexes) {
-    if (!table.indexes.some((next) => same(next, index))) {
-      statements.push({ table: table.name, sql: `DROP INDEX ${indexName(table.name, index.name)}` })
-    }
+    if (stays(index, table.indexes)) continue
+    statements.push({ table: table.name, sql: `DROP INDEX ${indexName(table.name, index.name)}` })
   }
   for (const [name, column] of oldColumns) {
     if (columns.has(name)) continue
-    if (table.dropped.has(name)) {
-      statements.push({ table: table.name, sql: `ALTER TABLE ${quote(table.name)} DROP COLUMN ${quote(name)}` })
-    } else {
+    if (!table.dropped.has(name)) {
       report(
-        name,
         `is in the database (${column.type}) and not in the model, and dropping it would lose its values`,
-        `declare it again, or allow the loss with Table.make(…, { dropped: ["${name}"] })`
+        `declare it again, or allow the loss with Table.make(…, { dropped: ["${name}"] })`,
+        name
       )
-    }
+    } else if (oldReferences.has(name)) {
+      report("is a reference, and SQLite cannot drop those", "keep it as an optional field", name)
+    } else alter(`DROP COLUMN ${quote(name)}`)
   }
   for (const [name, column] of columns) {
     const before = oldColumns.get(name)
     const reference = references.get(name)
     if (before === undefined) {
-      const value = table.defaults.get(name)
+      // SQLite adds a reference only to rows that refer to nothing.
+      const value = reference === undefined ? table.defaultOf(name) : undefined
       if (column.notNull && value === undefined) {
         report(
-          name,
           "is new and required, and the rows that exist have no value for it",
-          "make it optional or give it a constructor default"
+          reference === undefined ? "make it optional or give it a constructor default" : "make it optional",
+          name
         )
         continue
       }
+      const ofDefault = value === undefined ? "" : ` DEFAULT ${value}`
+      alter(
+        `ADD COLUMN ${columnSql(column)}${ofDefault}${reference === undefined ? "" : ` ${referenceSql(reference)}`}`
+      )
+    } else if (!Equal.equals(oldReferences.get(name), reference)) {
+      report("changed what it refers to", "add a column of another name and copy the values", name)
+    } else if (widened.has(name)) {
+      const copy = `${name}~`
+      alter(`ADD COLUMN ${columnSql({ ...column, name: copy })}${column.notNull ? " DEFAULT 0" : ""}`)
       statements.push({
         table: table.name,
-        sql:
-          `ALTER TABLE ${quote(table.name)} ADD COLUMN ${columnSql(column)}` +
-          (value === undefined ? "" : ` DEFAULT ${value}`) +
-          (reference === undefined ? "" : ` ${referenceSql(reference)}`)
+        sql: `UPDATE ${quote(table.name)} SET ${quote(copy)} = ${quote(name)}`
       })
-      continue
-    }
-    if (before.kind !== column.kind) {
-      report(name, `changed from ${before.kind} to ${column.kind}`, "add a column of another name and copy the values")
+      alter(`DROP COLUMN ${quote(name)}`)
+      alter(`RENAME COLUMN ${quote(copy)} TO ${quote(name)}`)
+    } else if (before.kind !== column.kind) {
+      report(`changed from ${before.kind} to ${column.kind}`, "add a column of another name and copy the values", name)
     } else if (before.notNull !== column.notNull) {
       report(
-        name,
         column.notNull
           ? "became required, and rows may have no value for it"
-          : "became optional, and the database requires it",
-        "add a column of another name and copy the values"
+          : "became optional, and SQLite cannot change a reference",
+        "add a column of another name and copy the values",
+        name
       )
-    }
-    if (!same(oldReferences.get(name), reference)) {
-      report(name, "changed what it refers to", "add a column of another name and copy the values")
     }
   }
   for (const index of table.indexes) {
-    if (!old.indexes.some((before) => same(before, index))) statements.push(createIndex(table, index))
+    if (!stays(index, old.indexes)) statements.push(createIndex(table, index))
   }
 }
+
+/** Whether a column holds all that it held before, and more: it became optional, or its whole numbers any numbers. */
+const isWidened = (before: RecordedTable["columns"][number] | undefined, column: typeof before & {}): boolean =>
+  before !== undefined &&
+  (before.kind === column.kind
+    ? before.notNull && !column.notNull
+    : before.kind === "integer" && column.kind === "real" && (before.notNull || !column.notNull))
 
 /**
  * Makes the database's tables the app's, in one transaction. Throws `SchemaMismatch`. When nothing changed since the
  * last boot it costs one read.
  */
 export const converge = (database: Database["Service"], tables: ReadonlyArray<Table.Any>): void => {
-  const problems: Array<Problem> = []
-  const byName = new Map(tables.map((table) => [table.name, table]))
-  const declared = tables.map((table) => declare(table, byName, problems))
-  if (problems.length > 0) throw new SchemaMismatch({ problems })
+  const declared = declareAll(tables)
+  const isDeclared = (name: string) => tables.some((table) => table.name === name)
   database.transaction(() => {
     database.all(
       "CREATE TABLE IF NOT EXISTS _dormouse_schema (id INTEGER PRIMARY KEY CHECK (id = 1), tables TEXT NOT NULL)",
@@ -276,7 +333,7 @@ export const converge = (database: Database["Service"], tables: ReadonlyArray<Ta
     if (next.problems.length > 0) throw new SchemaMismatch({ problems: next.problems })
     for (const statement of next.statements) execute(database, statement)
     // Tables that the app no longer declares keep their rows, and their record for the day they come back.
-    const retired = recorded.value.filter((table) => !byName.has(table.name))
+    const retired = recorded.value.filter((table) => !isDeclared(table.name))
     const record = encodeRecorded([...declared, ...retired])
     if (record !== text) {
       database.all(

@@ -95,13 +95,15 @@ export class MemoryObject<Rpcs extends Rpc.Any> {
     // The platform answers pings by itself; they do not wake the object.
     if (data === ping) return socket.send(pong)
     const { sockets } = await this.backend()
-    sockets.message(this.running!.socket(socket), data)
+    if (this.running !== undefined) sockets.message(this.running.socket(socket), data)
   }
 
   private async gone(socket: ServerSocket): Promise<void> {
     if (!this.sockets.delete(socket)) return
+    const { running } = this
     const { sockets } = await this.backend()
-    sockets.closed(this.running!.socket(socket))
+    // When the object was gone already, its next life finds the socket missing.
+    if (running !== undefined && running === this.running) sockets.closed(running.socket(socket))
   }
 
   private start(): Running {

@@ -10,6 +10,8 @@ import type { RpcClientError } from "effect/rpc/RpcClientError"
 import * as RpcSerialization from "effect/rpc/RpcSerialization"
 import type { Scope } from "effect/Scope"
 import * as Socket from "effect/socket/Socket"
+import * as Client from "../client/Client.ts"
+import * as Transport from "../client/Transport.ts"
 import type * as Api from "../contract/Api.ts"
 import { anonymous } from "../contract/Auth.ts"
 import * as ActionRunner from "../engine/Actions.ts"
@@ -44,6 +46,16 @@ export class TestApp extends Context.Service<
     app,
     options
   ) => layer(app, options)
+
+  /** A client of the backend, typed by its contract. */
+  static readonly client: <Rpcs extends Rpc.Any>(
+    api: Api.Declared<Rpcs>,
+    options?: { readonly tenant?: string }
+  ) => Effect.Effect<Client.Client<Rpcs>, never, TestApp | Scope> = (api, options) =>
+    Effect.gen(function* () {
+      const { transport, url } = yield* TestApp
+      return yield* Client.make(api, { url, ...options }).pipe(Effect.provideContext(yield* Layer.build(transport)))
+    }) as Effect.Effect<any, never, TestApp | Scope>
 
   /** The stock RPC client of Effect over a socket to the backend, typed by its contract. */
   static readonly rpc: <Rpcs extends Rpc.Any>(
@@ -90,21 +102,21 @@ const layer = <Rpcs extends Rpc.Any>(app: App<Rpcs>, options: Options = {}): Lay
             actions: Effect.succeed(actions)
           })
         )
+      const fetch = (input: string | URL, init?: RequestInit) => {
+        const request = new Request(input, init)
+        const tenant = Messages.tenantOf(request, new URL(request.url)) ?? "main"
+        if (object(tenant).network.isOffline) return Promise.reject(new TypeError("the network is offline"))
+        return enter(request)
+      }
       const transport = Layer.mergeAll(
         Layer.succeed(Socket.WebSocketConstructor, (url) => {
           const request = new Request(url.replace(/^ws/, "http"))
           const tenant = Messages.tenantOf(request, new URL(request.url)) ?? "main"
           return object(tenant).connect({ tenant, identity: anonymous })
         }),
+        Layer.succeed(Transport.Fetch, fetch),
         FetchHttpClient.layer.pipe(
-          Layer.provide(
-            Layer.succeed(FetchHttpClient.Fetch, ((input: string | URL, init?: RequestInit) => {
-              const request = new Request(input, init)
-              const tenant = Messages.tenantOf(request, new URL(request.url)) ?? "main"
-              if (object(tenant).network.isOffline) return Promise.reject(new TypeError("the network is offline"))
-              return enter(request)
-            }) as typeof fetch)
-          )
+          Layer.provide(Layer.succeed(FetchHttpClient.Fetch, fetch as typeof globalThis.fetch))
         )
       )
       return { object, transport, url, app }

@@ -1,9 +1,87 @@
 import { DurableObject } from "cloudflare:workers"
+import * as Layer from "effect/Layer"
+import type * as RpcGroup from "effect/rpc/RpcGroup"
+import { Api, App } from "effect-dormouse"
 import { Cloudflare } from "effect-dormouse/cloudflare"
-import { app } from "../../examples/chat/app.ts"
+import { ChatApi } from "../../examples/chat/api.ts"
+import { ChatHandlers } from "../../examples/chat/handlers.ts"
+import { channels, messages } from "../../examples/chat/schema.ts"
+import { make } from "../../src/do/TenantObject.ts"
+import * as Notes from "./notes.ts"
+import { starts } from "./starts.ts"
 
-export const { TenantObject, worker } = Cloudflare.serve(app)
+/** The chat, and the app whose handlers do what they must not, as one. */
+const group = ChatApi.declared.merge(Notes.NotesApi.declared)
+const app = App.make({
+  api: Api.fromGroup(group),
+  tables: [channels, messages, Notes.notes, Notes.marks],
+  // Each layer has the handlers of its own contract, and the two need nothing.
+  handlers: Layer.merge(ChatHandlers, Notes.NotesHandlers) as Api.Handlers<RpcGroup.Rpcs<typeof group>, never, never>
+})
+
+const served = Cloudflare.serve(app, { tenants: (name) => !name.startsWith("nobody") })
+export const { worker } = served
 export default worker
+
+type Arguments = ConstructorParameters<typeof served.TenantObject>
+
+/** Counts how often its objects are built. */
+const counted = (Base: typeof served.TenantObject) =>
+  class extends Base {
+    constructor(...[ctx, env]: Arguments) {
+      super(ctx, env)
+      const id = ctx.id.toString()
+      starts.set(id, (starts.get(id) ?? 0) + 1)
+    }
+  }
+
+export class TenantObject extends counted(served.TenantObject) {}
+
+/** Keeps its subscriptions in the heap alone: what its sockets remember is only who they are. */
+export class HeapOnly extends counted(
+  class extends served.TenantObject {
+    constructor(...[ctx, env]: Arguments) {
+      for (const socket of ctx.getWebSockets()) {
+        const remembered = JSON.parse(socket.deserializeAttachment())
+        socket.serializeAttachment(JSON.stringify({ ...remembered, subscriptions: [], calls: [] }))
+      }
+      super(ctx, env)
+    }
+  }
+) {}
+
+/** Answers pings itself. */
+export class Pinged extends counted(
+  class extends served.TenantObject {
+    constructor(...[ctx, env]: Arguments) {
+      super(ctx, env)
+      ctx.setWebSocketAutoResponse()
+    }
+  }
+) {}
+
+/** Has a timer. */
+export class Restless extends counted(
+  class extends served.TenantObject {
+    constructor(...[ctx, env]: Arguments) {
+      super(ctx, env)
+      setInterval(() => {}, 1000)
+    }
+  }
+) {}
+
+/** Dies after a message that asks for it, before what it did can be durable. */
+export class Dying extends counted(
+  class extends served.TenantObject {
+    override webSocketMessage(socket: WebSocket, data: string | ArrayBuffer): void {
+      super.webSocketMessage(socket, data)
+      if (typeof data === "string" && data.includes("die now")) this.ctx.abort("killed by the test")
+    }
+  }
+) {}
+
+/** The same app with limits that a test can reach. */
+export class Limited extends counted(make(Notes.limited) as never) {}
 
 /** An empty object with SQLite storage, for suites that run inside it. */
 export class Probe extends DurableObject {}

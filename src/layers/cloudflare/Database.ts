@@ -1,5 +1,5 @@
 import * as Layer from "effect/Layer"
-import { Database, type SqlValue } from "../../services/Database.ts"
+import { Database, type SqlValue, take } from "../../services/Database.ts"
 
 /** What is used of a Durable Object's storage. */
 export interface Storage {
@@ -25,9 +25,10 @@ const fromRow = (row: ReadonlyArray<ArrayBuffer | string | number | null>): Read
 }
 
 export const make = (storage: Storage): Database["Service"] => ({
-  all(sql, params) {
+  all(sql, params, most) {
     const cursor = storage.sql.exec(sql, ...params)
-    return { columns: cursor.columnNames, rows: Array.from(cursor.raw(), fromRow) }
+    const rows = most === undefined ? cursor.raw() : take(cursor.raw(), most)
+    return { columns: cursor.columnNames, rows: Array.from(rows, fromRow) }
   },
   *iterate(sql, params) {
     for (const row of storage.sql.exec(sql, ...params).raw()) yield fromRow(row)

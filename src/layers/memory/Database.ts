@@ -1,7 +1,8 @@
 import { DatabaseSync, type StatementSync } from "node:sqlite"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { Database, type SqlValue } from "../../services/Database.ts"
+import * as Limits from "../../protocol/Limits.ts"
+import { Database, type SqlValue, take } from "../../services/Database.ts"
 
 /** Prepared statements that are kept; the oldest goes first. */
 const statementsKept = 500
@@ -11,32 +12,66 @@ export interface Options {
   readonly path?: string
 }
 
-/** Real SQLite through `node:sqlite`, with the settings that a Durable Object has. */
+/** What node:sqlite can be held to, from the version of Node that can. */
+const limits = {
+  sqlLength: Limits.sqlite.statementBytes,
+  // This and the last four are what workerd was seen to allow. Rows and parameters are held to less.
+  length: 4 * 1024 * 1024,
+  likePatternLength: Limits.sqlite.likePatternBytes,
+  variableNumber: Limits.sqlite.boundParameters,
+  column: Limits.sqlite.columns,
+  exprDepth: 100,
+  compoundSelect: 5,
+  functionArg: 127,
+  triggerDepth: 10
+}
+
+/** Statements that a Durable Object refuses, because its transactions are its own. */
+const controlsTransaction =
+  /^(?:[\s;]|--[^\n]*(?:\n|$)|\/\*[\s\S]*?\*\/)*(?:begin|commit|end|rollback|savepoint|release|attach|detach)\b/i
+
+interface Prepared {
+  readonly statement: StatementSync
+  /** The text after the first statement. */
+  readonly rest: string
+}
+
+/** Real SQLite through `node:sqlite`, with the settings and the limits that a Durable Object has. */
 export const make = (sqlite: DatabaseSync): Database["Service"] => {
-  const statements = new Map<string, StatementSync>()
-  const prepare = (sql: string) => {
+  Object.assign((sqlite as unknown as { limits?: Record<string, number> }).limits ?? {}, limits)
+  const kept = new Map<string, Prepared>()
+  const prepare = (sql: string): Prepared => {
+    if (controlsTransaction.test(sql)) throw new Error("a statement cannot begin or end a transaction")
     const statement = sqlite.prepare(sql)
     statement.setReturnArrays(true)
-    return statement
+    return { statement, rest: sql.slice(statement.sourceSQL.length).trim() }
   }
   const prepared = (sql: string) => {
-    let statement: StatementSync | undefined = statements.get(sql)
-    if (statement === undefined) {
-      if (statements.size >= statementsKept) statements.delete(statements.keys().next().value!)
-      statement = prepare(sql)
-      statements.set(sql, statement)
+    let known = kept.get(sql)
+    if (known === undefined) {
+      known = prepare(sql)
+      if (kept.size >= statementsKept) kept.delete(kept.keys().next().value!)
+      kept.set(sql, known)
     }
-    return statement
+    return known
   }
   let depth = 0
   return {
-    all(sql, params) {
-      const statement = prepared(sql)
-      const rows = statement.all(...params) as unknown as ReadonlyArray<ReadonlyArray<SqlValue>>
-      return { columns: statement.columns().map((column) => column.name), rows }
+    all(sql, params, most) {
+      let { rest, statement } = prepared(sql)
+      while (rest !== "") {
+        statement.all()
+        ;({ rest, statement } = prepare(rest))
+      }
+      const rows = most === undefined ? statement.all(...params) : take(statement.iterate(...params), most)
+      return {
+        columns: statement.columns().map((column) => column.name),
+        rows: rows as unknown as ReadonlyArray<ReadonlyArray<SqlValue>>
+      }
     },
     // A statement of its own: running a prepared one again would reset the rows that are still being read.
-    iterate: (sql, params) => prepare(sql).iterate(...params) as unknown as IterableIterator<ReadonlyArray<SqlValue>>,
+    iterate: (sql, params) =>
+      prepare(sql).statement.iterate(...params) as unknown as IterableIterator<ReadonlyArray<SqlValue>>,
     transaction(body) {
       const level = depth
       const name = `dormouse_${level}`

@@ -1,0 +1,5 @@
+/** The client of a contract, for browsers, Node and Workers. */
+export * as Client from "./client/Client.ts"
+export { ConnectionRefused, OutcomeUnknown } from "./client/ClientError.ts"
+export { ConnectionState } from "./client/ConnectionState.ts"
+export { Signals } from "./client/Signals.ts"

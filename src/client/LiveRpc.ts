@@ -1,0 +1,50 @@
+import * as Cause from "effect/Cause"
+import * as Exit from "effect/Exit"
+import * as Rpc from "effect/rpc/Rpc"
+import * as Schema from "effect/Schema"
+
+/** A query as a live value needs it: its name on the wire, and how its payloads and values are written and read. */
+export interface LiveRpc {
+  readonly tag: string
+  readonly encodePayload: (payload: unknown) => unknown
+  /** Rows of a list that did not change are not read again, and stay the same objects. */
+  readonly decode: (json: Schema.Json) => unknown
+  /** The failure that an exit carries. */
+  readonly decodeFailure: (exit: unknown) => Cause.Cause<unknown>
+}
+
+export const make = (rpc: Rpc.AnyWithProps): LiveRpc => {
+  const payload = rpc.payloadSchema as Schema.Codec<unknown, unknown>
+  const encode = Schema.encodeUnknownSync(Schema.toCodecJson(payload))
+  const exit = Rpc.exitSchema(rpc as Rpc.Any) as unknown as Schema.Codec<Exit.Exit<unknown, unknown>, unknown>
+  const decodeExit = Schema.decodeUnknownExit(Schema.toCodecJson(exit))
+  return {
+    tag: rpc._tag,
+    encodePayload: (input) => encode(payload.make(input)),
+    decode: rowDecoder(rpc.successSchema as Schema.Codec<unknown, unknown>),
+    decodeFailure: (input) => {
+      const decoded = decodeExit(input)
+      if (Exit.isFailure(decoded)) return Cause.die(decoded.cause)
+      return Exit.isFailure(decoded.value)
+        ? decoded.value.cause
+        : Cause.die(new Error("the server ended a live query, which has no end"))
+    }
+  }
+}
+
+const rowDecoder = (schema: Schema.Codec<unknown, unknown>): ((json: Schema.Json) => unknown) => {
+  const item = "schema" in schema && schema.ast._tag === "Arrays" ? (schema.schema as typeof schema) : undefined
+  if (item === undefined) return Schema.decodeUnknownSync(Schema.toCodecJson(schema)) as (json: Schema.Json) => unknown
+  const decode = Schema.decodeUnknownSync(Schema.toCodecJson(item))
+  const rows = new WeakMap<object, unknown>()
+  return (json) =>
+    (json as ReadonlyArray<Schema.Json>).map((row) => {
+      if (typeof row !== "object" || row === null) return decode(row)
+      let value = rows.get(row)
+      if (value === undefined) {
+        value = decode(row)
+        rows.set(row, value)
+      }
+      return value
+    })
+}

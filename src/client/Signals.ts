@@ -1,0 +1,40 @@
+import * as Context from "effect/Context"
+
+/** What the device says about itself. Where it says nothing, it counts as online and looked at. */
+export interface Signals {
+  /** Whether there is a network, now. */
+  readonly isOnline: () => boolean
+  /**
+   * Calls when the network goes away, and when trying again at once may help: the network came back, or somebody looks
+   * at the page again. Gives the function that ends it.
+   */
+  readonly listen: (listener: (signal: "offline" | "wake") => void) => () => void
+}
+
+interface Device extends Partial<EventTarget> {
+  readonly navigator?: { readonly onLine?: boolean }
+  readonly document?: EventTarget & { readonly visibilityState?: string }
+}
+// Every runtime has a global object; which of these it has differs.
+const device = globalThis as unknown as Device
+
+/** The browser's own signals, where there is a browser. A test gives others. */
+export const Signals = Context.Reference<Signals>("effect-dormouse/client/Signals", {
+  defaultValue: () => ({
+    isOnline: () => device.navigator?.onLine !== false,
+    listen: (listener) => {
+      const offline = () => listener("offline")
+      const wake = () => {
+        if (device.document?.visibilityState !== "hidden") listener("wake")
+      }
+      device.addEventListener?.("offline", offline)
+      device.addEventListener?.("online", wake)
+      device.document?.addEventListener("visibilitychange", wake)
+      return () => {
+        device.removeEventListener?.("offline", offline)
+        device.removeEventListener?.("online", wake)
+        device.document?.removeEventListener("visibilitychange", wake)
+      }
+    }
+  })
+})

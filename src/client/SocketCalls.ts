@@ -1,0 +1,130 @@
+import * as Effect from "effect/Effect"
+import * as RpcClient from "effect/rpc/RpcClient"
+import type { FromServerEncoded, RequestEncoded } from "effect/rpc/RpcMessage"
+import * as RpcSerialization from "effect/rpc/RpcSerialization"
+import * as Schema from "effect/Schema"
+import { CallError, Unavailable } from "../protocol/CallError.ts"
+import { mutationHeader } from "../protocol/MutationId.ts"
+
+/** A call that has no answer yet. */
+interface Pending {
+  readonly client: number
+  readonly text: string
+  /** The mutation's number, for a call that may be sent again. */
+  readonly mutation: string | undefined
+}
+
+export interface Options {
+  /** The server says which commit a mutation became part of. */
+  readonly onCommitted: (mutation: string, version: number) => void
+  /** Whether a mutation waits for its answer may have changed. */
+  readonly onChange: () => void
+}
+
+/**
+ * The protocol of calls over a socket that comes and goes. A mutation that has no answer when the socket goes is sent
+ * again by the next one, before anything else, under the number by which the server knows it; other calls fail.
+ */
+export class SocketCalls {
+  readonly protocol: Effect.Effect<RpcClient.Protocol["Service"]>
+  private readonly options: Options
+  private readonly pending = new Map<string | number, Pending>()
+  /** Mutations whose answer came, until the word of their commit that follows it. */
+  private readonly answered = new Map<string | number, string>()
+  private send: ((text: string) => void) | undefined
+  private respond: (client: number, message: FromServerEncoded) => void = () => {}
+
+  constructor(options: Options) {
+    this.options = options
+    this.protocol = Effect.contextWith((context) =>
+      RpcClient.Protocol.make((respond) => {
+        const fork = Effect.runForkWith(context)
+        this.respond = (client, message) => void fork(respond(client, message))
+        return Effect.succeed({
+          send: (client, message) =>
+            Effect.sync(() => {
+              const text = JSON.stringify(message)
+              if (message._tag === "Request") return this.request(client, message, text)
+              if (message._tag === "Interrupt") this.settle(message.requestId)
+              this.send?.(text)
+            }),
+          supportsAck: true,
+          supportsTransferables: false,
+          codecFor: RpcSerialization.json.codecFor
+        })
+      })
+    )
+  }
+
+  get isOpen(): boolean {
+    return this.send !== undefined
+  }
+
+  /** Whether a mutation waits for its answer. */
+  get isWaiting(): boolean {
+    for (const { mutation } of this.pending.values()) if (mutation !== undefined) return true
+    return false
+  }
+
+  opened(send: (text: string) => void): void {
+    this.send = send
+    for (const { mutation, text } of this.pending.values()) if (mutation !== undefined) send(text)
+  }
+
+  closed(): void {
+    this.send = undefined
+    this.answered.clear()
+    for (const [id, { client, mutation }] of [...this.pending]) {
+      if (mutation !== undefined) continue
+      this.pending.delete(id)
+      this.respond(client, { _tag: "Exit", requestId: id, exit: connectionLost })
+    }
+  }
+
+  receive(message: { readonly _tag: string; readonly requestId?: unknown; readonly version?: unknown }): void {
+    const id = message.requestId as string
+    if (message._tag === "Committed") {
+      const mutation = this.answered.get(id)
+      this.answered.delete(id)
+      if (mutation !== undefined) this.options.onCommitted(mutation, Number(message.version))
+      return
+    }
+    const pending = this.pending.get(id)
+    if (pending === undefined) return
+    if (message._tag === "Exit" && pending.mutation !== undefined) this.answered.set(id, pending.mutation)
+    this.respond(pending.client, message as FromServerEncoded)
+    if (message._tag === "Exit") this.settle(id)
+  }
+
+  private request(client: number, message: RequestEncoded, text: string): void {
+    const mutation = message.headers.find(([name]) => name === mutationHeader)?.[1]
+    this.pending.set(message.id, { client, text, mutation })
+    if (mutation !== undefined) this.options.onChange()
+    if (this.send !== undefined) this.send(text)
+    else if (mutation === undefined) this.closed()
+  }
+
+  private settle(id: string | number): void {
+    const pending = this.pending.get(id)
+    this.pending.delete(id)
+    if (pending?.mutation !== undefined) this.options.onChange()
+  }
+}
+
+/** Ids of this protocol's own, so that they are never taken for those of live queries. */
+export const requestIds = () => {
+  let next = 0
+  return () => `call-${next++}` as any
+}
+
+const connectionLost: Extract<FromServerEncoded, { _tag: "Exit" }>["exit"] = {
+  _tag: "Failure",
+  cause: [
+    {
+      _tag: "Fail",
+      error: Schema.encodeSync(Schema.toCodecJson(CallError))(
+        new CallError({ reason: new Unavailable({ detail: "the connection was lost before the answer came" }) })
+      )
+    }
+  ]
+}

@@ -1,0 +1,82 @@
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as RpcClient from "effect/rpc/RpcClient"
+import { RpcClientDefect, RpcClientError } from "effect/rpc/RpcClientError"
+import type { FromServerEncoded } from "effect/rpc/RpcMessage"
+import * as RpcSerialization from "effect/rpc/RpcSerialization"
+import * as Socket from "effect/socket/Socket"
+
+export interface Options {
+  /** Where the Worker is, without `/rpc`. */
+  readonly url: string
+  /** `main` unless given. */
+  readonly tenant?: string
+  /** Who is calling; asked again for each connection and each call over HTTP. */
+  readonly token?: string | Effect.Effect<string>
+}
+
+/** The `fetch` that calls over HTTP are made with. */
+export const Fetch = Context.Reference<(url: string, init: RequestInit) => Promise<Response>>(
+  "effect-dormouse/client/Fetch",
+  { defaultValue: () => (url, init) => globalThis.fetch(url, init) }
+)
+
+export interface Transport {
+  /** Opens a socket. */
+  readonly socket: Effect.Effect<Socket.Socket>
+  /** The protocol of single calls over HTTP. */
+  readonly protocol: RpcClient.Protocol["Service"]
+}
+
+/** How a server is reached: by what the context has of sockets and `fetch`, or else by what the runtime has. */
+export const make = Effect.fnUntraced(function* (options: Options) {
+  const tenant = options.tenant ?? "main"
+  const token =
+    options.token === undefined || typeof options.token === "string" ? Effect.succeed(options.token) : options.token
+  const url = new URL("rpc", options.url.endsWith("/") ? options.url : `${options.url}/`)
+  const constructor = Option.getOrElse(
+    yield* Effect.serviceOption(Socket.WebSocketConstructor),
+    () => (url: string, options?: unknown) => new globalThis.WebSocket(url, options as Array<string> | undefined)
+  )
+  const socketUrl = new URL(url)
+  socketUrl.protocol = socketUrl.protocol.replace("http", "ws")
+  socketUrl.searchParams.set("tenant", tenant)
+  const socket = Effect.flatMap(token, (token) =>
+    Socket.makeWebSocket(
+      socketUrl.href,
+      token === undefined ? {} : { protocols: ["dormouse", `dormouse.bearer.${token}`] }
+    )
+  ).pipe(Effect.provideService(Socket.WebSocketConstructor, constructor))
+  const fetch = yield* Fetch
+  const protocol = yield* RpcClient.Protocol.make((respond) =>
+    Effect.succeed({
+      send: Effect.fnUntraced(function* (client, request) {
+        if (request._tag !== "Request") return
+        const bearer = yield* token
+        const headers: Record<string, string> = { "content-type": "application/json", "x-dormouse-tenant": tenant }
+        if (bearer !== undefined) headers["authorization"] = `Bearer ${bearer}`
+        const answers = yield* Effect.tryPromise({
+          try: async (signal) => {
+            const response = await fetch(url.href, { method: "POST", headers, body: JSON.stringify(request), signal })
+            const answers: unknown = await response.json()
+            if (Array.isArray(answers)) return answers as ReadonlyArray<FromServerEncoded>
+            throw new Error(`status ${response.status}`)
+          },
+          catch: (cause) => unreachable("the server did not answer the call", cause)
+        })
+        for (const answer of answers) yield* respond(client, answer)
+        if (!answers.some(({ _tag }) => _tag === "Exit")) {
+          return yield* unreachable("the server's answer to the call is none", answers)
+        }
+      }),
+      supportsAck: false,
+      supportsTransferables: false,
+      codecFor: RpcSerialization.json.codecFor
+    })
+  )
+  return { socket, protocol } satisfies Transport as Transport
+})
+
+const unreachable = (message: string, cause: unknown) =>
+  new RpcClientError({ reason: new RpcClientDefect({ message, cause }) })

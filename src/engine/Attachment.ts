@@ -1,0 +1,94 @@
+import * as Schema from "effect/Schema"
+import { Identity } from "../contract/Auth.ts"
+import * as Limits from "../protocol/Limits.ts"
+import type { Session } from "./Host.ts"
+
+/**
+ * What a socket remembers while the object sleeps, as JSON text. It is written after every frame and acknowledgement, so
+ * it is put together from texts that are kept; it is read once after a sleep, and decoded like anything from outside.
+ */
+
+const RequestId = Schema.Union([Schema.String, Schema.Finite])
+
+/** What a subscription asked for. It does not change. */
+const Asked = Schema.Struct({
+  id: RequestId,
+  tag: Schema.String,
+  payload: Schema.Unknown,
+  headers: Schema.Array(Schema.Tuple([Schema.String, Schema.String])),
+  prompt: Schema.Boolean
+})
+export type Asked = typeof Asked.Type
+
+/** How far a subscription's reader is. */
+const Progress = Schema.Tuple([
+  RequestId,
+  /** The hash of what was last sent. */
+  Schema.NullOr(Schema.String),
+  /** Messages that were not acknowledged. */
+  Schema.Int,
+  /** Whether there was a newer result that could not be sent yet. */
+  Schema.Boolean
+])
+export type Progress = typeof Progress.Type
+
+const Attachment = Schema.Struct({
+  id: Schema.String,
+  session: Schema.Struct({ tenant: Schema.String, identity: Identity }),
+  version: Schema.Finite,
+  /** The first and the last commit whose sender waits to hear that everything up to it was delivered; 0 for none. */
+  settling: Schema.Tuple([Schema.Finite, Schema.Finite]),
+  /** Calls that were under way and cannot be resumed. */
+  calls: Schema.Array(RequestId),
+  /** The subscriptions; `null` when they outgrew the attachment and are rows of a table. */
+  asked: Schema.NullOr(Schema.Array(Asked)),
+  /** The progress of each subscription; `null` when that outgrew the attachment as well. */
+  progress: Schema.NullOr(Schema.Array(Progress))
+})
+export type Attachment = typeof Attachment.Type
+
+export const decode = Schema.decodeUnknownExit(Schema.fromJsonString(Attachment))
+export const decodeAsked = Schema.decodeUnknownExit(Schema.fromJsonString(Asked))
+
+/** The first part of a socket's attachment, which does not change. */
+export const head = (id: string, session: Session): string =>
+  `{"id":${JSON.stringify(id)},"session":${JSON.stringify(session)}`
+
+export const encodeAsked = (asked: Asked): string => JSON.stringify(asked)
+
+/** A subscription, with the texts of what does not change. */
+export interface Entry {
+  /** The JSON of its id. */
+  readonly key: string
+  /** What `encodeAsked` made of it. */
+  readonly asked: string
+  readonly sent: string | undefined
+  readonly unacknowledged: number
+  readonly waiting: boolean
+}
+
+export interface State extends Pick<Attachment, "version" | "settling"> {
+  readonly calls: Iterable<string | number>
+  readonly entries: ReadonlyArray<Entry>
+  /** Whether the subscriptions are rows of a table already. */
+  readonly spilled: boolean
+}
+
+/** The text to attach, with as much of the subscriptions as fits. */
+export const encode = (head: string, state: State): { readonly text: string; readonly spilled: boolean } => {
+  const { calls, entries, settling, version } = state
+  const start = `${head},"version":${version},"settling":[${settling}],"calls":${JSON.stringify([...calls])}`
+  const progress = `"progress":[${entries.map(progressOf).join(",")}]`
+  if (!state.spilled) {
+    const text = `${start},"asked":[${entries.map(({ asked }) => asked).join(",")}],${progress}}`
+    if (fits(text)) return { text, spilled: false }
+  }
+  const text = `${start},"asked":null,${progress}}`
+  return { text: fits(text) ? text : `${start},"asked":null,"progress":null}`, spilled: true }
+}
+
+const progressOf = ({ key, sent, unacknowledged, waiting }: Entry): string =>
+  `[${key},${sent === undefined ? "null" : `"${sent}"`},${unacknowledged},${waiting}]`
+
+/** The platform counts two bytes a character, unless all of them are Latin-1, and a frame around them. */
+export const fits = (text: string): boolean => text.length * 2 + 32 <= Limits.socketAttachmentBytes

@@ -1,0 +1,162 @@
+/// <reference types="node" />
+import { existsSync, readdirSync, readFileSync } from "node:fs"
+import { dirname, join, normalize } from "node:path"
+import { fileURLToPath, URL } from "node:url"
+import { describe, expect, it } from "vitest"
+
+/** Which folder of `src` may know which, and what none of them may touch. */
+
+const root = fileURLToPath(new URL("..", import.meta.url))
+
+/** What each folder may import from beside itself. */
+const may: Readonly<Record<string, ReadonlyArray<string>>> = {
+  contract: ["protocol"],
+  protocol: ["contract"],
+  services: ["contract", "protocol"],
+  "layers/memory": ["contract", "protocol", "services"],
+  "layers/cloudflare": ["contract", "protocol", "services"],
+  engine: ["contract", "protocol", "services"],
+  do: ["contract", "protocol", "services", "engine", "layers/cloudflare"],
+  testing: ["contract", "protocol", "services", "engine", "layers/memory"],
+  client: ["contract", "protocol"]
+}
+
+/** Where code runs that is written for one platform. */
+const platforms: Readonly<Record<string, ReadonlyArray<string>>> = {
+  "cloudflare:": ["do", "layers/cloudflare"],
+  "node:": ["layers/memory", "testing"]
+}
+
+/** Time and chance come from services, so that a run can be repeated. */
+const unrepeatable = /\bDate\.now\(|\bMath\.random\(|\bnew Date\(\)|\bperformance\.now\(/
+
+interface Source {
+  /** The path in `src`. */
+  readonly path: string
+  readonly text: string
+}
+
+const folderOf = (path: string): string | undefined => Object.keys(may).find((folder) => path.startsWith(`${folder}/`))
+
+/** The code without its comments; their examples are no imports. */
+const codeOf = (text: string): string => text.replace(/\/\*[\s\S]*?\*\//g, "").replace(/(^|\s)\/\/.*$/gm, "$1")
+
+/** What a file imports: values and types, re-exports and `import()` as well. */
+const importsOf = ({ text }: Source): ReadonlyArray<string> =>
+  [...codeOf(text).matchAll(/\b(?:from|import)\s*\(?\s*"([^"]+)"/g)].map((match) => match[1]!)
+
+/** The path in `src` that a relative import leads to. */
+const resolve = (source: Source, specifier: string): string | undefined =>
+  specifier.startsWith(".") ? normalize(join(dirname(source.path), specifier)) : undefined
+
+/** The imports of a file that its folder may not have. Files beside the folders are entries: they may name anything. */
+const wrongImports = (source: Source): ReadonlyArray<string> => {
+  const folder = folderOf(source.path)
+  return importsOf(source).filter((specifier) => {
+    if (specifier === "effect") return true
+    for (const [prefix, folders] of Object.entries(platforms)) {
+      if (specifier.startsWith(prefix)) return folder === undefined || !folders.includes(folder)
+    }
+    const target = resolve(source, specifier)
+    if (target === undefined || folder === undefined) return false
+    const targetFolder = folderOf(target)
+    return targetFolder !== folder && (targetFolder === undefined || !may[folder]!.includes(targetFolder))
+  })
+}
+
+const sources: ReadonlyArray<Source> = readdirSync(`${root}src`, { recursive: true, encoding: "utf8" })
+  .filter((path) => /\.tsx?$/.test(path) && !path.endsWith(".d.ts"))
+  .map((path) => ({ path, text: readFileSync(`${root}src/${path}`, "utf8") }))
+
+/** Everything that an entry brings with it. */
+const closure = (entry: string): ReadonlyArray<Source> => {
+  const found = new Map<string, Source>()
+  const visit = (path: string) => {
+    const source = sources.find((source) => source.path === path)
+    if (source === undefined) throw new Error(`src/${path} does not exist`)
+    if (found.has(path)) return
+    found.set(path, source)
+    for (const specifier of importsOf(source)) {
+      const target = resolve(source, specifier)
+      if (target !== undefined) visit(target)
+    }
+  }
+  visit(entry)
+  return [...found.values()]
+}
+
+const entries: Readonly<Record<string, string | { readonly source: string }>> = JSON.parse(
+  readFileSync(`${root}package.json`, "utf8")
+).exports
+
+describe("imports point one way", () => {
+  it("every file is in a folder that has rules, or is an entry", () => {
+    const files = Object.values(entries).flatMap((entry) => (typeof entry === "string" ? [] : [entry.source]))
+    const strays = sources.filter(
+      ({ path }) => folderOf(path) === undefined && !files.some((file) => file === `./src/${path}`)
+    )
+    expect(strays.map(({ path }) => path)).toEqual([])
+  })
+
+  it("every folder imports only what it may", () => {
+    expect(sources.flatMap((source) => wrongImports(source).map((found) => `${source.path}: ${found}`))).toEqual([])
+  })
+
+  it.each([
+    ["contract/X.ts", 'import { Session } from "../services/Storage.ts"'],
+    ["protocol/X.ts", 'import type { App } from "../engine/App.ts"'],
+    ["services/X.ts", 'export * from "../engine/Answer.ts"'],
+    ["engine/X.ts", 'import * as Memory from "../layers/memory/Database.ts"'],
+    ["engine/X.ts", 'const door = await import("../do/FrontDoor.ts")'],
+    ["layers/memory/X.ts", 'import { make } from "../cloudflare/Database.ts"'],
+    ["layers/cloudflare/X.ts", 'import { make } from "../memory/Database.ts"'],
+    ["layers/cloudflare/X.ts", 'import { Transactions } from "../../engine/Transaction.ts"'],
+    ["client/X.ts", 'import type { ReadSet } from "../services/ReadSet.ts"'],
+    ["client/X.ts", 'import { App } from "../index.ts"'],
+    ["do/X.ts", 'import { TestApp } from "../testing/TestApp.ts"'],
+    ["engine/X.ts", 'import { DurableObject } from "cloudflare:workers"'],
+    ["contract/X.ts", 'import { env } from "cloudflare:workers"'],
+    ["do/X.ts", 'import { createHash } from "node:crypto"'],
+    ["contract/X.ts", 'import {\n  Effect,\n  Layer\n} from "effect"']
+  ])("%s may not: %s", (path, text) => {
+    expect(wrongImports({ path, text })).toHaveLength(1)
+  })
+
+  it("what only a comment imports does not count", () => {
+    const text = '/** import { Effect } from "effect" */\n// import { Effect } from "effect"\nimport "effect/Effect"'
+    expect(wrongImports({ path: "contract/X.ts", text })).toEqual([])
+  })
+})
+
+describe("entries", () => {
+  it.each(Object.entries(entries))("%s exists", (name, entry) => {
+    const file = typeof entry === "string" ? entry : entry.source
+    expect(existsSync(root + file), `${name} → ${file}`).toBe(true)
+  })
+
+  it.each([".", "./client", "./react"].filter((name) => name in entries))("%s runs in a browser", (name) => {
+    const { source } = entries[name] as { readonly source: string }
+    const outside = closure(source.replace("./src/", "")).flatMap((file) =>
+      importsOf(file)
+        .filter((specifier) => /^(node|cloudflare):/.test(specifier))
+        .map((specifier) => `${file.path}: ${specifier}`)
+    )
+    expect(outside).toEqual([])
+  })
+
+  it("the root brings nothing that runs an app", () => {
+    const outside = closure("index.ts").filter(({ path }) => !/^(contract|protocol|engine)\/|^index\.ts$/.test(path))
+    expect(outside.map(({ path }) => path)).toEqual([])
+  })
+
+  it("what an entry brings is found through all its files", () => {
+    expect(closure("cloudflare.ts").flatMap(importsOf)).toContain("cloudflare:workers")
+  })
+})
+
+describe("K4: a run can be repeated", () => {
+  it("time and chance come from services", () => {
+    const found = sources.filter(({ text }) => unrepeatable.test(codeOf(text)))
+    expect(found.map(({ path }) => path)).toEqual([])
+  })
+})

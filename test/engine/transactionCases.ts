@@ -1,0 +1,335 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { bodies, call, defectOf, errorOf, newTenant, type Place, post, request } from "../place/Place.ts"
+import { type Ending, lateWrites, secret } from "../worker/notes.ts"
+
+const endings: ReadonlyArray<Ending> = [
+  "typed failure",
+  "undeclared failure",
+  "defect",
+  "thrown error",
+  "interruption",
+  "sleep",
+  "promise",
+  "deferred",
+  "result that does not fit",
+  "commit that fails"
+]
+const suspensions: ReadonlyArray<Ending> = ["sleep", "promise", "deferred"]
+const later = () => new Promise((resolve) => setTimeout(resolve, 20))
+
+/** What a handler may do to the transaction around it. `limited` is the same app with limits that a test can reach. */
+export const suite = (
+  name: string,
+  places: () => Promise<{ readonly place: Place; readonly limited: Place; readonly close?: () => Promise<void> }>
+) =>
+  describe(name, () => {
+    let place: Place
+    let limited: Place
+    let close: (() => Promise<void>) | undefined
+    beforeAll(async () => ({ place, limited, close } = await places()))
+    afterAll(() => close?.())
+
+    describe("K1: a query only reads", () => {
+      for (const statement of [
+        "INSERT INTO notes (id, body, at) VALUES ('x', 'raw', 0)",
+        "INSERT INTO notes (id, body, at) VALUES ('x', 'raw', 0) RETURNING id",
+        "WITH x AS (SELECT 'x' AS id) INSERT INTO notes SELECT id, 'raw', 0 FROM x",
+        "UPDATE notes SET body = 'raw'",
+        "DELETE FROM notes",
+        "SELECT 1; DELETE FROM notes",
+        "CREATE TABLE raw (id)",
+        "DROP TABLE notes"
+      ]) {
+        it(`K1: raw SQL that writes is refused in a query: ${statement}`, async () => {
+          const tenant = newTenant("k1")
+          await call(place, tenant, "notes.add", { body: "kept" })
+          const refused = await call(place, tenant, "sql", { statement, parameters: 0 })
+          expect(defectOf(refused)).toMatchObject({ _tag: "InternalError" })
+          expect(await bodies(place, tenant)).toEqual(["kept"])
+        })
+      }
+
+      it("K1: the same SQL is no worse than that: a mutation runs it", async () => {
+        const tenant = newTenant("k1")
+        const statement = "INSERT INTO notes (id, body, at) VALUES ('x', 'raw', 0)"
+        expect(await call(place, tenant, "write", { statement })).toMatchObject({ _tag: "Success" })
+        expect(await bodies(place, tenant)).toEqual(["raw"])
+      })
+
+      it("K1: an action reaches data by calling queries and mutations", async () => {
+        const tenant = newTenant("k1")
+        expect(await call(place, tenant, "act.add", { body: "by an action" })).toMatchObject({ _tag: "Success" })
+        expect(await bodies(place, tenant)).toEqual(["by an action"])
+      })
+    })
+
+    describe("K3: a query or a mutation runs to its end at once", () => {
+      for (const ending of suspensions) {
+        for (const tag of ["end", "notes.addAndEnd"]) {
+          it(`K3: ${tag} that waits (${ending}) is told to be an action, and harms nobody`, async () => {
+            const tenant = newTenant("k3")
+            const defect = defectOf(await call(place, tenant, tag, { ending }))
+            expect(defect).toMatchObject({ _tag: "InternalError" })
+            expect(defect.message).toContain(tag)
+            expect(defect.message).toContain("make it an action")
+            expect(await call(place, tenant, "notes.add", { body: "next" })).toMatchObject({ _tag: "Success" })
+            expect(await bodies(place, tenant)).toEqual(["next"])
+          })
+        }
+        if (ending === "deferred") continue
+        it(`K3: an action may wait (${ending})`, async () => {
+          expect(await call(place, newTenant("k3"), "act.end", { ending })).toEqual({ _tag: "Success", value: 1 })
+        })
+      }
+
+      it("K3: a handler that waited for a later call does not go on when that call comes", async () => {
+        const tenant = newTenant("k3")
+        await call(place, tenant, "notes.addAndEnd", { ending: "deferred" })
+        expect(await call(place, tenant, "notes.resume", {})).toEqual({ _tag: "Success", value: true })
+        await later()
+        expect(await bodies(place, tenant)).toEqual([])
+        // The deferred was the one that was waited for: an action goes on.
+        const acting = call(place, tenant, "act.end", { ending: "deferred" })
+        await later()
+        await call(place, tenant, "notes.resume", {})
+        expect(await acting).toEqual({ _tag: "Success", value: 1 })
+      })
+
+      it("K3: a fiber that outlives its transaction can write no more", async () => {
+        const tenant = newTenant("k3")
+        lateWrites.length = 0
+        expect(await call(place, tenant, "notes.addLater", {})).toEqual({ _tag: "Success", value: 1 })
+        await later()
+        expect(lateWrites.map(String)).toEqual([expect.stringContaining("after its transaction had ended")])
+        expect(await bodies(place, tenant)).toEqual(["at once"])
+      })
+
+      it("K3: a batch runs one by one, and one that waits does not stop the others", async () => {
+        const tenant = newTenant("k3")
+        const response = await post(
+          place,
+          tenant,
+          JSON.stringify([
+            request("a", "notes.add", { body: "one" }),
+            request("b", "notes.addAndEnd", { ending: "promise" }),
+            request("c", "notes.add", { body: "two" })
+          ])
+        )
+        const exits = (await response.json()) as ReadonlyArray<any>
+        expect(exits.map(({ requestId, exit }) => [requestId, exit._tag])).toEqual([
+          ["a", "Success"],
+          ["b", "Failure"],
+          ["c", "Success"]
+        ])
+        expect(await bodies(place, tenant)).toEqual(["one", "two"])
+      })
+    })
+
+    describe("K4: time stands still and chance repeats", () => {
+      it("K4: a query sees one time, and the same chance whenever it runs", async () => {
+        const tenant = newTenant("k4")
+        const first = (await call(place, tenant, "look", {})).value
+        expect(first.times[0]).toBe(first.times[1])
+        expect(first.randoms[0]).not.toBe(first.randoms[1])
+        await later()
+        const second = (await call(place, tenant, "look", {})).value
+        expect(second.randoms).toEqual(first.randoms)
+      })
+
+      it("K4: a mutation sees the time of its rows, and a chance of its own", async () => {
+        const tenant = newTenant("k4")
+        const first = (await call(place, tenant, "lookAndAdd", {})).value
+        expect(first.times).toEqual([first.note.at, first.note.at])
+        const second = (await call(place, tenant, "lookAndAdd", {})).value
+        expect(second.randoms).not.toEqual(first.randoms)
+        expect(second.note.id).not.toBe(first.note.id)
+      })
+    })
+
+    describe("T1: a mutation commits everything or nothing", () => {
+      for (const ending of endings) {
+        it(`T1, T2: ${ending} leaves no row and tells nobody`, async () => {
+          const tenant = newTenant("t1")
+          const peer = await place.connect(tenant)
+          const live = peer.ask("live:notes.list", {})
+          await peer.itemsOf(live, 1)
+          peer.send({ _tag: "Ack", requestId: live })
+          expect(await peer.call("notes.addAndEnd", { ending })).toMatchObject({ _tag: "Failure" })
+          expect(await call(place, tenant, "notes.addAndEnd", { ending })).toMatchObject({ _tag: "Failure" })
+          await peer.settled()
+          expect(peer.items(live)).toHaveLength(1)
+          expect(await bodies(place, tenant)).toEqual([])
+          // Somebody is told of a commit, and of nothing that came before it.
+          await call(place, tenant, "notes.add", { body: "kept" })
+          const [, frame] = await peer.itemsOf(live, 2)
+          expect(JSON.stringify(frame)).toContain("kept")
+          expect(JSON.stringify(frame)).not.toContain("gone")
+          expect(await bodies(place, tenant)).toEqual(["kept"])
+          peer.close()
+        })
+      }
+
+      it("T1: a nested transaction is undone alone", async () => {
+        const tenant = newTenant("t1")
+        expect(await call(place, tenant, "notes.addHalf", {})).toEqual({ _tag: "Success", value: 2 })
+        expect(await bodies(place, tenant)).toEqual(["before", "after"])
+      })
+    })
+
+    describe("T5: a limit that is met is named, and nothing is cut short", () => {
+      const limitOf = async (tag: string, payload: unknown, tenant = newTenant("t5")) => {
+        const { reason } = errorOf(await call(limited, tenant, tag, payload)) ?? {}
+        expect(reason?._tag).toBe("LimitExceeded")
+        return [reason.limit, reason.max, reason.actual]
+      }
+
+      it("T5: rowsRead, by rows and by SQL", async () => {
+        const tenant = newTenant("t5")
+        for (let i = 0; i < 2; i++) await call(limited, tenant, "notes.addMany", { count: 10, body: "b" })
+        expect((await call(limited, tenant, "notes.list", {})).value).toHaveLength(20)
+        await call(limited, tenant, "notes.add", { body: "one more" })
+        expect(await limitOf("notes.list", {}, tenant)).toEqual(["rowsRead", 20, 21])
+        expect(await limitOf("sql", { statement: "SELECT id FROM notes", parameters: 0 }, tenant)).toEqual([
+          "rowsRead",
+          20,
+          21
+        ])
+      })
+
+      it("T5: rowsWritten, and none of them stays", async () => {
+        const tenant = newTenant("t5")
+        expect(await limitOf("notes.addMany", { count: 11, body: "b" }, tenant)).toEqual(["rowsWritten", 10, 11])
+        expect(await bodies(limited, tenant)).toEqual([])
+        expect(await call(limited, tenant, "notes.addMany", { count: 10, body: "b" })).toMatchObject({ value: 10 })
+      })
+
+      it("T5: resultBytes", async () => {
+        const [name, max, actual] = await limitOf("text", { length: 2001, unit: "x" })
+        expect([name, max]).toEqual(["resultBytes", 2000])
+        expect(actual).toBeGreaterThan(2000)
+        expect((await call(limited, newTenant("t5"), "text", { length: 1900, unit: "x" })).value).toHaveLength(1900)
+      })
+
+      it("T5: resultBytes counts bytes, not characters", async () => {
+        expect((await limitOf("text", { length: 1000, unit: "語" }))[0]).toBe("resultBytes")
+      })
+
+      it("T5: resultBytes of a mutation is met before its commit", async () => {
+        const tenant = newTenant("t5")
+        expect((await limitOf("notes.add", { body: "x".repeat(2500) }, tenant))[0]).toBe("resultBytes")
+        expect(await bodies(limited, tenant)).toEqual([])
+      })
+
+      it("T5: resultBytes on a socket, for an answer and for a live query", async () => {
+        const peer = await limited.connect(newTenant("t5"))
+        expect(errorOf(await peer.call("text", { length: 2001, unit: "x" })).reason.limit).toBe("resultBytes")
+        expect(errorOf(await peer.call("live:text", { length: 2001, unit: "x" })).reason.limit).toBe("resultBytes")
+        expect(await peer.call("text", { length: 10, unit: "x" })).toMatchObject({ _tag: "Success" })
+      })
+
+      it("T5: requestBytes and requestsPerBatch, over HTTP and on a socket", async () => {
+        const tenant = newTenant("t5")
+        const large = JSON.stringify(request("1", "notes.add", { body: "x".repeat(3000) }))
+        const many = JSON.stringify(Array.from({ length: 6 }, (_, i) => request(i, "notes.add", { body: "b" })))
+        const tooLarge = await post(limited, tenant, large)
+        expect([tooLarge.status, await tooLarge.json()]).toEqual([
+          413,
+          { error: expect.stringContaining("requestBytes is 3000") }
+        ])
+        const tooMany = await post(limited, tenant, many)
+        expect([tooMany.status, await tooMany.json()]).toEqual([
+          413,
+          { error: expect.stringContaining("requestsPerBatch is 5") }
+        ])
+        for (const [text, code, limit] of [
+          [large, 1009, "requestBytes"],
+          [many, 1008, "requestsPerBatch"]
+        ] as const) {
+          const peer = await limited.connect(tenant)
+          peer.sendText(text)
+          expect(await peer.until(() => peer.closed)).toEqual({ code, reason: expect.stringContaining(limit) })
+        }
+        expect(await bodies(limited, tenant)).toEqual([])
+      })
+
+      it("T5: boundParameters, statementBytes and rowBytes", async () => {
+        const marks = (count: number) => `SELECT ${Array.from({ length: count }, () => "?").join(" + ")} AS sum`
+        expect(await call(place, newTenant("t5"), "sql", { statement: marks(100), parameters: 100 })).toMatchObject({
+          _tag: "Success"
+        })
+        const limitHere = async (tag: string, payload: unknown) =>
+          errorOf(await call(place, newTenant("t5"), tag, payload)).reason
+        expect(await limitHere("sql", { statement: marks(101), parameters: 101 })).toEqual({
+          _tag: "LimitExceeded",
+          limit: "boundParameters",
+          max: 100,
+          actual: 101
+        })
+        expect(await limitHere("sql", { statement: `SELECT 1 ${" ".repeat(100_000)}`, parameters: 0 })).toMatchObject({
+          limit: "statementBytes",
+          max: 100_000
+        })
+        expect(await limitHere("notes.add", { body: "x".repeat(2_000_001) })).toMatchObject({
+          limit: "rowBytes",
+          max: 2_000_000
+        })
+      })
+    })
+
+    describe("S2: what went wrong inside is not for callers", () => {
+      for (const ending of ["undeclared failure", "defect", "thrown error", "result that does not fit"] as const) {
+        for (const tag of ["end", "notes.addAndEnd", "act.end"]) {
+          it(`S2: ${tag} with ${ending} gives an id, and the log has the rest under it`, async () => {
+            const tenant = newTenant("s2")
+            place.logged()
+            const response = await post(place, tenant, JSON.stringify(request("1", tag, { ending })))
+            const text = await response.text()
+            expect(text).not.toContain("password")
+            expect(text).not.toContain("notes.ts")
+            expect(text).not.toMatch(/ at .*:\d+/)
+            const defect = defectOf(JSON.parse(text)[0].exit)
+            expect(defect).toEqual({
+              _tag: "InternalError",
+              id: expect.any(String),
+              message: "the server could not answer; the cause is in its log"
+            })
+            const log = place.logged()
+            expect(log).toContain(defect.id)
+            // Of a result, the log too has only where it does not fit.
+            expect(log).toContain(ending === "result that does not fit" ? "Expected number" : secret)
+            expect(log).toContain(tag)
+          })
+        }
+      }
+
+      it("S2: what SQLite says stays inside, on HTTP, on a socket and in a live query", async () => {
+        const tenant = newTenant("s2")
+        const peer = await place.connect(tenant)
+        const payload = { statement: "SELECT passwords FROM nowhere", parameters: 0 }
+        for (const exit of [
+          await call(place, tenant, "sql", payload),
+          await peer.call("sql", payload),
+          await peer.call("live:sql", payload)
+        ]) {
+          expect(defectOf(exit)).toMatchObject({ _tag: "InternalError" })
+          expect(JSON.stringify(exit)).not.toMatch(/passwords|nowhere|no such/)
+        }
+      })
+
+      it("S2: a result that does not fit is not shown, on a socket and in a live query", async () => {
+        const peer = await place.connect(newTenant("s2"))
+        for (const tag of ["end", "live:end"]) {
+          const exit = await peer.call(tag, { ending: "result that does not fit" })
+          expect(defectOf(exit)).toMatchObject({ _tag: "InternalError" })
+        }
+        expect(peer.texts.join()).not.toContain("password")
+      })
+
+      it("S2: a failure that the rpc declares goes out as it is", async () => {
+        for (const tag of ["end", "notes.addAndEnd", "act.end"]) {
+          const exit = await call(place, newTenant("s2"), tag, { ending: "typed failure" })
+          expect(errorOf(exit)).toEqual({ _tag: "Refused", why: "because" })
+        }
+      })
+    })
+  })

@@ -1,0 +1,499 @@
+import * as DateTime from "effect/DateTime"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import * as Model from "effect/schema/Model"
+import * as SqlClient from "effect/sql/SqlClient"
+import { Api, App, Auth, Mutation, Query, Table } from "effect-dormouse"
+import type { Storage, StorageError, StorageWriter } from "../../src/contract/Storage.ts"
+import type { Random } from "../random.ts"
+
+/**
+ * Random apps: tables, and queries and mutations over them that are data. The app has one query and one mutation; the
+ * payload says what they do.
+ */
+
+// Tables
+
+type Kind = "text" | "integer" | "real" | "boolean"
+type Value = string | number | boolean | null
+
+interface ColumnSpec {
+  readonly name: string
+  readonly kind: Kind
+  readonly nullable: boolean
+  readonly reference?: { readonly table: number; readonly onDelete: "cascade" | "setNull" | "restrict" }
+}
+
+interface TableSpec {
+  readonly name: string
+  readonly key: "text" | "integer"
+  readonly columns: ReadonlyArray<ColumnSpec>
+  readonly indexes: ReadonlyArray<{ readonly name: string; readonly columns: ReadonlyArray<string>; unique: boolean }>
+  /** Whether rows say when they were last written. */
+  readonly isStamped: boolean
+}
+
+/** Few values, so that they meet: NULL, the empty text, text whose order in UTF-16 is not its order in UTF-8. */
+const texts = ["", "a", "A", "b", "ba", "é", "z", "\uE000", "\uFFFD", "😀", "😀a", "𐀀"]
+const integers = [-2, 0, 1, 2, 3, 2 ** 53 - 1]
+const reals = [-1.5, 0, 0.5, 1, 1e300]
+const keys = { text: ["k", "k0", "k1", "k2", "K1", "é", "😀", "\uFFFD"], integer: [-1, 0, 1, 2, 3, 4, 5, 6] }
+
+const keyOf = (random: Random, spec: TableSpec): string | number => random.pick<string | number>(keys[spec.key])
+
+const valueOf = (random: Random, world: Pick<World, "specs">, column: ColumnSpec): Value => {
+  if (column.nullable && random.chance(0.3)) return null
+  if (column.reference !== undefined) return keyOf(random, world.specs[column.reference.table]!)
+  switch (column.kind) {
+    case "text":
+      return random.pick(texts)
+    case "integer":
+      return random.pick(integers)
+    case "real":
+      return random.pick(reals)
+    case "boolean":
+      return random.chance(0.5)
+  }
+}
+
+const tableSpec = (random: Random, position: number, before: ReadonlyArray<TableSpec>): TableSpec => {
+  const columns: Array<ColumnSpec> = random.array(2 + random.int(3), (i) => ({
+    name: `c${i}`,
+    kind: random.pick<Kind>(["text", "text", "integer", "integer", "real", "boolean"]),
+    nullable: random.chance(0.5)
+  }))
+  const key = random.pick(["text", "integer"] as const)
+  const referenceTo = (name: string, table: number, of: TableSpec["key"]): ColumnSpec => {
+    const onDelete = random.pick(["cascade", "setNull", "restrict"] as const)
+    const nullable = onDelete === "setNull" || random.chance(0.5)
+    return { name, kind: of, nullable, reference: { table, onDelete } }
+  }
+  if (before.length > 0) columns.push(referenceTo("ref", before.length - 1, before.at(-1)!.key))
+  if (random.chance(0.4)) {
+    columns.push({ ...referenceTo("parent", position, key), nullable: true })
+  }
+  const names = columns.map(({ name }) => name)
+  return {
+    name: `t${position}`,
+    key,
+    columns,
+    indexes: random.array(1 + random.int(3), (i) => ({
+      name: `i${i}`,
+      columns: random.shuffle(names).slice(0, 1 + random.int(Math.min(3, names.length))),
+      unique: random.chance(0.2)
+    })),
+    isStamped: random.chance(0.3)
+  }
+}
+
+const schemas = { text: Schema.String, integer: Schema.Int, real: Schema.Finite, boolean: Schema.Boolean }
+
+const declare = (specs: ReadonlyArray<TableSpec>): ReadonlyArray<any> => {
+  const tables: Array<Table.Any> = []
+  for (const { columns, indexes, isStamped, key, name } of specs) {
+    const fields: Record<string, any> = { id: key === "text" ? Table.key(Schema.String) : Schema.Int }
+    for (const { kind, name, nullable } of columns) fields[name] = nullable ? Schema.NullOr(schemas[kind]) : schemas[kind]
+    if (isStamped) fields["at"] = Table.updatedAt
+    class Row extends (Model.Class as any)(`world/${name}`)(fields) {}
+    const references = columns.flatMap(({ name, reference }) =>
+      reference === undefined ? [] : [[name, { table: () => tables[reference.table]!, onDelete: reference.onDelete }]]
+    )
+    tables.push(
+      Table.make(name, Row as any, {
+        key: "id",
+        indexes: Object.fromEntries(indexes.map(({ columns, name, unique }) => [name, { columns, unique }])),
+        references: Object.fromEntries(references)
+      } as any)
+    )
+  }
+  return tables
+}
+
+export interface World {
+  readonly specs: ReadonlyArray<TableSpec>
+  readonly app: App.App<any>
+}
+
+export const makeWorld = (random: Random): World => {
+  const specs: Array<TableSpec> = []
+  for (let i = 0; i < 2 + random.int(2); i++) specs.push(tableSpec(random, i, specs))
+  const tables = declare(specs)
+  const handlers = WorldApi.toLayer({
+    read: ({ program }) => read(tables, program as unknown as Read),
+    write: ({ program }) => write(tables, program as unknown as Write)
+  })
+  return { specs, app: App.make({ api: WorldApi, tables, handlers }) }
+}
+
+class Refused extends Schema.TaggedError<Refused>()("Refused", { why: Schema.String }) {}
+
+const WorldApi = Api.make(
+  Query.make("read", { payload: { program: Schema.Json }, success: Schema.Json }),
+  Mutation.make("write", { payload: { program: Schema.Json }, success: Schema.Json, error: Refused })
+)
+
+// Reads
+
+interface Plan {
+  readonly table: number
+  readonly index?: string
+  readonly equal: ReadonlyArray<readonly [column: string, value: Value]>
+  readonly lower?: { readonly column: string; readonly value: Value; readonly inclusive: boolean }
+  readonly upper?: { readonly column: string; readonly value: Value; readonly inclusive: boolean }
+  readonly descending: boolean
+  readonly take?: number
+  /** Keeps the rows that have this value. */
+  readonly filter?: { readonly column: string; readonly value: Value }
+}
+
+export type Read =
+  | { readonly read: "get"; readonly table: number; readonly key: Value }
+  | { readonly read: "getMany"; readonly table: number; readonly keys: ReadonlyArray<Value> }
+  | { readonly read: "rows" | "count" | "exists" | "first" | "unique"; readonly plan: Plan }
+  | { readonly read: "pages"; readonly plan: Plan; readonly size: number; readonly count: number }
+  | { readonly read: "stream"; readonly plan: Plan; readonly stop: number }
+  /** For each row of a plan, the row that it refers to, or the rows that refer to it. */
+  | { readonly read: "join"; readonly plan: Plan; readonly table: number; readonly column: string; readonly to: "one" | "many" }
+  | { readonly read: "sql"; readonly sql: string; readonly params: ReadonlyArray<Value> }
+  /** Who is asking, if there is such a row. */
+  | { readonly read: "caller"; readonly table: number; readonly key: Value }
+  | { readonly read: "all"; readonly parts: ReadonlyArray<Read> }
+
+type Json = Schema.Json
+
+const toJson = (row: object): Json =>
+  Object.fromEntries(
+    Object.entries(row).map(([name, value]) => [name, DateTime.isDateTime(value) ? DateTime.toEpochMillis(value) : value])
+  )
+
+const queryOf = (tables: ReadonlyArray<any>, plan: Plan): any => {
+  let query = tables[plan.table].query(plan.index)
+  for (const [column, value] of plan.equal) query = query.eq(column, value)
+  if (plan.lower !== undefined) query = query[plan.lower.inclusive ? "gte" : "gt"](plan.lower.column, plan.lower.value)
+  if (plan.upper !== undefined) query = query[plan.upper.inclusive ? "lte" : "lt"](plan.upper.column, plan.upper.value)
+  if (plan.descending) query = query.descending
+  const { filter } = plan
+  if (filter !== undefined) query = query.filter((row: any) => row[filter.column] === filter.value)
+  return plan.take === undefined ? query : query.take(plan.take)
+}
+
+type Reading = Effect.Effect<Json, never, Storage | SqlClient.SqlClient | Auth.Auth>
+
+const read = (tables: ReadonlyArray<any>, program: Read): Reading =>
+  // What goes wrong is a result too: it must be as live as any other.
+  Effect.catch(tryRead(tables, program), (error) => Effect.succeed({ failed: String(error) }))
+
+const tryRead = (
+  tables: ReadonlyArray<any>,
+  program: Read
+): Effect.Effect<Json, unknown, Storage | SqlClient.SqlClient | Auth.Auth> => {
+  const one = (row: Option.Option<object>): Json => Option.match(row, { onNone: () => null, onSome: toJson })
+  switch (program.read) {
+    case "get":
+      return Effect.map(tables[program.table].get(program.key), toJson as (row: unknown) => Json)
+    case "getMany":
+      return Effect.map(tables[program.table].getMany(program.keys), (rows: any) => rows.map(one))
+    case "rows":
+      return Effect.map(queryOf(tables, program.plan), (rows: any) => rows.map(toJson))
+    case "count":
+      return queryOf(tables, program.plan).count
+    case "exists":
+      return queryOf(tables, program.plan).exists
+    case "first":
+      return Effect.map(queryOf(tables, program.plan).first, one as (row: unknown) => Json)
+    case "unique":
+      return Effect.map(queryOf(tables, program.plan).unique, one as (row: unknown) => Json)
+    case "pages":
+      return Effect.gen(function* () {
+        const pages: Array<Json> = []
+        let after: string | null | undefined
+        while (pages.length < program.count && after !== null) {
+          const page: any = yield* queryOf(tables, program.plan).page({ size: program.size, after })
+          pages.push({ items: page.items.map(toJson), next: page.next })
+          after = page.next
+        }
+        return pages
+      })
+    case "stream":
+      return queryOf(tables, program.plan).stream.pipe(
+        Stream.take(program.stop),
+        Stream.runCollect,
+        Effect.map((rows: ReadonlyArray<any>) => rows.map(toJson))
+      )
+    case "join":
+      return Effect.gen(function* () {
+        const rows: ReadonlyArray<any> = yield* queryOf(tables, program.plan)
+        const joined: Array<Json> = []
+        for (const row of rows) {
+          const other =
+            program.to === "many"
+              ? tables[program.table].query(`by_${program.column}`).eq(program.column, row.id)
+              : row[program.column] === null
+                ? Effect.succeed([])
+                : tables[program.table].getMany([row[program.column]])
+          const found: ReadonlyArray<any> = yield* other
+          joined.push({ row: toJson(row), other: found.map((row) => (Option.isOption(row) ? one(row as any) : toJson(row))) })
+        }
+        return joined
+      })
+    case "sql":
+      return Effect.flatMap(SqlClient.SqlClient, (sql) => sql.unsafe(program.sql, program.params) as any) as Reading
+    case "caller":
+      return Effect.flatMap(tables[program.table].getMany([program.key]), ([row]: any) =>
+        Option.isSome(row) ? Effect.map(Auth.identity, ({ subject }) => subject as Json) : Effect.succeed(null)
+      ) as Reading
+    case "all":
+      return Effect.forEach(program.parts, (part) => read(tables, part))
+  }
+}
+
+const columnsOf = (spec: TableSpec, index: string | undefined): ReadonlyArray<string> => {
+  if (index === undefined) return ["id"]
+  return [...(spec.indexes.find(({ name }) => name === index)?.columns ?? []), "id"]
+}
+
+const randomValue = (random: Random, world: World, table: number, column: string): Value => {
+  const spec = world.specs[table]!
+  if (column === "id") return keyOf(random, spec)
+  return valueOf(random, world, spec.columns.find(({ name }) => name === column)!)
+}
+
+const randomPlan = (random: Random, world: World, options: { readonly filtered: boolean }): Plan => {
+  const table = random.int(world.specs.length)
+  const spec = world.specs[table]!
+  const index = random.chance(0.25) ? undefined : random.pick(spec.indexes).name
+  const columns = columnsOf(spec, index)
+  const fixed = random.int(Math.min(columns.length, 3))
+  const next = columns[fixed]!
+  const bound = () => ({
+    column: next,
+    value: randomValue(random, world, table, next),
+    inclusive: random.chance(0.5)
+  })
+  const filtered = options.filtered ? random.pick(spec.columns) : undefined
+  return {
+    table,
+    ...(index === undefined ? {} : { index }),
+    equal: columns.slice(0, fixed).map((column) => [column, randomValue(random, world, table, column)] as const),
+    ...(random.chance(0.3) ? { lower: bound() } : {}),
+    ...(random.chance(0.3) ? { upper: bound() } : {}),
+    descending: random.chance(0.5),
+    ...(random.chance(0.5) ? { take: random.int(4) } : {}),
+    ...(filtered === undefined
+      ? {}
+      : { filter: { column: filtered.name, value: valueOf(random, world, filtered) } })
+  }
+}
+
+/** What precision is counted by. */
+export const kindOfRead = (program: Read): string => {
+  if ("plan" in program && program.plan.filter !== undefined) return `${program.read}, filtered`
+  return program.read
+}
+
+/** Reads that give all they look at: a write of anything they read should change them. */
+export const isExact = (program: Read): boolean =>
+  ["get", "getMany", "rows", "first", "stream"].includes(program.read) && !kindOfRead(program).endsWith("filtered")
+
+export const randomRead = (random: Random, world: World, depth = 0): Read => {
+  const table = random.int(world.specs.length)
+  const spec = world.specs[table]!
+  const plan = (filtered = random.chance(0.15)) => randomPlan(random, world, { filtered })
+  const kind = random.int(depth === 0 ? 22 : 20)
+  if (kind < 2) return { read: "get", table, key: keyOf(random, spec) }
+  if (kind < 3) return { read: "getMany", table, keys: random.array(random.int(4), () => keyOf(random, spec)) }
+  if (kind < 9) return { read: "rows", plan: plan() }
+  if (kind < 10) return { read: "first", plan: plan() }
+  if (kind < 11) return { read: random.pick(["count", "exists", "unique"] as const), plan: plan() }
+  if (kind < 13) return { read: "pages", plan: plan(), size: 1 + random.int(3), count: 1 + random.int(3) }
+  if (kind < 14) return { read: "stream", plan: plan(), stop: random.int(4) }
+  if (kind < 15) return { read: "caller", table, key: keyOf(random, spec) }
+  if (kind < 17) {
+    const referring = world.specs.flatMap((spec, from) =>
+      spec.columns.flatMap(({ name, reference }) => (reference === undefined ? [] : [{ from, name, to: reference.table }]))
+    )
+    if (referring.length > 0) {
+      const { from, name, to } = random.pick(referring)
+      const base = plan(false)
+      const start = random.chance(0.5) ? "one" : "many"
+      // The plan must be over the table that the join starts from.
+      const over: Plan = { table: start === "one" ? from : to, equal: [], descending: base.descending, take: 3 }
+      return { read: "join", plan: over, table: start === "one" ? to : from, column: name, to: start }
+    }
+  }
+  if (kind < 20) return { read: "sql", ...randomSelect(random, world) }
+  return { read: "all", parts: random.array(1 + random.int(3), () => randomRead(random, world, depth + 1)) }
+}
+
+const identifier = (random: Random, name: string): string =>
+  random.pick([name, name.toUpperCase(), `"${name}"`, `"${name.toUpperCase()}"`, `main.${name}`])
+
+const randomSelect = (random: Random, world: World): { readonly sql: string; readonly params: ReadonlyArray<Value> } => {
+  const table = random.int(world.specs.length)
+  const spec = world.specs[table]!
+  const other = random.pick(world.specs)
+  const column = random.pick(spec.columns)
+  const value = sqlValue(valueOf(random, world, column))
+  const t = identifier(random, spec.name)
+  const o = identifier(random, other.name)
+  switch (random.int(10)) {
+    case 0:
+      return { sql: `SELECT * FROM ${t} WHERE ${column.name} IS ? ORDER BY id`, params: [value] }
+    case 1:
+      return { sql: `SELECT count(*) AS n FROM ${t}`, params: [] }
+    case 2:
+      return { sql: `SELECT a.id, b.id AS other FROM ${t} a LEFT JOIN ${o} b ON b.id = a.${column.name} ORDER BY 1, 2`, params: [] }
+    case 3:
+      // The name of a table that is not read, because a common table expression has it.
+      return { sql: `WITH ${other.name} AS (SELECT id FROM main.${spec.name}) SELECT count(*) AS n FROM ${other.name}`, params: [] }
+    case 4:
+      return { sql: `SELECT id FROM ${t} WHERE id IN view_${other.name} ORDER BY id`, params: [] }
+    case 5:
+      return { sql: `SELECT EXISTS (SELECT 1 FROM ${t} WHERE ${column.name} = ?) AS yes`, params: [value] }
+    case 6:
+      return { sql: `SELECT max(${column.name}) AS top FROM ${t}`, params: [] }
+    case 7:
+      return { sql: `SELECT id FROM ${t} UNION ALL SELECT id FROM ${o} ORDER BY 1 LIMIT 3`, params: [] }
+    case 8:
+      return { sql: `SELECT (SELECT count(*) FROM ${o}) + ? AS n, value FROM json_each('[1]')`, params: [1] }
+    default:
+      return { sql: "SELECT ? AS one", params: [1] }
+  }
+}
+
+const sqlValue = (value: Value): Value => (typeof value === "boolean" ? Number(value) : value)
+
+// Writes
+
+type Row = Record<string, Value>
+
+export type Write =
+  | { readonly write: "insert"; readonly table: number; readonly rows: ReadonlyArray<Row> }
+  | { readonly write: "patch" | "replace"; readonly table: number; readonly key: Value; readonly values: Row }
+  | { readonly write: "upsert"; readonly table: number; readonly values: Row }
+  | { readonly write: "delete"; readonly table: number; readonly key: Value }
+  | { readonly write: "sql"; readonly sql: string; readonly params: ReadonlyArray<Value> }
+  | { readonly write: "fail" | "die" }
+  /** Parts in order; `apart` in a transaction of their own, `caught` so that what fails in it is not the end. */
+  | { readonly write: "all"; readonly parts: ReadonlyArray<Write>; readonly apart: boolean; readonly caught: boolean }
+
+type Writing = Effect.Effect<Json, Refused, Storage | StorageWriter | SqlClient.SqlClient>
+
+const write = (tables: ReadonlyArray<any>, program: Write): Writing =>
+  Effect.catch(tryWrite(tables, program), (error) =>
+    Effect.fail(error instanceof Refused ? error : new Refused({ why: String(error) }))
+  )
+
+const tryWrite = (
+  tables: ReadonlyArray<any>,
+  program: Write
+): Effect.Effect<Json, StorageError | Refused | unknown, Storage | StorageWriter | SqlClient.SqlClient> => {
+  switch (program.write) {
+    case "insert":
+      return Effect.as(tables[program.table].insertMany(program.rows), null) as Writing
+    case "patch":
+    case "replace":
+      return Effect.as(tables[program.table][program.write](program.key, program.values), null) as Writing
+    case "upsert":
+      return Effect.as(tables[program.table].upsert(program.values), null) as Writing
+    case "delete":
+      return tables[program.table].delete(program.key)
+    case "sql":
+      return Effect.flatMap(SqlClient.SqlClient, (sql) => Effect.as(sql.unsafe(program.sql, program.params), null))
+    case "fail":
+      return Effect.fail(new Refused({ why: "asked to" }))
+    case "die":
+      return Effect.die(new Error("asked to"))
+    case "all": {
+      const parts = Effect.forEach(program.parts, (part) => write(tables, part), { discard: true })
+      const body = program.apart ? Table.atomically(parts) : parts
+      return Effect.as(program.caught ? Effect.ignore(body) : body, null)
+    }
+  }
+}
+
+const randomRow = (random: Random, world: World, table: number): Row => {
+  const spec = world.specs[table]!
+  return {
+    id: keyOf(random, spec),
+    ...Object.fromEntries(spec.columns.map((column) => [column.name, valueOf(random, world, column)]))
+  }
+}
+
+export const randomWrite = (random: Random, world: World, depth = 0): Write => {
+  const table = random.int(world.specs.length)
+  const spec = world.specs[table]!
+  const key = keyOf(random, spec)
+  const kind = random.int(depth < 2 ? 24 : 20)
+  if (kind < 5) return { write: "insert", table, rows: random.array(1 + random.int(3), () => randomRow(random, world, table)) }
+  if (kind < 8) {
+    const changed = random.shuffle(spec.columns).slice(0, 1 + random.int(2))
+    const values = Object.fromEntries(changed.map((column) => [column.name, valueOf(random, world, column)]))
+    return { write: "patch", table, key, values }
+  }
+  if (kind < 9) return { write: "replace", table, key, values: randomRow(random, world, table) }
+  if (kind < 12) return { write: "upsert", table, values: randomRow(random, world, table) }
+  if (kind < 16) return { write: "delete", table, key }
+  if (kind < 19) return { write: "sql", ...randomStatement(random, world) }
+  if (kind < 20) return depth === 0 ? { write: "all", parts: [], apart: true, caught: false } : { write: random.pick(["fail", "die"] as const) }
+  return {
+    write: "all",
+    parts: random.array(1 + random.int(3), () => randomWrite(random, world, depth + 1)),
+    apart: random.chance(0.6),
+    caught: random.chance(0.6)
+  }
+}
+
+const randomStatement = (random: Random, world: World): { readonly sql: string; readonly params: ReadonlyArray<Value> } => {
+  const table = random.int(world.specs.length)
+  const spec = world.specs[table]!
+  const column = random.pick(spec.columns)
+  const value = sqlValue(valueOf(random, world, column))
+  const key = keyOf(random, spec)
+  const t = identifier(random, spec.name)
+  const insert = () => {
+    const row: Row = randomRow(random, world, table)
+    if (spec.isStamped) row["at"] = 7
+    const names = Object.keys(row)
+    return {
+      text: `${t} (${names.join(", ")}) VALUES (${names.map(() => "?").join(", ")})`,
+      params: Object.values(row).map(sqlValue)
+    }
+  }
+  switch (random.int(8)) {
+    case 0:
+      return { sql: `UPDATE ${t} SET ${column.name} = ? WHERE id = ?`, params: [value, key] }
+    case 1:
+      return { sql: `DELETE FROM ${t} WHERE id = ?`, params: [key] }
+    case 2: {
+      const { params, text } = insert()
+      return { sql: `INSERT OR REPLACE INTO ${text}`, params }
+    }
+    case 3: {
+      const { params, text } = insert()
+      return { sql: `INSERT INTO ${text} ON CONFLICT (id) DO UPDATE SET ${column.name} = excluded.${column.name}`, params }
+    }
+    case 4: {
+      const other = random.pick(world.specs)
+      return { sql: `UPDATE ${t} SET ${column.name} = ? FROM ${other.name} o WHERE o.id = ${spec.name}.id`, params: [value] }
+    }
+    case 5:
+      return {
+        sql: `WITH gone AS (SELECT id FROM ${spec.name} WHERE ${column.name} IS ? LIMIT 1) DELETE FROM ${t} WHERE id IN gone RETURNING id`,
+        params: [value]
+      }
+    case 6: {
+      // Two statements: the first one counts even when the second one fails.
+      const { params, text } = insert()
+      return { sql: `DELETE FROM ${spec.name} WHERE id = (SELECT min(id) FROM ${spec.name}); INSERT INTO ${text}`, params }
+    }
+    default:
+      return { sql: `UPDATE OR IGNORE ${t} SET ${column.name} = ?`, params: [value] }
+  }
+}
+
+/** Views over the tables of a world, for SQL that names no table. */
+export const views = (world: World): ReadonlyArray<string> =>
+  world.specs.map(({ name }) => `CREATE VIEW IF NOT EXISTS view_${name} AS SELECT id FROM ${name}`)

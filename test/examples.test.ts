@@ -1,0 +1,130 @@
+/// <reference types="node" />
+import { type ChildProcess, spawn } from "node:child_process"
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { setTimeout } from "node:timers/promises"
+import { fileURLToPath, URL } from "node:url"
+import * as DateTime from "effect/DateTime"
+import { afterAll, describe, expect, it } from "vitest"
+import { checkChannels, checkMessages, type Sent } from "../examples/chat/demo-check.ts"
+import { addresses } from "../examples/chat/demo-corpus.ts"
+import { Channel, ChannelId, Message, MessageId } from "../examples/chat/schema.ts"
+
+/** What the README promises of its commands. */
+
+const root = fileURLToPath(new URL("..", import.meta.url))
+const folder = mkdtempSync(join(tmpdir(), "dormouse-examples-"))
+const groups = new Set<number>()
+afterAll(() => {
+  for (const group of groups) if (isAlive(group)) process.kill(-group, "SIGKILL")
+  rmSync(folder, { recursive: true, force: true })
+})
+
+/** Runs an npm script in a process group of its own. */
+const npm = (args: ReadonlyArray<string>, env: Readonly<Record<string, string>> = {}) => {
+  const child = spawn("npm", args, { cwd: root, env: { ...process.env, ...env }, detached: true })
+  groups.add(child.pid!)
+  let output = ""
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding("utf8").on("data", (text: string) => (output += text))
+  }
+  return { child, output: () => output }
+}
+
+const ended = (child: ChildProcess): Promise<number | null> =>
+  new Promise((resolve) => (child.exitCode === null ? child.once("exit", resolve) : resolve(child.exitCode)))
+
+const until = async <A>(what: string, look: () => A | undefined): Promise<A> => {
+  for (let i = 0; i < 300; i++) {
+    const found = look()
+    if (found !== undefined) return found
+    await setTimeout(100)
+  }
+  throw new Error(`not within 30 s: ${what}`)
+}
+
+const isAlive = (group: number): boolean => {
+  try {
+    process.kill(-group, 0)
+    return true
+  } catch {
+    return false
+  }
+}
+
+describe("npm start", () => {
+  /** Starts the chat, does what it prints, and stops it. */
+  const visit = async (signal: NodeJS.Signals) => {
+    const { child, output } = npm(["start"], { PORT: "0", DATA: join(folder, "start") })
+    const [, url, body] = await until("the command to call it with", () => {
+      if (child.exitCode !== null) throw new Error(output())
+      return /curl (http:\S+) -d '(.*)'/.exec(output()) ?? undefined
+    })
+    const response = await fetch(url!, { method: "POST", body: body! })
+    const [{ exit }] = JSON.parse(await response.text())
+    child.kill(signal)
+    const code = await ended(child)
+    await until("every process to be gone", () => (isAlive(child.pid!) ? undefined : true))
+    return { status: response.status, exit, code }
+  }
+
+  it("prints a call that works, keeps its data, and leaves no process", async () => {
+    const first = await visit("SIGTERM")
+    expect(first).toMatchObject({ status: 200, code: 0, exit: { _tag: "Success", value: { name: "general" } } })
+    const second = await visit("SIGINT")
+    expect(second).toMatchObject({ status: 200, code: 0, exit: { cause: [{ error: { _tag: "ChannelExists" } }] } })
+  })
+})
+
+describe("npm run demo", () => {
+  it("sends a corpus over sockets and finds every message", async () => {
+    const { child, output } = npm(["run", "demo", "--", "--addresses", "5"])
+    expect(await ended(child), output()).toBe(0)
+    expect(output()).toContain("every message exactly once and in order")
+    expect(isAlive(child.pid!)).toBe(false)
+  })
+
+  it("can check an address by one list", () => {
+    const corpus = addresses()
+    expect(corpus.length).toBeGreaterThan(200)
+    expect(new Set(corpus.map(({ channel }) => channel)).size).toBe(corpus.length)
+    expect(Math.max(...corpus.map(({ messages }) => messages.length))).toBeLessThan(1000)
+    expect(corpus.flatMap(({ messages }) => messages).filter((message) => message.trim() === "")).toEqual([])
+  })
+
+  const sentAt = DateTime.makeUnsafe(0)
+  const channel = Channel.make({ id: ChannelId.make("c"), name: "1790 George Washington", createdAt: sentAt })
+  const message = (id: string, body: string, author = "George Washington") =>
+    Message.make({ id: MessageId.make(id), channel: channel.id, author, body, sentAt })
+  const messages = [message("1", "one"), message("2", "two"), message("3", "three")]
+  const [one, two, three] = messages as [Message, Message, Message]
+  const sent: Sent = {
+    address: { channel: channel.name, author: "George Washington", messages: ["one", "two", "three"] },
+    channel,
+    messages
+  }
+
+  it("finds nothing wrong with what was sent", () => {
+    expect(checkMessages(sent, [three, two, one])).toEqual([])
+    expect(checkChannels([sent], [channel])).toEqual([])
+  })
+
+  it.each([
+    ["a message is lost", [three, one]],
+    ["the last message is lost", [two, one]],
+    ["a message is there twice", [three, two, two, one]],
+    ["a message was sent twice", [message("4", "three"), three, two, one]],
+    ["two messages changed places", [two, three, one]],
+    ["a text is another", [three, message("2", "zwei"), one]],
+    ["an author is another", [three, message("2", "two", "John Adams"), one]],
+    ["a row is another", [three, message("4", "two"), one]]
+  ])("sees when %s", (_, listed) => {
+    expect(checkMessages(sent, listed)).not.toEqual([])
+  })
+
+  it("sees when a channel is lost, or there twice", () => {
+    expect(checkChannels([sent], [])).not.toEqual([])
+    expect(checkChannels([sent], [channel, channel])).not.toEqual([])
+  })
+})

@@ -1,0 +1,24 @@
+import * as Rpc from "effect/rpc/Rpc"
+import * as Schema from "effect/Schema"
+import { Action, Api, Mutation, Query } from "effect-dormouse"
+import { AuthorId, Note, NoteId } from "./schema.ts"
+
+export class NoteNotFound extends Schema.TaggedError<NoteNotFound>()("NoteNotFound", { id: NoteId }) {}
+export class TooManyStars extends Schema.TaggedError<TooManyStars>()("TooManyStars", { stars: Schema.Int }) {}
+
+export const list = Query.make("notes.list", { payload: { author: AuthorId }, success: Schema.Array(Note) })
+export const count = Query.make("notes.count", { success: Schema.Int })
+export const write = Mutation.make("notes.write", {
+  payload: { author: AuthorId, title: Schema.String },
+  success: Note
+})
+export const rate = Mutation.make("notes.rate", {
+  payload: { id: NoteId, stars: Schema.Int },
+  error: Schema.Union([NoteNotFound, TooManyStars])
+})
+export const fetchTitle = Action.make("notes.fetchTitle", { payload: { url: Schema.String }, success: Schema.String })
+export const words = Action.make("notes.words", { payload: { id: NoteId }, success: Schema.String, stream: true })
+
+// Every rpc of a contract has a kind.
+// @ts-expect-error: "declare this rpc with Query.make, Mutation.make or Action.make"
+Api.make(list, Rpc.make("plain"))

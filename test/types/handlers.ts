@@ -1,0 +1,256 @@
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as HttpClient from "effect/http/HttpClient"
+import * as RpcMiddleware from "effect/rpc/RpcMiddleware"
+import * as Stream from "effect/Stream"
+import * as SqlClient from "effect/sql/SqlClient"
+import { Api, Auth, Calls, Storage } from "effect-dormouse"
+import { count, fetchTitle, list, NoteNotFound, rate, TooManyStars, words, write } from "./contract.ts"
+import { AuthorId, type Note, NoteId, notes } from "./schema.ts"
+
+/** Services of the author's own. */
+class Clean extends Context.Service<Clean, { readonly clean: (text: string) => Effect.Effect<string> }>()(
+  "types/Clean"
+) {}
+class Mail extends Context.Service<Mail, { readonly send: (text: string) => Effect.Effect<void> }>()("types/Mail") {}
+
+type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
+const holds = <_T extends true>() => {}
+/** What an implementation asks for: in its transactions, and in its actions. */
+type Needs<H> = H extends Api.Handlers<any, infer Transactions, infer Actions> ? [Transactions, Actions] : never
+
+class NotesApi extends Api.make(list, count, write, rate, fetchTitle, words) {}
+const author = AuthorId.make("a")
+
+// What compiles: each kind with what it has, payloads typed by the contract.
+
+const plain = NotesApi.toLayer({
+  "notes.list": ({ author }) => notes.query("byAuthor").eq("author", author).descending.take(10),
+  "notes.count": () => Effect.andThen(SqlClient.SqlClient, () => notes.query().count),
+  "notes.write": Effect.fnUntraced(function* ({ author, title }) {
+    yield* Auth.identity
+    return yield* notes.insert({ author, title, stars: 0 })
+  }),
+  "notes.rate": Effect.fnUntraced(function* ({ id, stars }) {
+    if (stars > 5) return yield* new TooManyStars({ stars })
+    yield* notes.patch(id, { stars }).pipe(Effect.catchTag("RowNotFound", () => Effect.fail(new NoteNotFound({ id }))))
+  }),
+  "notes.fetchTitle": Effect.fnUntraced(
+    function* ({ url }) {
+      const response = yield* HttpClient.get(url)
+      return yield* response.text
+    },
+    (effect) => Effect.orDie(effect)
+  ),
+  "notes.words": ({ id }) =>
+    Stream.unwrap(
+      Effect.gen(function* () {
+        const calls = yield* Calls.of(NotesApi)
+        yield* Effect.orDie(calls.mutate("notes.rate", { id, stars: 1 }))
+        const all = yield* Effect.orDie(calls.query("notes.list", { author }))
+        return Stream.fromIterable(all.map((note) => note.title))
+      })
+    )
+})
+holds<Same<Needs<typeof plain>, [never, never]>>()
+
+// What a handler asks for beside the services of its kind is asked of the app, each kind's apart.
+
+const withServices = Api.make(list, write, fetchTitle).toLayer({
+  "notes.list": () => notes.query(),
+  "notes.write": Effect.fnUntraced(function* ({ author, title }) {
+    const { clean } = yield* Clean
+    return yield* notes.insert({ author, title: yield* clean(title), stars: 0 })
+  }),
+  "notes.fetchTitle": Effect.fnUntraced(function* ({ url }) {
+    const { send } = yield* Mail
+    yield* send(url)
+    return url
+  })
+})
+holds<Same<Needs<typeof withServices>, [Clean, Mail]>>()
+
+// Transforms of `Effect.fnUntraced` are part of what the handler is: they may provide services, and add some.
+
+const transformed = Api.make(write).toLayer({
+  "notes.write": Effect.fnUntraced(
+    function* ({ author, title }) {
+      const { clean } = yield* Clean
+      return yield* notes.insert({ author, title: yield* clean(title), stars: 0 })
+    },
+    (effect) => Effect.provideService(effect, Clean, { clean: Effect.succeed }),
+    (effect, { title }) => Effect.tap(effect, () => Mail.use(({ send }) => send(title)))
+  )
+})
+holds<Same<Needs<typeof transformed>, [Mail, never]>>()
+
+// Handlers may be built by an effect.
+
+const built = Api.make(list, fetchTitle).toLayer(
+  Effect.gen(function* () {
+    const { send } = yield* Mail
+    return {
+      "notes.list": ({ author }: { readonly author: typeof AuthorId.Type }) =>
+        notes.query("byAuthor").eq("author", author),
+      "notes.fetchTitle": ({ url }: { readonly url: string }) => Effect.as(send(url), url)
+    }
+  })
+)
+holds<Same<Needs<typeof built>, [Mail, Mail]>>()
+
+// Middleware and annotations of Effect's own work on rpcs of every kind, and middleware may provide services.
+
+class Session extends Context.Service<Session, { readonly user: string }>()("types/Session") {}
+class WithSession extends RpcMiddleware.Service<WithSession, { provides: Session }>()("types/WithSession") {}
+class Public extends Context.Service<Public, boolean>()("types/Public") {}
+
+const guarded = Api.make(write.middleware(WithSession).annotate(Public, false), list.annotate(Public, true)).toLayer({
+  "notes.list": () => notes.query(),
+  "notes.write": Effect.fnUntraced(function* ({ author }) {
+    const { user } = yield* Session
+    return yield* notes.insert({ author, title: user, stars: 0 })
+  })
+})
+holds<Same<Needs<typeof guarded>, [never, never]>>()
+
+// A query reads.
+
+Api.make(list).toLayer({
+  // @ts-expect-error: "a handler of this kind may not use": StorageWriter
+  "notes.list": ({ author }) => Effect.map(notes.insert({ author, title: "t", stars: 0 }), (note) => [note])
+})
+
+Api.make(list).toLayer({
+  // @ts-expect-error: "a handler of this kind may not use": StorageWriter
+  "notes.list": Effect.fnUntraced(function* ({ author }) {
+    yield* Storage.StorageWriter
+    return yield* notes.query("byAuthor").eq("author", author)
+  })
+})
+
+Api.make(count).toLayer({
+  // @ts-expect-error: "a handler of this kind may not use": Calls
+  "notes.count": () => Effect.as(Calls.of(NotesApi), 1)
+})
+
+Api.make(count).toLayer({
+  // @ts-expect-error: "a handler of this kind may not use": HttpClient
+  "notes.count": () => Effect.as(Effect.orDie(HttpClient.get("https://example.org")), 1)
+})
+
+// A mutation does no I/O and calls nobody.
+
+Api.make(write).toLayer({
+  // @ts-expect-error: "a handler of this kind may not use": HttpClient
+  "notes.write": Effect.fnUntraced(function* ({ author, title }) {
+    yield* Effect.orDie(HttpClient.get("https://example.org"))
+    return yield* notes.insert({ author, title, stars: 0 })
+  })
+})
+
+Api.make(write).toLayer({
+  // @ts-expect-error: "a handler of this kind may not use": Calls
+  "notes.write": Effect.fnUntraced(function* ({ author, title }) {
+    yield* Calls.of(NotesApi)
+    return yield* notes.insert({ author, title, stars: 0 })
+  })
+})
+
+// An action has no rows.
+
+Api.make(fetchTitle).toLayer({
+  // @ts-expect-error: "a handler of this kind may not use": Storage
+  "notes.fetchTitle": () => Effect.as(Effect.orDie(notes.get(NoteId.make("n"))), "")
+})
+
+Api.make(fetchTitle).toLayer({
+  // @ts-expect-error: "a handler of this kind may not use": StorageWriter
+  "notes.fetchTitle": () => Effect.as(Effect.orDie(notes.delete(NoteId.make("n"))), "")
+})
+
+Api.make(fetchTitle).toLayer({
+  // @ts-expect-error: "a handler of this kind may not use": SqlClient
+  "notes.fetchTitle": () => Effect.as(SqlClient.SqlClient, "")
+})
+
+Api.make(words).toLayer({
+  // @ts-expect-error: "a handler of this kind may not use": Storage
+  "notes.words": () => Stream.orDie(Stream.map(notes.query().stream, (note) => note.title))
+})
+
+// The same holds for handlers that are built by an effect.
+
+Api.make(count).toLayer(
+  // @ts-expect-error: "a handler of this kind may not use": Calls
+  Effect.succeed({ "notes.count": () => Effect.as(Calls.of(NotesApi), 1) })
+)
+
+// Exactly the handlers of the contract.
+
+// @ts-expect-error: Property '"notes.count"' is missing
+Api.make(list, count).toLayer({ "notes.list": () => notes.query() })
+
+Api.make(list).toLayer({
+  "notes.list": () => notes.query(),
+  // @ts-expect-error: "the contract has no such rpc": "notes.count"
+  "notes.count": () => Effect.succeed(1)
+})
+
+// Payload, success and errors are the contract's.
+
+Api.make(list).toLayer({
+  // @ts-expect-error: Property 'writer' does not exist
+  "notes.list": ({ writer }) => notes.query("byAuthor").eq("author", writer)
+})
+
+Api.make(count).toLayer({
+  // @ts-expect-error: Type 'string' is not assignable to type 'number'
+  "notes.count": () => Effect.succeed("one")
+})
+
+Api.make(write).toLayer({
+  // @ts-expect-error: is missing the following properties from type 'Note': id, writtenAt
+  "notes.write": ({ author, title }) => Effect.succeed({ author, title, stars: 0 })
+})
+
+Api.make(write).toLayer({
+  // @ts-expect-error: TooManyStars
+  "notes.write": () => Effect.fail(new TooManyStars({ stars: 6 }))
+})
+
+Api.make(list).toLayer({
+  // @ts-expect-error: RowNotFound
+  "notes.list": () => Effect.map(notes.get(NoteId.make("n")), (note) => [note])
+})
+
+Api.make(fetchTitle).toLayer({
+  // @ts-expect-error: HttpClientError
+  "notes.fetchTitle": ({ url }) => Effect.flatMap(HttpClient.get(url), (response) => response.text)
+})
+
+Api.make(words).toLayer({
+  // @ts-expect-error: Effect
+  "notes.words": () => Effect.succeed("one")
+})
+
+// Calls are typed by the contract.
+
+export const calling = Effect.gen(function* () {
+  const calls = yield* Calls.of(NotesApi)
+  const found: ReadonlyArray<Note> = yield* calls.query("notes.list", { author })
+  const written: Note = yield* calls.mutate("notes.write", { author, title: "t" })
+
+  // @ts-expect-error: '"notes.write"' is not assignable
+  yield* calls.query("notes.write", { author, title: "t" })
+
+  // @ts-expect-error: '"notes.list"' is not assignable
+  yield* calls.mutate("notes.list", { author })
+
+  // @ts-expect-error: '"notes.fetchTitle"' is not assignable
+  yield* calls.query("notes.fetchTitle", { url: "" })
+
+  // @ts-expect-error: 'title' is missing
+  yield* calls.mutate("notes.write", { author })
+
+  return [found, written]
+})

@@ -1,0 +1,109 @@
+/// <reference types="node" />
+import { spawn } from "node:child_process"
+import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises"
+import { fileURLToPath, URL } from "node:url"
+import { afterAll, describe, expect, it } from "vitest"
+import { largeContract } from "./largeContract.ts"
+
+/**
+ * K2 and what belongs to it, as the compiler sees it. The files of this folder say in a comment what must not compile
+ * and what the compiler must say about it:
+ *
+ *     // @ts-expect-error: part of the message
+ *     the statement, or the property, that the message points at
+ */
+
+const folder = fileURLToPath(new URL(".", import.meta.url))
+const root = fileURLToPath(new URL("../..", import.meta.url))
+/** Beside the originals, so that imports resolve; the compiler skips a folder with a dot unless it is named. */
+const scratch = `${folder}.compiled/`
+
+afterAll(() => rm(scratch, { recursive: true, force: true }))
+
+interface Problem {
+  readonly file: string
+  readonly line: number
+  readonly message: string
+}
+
+/** What the compiler says about a set of files, in the project's settings. */
+const compile = async (name: string, files: Readonly<Record<string, string>>) => {
+  const directory = `${scratch}${name}/`
+  await mkdir(directory, { recursive: true })
+  const config = { extends: "../../../../tsconfig.json", include: ["."] }
+  for (const [file, text] of Object.entries({ ...files, "tsconfig.json": JSON.stringify(config) })) {
+    await writeFile(`${directory}${file}`, text)
+  }
+  const output = await run(["-p", directory, "--pretty", "false", "--extendedDiagnostics"])
+  const problems: Array<Problem> = []
+  for (const line of output.split("\n")) {
+    const [, path, number, message] = /^(\S+\.ts)\((\d+),\d+\): error (.*)$/.exec(line) ?? []
+    if (path !== undefined) problems.push({ file: path.split("/").at(-1)!, line: Number(number), message: message! })
+    else if (line.startsWith("  ") && problems.length > 0) {
+      // The rest of the message is indented.
+      const last = problems.pop()!
+      problems.push({ ...last, message: `${last.message}\n${line}` })
+    }
+  }
+  const instantiations = Number(/^Instantiations:\s+(\d+)/m.exec(output)?.[1])
+  return { problems, instantiations }
+}
+
+const run = (args: ReadonlyArray<string>): Promise<string> =>
+  new Promise((resolve, reject) => {
+    const compiler = spawn(process.execPath, [`${root}node_modules/typescript/bin/tsc`, ...args], { cwd: root })
+    let output = ""
+    compiler.stdout.setEncoding("utf8").on("data", (text: string) => (output += text))
+    compiler.on("error", reject)
+    compiler.on("close", () => resolve(output))
+  })
+
+const directive = /^\s*\/\/ @ts-expect-error: (.*)$/
+
+describe("K2: the kind is in the types", async () => {
+  const names = (await readdir(folder)).filter((name) => name.endsWith(".ts") && !name.endsWith(".test.ts"))
+  const files = Object.fromEntries(
+    await Promise.all(names.map(async (name) => [name, await readFile(folder + name, "utf8")] as const))
+  )
+  const expected = Object.entries(files).flatMap(([file, text]) =>
+    text.split("\n").flatMap((line, index): ReadonlyArray<Problem> => {
+      const message = directive.exec(line)?.[1]
+      // Lines count from one, and the error is on the line after.
+      return message === undefined ? [] : [{ file, line: index + 2, message }]
+    })
+  )
+  const disarmed = Object.entries(files).map(([file, text]) => [file, text.replaceAll("@ts-expect-error", "expected")])
+  const compiled = compile("kinds", Object.fromEntries(disarmed))
+
+  for (const { file, line, message } of expected) {
+    it(`${file}:${line} does not compile: ${message}`, async () => {
+      const { problems } = await compiled
+      const found = problems.filter((problem) => problem.file === file && problem.line === line)
+      expect(found.map((problem) => problem.message).join("\n")).toContain(message)
+    })
+  }
+
+  it("everything else compiles", async () => {
+    const { problems } = await compiled
+    const others = problems.filter(
+      ({ file, line }) => !expected.some((problem) => problem.file === file && problem.line === line)
+    )
+    expect(others).toEqual([])
+    expect(expected.length).toBeGreaterThan(40)
+  })
+})
+
+describe("a large contract", () => {
+  it("of 200 rpcs type-checks with its handlers and a call of each, at a bounded cost", async () => {
+    const { instantiations, problems } = await compile("large", { "contract.ts": largeContract(200) })
+    expect(problems).toEqual([])
+    // Measured: 1.8 million, in 0.8 s.
+    expect(instantiations).toBeLessThan(2_700_000)
+  })
+
+  it("of 100 rpcs is taken by Effect's client together with its live streams", async () => {
+    const text = largeContract(100).replace("RpcClient.make(ItemsApi.declared)", "RpcClient.make(ItemsApi)")
+    const { problems } = await compile("stock", { "contract.ts": text })
+    expect(problems).toEqual([])
+  })
+})

@@ -1,0 +1,254 @@
+import * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Random from "effect/Random"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import * as Model from "effect/schema/Model"
+import * as SqlClient from "effect/sql/SqlClient"
+import { Action, Api, App, Auth, Calls, Mutation, Query, Table } from "effect-dormouse"
+
+/** An app whose handlers do what handlers must not, for suites that look at what becomes of it. */
+
+export const NoteId = Schema.String.pipe(Schema.brand("NoteId"))
+
+export class Note extends Model.Class<Note>("test/Note")({
+  id: Table.key(NoteId),
+  body: Schema.NonEmptyString,
+  at: Table.insertedAt
+}) {}
+
+export const notes = Table.make("notes", Note, { key: "id", indexes: { byBody: ["body"] } })
+
+/** Refers to a note, so that a commit can be made to fail. */
+export class Mark extends Model.Class<Mark>("test/Mark")({
+  id: Table.key(Schema.String),
+  note: NoteId
+}) {}
+
+export const marks = Table.make("marks", Mark, { key: "id", references: { note: { table: () => notes } } })
+
+export class Refused extends Schema.TaggedError<Refused>()("Refused", { why: Schema.String }) {}
+export class CursorRefused extends Schema.TaggedError<CursorRefused>()("CursorRefused", {}) {}
+
+/** How a handler ends after it has written. */
+export const Ending = Schema.Literals([
+  "typed failure",
+  "undeclared failure",
+  "defect",
+  "thrown error",
+  "interruption",
+  "sleep",
+  "promise",
+  "deferred",
+  "result that does not fit",
+  "commit that fails"
+])
+export type Ending = typeof Ending.Type
+
+/** What no caller may see of a failure. */
+export const secret = "SELECT password FROM vault"
+
+export class NotesApi extends Api.make(
+  Query.make("notes.list", { payload: {}, success: Schema.Array(Note) }),
+  Query.make("notes.named", { payload: { body: Schema.String }, success: Schema.Array(Note) }),
+  Query.make("notes.namedBySql", { payload: { body: Schema.String }, success: Schema.Array(Schema.String) }),
+  Query.make("notes.page", {
+    payload: { size: Schema.Int, after: Schema.optionalKey(Schema.String) },
+    success: Schema.Struct({ items: Schema.Array(Note), next: Schema.NullOr(Schema.String) }),
+    error: CursorRefused
+  }),
+  Query.make("notes.pageByBody", {
+    payload: { size: Schema.Int },
+    success: Schema.Struct({ items: Schema.Array(Note), next: Schema.NullOr(Schema.String) })
+  }),
+  Mutation.make("notes.add", { payload: { body: Schema.NonEmptyString }, success: Note }),
+  Mutation.make("notes.addMany", { payload: { count: Schema.Int, body: Schema.NonEmptyString }, success: Schema.Int }),
+  Mutation.make("notes.addAndEnd", { payload: { ending: Ending }, success: Schema.Int, error: Refused }),
+  /** Writes in a nested transaction that fails, and in one that does not. */
+  Mutation.make("notes.addHalf", { payload: {}, success: Schema.Int }),
+  /** Starts a fiber that goes on after the transaction and writes. */
+  Mutation.make("notes.addLater", { payload: {}, success: Schema.Int }),
+  /** Lets a handler that waited for the deferred go on. */
+  Mutation.make("notes.resume", { payload: {}, success: Schema.Boolean }),
+  Query.make("end", { payload: { ending: Ending }, success: Schema.Int, error: Refused }),
+  Query.make("look", {
+    payload: {},
+    success: Schema.Struct({ times: Schema.Array(Schema.Finite), randoms: Schema.Array(Schema.Finite) })
+  }),
+  Mutation.make("lookAndAdd", {
+    payload: {},
+    success: Schema.Struct({ times: Schema.Array(Schema.Finite), randoms: Schema.Array(Schema.Finite), note: Note })
+  }),
+  Query.make("whoami", { payload: {}, success: Auth.Identity }),
+  Query.make("header", { payload: { name: Schema.String }, success: Schema.NullOr(Schema.String) }),
+  Query.make("echo", { payload: { value: Schema.Json }, success: Schema.Json }),
+  Query.make("keys", {
+    payload: { record: Schema.Record(Schema.String, Schema.Json) },
+    success: Schema.Array(Schema.String)
+  }),
+  Query.make("text", { payload: { length: Schema.Int, unit: Schema.String }, success: Schema.String }),
+  Query.make("sql", { payload: { statement: Schema.String, parameters: Schema.Int }, success: Schema.Int }),
+  Mutation.make("write", { payload: { statement: Schema.String }, success: Schema.Int }),
+  Action.make("act.add", { payload: { body: Schema.NonEmptyString }, success: Note, error: Refused }),
+  Action.make("act.end", { payload: { ending: Ending }, success: Schema.Int, error: Refused }),
+  Action.make("act.wait", { payload: { name: Schema.String }, success: Schema.String }),
+  Action.make("act.count", {
+    payload: { to: Schema.Int, failAt: Schema.optionalKey(Schema.Int) },
+    success: Schema.Int,
+    error: Refused,
+    stream: true
+  }),
+  Action.make("act.forever", { payload: { name: Schema.String }, success: Schema.Int, stream: true })
+) {}
+
+/** Ends as it is told. Its result is a lie to the types. */
+const end = (ending: Ending): Effect.Effect<number, Refused> => {
+  switch (ending) {
+    case "typed failure":
+      return Effect.fail(new Refused({ why: "because" }))
+    case "undeclared failure":
+      return Effect.fail(new Error(secret) as never)
+    case "defect":
+      return Effect.die(new Error(secret))
+    case "thrown error":
+      return Effect.sync(() => {
+        throw new Error(secret)
+      })
+    case "interruption":
+      return Effect.interrupt
+    case "sleep":
+      return Effect.as(Effect.sleep("1 second"), 1)
+    case "promise":
+      return Effect.promise(async () => 1)
+    case "deferred":
+      return Deferred.await(waiting.current)
+    case "result that does not fit":
+      return Effect.succeed(secret as unknown as number)
+    case "commit that fails":
+      return Effect.succeed(1)
+  }
+}
+
+/** What `deferred` waits for, and the waiting actions by name. Shared by all who run in this isolate. */
+export const waiting = {
+  current: Deferred.makeUnsafe<number>(),
+  actions: new Map<string, Deferred.Deferred<string>>(),
+  interrupted: new Set<string>()
+}
+
+const look = Effect.gen(function* () {
+  const times = [yield* Clock.currentTimeMillis, yield* Clock.currentTimeMillis]
+  const randoms = [yield* Random.next, yield* Random.next]
+  return { times, randoms }
+})
+
+/** Of the author's own SQL: what it fails with, nobody declared. */
+const sqlRows = (statement: string, parameters: ReadonlyArray<unknown> = []) =>
+  Effect.flatMap(SqlClient.SqlClient, (sql) => sql.unsafe(statement, parameters)).pipe(Effect.orDie)
+
+export const NotesHandlers = NotesApi.toLayer({
+  "notes.list": () => notes.query(),
+  "notes.named": ({ body }) => notes.query("byBody").eq("body", body),
+  "notes.namedBySql": ({ body }) =>
+    Effect.gen(function* () {
+      const sql = yield* SqlClient.SqlClient
+      const rows = yield* Effect.orDie(sql<{ body: string }>`SELECT body FROM notes WHERE body = ${body}`)
+      return rows.map((row) => row.body)
+    }),
+  "notes.page": ({ after, size }) =>
+    notes
+      .query()
+      .page({ size, after })
+      .pipe(Effect.catchReason("StorageError", "CursorInvalid", () => Effect.fail(new CursorRefused()))),
+  "notes.pageByBody": ({ size }) => notes.query("byBody").page({ size }),
+  "notes.add": ({ body }) => notes.insert({ body }),
+  "notes.addMany": ({ body, count }) =>
+    Effect.map(notes.insertMany(Array.from({ length: count }, () => ({ body }))), (rows) => rows.length),
+  "notes.addAndEnd": Effect.fnUntraced(function* ({ ending }) {
+    yield* notes.insert({ body: "gone" })
+    if (ending === "commit that fails") {
+      // Checked at the commit, and never made good.
+      yield* sqlRows("PRAGMA defer_foreign_keys = ON")
+      yield* sqlRows("INSERT INTO marks (id, note) VALUES ('m', 'no such note')")
+    }
+    return yield* end(ending)
+  }),
+  "notes.addHalf": () =>
+    Effect.gen(function* () {
+      yield* notes.insert({ body: "before" })
+      yield* notes.insert({ body: "undone" }).pipe(Effect.andThen(Effect.fail("no")), Table.atomically, Effect.ignore)
+      yield* Table.atomically(notes.insert({ body: "after" }))
+      return yield* notes.query().count
+    }),
+  "notes.addLater": () =>
+    Effect.gen(function* () {
+      yield* notes.insert({ body: "at once" })
+      yield* Effect.promise(async () => {}).pipe(
+        Effect.andThen(notes.insert({ body: "too late" })),
+        Effect.onExit((exit) => Effect.sync(() => lateWrites.push(exit))),
+        Effect.forkDetach
+      )
+      return yield* notes.query().count
+    }),
+  "notes.resume": () => {
+    const { current } = waiting
+    waiting.current = Deferred.makeUnsafe()
+    return Deferred.succeed(current, 1)
+  },
+  end: ({ ending }) => end(ending),
+  look: () => look,
+  lookAndAdd: () =>
+    Effect.gen(function* () {
+      const seen = yield* look
+      return { ...seen, note: yield* notes.insert({ body: "seen" }) }
+    }),
+  whoami: () => Auth.identity,
+  header: ({ name }, { headers }) => Effect.succeed(headers[name] ?? null),
+  echo: ({ value }) => Effect.succeed(value),
+  keys: ({ record }) => Effect.succeed(Object.keys(record)),
+  text: ({ length, unit }) => Effect.succeed(unit.repeat(length)),
+  sql: ({ parameters, statement }) =>
+    Effect.map(
+      sqlRows(
+        statement,
+        Array.from({ length: parameters }, (_, i) => i)
+      ),
+      (rows) => rows.length
+    ),
+  write: ({ statement }) => Effect.map(sqlRows(statement), (rows) => rows.length),
+  "act.add": ({ body }) =>
+    Effect.gen(function* () {
+      const calls = yield* Calls.of(NotesApi)
+      return yield* calls.mutate("notes.add", { body })
+    }).pipe(
+      Effect.catchTag("CallError", (error) => Effect.fail(new Refused({ why: error.message }))),
+      Effect.orDie
+    ),
+  "act.end": ({ ending }) => end(ending),
+  "act.wait": ({ name }) =>
+    Effect.suspend(() => {
+      const deferred = Deferred.makeUnsafe<string>()
+      waiting.actions.set(name, deferred)
+      return Deferred.await(deferred)
+    }).pipe(Effect.onInterrupt(() => Effect.sync(() => waiting.interrupted.add(name)))),
+  "act.count": ({ failAt, to }) =>
+    Stream.range(1, to).pipe(
+      Stream.mapEffect((n) => (n === failAt ? Effect.fail(new Refused({ why: `at ${n}` })) : Effect.succeed(n)))
+    ),
+  "act.forever": ({ name }) =>
+    Stream.iterate(1, (n) => n + 1).pipe(Stream.ensuring(Effect.sync(() => waiting.interrupted.add(name))))
+})
+
+/** What became of writes that came after their transaction. */
+export const lateWrites: Array<unknown> = []
+
+export const app = App.make({ api: NotesApi, tables: [notes, marks], handlers: NotesHandlers })
+
+/** The same app with limits that a test can reach. */
+export const limited = App.make({
+  api: NotesApi,
+  tables: [notes, marks],
+  handlers: NotesHandlers,
+  limits: { rowsRead: 20, rowsWritten: 10, resultBytes: 2000, requestBytes: 3000, requestsPerBatch: 5 }
+})
