@@ -92,7 +92,8 @@ export async function openRoom(server: Server, options: RoomOptions): Promise<Ro
     }
     // One after the other: pramen forgets some of those that reach it together.
     for (let n = 0; n < each; n++) {
-      await socket.subscribe(listOf(apart ? channels[index * each + n]! : written, limit))
+      const list = listOf(apart ? channels[index * each + n]! : written, limit)
+      await deadline(30_000, "first frame", socket.subscribe(list))
     }
   }
   await server.openMany(listeners, listen)

@@ -10,7 +10,7 @@ import { performance } from "node:perf_hooks"
 import { URL } from "node:url"
 import { parseArgs } from "node:util"
 import { Server } from "./harness.ts"
-import { median } from "./measure.ts"
+import { deadline, median } from "./measure.ts"
 import { copy, handwritten, type Subject } from "./subjects.ts"
 import { type Measure, type Sample, type Workload, workloads } from "./workloads.ts"
 
@@ -57,7 +57,8 @@ async function run(workload: Workload, subjects: ReadonlyArray<Subject>): Promis
     if (samples.get(subject) instanceof Error) return
     report(`${subject.name}, ${what}`)
     try {
-      await step()
+      // A worker that never answers is a result too; the longest healthy step takes about a minute.
+      await deadline(180_000, what, step())
     } catch (thrown) {
       const error = thrown instanceof Error ? thrown : new Error(String(thrown))
       report(`${subject.name} failed: ${error.message}`)

@@ -1,5 +1,5 @@
 import * as Schema from "effect/Schema"
-import { Action, Api, Mutation, Query } from "effect-dormouse"
+import { Action, Api, Mutation, Page, Query } from "effect-dormouse"
 import { Channel, ChannelId, Message } from "./schema.ts"
 
 export class ChannelNotFound extends Schema.TaggedError<ChannelNotFound>()("ChannelNotFound", { channel: ChannelId }) {}
@@ -26,6 +26,10 @@ export class ChatApi extends Api.make(
   Query.make("messages.list", {
     payload: { channel: ChannelId, limit: Limit },
     success: Schema.Array(Message)
+  }),
+  Query.make("messages.page", {
+    payload: { channel: ChannelId, ...Page.Fields },
+    success: Page.Page(Message)
   }),
   Action.make("links.preview", {
     payload: { url: Schema.String },

@@ -20,6 +20,8 @@ export const ChatHandlers = ChatApi.toLayer({
 
   "messages.list": ({ channel, limit }) => messages.query("byChannel").eq("channel", channel).descending.take(limit),
 
+  "messages.page": ({ channel, ...page }) => messages.query("byChannel").eq("channel", channel).descending.page(page),
+
   "links.preview": Effect.fnUntraced(
     function* ({ url }) {
       const response = yield* HttpClient.get(url)

@@ -20,7 +20,7 @@ import { ConnectionRefused, OutcomeUnknown } from "./ClientError.ts"
 import * as Connection from "./Connection.ts"
 import type { ConnectionState } from "./ConnectionState.ts"
 import * as LiveRpc from "./LiveRpc.ts"
-import { type Ended, LiveValues } from "./LiveValues.ts"
+import { LiveValues } from "./LiveValues.ts"
 import { OptimisticChanges, type View } from "./Optimistic.ts"
 import { requestIds, SocketCalls } from "./SocketCalls.ts"
 import * as Transport from "./Transport.ts"
@@ -36,6 +36,14 @@ export interface Live<A> {
   /** Whether the value contains changes that the server has not confirmed. */
   readonly isOptimistic: boolean
   readonly connection: ConnectionState
+}
+
+/** A live value that is being observed. */
+export interface Observed<A, E> {
+  readonly live: () => Live<A>
+  /** How the query failed, if it did. It does not go on after that. */
+  readonly failure: () => Option.Option<Cause.Cause<E>>
+  readonly end: () => void
 }
 
 export interface MutateOptions<Rpcs extends Rpc.Any> {
@@ -79,6 +87,14 @@ export interface Client<in out Rpcs extends Rpc.Any> {
     tag: Tag,
     payload: Rpc.PayloadConstructor<Of<Rpcs, Tag>>
   ) => Stream.Stream<Live<Rpc.Success<Of<Rpcs, Tag>>>, Rpc.Error<Of<Rpcs, Tag>> | ConnectionRefused>
+  /**
+   * The same without streams, for bindings to other libraries: calls `onChange` in the turn of each change, until `end`.
+   */
+  readonly observe: <Tag extends Api.TagOf<Rpcs, "query">>(
+    tag: Tag,
+    payload: Rpc.PayloadConstructor<Of<Rpcs, Tag>>,
+    onChange: () => void
+  ) => Observed<Rpc.Success<Of<Rpcs, Tag>>, Rpc.Error<Of<Rpcs, Tag>> | ConnectionRefused>
   /** The connection, now and after every change. */
   readonly connection: Stream.Stream<ConnectionState>
 }
@@ -161,6 +177,12 @@ export const make: <Rpcs extends Rpc.Any>(
         const rpc = liveRpc(rpcOf(tag))
         const value = live.find(tag, rpc.encodePayload(payload))
         if (value !== undefined) changes.push(() => optimistic.add(mutation, value, change as any))
+      },
+      updateEach: (tag, change) => {
+        for (const value of live.all()) {
+          if (value.rpc.tag !== tag) continue
+          changes.push(() => optimistic.add(mutation, value, (current) => change(current as any, value.payload as any)))
+        }
       }
     })
     for (const change of changes) change()
@@ -226,28 +248,40 @@ export const make: <Rpcs extends Rpc.Any>(
     return found
   }
 
+  const observe = (tag: string, payload: unknown, onChange: () => void): Observed<any, any> => {
+    const rpc = liveRpc(rpcOf(tag))
+    let failure: Option.Option<Cause.Cause<any>> = Option.none()
+    const watched = live.watch(rpc, rpc.encodePayload(payload), (event) => {
+      if (event._tag === "Failed") failure = Option.some(event.failure)
+      onChange()
+    })
+    const endState = connection.state.listen(onChange)
+    return {
+      live: () => ({ ...watched.live.shown, connection: connection.state.value }),
+      failure: () => failure,
+      end() {
+        endState()
+        watched.end()
+      }
+    }
+  }
+
   const watch = (tag: string, payload: unknown): Stream.Stream<Live<any>, any> =>
     Stream.callback<Live<any>, any>(
       (queue) =>
-        Effect.gen(function* () {
-          const rpc = liveRpc(rpcOf(tag))
-          const show = () => Queue.offerUnsafe(queue, { ...watched.live.shown, connection: connection.state.value })
-          const watched = yield* Effect.acquireRelease(
-            Effect.sync(() =>
-              live.watch(rpc, rpc.encodePayload(payload), (event) => {
-                if (event._tag === "Shown") show()
-                else Queue.failCauseUnsafe(queue, (event as Ended).failure as Cause.Cause<any>)
-              })
-            ),
-            ({ end }) => Effect.sync(end)
-          )
-          yield* Effect.acquireRelease(
-            Effect.sync(() => connection.state.listen(show)),
-            (end) => Effect.sync(end)
-          )
-          show()
-          return yield* Effect.never
-        }),
+        Effect.acquireRelease(
+          Effect.sync(() => {
+            const observed = observe(tag, payload, () => show())
+            const show = () => {
+              const failure = observed.failure()
+              if (Option.isSome(failure)) Queue.failCauseUnsafe(queue, failure.value)
+              else Queue.offerUnsafe(queue, observed.live())
+            }
+            show()
+            return observed
+          }),
+          (observed) => Effect.sync(observed.end)
+        ),
       { bufferSize: 1, strategy: "sliding" }
     )
 
@@ -257,6 +291,7 @@ export const make: <Rpcs extends Rpc.Any>(
     mutate,
     act,
     watch,
+    observe,
     live: (tag: string, payload: unknown) =>
       watch(tag, payload).pipe(
         Stream.filter(({ value }) => Option.isSome(value)),

@@ -10,6 +10,14 @@ export interface View<Rpcs extends Rpc.Any> {
     payload: Rpc.PayloadConstructor<Rpc.ExtractTag<Rpcs, Tag>>,
     change: (value: Rpc.Success<Rpc.ExtractTag<Rpcs, Tag>>) => Rpc.Success<Rpc.ExtractTag<Rpcs, Tag>>
   ) => void
+  /** Changes the value of every live query of a tag, whose encoded payload the function gets. */
+  readonly updateEach: <Tag extends TagOf<Rpcs, "query">>(
+    tag: Tag,
+    change: (
+      value: Rpc.Success<Rpc.ExtractTag<Rpcs, Tag>>,
+      payload: Rpc.Payload<Rpc.ExtractTag<Rpcs, Tag>>
+    ) => Rpc.Success<Rpc.ExtractTag<Rpcs, Tag>>
+  ) => void
 }
 
 /** What becomes of a mutation that has optimistic changes. */

@@ -51,11 +51,15 @@ export class RowNotFound extends Schema.TaggedError<RowNotFound>("effect-dormous
   }
 }
 
-/** Another row has the same key, or the same values in a unique index. */
+/** Another row has the same key, or the same values in a unique index; `index` is the key's column or the index's name. */
 export class UniqueViolation extends Schema.TaggedError<UniqueViolation>("effect-dormouse/Storage/UniqueViolation")(
   "UniqueViolation",
   { table: Schema.String, index: Schema.String }
-) {}
+) {
+  override get message() {
+    return `another row of table ${this.table} has the same value of ${this.index}`
+  }
+}
 
 /** A reference to a row that does not exist, or a row that cannot go because another refers to it. */
 export class ReferenceViolation extends Schema.TaggedError<ReferenceViolation>(
@@ -64,30 +68,52 @@ export class ReferenceViolation extends Schema.TaggedError<ReferenceViolation>(
   table: Schema.String,
   column: Schema.String,
   action: Schema.Literals(["missing", "restrict"])
-}) {}
+}) {
+  override get message() {
+    return this.action === "missing"
+      ? `${this.table}.${this.column} refers to a row that does not exist`
+      : `a row of table ${this.table} refers to this one by ${this.column}`
+  }
+}
 
 /** The values do not fit the table's schema; `issue` says where. */
 export class RowInvalid extends Schema.TaggedError<RowInvalid>("effect-dormouse/Storage/RowInvalid")("RowInvalid", {
   table: Schema.String,
   issue: Schema.String
-}) {}
+}) {
+  override get message() {
+    return `not a row of table ${this.table}: ${this.issue}`
+  }
+}
 
 /** A stored row no longer fits the table's schema: it was written by raw SQL, or by another version of the schema. */
 export class RowUnreadable extends Schema.TaggedError<RowUnreadable>("effect-dormouse/Storage/RowUnreadable")(
   "RowUnreadable",
   { table: Schema.String, issue: Schema.String }
-) {}
+) {
+  override get message() {
+    return `a stored row of table ${this.table} does not fit its schema: ${this.issue}`
+  }
+}
 
 /** A page cursor that is damaged, or belongs to another table, index or direction. */
 export class CursorInvalid extends Schema.TaggedError<CursorInvalid>("effect-dormouse/Storage/CursorInvalid")(
   "CursorInvalid",
   { table: Schema.String, issue: Schema.String }
-) {}
+) {
+  override get message() {
+    return `the cursor cannot be used in table ${this.table}: ${this.issue}`
+  }
+}
 
 /** `unique` met a second row. */
 export class NotUnique extends Schema.TaggedError<NotUnique>("effect-dormouse/Storage/NotUnique")("NotUnique", {
   table: Schema.String
-}) {}
+}) {
+  override get message() {
+    return `more than one row of table ${this.table} was found`
+  }
+}
 
 /** A limit of `Limits`, by name. */
 export class StorageLimit extends Schema.TaggedError<StorageLimit>("effect-dormouse/Storage/StorageLimit")(
@@ -103,7 +129,11 @@ export class StorageLimit extends Schema.TaggedError<StorageLimit>("effect-dormo
 export class StatementFailed extends Schema.TaggedError<StatementFailed>("effect-dormouse/Storage/StatementFailed")(
   "StatementFailed",
   { cause: Schema.Defect() }
-) {}
+) {
+  override get message() {
+    return `SQLite refused a statement: ${this.cause instanceof Error ? this.cause.message : String(this.cause)}`
+  }
+}
 
 export const StorageErrorReason = Schema.Union([
   UniqueViolation,

@@ -28,13 +28,20 @@ export interface PageOptions {
   /** How many rows a page holds at most; `take` can only make it fewer. */
   readonly size: number
   /** Where the page begins: the `next` of another page in the same order, whatever its filter was. */
-  readonly after?: string | undefined
+  readonly after?: string | null | undefined
+  /**
+   * Where the page ends, however many rows it then has. Pages whose ends are given stay next to each other, without gap
+   * or overlap, while rows come and go.
+   */
+  readonly until?: string | null | undefined
 }
 
 export interface Page<Row> {
   readonly items: ReadonlyArray<Row>
   /** The place after the last row, or `null` when no row follows. Opaque. */
   readonly next: string | null
+  /** A place in the middle of a page with a given end that grew beyond twice its size, or `null`. */
+  readonly split: string | null
 }
 
 /** The columns of an index in order, ending with the key. */

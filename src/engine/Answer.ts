@@ -29,30 +29,36 @@ const declaredCache = new WeakMap<Rpc.AnyWithProps, (error: unknown) => boolean>
 export const toAnswer = <A, E>(rpc: Rpc.AnyWithProps, exit: Exit.Exit<A, E>): Effect.Effect<A, E | CallError> => {
   if (Exit.isSuccess(exit)) return exit
   const failed = Cause.findErrorOption(exit.cause)
-  if (Option.isSome(failed)) {
-    const error = failed.value
-    if (isDeclared(rpc)(error)) return exit
-    if (error instanceof StorageError && error.reason._tag === "StorageLimit") {
-      const { actual, limit, max } = error.reason
-      return Effect.fail(new CallError({ reason: new LimitExceeded({ limit, max, actual }) }))
-    }
-  } else if (Cause.hasInterruptsOnly(exit.cause)) {
-    return exit
-  }
-  return hide(rpc, exit.cause)
+  if (Option.isSome(failed) && isDeclared(rpc)(failed.value)) return exit
+  if (Option.isNone(failed) && Cause.hasInterruptsOnly(exit.cause)) return exit
+  const limit = limitOf(exit.cause)
+  if (limit !== undefined) return Effect.fail(new CallError({ reason: limit }))
+  return Effect.flatMap(conceal(rpc._tag, exit.cause), Effect.die)
 }
 
-/** Logs a cause and answers with its id alone. */
-export const hide = (rpc: Rpc.Any, cause: Cause.Cause<unknown>): Effect.Effect<never> =>
+/** The limit that a handler met, also where it was made a defect or the cause of an `SqlError`. */
+const limitOf = (cause: Cause.Cause<unknown>): LimitExceeded | undefined => {
+  for (const reason of cause.reasons) {
+    let error: unknown = Cause.isFailReason(reason) ? reason.error : Cause.isDieReason(reason) && reason.defect
+    for (let depth = 0; error instanceof Error && depth < 4; depth++) {
+      if (error instanceof StorageError && error.reason._tag === "StorageLimit") {
+        const { actual, limit, max } = error.reason
+        return new LimitExceeded({ limit, max, actual })
+      }
+      error = error.cause
+    }
+  }
+  return undefined
+}
+
+/** Logs a cause, and gives what the caller may know of it. */
+export const conceal = (tag: string, cause: Cause.Cause<unknown>): Effect.Effect<InternalError> =>
   Effect.flatMap(Random.nextInt, (random) => {
     const id = Math.abs(random).toString(36)
     const suspended = cause.reasons.some((reason) => Cause.isDieReason(reason) && reason.defect instanceof Suspended)
     const message = suspended
-      ? `the handler of ${rpc._tag} waited for something, and a transaction cannot wait: make it an action`
+      ? `the handler of ${tag} waited for something, and a transaction cannot wait: make it an action`
       : "the server could not answer; the cause is in its log"
     const defect: InternalError = { _tag: "InternalError", id, message }
-    return Effect.logError(message, cause).pipe(
-      Effect.annotateLogs({ rpc: rpc._tag, id }),
-      Effect.andThen(Effect.die(defect))
-    )
+    return Effect.logError(message, cause).pipe(Effect.annotateLogs({ rpc: tag, id }), Effect.as(defect))
   })

@@ -10,7 +10,7 @@ import { Auth } from "../contract/Auth.ts"
 import { ActionKind, MutationKind, QueryKind } from "../contract/Kind.ts"
 import { StorageError, StorageLimit } from "../contract/Storage.ts"
 import { CallError, PayloadInvalid } from "../protocol/CallError.ts"
-import type * as Limits from "../protocol/Limits.ts"
+import * as Limits from "../protocol/Limits.ts"
 import { type MutationId, mutationHeader, parseMutationId } from "../protocol/MutationId.ts"
 import type { MutationLog } from "../services/MutationLog.ts"
 import type { WriteRecorder } from "../services/ReadSet.ts"
@@ -126,8 +126,8 @@ const sendable = <A, E, R>(
   Effect.tap(handler, (value) => {
     const exit = successes(rpc)(value)
     if (Exit.isFailure(exit)) return Effect.die(new Error(`the result does not fit: ${exit.cause}`))
-    const actual = JSON.stringify(exit.value)?.length ?? 0
-    if (actual <= limits.resultBytes) return Effect.void
+    const actual = Limits.bytesBeyond(JSON.stringify(exit.value) ?? "", limits.resultBytes)
+    if (actual === undefined) return Effect.void
     const reason = new StorageLimit({ limit: "resultBytes", max: limits.resultBytes, actual })
     return Effect.fail(new StorageError({ reason }))
   })

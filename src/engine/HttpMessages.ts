@@ -4,7 +4,7 @@ import type { FromServerEncoded } from "effect/rpc/RpcMessage"
 import * as Schema from "effect/Schema"
 import { Identity } from "../contract/Auth.ts"
 import { CallError, LimitExceeded } from "../protocol/CallError.ts"
-import type * as Limits from "../protocol/Limits.ts"
+import * as Limits from "../protocol/Limits.ts"
 import { decodeMessages, type Request as RpcRequest } from "../protocol/Messages.ts"
 import type { App } from "./App.ts"
 import { isAction } from "./Backend.ts"
@@ -73,8 +73,10 @@ export const answers = (messages: ReadonlyArray<FromServerEncoded>, limits: Limi
 
 const encodeAnswer = (answer: FromServerEncoded, limits: Limits.Limits): string => {
   const text = JSON.stringify(answer)
-  if (text.length <= limits.resultBytes || answer._tag !== "Exit") return text
-  const reason = new LimitExceeded({ limit: "resultBytes", max: limits.resultBytes, actual: text.length })
+  if (answer._tag !== "Exit") return text
+  const actual = Limits.bytesBeyond(text, limits.resultBytes + Limits.envelopeBytes)
+  if (actual === undefined) return text
+  const reason = new LimitExceeded({ limit: "resultBytes", max: limits.resultBytes, actual })
   return JSON.stringify({ _tag: "Exit", requestId: answer.requestId, exit: failure(new CallError({ reason })) })
 }
 

@@ -3,6 +3,7 @@ import * as Base64Url from "effect/encoding/Base64Url"
 import type { ResponseExitEncoded } from "effect/rpc/RpcMessage"
 import type * as Schema from "effect/Schema"
 import { CallError, LimitExceeded } from "../protocol/CallError.ts"
+import { bytesBeyond } from "../protocol/Limits.ts"
 import * as Patch from "../protocol/Patch.ts"
 import { type ReadSet, readsNothing, touches, WriteRecorder, type WriteSet } from "../services/ReadSet.ts"
 import { ReadIndex } from "./ReadIndex.ts"
@@ -341,8 +342,9 @@ export class LiveQueries {
     const json = (exit.value ?? null) as Schema.Json
     const text = JSON.stringify(json)
     const max = this.options.resultBytes
-    if (text.length > max) {
-      const reason = new LimitExceeded({ limit: "resultBytes", max, actual: text.length })
+    const actual = bytesBeyond(text, max)
+    if (actual !== undefined) {
+      const reason = new LimitExceeded({ limit: "resultBytes", max, actual })
       query.failure = failure(new CallError({ reason }))
     } else if (query.value?.text === text) query.stats.vainRuns++
     else query.value = new Value(json, text, this.currentVersion)

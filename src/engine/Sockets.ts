@@ -367,10 +367,13 @@ class SocketClient implements Group {
 
   private send(message: FromServerEncoded): void {
     const text = JSON.stringify(message)
-    const { resultBytes } = this.options.limits
-    if (text.length > resultBytes && message._tag === "Exit") {
-      const reason = new LimitExceeded({ limit: "resultBytes", max: resultBytes, actual: text.length })
-      return this.exit(message.requestId, failure(new CallError({ reason })))
+    if (message._tag === "Exit") {
+      const { resultBytes } = this.options.limits
+      const actual = Limits.bytesBeyond(text, resultBytes + Limits.envelopeBytes)
+      if (actual !== undefined) {
+        const reason = new LimitExceeded({ limit: "resultBytes", max: resultBytes, actual })
+        return this.exit(message.requestId, failure(new CallError({ reason })))
+      }
     }
     this.text(text)
   }

@@ -44,4 +44,17 @@ export const socketMessageBytes = 900_000
 /** Bytes of what one socket may remember across hibernation, the platform's own framing included. */
 export const socketAttachmentBytes = 16_384
 
+/** Bytes that a message may have around a result, beyond `resultBytes`: an id and a few names. */
+export const envelopeBytes = 1024
+
+const encoder = new TextEncoder()
+
+/** The bytes of a text on the wire, in UTF-8, when they are more than `max`. */
+export const bytesBeyond = (text: string, max: number): number | undefined => {
+  // A unit of UTF-16 takes three bytes at most: the texts that are far from the limit need no counting.
+  if (text.length * 3 <= max) return undefined
+  const bytes = encoder.encode(text).length
+  return bytes > max ? bytes : undefined
+}
+
 export type LimitName = keyof Limits | keyof typeof sqlite | "socketMessageBytes" | "socketAttachmentBytes"

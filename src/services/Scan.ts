@@ -28,8 +28,8 @@ export interface Statement {
   readonly params: ReadonlyArray<SqlValue>
 }
 
-/** Throws a `StorageError` when a value does not fit its column, and an `Error` when the plan does not fit the index. */
-export const make = (store: Store, plan: Plan<any>, after: Key | undefined): Scan => {
+/** Rows beyond `after` and not beyond `until`. Throws a `StorageError` when a value does not fit its column, and an `Error` when the plan does not fit the index. */
+export const make = (store: Store, plan: Plan<any>, after: Key | undefined, until?: Key): Scan => {
   const index = plan.index ?? primaryIndex
   const order = orderOf(store, plan)
   const columns = order.map((position) => store.codec.columns[position]!)
@@ -78,6 +78,16 @@ export const make = (store: Store, plan: Plan<any>, after: Key | undefined): Sca
     if (compareKeys(after.slice(0, prefix.length), prefix) === 0) {
       const [condition, values] = beyond(rest, after.slice(prefix.length), plan.descending)
       conditions.push(condition)
+      params.push(...values)
+    }
+  }
+  if (until !== undefined) {
+    const place: Position = { key: until, after: !plan.descending }
+    if (plan.descending) from = comparePositions(place, from) > 0 ? place : from
+    else to = comparePositions(place, to) < 0 ? place : to
+    if (compareKeys(until.slice(0, prefix.length), prefix) === 0) {
+      const [condition, values] = beyond(rest, until.slice(prefix.length), plan.descending)
+      conditions.push(`${condition} IS NOT TRUE`)
       params.push(...values)
     }
   }

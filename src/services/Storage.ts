@@ -210,25 +210,30 @@ export class Session implements Context.Service.Shape<typeof Storage>, Context.S
 
   page<Row>(plan: Plan<Row>, options: PageOptions): Effect.Effect<Page<Row>, StorageError> {
     return attempt(() => {
-      if (plan.limit === 0) return { items: [], next: null }
+      if (plan.limit === 0) return { items: [], next: null, split: null }
       const store = this.shared.store(plan.table)
       const order = this.cursorOrder(store, plan)
-      const after = options.after === undefined ? undefined : this.place(order, options.after)
+      const after = options.after == null ? undefined : this.place(order, options.after)
+      const until = options.until == null ? undefined : this.place(order, options.until)
       const size = Math.min(Math.max(1, Math.floor(options.size) || 1), plan.limit ?? Number.POSITIVE_INFINITY)
+      // One row more tells whether another page follows. A page with a given end holds all rows up to there.
+      const most = until === undefined ? size + 1 : Number.POSITIVE_INFINITY
       const kept: Array<{ readonly row: Row; readonly sql: SqlRow }> = []
       if (plan.filters.length > 0) {
-        for (const sql of this.iterateSql(plan, after)) {
+        for (const sql of this.iterateSql(plan, after, until)) {
           const row: Row = decode(store, sql)
-          // One row more tells whether another page follows.
-          if (plan.filters.every((filter) => filter(row)) && kept.push({ row, sql }) > size) break
+          if (plan.filters.every((filter) => filter(row)) && kept.push({ row, sql }) === most) break
         }
       } else {
-        for (const sql of this.sqlRows(plan, after, size + 1)) kept.push({ row: decode(store, sql), sql })
+        for (const sql of this.sqlRows(plan, after, most, until)) kept.push({ row: decode(store, sql), sql })
       }
-      const items = kept.slice(0, size)
+      const items = until === undefined ? kept.slice(0, size) : kept
+      const cursorOf = ({ sql }: { readonly sql: SqlRow }) =>
+        Cursor.encode(order, keyOf(Scan.orderOf(store, plan), sql))
       return {
         items: items.map(({ row }) => row),
-        next: kept.length > size ? Cursor.encode(order, keyOf(Scan.orderOf(store, plan), items.at(-1)!.sql)) : null
+        next: options.until ?? (kept.length > items.length ? cursorOf(items.at(-1)!) : null),
+        split: items.length > 2 * size ? cursorOf(items[Math.floor(items.length / 2)]!) : null
       }
     })
   }
@@ -259,8 +264,13 @@ export class Session implements Context.Service.Shape<typeof Storage>, Context.S
   }
 
   /** All rows of a plan without filters, as SQLite has them. */
-  private sqlRows(plan: Plan<any>, after: Key | undefined, limit: number | undefined): ReadonlyArray<SqlRow> {
-    const reading = this.begin(plan, after)
+  private sqlRows(
+    plan: Plan<any>,
+    after: Key | undefined,
+    limit: number | undefined,
+    until?: Key
+  ): ReadonlyArray<SqlRow> {
+    const reading = this.begin(plan, after, until)
     return this.read(reading, Scan.rows, limit ?? Number.POSITIVE_INFINITY, (row) => keyOf(reading.scan.order, row))
   }
 
@@ -294,8 +304,8 @@ export class Session implements Context.Service.Shape<typeof Storage>, Context.S
     }
   }
 
-  private *iterateSql(plan: Plan<any>, after: Key | undefined): IterableIterator<SqlRow> {
-    const reading = this.begin(plan, after)
+  private *iterateSql(plan: Plan<any>, after: Key | undefined, until?: Key): IterableIterator<SqlRow> {
+    const reading = this.begin(plan, after, until)
     if (Scan.isEmpty(reading.scan)) return
     const { params, sql } = Scan.rows(reading.scan)
     checkStatement(sql, params)
@@ -321,8 +331,8 @@ export class Session implements Context.Service.Shape<typeof Storage>, Context.S
     }
   }
 
-  private begin(plan: Plan<any>, after: Key | undefined): Reading {
-    const reading = { scan: Scan.make(this.shared.store(plan.table), plan, after), last: undefined, whole: true }
+  private begin(plan: Plan<any>, after: Key | undefined, until?: Key): Reading {
+    const reading = { scan: Scan.make(this.shared.store(plan.table), plan, after, until), last: undefined, whole: true }
     if (this.reads !== undefined) this.readings.push(reading)
     return reading
   }
