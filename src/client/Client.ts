@@ -15,17 +15,22 @@ import type { Scope } from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type * as Api from "../contract/Api.ts"
 import { CallError, Unavailable } from "../protocol/CallError.ts"
-import { formatMutationId, mutationHeader, outcomesKept } from "../protocol/MutationId.ts"
-import { ConnectionRefused, OutcomeUnknown } from "./ClientError.ts"
+import { mutationHeader } from "../protocol/MutationId.ts"
+import { ConnectionRefused, type OutcomeUnknown } from "./ClientError.ts"
 import * as Connection from "./Connection.ts"
 import type { ConnectionState } from "./ConnectionState.ts"
 import * as LiveRpc from "./LiveRpc.ts"
 import { LiveValues } from "./LiveValues.ts"
+import * as Mutations from "./Mutations.ts"
 import { OptimisticChanges, type View } from "./Optimistic.ts"
+import { Signals } from "./Signals.ts"
 import { requestIds, SocketCalls } from "./SocketCalls.ts"
 import * as Transport from "./Transport.ts"
 
-export type Options = Transport.Options
+export interface Options extends Transport.Options {
+  /** Writes mutations down before they are sent, so that they outlive the page. */
+  readonly outbox?: Mutations.OutboxOptions
+}
 
 /** A live value, and how fresh it is. */
 export interface Live<A> {
@@ -111,7 +116,6 @@ export const make: <Rpcs extends Rpc.Any>(
   const transport = yield* Transport.make(options)
   const clientId = yield* Effect.sync(() => crypto.randomUUID())
   const optimistic = new OptimisticChanges()
-  let mutations = 0
   let streams = 0
 
   // --- one socket for all that is live, and for the calls that are made meanwhile
@@ -166,28 +170,21 @@ export const make: <Rpcs extends Rpc.Any>(
   const call = (tag: string, payload: unknown): Effect.Effect<any, any> =>
     Effect.suspend(() => (calls.isOpen ? socketClient : httpClient)(tag, payload))
 
+  const liveRpcs = new Map<string, LiveRpc.LiveRpc>()
+  const liveRpc = (rpc: Rpc.AnyWithProps) => {
+    let found = liveRpcs.get(rpc._tag)
+    if (found === undefined) {
+      found = LiveRpc.make(rpc)
+      liveRpcs.set(rpc._tag, found)
+    }
+    return found
+  }
+
   const rpcOf = (tag: string) => group.requests.get(tag) as Rpc.AnyWithProps
 
-  const mutate = Effect.fnUntraced(function* (tag: string, payload: unknown, mutateOptions: MutateOptions<Rpcs> = {}) {
-    const mutation = formatMutationId({ client: clientId, number: mutations++ })
+  /** Sends a mutation until an answer comes. */
+  const deliver = (tag: string, payload: unknown, mutation: string): Effect.Effect<any, any> => {
     const headers = { [mutationHeader]: mutation }
-    const changes: Array<() => void> = []
-    mutateOptions.optimistic?.({
-      update: (tag, payload, change) => {
-        const rpc = liveRpc(rpcOf(tag))
-        const value = live.find(tag, rpc.encodePayload(payload))
-        if (value !== undefined) changes.push(() => optimistic.add(mutation, value, change as any))
-      },
-      updateEach: (tag, change) => {
-        for (const value of live.all()) {
-          if (value.rpc.tag !== tag) continue
-          changes.push(() => optimistic.add(mutation, value, (current) => change(current as any, value.payload as any)))
-        }
-      }
-    })
-    for (const change of changes) change()
-    live.publish(live.all())
-    const giveUpAfter = Math.min(outcomesKept, Duration.toMillis(mutateOptions.giveUpAfter ?? "1 minute"))
     let attempts = 0
     // While something is live the answer must come by its socket, in one order with the values that contain it.
     const attempt: Effect.Effect<any, any> = Effect.suspend(() =>
@@ -199,20 +196,46 @@ export const make: <Rpcs extends Rpc.Any>(
             () => Effect.andThen(Effect.sleep(Duration.millis(Math.min(16_000, 250 * 2 ** attempts++))), attempt)
           )
     )
-    return yield* attempt.pipe(
-      Effect.timeoutOrElse({
-        duration: Duration.millis(giveUpAfter),
-        orElse: () => Effect.fail(new OutcomeUnknown({ tag }))
-      }),
-      Effect.onExit((exit) =>
+    return attempt
+  }
+
+  const mutations = yield* Mutations.make({
+    clientId,
+    server: `${options.url} ${options.tenant ?? "main"}`,
+    outbox: options.outbox,
+    signals: yield* Signals,
+    deliver,
+    rpcOf: (tag) => (group.requests.has(tag) ? liveRpc(rpcOf(tag)) : undefined)
+  })
+
+  const mutate = (tag: string, payload: unknown, mutateOptions: MutateOptions<Rpcs> = {}) =>
+    Effect.suspend(() => {
+      const mutation = mutations.nextId()
+      const changes: Array<() => void> = []
+      mutateOptions.optimistic?.({
+        update: (tag, payload, change) => {
+          const value = live.find(tag, liveRpc(rpcOf(tag)).encodePayload(payload))
+          if (value !== undefined) changes.push(() => optimistic.add(mutation, value, change as any))
+        },
+        updateEach: (tag, change) => {
+          for (const value of live.all()) {
+            if (value.rpc.tag !== tag) continue
+            changes.push(() =>
+              optimistic.add(mutation, value, (current) => change(current as any, value.payload as any))
+            )
+          }
+        }
+      })
+      for (const change of changes) change()
+      live.publish(live.all())
+      return Effect.onExit(mutations.run(tag, payload, mutation, mutateOptions.giveUpAfter), (exit) =>
         Effect.sync(() => {
           // A success stays shown until the server's own value has it.
           if (Exit.isSuccess(exit)) optimistic.succeeded(mutation, live.session)
           else live.publish(optimistic.remove(mutation))
         })
       )
-    )
-  })
+    })
 
   const act = (tag: string, payload: unknown) => {
     if (!RpcSchema.isStreamSchema(rpcOf(tag).successSchema)) return unavailable(call(tag, payload))
@@ -237,16 +260,6 @@ export const make: <Rpcs extends Rpc.Any>(
   }
 
   // --- live values
-
-  const liveRpcs = new Map<string, LiveRpc.LiveRpc>()
-  const liveRpc = (rpc: Rpc.AnyWithProps) => {
-    let found = liveRpcs.get(rpc._tag)
-    if (found === undefined) {
-      found = LiveRpc.make(rpc)
-      liveRpcs.set(rpc._tag, found)
-    }
-    return found
-  }
 
   const observe = (tag: string, payload: unknown, onChange: () => void): Observed<any, any> => {
     const rpc = liveRpc(rpcOf(tag))

@@ -10,7 +10,7 @@ import * as Socket from "effect/socket/Socket"
 import { ping } from "../protocol/Messages.ts"
 import { ConnectionState } from "./ConnectionState.ts"
 import { Observable } from "./Observable.ts"
-import { Signals } from "./Signals.ts"
+import { Signals, signal } from "./Signals.ts"
 
 export interface Options {
   /** Opens a socket; run anew for each attempt, so that a token can be fresh. */
@@ -56,14 +56,6 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   let since: number | undefined
   let session: Deferred.Deferred<void> | undefined
 
-  const signal = (expected: "offline" | "wake") =>
-    Effect.callback<void>((resume) => {
-      const end = signals.listen((signal) => {
-        if (signal === expected) resume(Effect.void)
-      })
-      return Effect.sync(end)
-    })
-
   const open = Effect.gen(function* () {
     const socket = yield* options.socket
     const writer = yield* socket.writer
@@ -100,7 +92,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
         if (lastHeard < asked) return
       }
     })
-    yield* Effect.raceAllFirst([read, watch, Deferred.await(ended), signal("offline")])
+    yield* Effect.raceAllFirst([read, watch, Deferred.await(ended), signal(signals, "offline")])
   }).pipe(
     Effect.scoped,
     Effect.ensuring(
@@ -135,7 +127,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       state.set(isOnline ? ConnectionState.Stale({ since }) : ConnectionState.Offline({ since }))
       const delay = Math.min(longestDelay, firstDelay * 2 ** attempts++)
       const jitter = yield* Random.nextBetween(0.5, 1)
-      yield* Effect.raceFirst(Effect.sleep(Duration.millis(Math.round(delay * jitter))), signal("wake"))
+      yield* Effect.raceFirst(Effect.sleep(Duration.millis(Math.round(delay * jitter))), signal(signals, "wake"))
     }
   })
   const fiber = yield* Effect.forkScoped(loop)

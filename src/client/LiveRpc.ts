@@ -1,12 +1,14 @@
 import * as Cause from "effect/Cause"
 import * as Exit from "effect/Exit"
+import type * as Result from "effect/Result"
 import * as Rpc from "effect/rpc/Rpc"
 import * as Schema from "effect/Schema"
 
-/** A query as a live value needs it: its name on the wire, and how its payloads and values are written and read. */
+/** A query or a mutation as it is used without its types: its name on the wire, and how its payloads and values are written and read. */
 export interface LiveRpc {
   readonly tag: string
   readonly encodePayload: (payload: unknown) => unknown
+  readonly decodePayload: (json: unknown) => Result.Result<unknown, unknown>
   /** Rows of a list that did not change are not read again, and stay the same objects. */
   readonly decode: (json: Schema.Json) => unknown
   /** The failure that an exit carries. */
@@ -21,6 +23,7 @@ export const make = (rpc: Rpc.AnyWithProps): LiveRpc => {
   return {
     tag: rpc._tag,
     encodePayload: (input) => encode(payload.make(input)),
+    decodePayload: Schema.decodeUnknownResult(Schema.toCodecJson(payload)),
     decode: rowDecoder(rpc.successSchema as Schema.Codec<unknown, unknown>),
     decodeFailure: (input) => {
       const decoded = decodeExit(input)

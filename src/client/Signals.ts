@@ -1,4 +1,5 @@
 import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
 
 /** What the device says about itself. Where it says nothing, it counts as online and looked at. */
 export interface Signals {
@@ -38,3 +39,12 @@ export const Signals = Context.Reference<Signals>("effect-dormouse/client/Signal
     }
   })
 })
+
+/** Waits for a signal of the device. */
+export const signal = (signals: Signals, expected: "offline" | "wake"): Effect.Effect<void> =>
+  Effect.callback<void>((resume) => {
+    const end = signals.listen((signal) => {
+      if (signal === expected) resume(Effect.void)
+    })
+    return Effect.sync(end)
+  })

@@ -135,7 +135,7 @@ export interface Table<
  * Declares a table: a model, its key, and the indexes that queries may follow. Every index ends with the key, so that
  * the order of its rows is total.
  */
-export const make = <
+export const make = /* @__NO_SIDE_EFFECTS__ */ <
   const Name extends string,
   M extends Model.Any,
   const K extends keyof M["fields"] & string,

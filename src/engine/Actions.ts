@@ -47,7 +47,9 @@ export const make = <Rpcs extends Rpc.Any>(
       const context = Context.make(Calls, yield* callsTo(app, object, session)).pipe(
         Context.add(Caller, session.identity)
       )
-      return yield* Effect.promise((signal) => exchange(server, requests, { context, onMessage, signal }))
+      return yield* Effect.promise((signal) =>
+        exchange(server, requests, { context, onMessage, signal, resultBytes: app.limits.resultBytes })
+      )
     }, Effect.scoped)
     return { run }
   }) as Effect.Effect<Actions, never, HttpClient.HttpClient | Scope>

@@ -1,13 +1,14 @@
 import * as Context from "effect/Context"
 import type { FromClientEncoded, FromServerEncoded } from "effect/rpc/RpcMessage"
+import { CallError, LimitExceeded } from "../protocol/CallError.ts"
 import { livePrefix } from "../protocol/Frame.ts"
 import type * as Limits from "../protocol/Limits.ts"
 import type { Request } from "../protocol/Messages.ts"
 import type { Backend } from "./Backend.ts"
 import type { Session } from "./Host.ts"
-import { answers, readRequests, readSession } from "./HttpMessages.ts"
+import { answers, readRequests, readSession, refused } from "./HttpMessages.ts"
 import { hashOf } from "./LiveQueries.ts"
-import type { Server } from "./Server.ts"
+import { failure, type Server } from "./Server.ts"
 import { Caller } from "./Transaction.ts"
 
 export interface Options {
@@ -17,9 +18,11 @@ export interface Options {
   readonly onMessage?: ((message: FromServerEncoded) => void | Promise<void>) | undefined
   /** Ends what is under way when nobody waits for it any more. */
   readonly signal?: AbortSignal
+  /** The bytes of streams that are collected. Unlimited unless given. */
+  readonly resultBytes?: number
 }
 
-/** Answers the requests of one HTTP body: resolves when each has its exit. */
+/** Answers the requests of one HTTP body: resolves when each has its exit, and nothing of them runs any more. */
 export const exchange = (
   server: Server,
   requests: ReadonlyArray<Request>,
@@ -27,17 +30,38 @@ export const exchange = (
 ): Promise<ReadonlyArray<FromServerEncoded>> =>
   new Promise((resolve) => {
     const answers: Array<FromServerEncoded> = []
-    let waiting = requests.filter((request) => request.isNotification !== true).length
-    const connection = server.open((message) => {
-      const taken = options.onMessage === undefined ? void answers.push(message) : options.onMessage(message)
-      // Over HTTP nobody acknowledges: a chunk is taken when the body has it.
-      if (message._tag === "Chunk") {
-        const acknowledge = () => connection.receive({ _tag: "Ack", requestId: message.requestId })
-        if (taken === undefined) acknowledge()
-        else taken.then(acknowledge, finish)
+    const waiting = new Set(requests.filter(({ isNotification }) => isNotification !== true).map(({ id }) => id))
+    let isEnded = false
+    let collected = 0
+    const connection = server.open({
+      send: (message) => {
+        if (message._tag === "Exit") waiting.delete(message.requestId)
+        const taken = options.onMessage === undefined ? void collect(message) : options.onMessage(message)
+        // Over HTTP nobody acknowledges: a chunk is taken when the body has it.
+        if (message._tag === "Chunk") {
+          const acknowledge = () => connection.receive({ _tag: "Ack", requestId: message.requestId })
+          if (taken === undefined) acknowledge()
+          else taken.then(acknowledge, finish)
+        }
+        if (isEnded && waiting.size === 0) finish()
+      },
+      // A call that is acknowledged and not answered may run on; so may one that nobody wants to hear of.
+      end: () => {
+        isEnded = true
+        if (waiting.size === 0) finish()
       }
-      if (message._tag === "Exit" && --waiting === 0) finish()
     })
+    const collect = (message: FromServerEncoded) => {
+      answers.push(message)
+      if (message._tag !== "Chunk" || options.resultBytes === undefined) return
+      // A stream may go on for ever, and nothing of it leaves before its end.
+      collected += JSON.stringify(message.values).length
+      if (collected <= options.resultBytes) return
+      const reason = new LimitExceeded({ limit: "resultBytes", max: options.resultBytes, actual: collected })
+      const exit = failure(new CallError({ reason }))
+      for (const requestId of waiting) answers.push({ _tag: "Exit", requestId, exit })
+      finish()
+    }
     const finish = () => {
       resolve(answers)
       connection.close()
@@ -45,7 +69,7 @@ export const exchange = (
     options.signal?.addEventListener("abort", finish, { once: true })
     // The server takes the message apart in place.
     for (const request of requests) connection.receive({ ...request } as FromClientEncoded, options.context)
-    if (waiting === 0) finish()
+    connection.receive({ _tag: "Eof" })
   })
 
 /** Answers a request that reached the object: calls over HTTP, or a socket, which the platform makes by `accept`. */
@@ -56,6 +80,7 @@ export const fetch = async (
   accept: (session: Session) => Response
 ): Promise<Response> => {
   const session = readSession(request)
+  if (session === undefined) return refused(403, "only the Worker in front of the object may ask it")
   if (request.headers.get("upgrade") === "websocket") return accept(session)
   const body = await readRequests(request, limits)
   if (body instanceof Response) return body

@@ -59,7 +59,8 @@ export const enter = <Rpcs extends Rpc.Any>(
     }
     const act = (onMessage?: (message: FromServerEncoded) => Promise<void>) =>
       Effect.flatMap(actions, ({ run }) => run({ requests: routes.actions, session, object: toObject, onMessage }))
-    if (request.headers.get("accept") === Messages.ndjson) return Messages.lines(request.signal, act)
+    if (established !== undefined && request.headers.get("accept") === Messages.ndjson)
+      return Messages.lines(request.signal, act)
     const [fromObject, fromActions] = yield* Effect.all(
       [
         routes.transactions.length === 0

@@ -1,14 +1,16 @@
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import type * as Rpc from "effect/rpc/Rpc"
 import type { FromServerEncoded } from "effect/rpc/RpcMessage"
 import * as Schema from "effect/Schema"
 import { Identity } from "../contract/Auth.ts"
 import { CallError, LimitExceeded } from "../protocol/CallError.ts"
 import * as Limits from "../protocol/Limits.ts"
-import { decodeMessages, type Request as RpcRequest } from "../protocol/Messages.ts"
+import { decodeMessages, isDeeper, type Request as RpcRequest } from "../protocol/Messages.ts"
 import type { App } from "./App.ts"
 import { isAction } from "./Backend.ts"
 import type { Session } from "./Host.ts"
+import { read } from "./Lines.ts"
 import { failure, refusal } from "./Server.ts"
 
 /** A tenant's name: what may stand in a header and a URL without being escaped. */
@@ -28,20 +30,61 @@ export const readRequests = async (
   request: Request,
   limits: Limits.Limits
 ): Promise<{ readonly text: string; readonly requests: ReadonlyArray<RpcRequest> } | Response> => {
-  const length = Number(request.headers.get("content-length") ?? 0)
-  if (length > limits.requestBytes) return tooLarge(limits)
-  const text = await request.text()
-  if (text.length > limits.requestBytes) return tooLarge(limits)
+  const body = await readBody(request, limits.requestBytes)
+  if (body === undefined) return exceeded("requestBytes", limits.requestBytes)
+  const text = decodeText(body)
+  if (text === undefined) return refused(400, "the body is not UTF-8")
+  if (isDeeper(text, limits.requestDepth)) return exceeded("requestDepth", limits.requestDepth)
   const messages = decodeMessages(text)
   if (messages === undefined) return refused(400, "the body is not made of messages of effect/rpc")
   if (messages.length > limits.requestsPerBatch) {
-    return refused(413, `limit requestsPerBatch is ${limits.requestsPerBatch}, got ${messages.length}`)
+    return exceeded("requestsPerBatch", limits.requestsPerBatch, messages.length)
   }
   const requests = messages.filter((message): message is RpcRequest => message._tag === "Request")
+  const answered = requests.filter(({ isNotification }) => isNotification !== true)
+  if (new Set(answered.map(({ id }) => String(id))).size < answered.length) {
+    return refused(400, "two requests have the same id")
+  }
   return { text, requests }
 }
 
-const tooLarge = (limits: Limits.Limits) => refused(413, `limit requestBytes is ${limits.requestBytes}`)
+const exceeded = (limit: Limits.LimitName, max: number, actual?: number) =>
+  refused(413, Limits.describe(limit, max, actual))
+
+/** The bytes of a body, or `undefined` when there are more than `max`. No more than that are kept. */
+const readBody = async (request: Request, max: number): Promise<Uint8Array | undefined> => {
+  const length = request.headers.get("content-length")
+  if (Number(length) > max) return undefined
+  if (length !== null || request.body === null) {
+    const bytes = new Uint8Array(await request.arrayBuffer())
+    return bytes.length > max ? undefined : bytes
+  }
+  const chunks: Array<Uint8Array> = []
+  let size = 0
+  for await (const chunk of read(request.body)) {
+    size += chunk.length
+    if (size > max) return undefined
+    chunks.push(chunk)
+  }
+  const bytes = new Uint8Array(size)
+  let offset = 0
+  for (const chunk of chunks) {
+    bytes.set(chunk, offset)
+    offset += chunk.length
+  }
+  return bytes
+}
+
+const decoder = new TextDecoder("utf-8", { fatal: true })
+
+/** The text of bytes that came from outside, or `undefined` when they are not UTF-8. */
+export const decodeText = (bytes: ArrayBuffer | Uint8Array): string | undefined => {
+  try {
+    return decoder.decode(bytes)
+  } catch {
+    return undefined
+  }
+}
 
 /** Where each request of a batch is answered. */
 export interface Routes {
@@ -83,15 +126,22 @@ const encodeAnswer = (answer: FromServerEncoded, limits: Limits.Limits): string 
 /** What the Worker found out about a request, for the object. Only the Worker can reach the object. */
 const sessionHeader = "x-dormouse-session"
 const SessionText = Schema.fromJsonString(Schema.Struct({ tenant: Schema.String, identity: Identity }))
-const decodeSession = Schema.decodeUnknownSync(SessionText)
+const decodeSession = Schema.decodeUnknownOption(SessionText)
 
 export const sessionHeaders = (session: Session): Record<string, string> => ({
   // Header values are Latin-1; names and claims may be anything.
   [sessionHeader]: encodeURIComponent(JSON.stringify(session))
 })
 
-export const readSession = (request: Request): Session =>
-  decodeSession(decodeURIComponent(request.headers.get(sessionHeader) ?? ""))
+/** What the Worker wrote there, or `undefined` when the request did not come through it. */
+export const readSession = (request: Request): Session | undefined => {
+  try {
+    return Option.getOrUndefined(decodeSession(decodeURIComponent(request.headers.get(sessionHeader) ?? "")))
+  } catch {
+    // Not what `encodeURIComponent` gives.
+    return undefined
+  }
+}
 
 /** How the object asks for an action's messages as they come, one to a line. */
 export const ndjson = "application/x-ndjson"

@@ -22,7 +22,14 @@ export interface Connection {
 
 /** An `RpcServer` whose transport is two functions, so that a socket, an HTTP body and a test drive the same code. */
 export interface Server {
-  readonly open: (send: (message: FromServerEncoded) => void) => Connection
+  readonly open: (client: ClientEnd) => Connection
+}
+
+/** What a client is told. */
+export interface ClientEnd {
+  readonly send: (message: FromServerEncoded) => void
+  /** The client said `Eof`, and nothing that it asked for runs any more. */
+  readonly end?: () => void
 }
 
 export const make = Effect.fnUntraced(function* <Rpcs extends Rpc.Any>(group: RpcGroup.RpcGroup<Rpcs>) {
@@ -38,7 +45,7 @@ export const make = Effect.fnUntraced(function* <Rpcs extends Rpc.Any>(group: Rp
     disconnects,
     send: (clientId, response) =>
       Effect.suspend(() => clients.get(clientId)?.answer(response as FromServerEncoded) ?? Effect.void),
-    end: () => Effect.void,
+    end: (clientId) => Effect.sync(() => clients.get(clientId)?.end()),
     clientIds: Effect.sync(() => new Set(clients.keys())),
     initialMessage: Effect.succeedNone,
     supportsAck: true,
@@ -55,9 +62,9 @@ export const make = Effect.fnUntraced(function* <Rpcs extends Rpc.Any>(group: Rp
   const fork = Effect.runForkWith(services)
   let nextClient = 0
   return {
-    open(send) {
+    open(end) {
       const id = nextClient++
-      const client = new Client(group, send)
+      const client = new Client(group, end)
       clients.set(id, client)
       return {
         receive(message, context) {
@@ -83,11 +90,15 @@ class Client {
   /** Requests that were not answered to the end. */
   readonly pending = new Map<string | number, Asked>()
   private readonly group: RpcGroup.RpcGroup<any>
-  private readonly send: (message: FromServerEncoded) => void
+  private readonly client: ClientEnd
 
-  constructor(group: RpcGroup.RpcGroup<any>, send: (message: FromServerEncoded) => void) {
+  constructor(group: RpcGroup.RpcGroup<any>, client: ClientEnd) {
     this.group = group
-    this.send = send
+    this.client = client
+  }
+
+  end(): void {
+    this.client.end?.()
   }
 
   answer(response: FromServerEncoded): Effect.Effect<void> {
@@ -96,10 +107,10 @@ class Client {
         return this.exit(response)
       case "Defect":
         return Effect.map(conceal("server", Cause.die(response.defect)), (defect) =>
-          this.send({ _tag: "Defect", defect })
+          this.client.send({ _tag: "Defect", defect })
         )
       default:
-        return Effect.sync(() => this.send(response))
+        return Effect.sync(() => this.client.send(response))
     }
   }
 
@@ -108,13 +119,13 @@ class Client {
     const request = this.pending.get(requestId)
     this.pending.delete(requestId)
     const unknown = exit._tag === "Failure" ? exit.cause.find(isUnknownDefect) : undefined
-    if (unknown === undefined) return Effect.sync(() => this.send(response))
+    if (unknown === undefined) return Effect.sync(() => this.client.send(response))
     // A request that could not be read is answered with a text.
     const isUnread = request !== undefined && typeof unknown.defect === "string"
     const refused = isUnread ? refusal(this.group, request) : undefined
-    if (refused !== undefined) return Effect.sync(() => this.send({ ...response, exit: refused }))
+    if (refused !== undefined) return Effect.sync(() => this.client.send({ ...response, exit: refused }))
     return Effect.map(conceal(request?.tag ?? "unknown", Cause.die(unknown.defect)), (defect) =>
-      this.send({ ...response, exit: { _tag: "Failure", cause: [{ _tag: "Die", defect }] } })
+      this.client.send({ ...response, exit: { _tag: "Failure", cause: [{ _tag: "Die", defect }] } })
     )
   }
 }

@@ -153,7 +153,7 @@ class SocketClient implements Group {
     this.identity = JSON.stringify(session.identity)
     this.head = Attachment.head(id, session)
     this.context = Context.make(Caller, session.identity)
-    this.connection = options.server.open((message) => this.send(message))
+    this.connection = options.server.open({ send: (message) => this.send(message) })
   }
 
   // --- messages in

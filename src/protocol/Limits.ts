@@ -7,6 +7,11 @@ export interface Limits {
   readonly requestBytes: number
   /** Requests in one HTTP batch or socket message. More would keep the one thread of an object from everybody else. */
   readonly requestsPerBatch: number
+  /**
+   * Levels of arrays and objects in one HTTP body or socket message. What walks a value would overflow its stack at a few
+   * thousand.
+   */
+  readonly requestDepth: number
   /** Bytes of one encoded result. Larger results belong on pages. */
   readonly resultBytes: number
   /** Rows that one query or mutation may read. */
@@ -19,6 +24,7 @@ export interface Limits {
 export const defaults: Limits = {
   requestBytes: 4 * 1024 * 1024,
   requestsPerBatch: 100,
+  requestDepth: 256,
   resultBytes: 8 * 1024 * 1024,
   rowsRead: 50_000,
   rowsWritten: 10_000
@@ -44,6 +50,10 @@ export const socketMessageBytes = 900_000
 /** Bytes of what one socket may remember across hibernation, the platform's own framing included. */
 export const socketAttachmentBytes = 16_384
 
+/** What a refusal says about a limit. */
+export const describe = (limit: LimitName, max: number, actual?: number): string =>
+  `limit ${limit} is ${max}${actual === undefined ? "" : `, got ${actual}`}`
+
 /** Bytes that a message may have around a result, beyond `resultBytes`: an id and a few names. */
 export const envelopeBytes = 1024
 
@@ -57,4 +67,12 @@ export const bytesBeyond = (text: string, max: number): number | undefined => {
   return bytes > max ? bytes : undefined
 }
 
-export type LimitName = keyof Limits | keyof typeof sqlite | "socketMessageBytes" | "socketAttachmentBytes"
+/** Bytes of the JSON of one caller's identity. It travels in a header and is remembered with each socket. */
+export const identityBytes = 4096
+
+export type LimitName =
+  | keyof Limits
+  | keyof typeof sqlite
+  | "socketMessageBytes"
+  | "socketAttachmentBytes"
+  | "identityBytes"

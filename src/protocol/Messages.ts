@@ -7,7 +7,8 @@ import * as Schema from "effect/Schema"
  * decoded later, by the schema of the rpc they name.
  */
 
-const RequestId = Schema.Union([Schema.String, Schema.Finite])
+/** Ids are remembered while an object sleeps, and have little room there. */
+const RequestId = Schema.Union([Schema.String.check(Schema.isMaxLength(128)), Schema.Finite])
 
 const RequestMessage = Schema.Struct({
   _tag: Schema.tag("Request"),
@@ -51,6 +52,27 @@ export const decodeMessages = (text: string): ReadonlyArray<FromClientEncoded> |
   }
   return messages
 }
+
+/** Whether a JSON text nests arrays and objects deeper than `max`. It is looked at before anything walks the value. */
+export const isDeeper = (text: string, max: number): boolean => {
+  // Every level takes two characters.
+  if (text.length <= 2 * max) return false
+  let depth = 0
+  let isQuoted = false
+  for (let i = 0; i < text.length; i++) {
+    const char = text.charCodeAt(i)
+    if (isQuoted) {
+      if (char === backslash) i++
+      else if (char === quote) isQuoted = false
+    } else if (char === quote) isQuoted = true
+    else if (char === openBracket || char === openBrace) {
+      if (++depth > max) return true
+    } else if (char === closeBracket || char === closeBrace) depth--
+  }
+  return false
+}
+
+const [quote, backslash, openBracket, closeBracket, openBrace, closeBrace] = [34, 92, 91, 93, 123, 125]
 
 /** The text that a client pings with. The platform answers it by these very bytes without waking the object. */
 export const ping = '{"_tag":"Ping"}'

@@ -1,5 +1,5 @@
 import * as DateTime from "effect/DateTime"
-import * as Effect from "effect/Effect"
+import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as Model from "effect/schema/Model"
 import { Table } from "effect-dormouse"
@@ -12,6 +12,7 @@ export type Row = Readonly<Record<string, unknown>>
 
 interface Column {
   readonly name: string
+  readonly schema: Schema.Top
   /** Few values, so that rows share them. `undefined` and `null` are among them where the column allows them. */
   readonly values: ReadonlyArray<unknown>
 }
@@ -25,6 +26,12 @@ export interface Plan {
   readonly descending: boolean
   readonly limit: number | undefined
   readonly filter: ((row: Row) => boolean) | undefined
+}
+
+export interface Taken {
+  readonly rows: ReadonlyArray<Row>
+  /** The last row that was looked at; `undefined` when the scan went on to its end. */
+  readonly last?: Row | "none"
 }
 
 /** The table's own query type has names that are only known at run time. */
@@ -64,16 +71,16 @@ export class Oracle {
   constructor(random: Random) {
     this.random = random
     const named = random.array(2 + random.int(3), (i) => columnOf(random, `c${i}`))
-    const key = { ...columnOf(random, "id", true), name: "id" }
-    this.columns = [key.column, ...named.map(({ column }) => column)]
+    const key = columnOf(random, "id", true)
+    this.columns = [key, ...named]
     const indexes = Object.fromEntries(
       random.array(1 + random.int(3), (i) => [`i${i}`, random.shuffle(named).slice(0, 1 + random.int(3))] as const)
     )
     const namesByIndex = Object.entries(indexes).map(
-      ([index, columns]) => [index, columns.map(({ column }) => column.name)] as const
+      ([index, columns]) => [index, columns.map(({ name }) => name)] as const
     )
     this.orders = new Map([["", ["id"]], ...namesByIndex.map(([index, names]) => [index, [...names, "id"]] as const)])
-    const fields = { id: key.schema, ...Object.fromEntries(named.map(({ column, schema }) => [column.name, schema])) }
+    const fields = { id: key.schema, ...Object.fromEntries(named.map(({ name, schema }) => [name, schema])) }
     class Row extends Model.Class<Row>("oracle/Row")(fields as { id: typeof Schema.String }) {}
     this.table = Table.make(`t${random.int(2 ** 31)}`, Row, {
       key: "id",
@@ -164,8 +171,9 @@ export class Oracle {
   }
 
   /** The first so many rows of a scan that the filter keeps, and the last row looked at: none when all were. */
-  take(plan: Plan, limit: number | undefined, after?: Row): { readonly rows: ReadonlyArray<Row>; readonly last?: Row } {
+  take(plan: Plan, limit: number | undefined, after?: Row): Taken {
     const rows: Array<Row> = []
+    if (limit === 0) return { rows, last: "none" }
     for (const row of this.scan(plan, after)) {
       if (plan.filter?.(row) === false) continue
       if (rows.push(row) === limit) return { rows, last: row }
@@ -183,18 +191,14 @@ export class Oracle {
   }
 }
 
-const columnOf = (random: Random, name: string, required = false): { readonly column: Column; readonly schema: Schema.Top } & { readonly name: string } => {
-  const type = random.pick(required ? plain.filter((type) => type.name !== "Boolean") : plain)
-  const values = random.array(required ? 40 : 4, () => valueOf(random, type))
+const columnOf = (random: Random, name: string, isKey = false): Column => {
+  const type = random.pick(isKey ? plain.filter((type) => type.name !== "Boolean") : plain)
+  const values = random.array(isKey ? 40 : 4, () => valueOf(random, type))
   const schema = type.schema as Schema.Top
-  switch (required ? 0 : random.int(3)) {
-    case 1:
-      return { name, column: { name, values: [...values, undefined] }, schema: Schema.optionalKey(schema) }
-    case 2:
-      return { name, column: { name, values: [...values, null] }, schema: Schema.NullOr(schema) }
-    default:
-      return { name, column: { name, values }, schema }
-  }
+  const absence = isKey ? 0 : random.int(3)
+  if (absence === 1) return { name, values: [...values, undefined], schema: Schema.optionalKey(schema) }
+  if (absence === 2) return { name, values: [...values, null], schema: Schema.NullOr(schema) }
+  return { name, values, schema }
 }
 
 /** Values that are close to each other in one order and far apart in another. */

@@ -1,6 +1,7 @@
 /// <reference types="node" />
 import { DatabaseSync } from "node:sqlite"
 import { isDeepStrictEqual } from "node:util"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -38,7 +39,20 @@ import {
 
 const identities = ["ada", "bob", null].map((subject) => JSON.stringify({ subject, claims: {} }))
 
+/** Time that the test's own steps make, so that a seed repeats its run. */
+let millis = 0
+const clock: Clock.Clock = {
+  currentTimeMillisUnsafe: () => ++millis,
+  currentTimeMillis: Effect.sync(() => ++millis),
+  currentTimeNanosUnsafe: () => BigInt(++millis) * 1_000_000n,
+  currentTimeNanos: Effect.sync(() => BigInt(++millis) * 1_000_000n),
+  monotonicTimeNanosUnsafe: () => BigInt(millis) * 1_000_000n,
+  monotonicTimeNanos: Effect.sync(() => BigInt(millis) * 1_000_000n),
+  sleep: () => Effect.never
+}
+
 let socketIds = 0
+let lives = 0
 
 /** An engine over a database, without any platform around it: its tasks run when the test says so. */
 class Engine {
@@ -62,14 +76,15 @@ class Engine {
 
   static async make(world: World, sqlite: DatabaseSync, sockets = new Set<Socket>()): Promise<Engine> {
     const tasks: Array<() => void> = []
+    const life = ++lives
     const host: Host = {
       sockets: () => sockets,
       afterCommit: (task) => void tasks.push(task),
       act: () => {
         throw new Error("no actions here")
       },
-      // Time stands still: versions grow by counting.
-      now: () => 0,
+      // Time stands still while an engine lives: versions grow by counting.
+      now: () => life,
       socketId: () => `socket-${socketIds++}`
     }
     const scope = Scope.makeUnsafe()
@@ -77,6 +92,7 @@ class Engine {
       Backend.make(world.app, host).pipe(
         Effect.provideService(Database, MemoryDatabase.make(sqlite)),
         Effect.provide(Logger.layer([])),
+        Effect.provideService(Clock.Clock, clock),
         Scope.provide(scope)
       ) as Effect.Effect<Backend.Backend>
     )
@@ -121,6 +137,7 @@ class Engine {
 class Copy {
   json: Schema.Json | undefined
   hash: string | undefined
+  /** That of the last frame; 0 before the first one of a connection. */
   version = 0
 
   apply(frame: any): void {
@@ -283,8 +300,8 @@ class PeerSocket implements Socket {
   }
 }
 
-/** What the database was after each commit, as the results of all questions that somebody has asked. */
-type History = Array<Map<string, string>>
+/** What the database was after each commit: the results of all questions that somebody has asked. */
+type History = Array<{ readonly version: number; readonly results: Map<string, string> }>
 
 /** A client at a socket, with several queries. */
 class Peer {
@@ -300,9 +317,10 @@ class Peer {
   /** Acknowledgements that a slow client has not given yet. */
   readonly owed: Array<string> = []
   socket = new PeerSocket()
-  /** Numbered mutations that were not answered, with their place in the history once they are. */
-  private readonly sent = new Map<string, number | undefined>()
-  private readonly unsettled = new Map<string, { readonly version: number; readonly place: number }>()
+  /** Numbered mutations that were not answered. */
+  private readonly sent = new Set<string>()
+  /** The versions of those that were, until the server says that all of it was delivered. */
+  private readonly unsettled = new Map<string, number>()
   /** The place in the history that is shown. */
   private place = 0
   private requests = 0
@@ -331,14 +349,9 @@ class Peer {
 
   write(program: Write): void {
     const id = `w${this.requests++}`
-    this.sent.set(id, undefined)
+    this.sent.add(id)
     const headers = [["dormouse-mutation", `peer-${socketIds++}-abcdefgh/1`]]
     this.toServer.push({ _tag: "Request", id, tag: "write", payload: { program }, headers })
-  }
-
-  /** The last commit when the server took a mutation. */
-  taken(id: string, place: number): void {
-    if (this.sent.has(id)) this.sent.set(id, place)
   }
 
   reconnect(): void {
@@ -357,6 +370,7 @@ class Peer {
 
   receive(history: History): void {
     for (const message of this.socket.toClient.shift() ?? []) {
+      if (process.env.TRACE) console.log(this.identity, this.isPrompt, "<", JSON.stringify(message), history.length)
       switch (message._tag) {
         case "Chunk": {
           this.frame(message.requestId, message.values)
@@ -367,18 +381,19 @@ class Peer {
           break
         }
         case "Committed": {
-          this.unsettled.set(message.requestId, { version: message.version, place: this.sent.get(message.requestId)! })
+          this.unsettled.set(message.requestId, message.version)
           this.sent.delete(message.requestId)
           break
         }
         case "Settled": {
-          for (const [id, { place, version }] of this.unsettled) {
+          for (const [id, version] of this.unsettled) {
             if (version > message.version) continue
             this.unsettled.delete(id)
+            const place = history.findLastIndex((state) => state.version <= version)
             for (const { copy, key, program } of this.queries.values()) {
-              if (copy.json === undefined) continue
+              if (copy.version === 0) continue
               const shown = canonical(copy.json)
-              if (!history.slice(place).some((results) => results.get(key) === shown)) {
+              if (!history.slice(place).some(({ results }) => results.get(key) === shown)) {
                 throw new Error(`settled before ${JSON.stringify(program)}, which shows ${shown}`)
               }
             }
@@ -411,10 +426,10 @@ class Peer {
   /** L5: what is shown is what the database was after one commit, and never goes back. */
   private checkOneVersion(history: History): void {
     const shown = [...this.queries.values()].flatMap(({ copy, key }) =>
-      copy.json === undefined || copy.version === 0 ? [] : [[key, canonical(copy.json)] as const]
+      copy.version === 0 ? [] : [[key, canonical(copy.json)] as const]
     )
     for (let place = this.place; place < history.length; place++) {
-      if (!shown.every(([key, text]) => history[place]!.get(key) === text)) continue
+      if (!shown.every(([key, text]) => history[place]!.results.get(key) === text)) continue
       this.place = place
       return
     }
@@ -428,20 +443,35 @@ const talkAtRandom = async (seed: number, steps: number): Promise<void> => {
   const world = makeWorld(random)
   const sqlite = new DatabaseSync(":memory:", { enableForeignKeyConstraints: true })
   const sockets = new Set<Socket>()
-  let engine = await Engine.make(world, sqlite, sockets)
+  const migrated = await Engine.make(world, sqlite)
+  await migrated.close()
   for (const view of views(world)) sqlite.exec(view)
   world.keysIn = (table) =>
     sqlite
       .prepare(`SELECT id FROM t${table}`)
       .all()
       .map(({ id }) => id as string | number)
-  for (let i = 0; i < 30; i++) engine.write(randomWrite(random, world))
 
-  const history: History = [new Map()]
+  const history: History = [{ version: 0, results: new Map() }]
   const questions = new Map<string, Question>()
   const look = () => {
-    for (const [key, question] of questions) history.at(-1)!.set(key, canonical(JSON.parse(engine.fresh(question))))
+    const { results } = history.at(-1)!
+    for (const [key, question] of questions) results.set(key, canonical(JSON.parse(engine.fresh(question))))
   }
+  const start = async () => {
+    const engine = await Engine.make(world, sqlite, sockets)
+    const { live } = engine.backend
+    const committed = live.committed.bind(live)
+    live.committed = (writes) => {
+      committed(writes)
+      if (live.currentVersion === history.at(-1)!.version) return
+      history.push({ version: live.currentVersion, results: new Map() })
+      look()
+    }
+    return engine
+  }
+  let engine = await start()
+  for (let i = 0; i < 30; i++) engine.write(randomWrite(random, world))
   const peers = random.array(3, (i) => new Peer(random.pick(identities), i > 0))
   const open = (peer: Peer) => {
     sockets.add(peer.socket)
@@ -455,13 +485,8 @@ const talkAtRandom = async (seed: number, steps: number): Promise<void> => {
     const messages = peer.toServer.splice(0, 1 + random.int(peer.toServer.length))
     if (messages.length === 0) return
     for (const { tag } of messages) if (tag === "live:read") look()
-    const before = engine.backend.live.currentVersion
+    if (process.env.TRACE) console.log(peer.identity, peer.isPrompt, ">", JSON.stringify(messages), history.length)
     engine.backend.sockets.message(peer.socket, JSON.stringify(messages))
-    if (engine.backend.live.currentVersion !== before) {
-      history.push(new Map())
-      look()
-    }
-    for (const { id } of messages) peer.taken(id, history.length - 1)
   }
   const quiesce = () => {
     for (let rounds = 0; ; rounds++) {
@@ -472,9 +497,9 @@ const talkAtRandom = async (seed: number, steps: number): Promise<void> => {
         while (peer.socket.toClient.length > 0) peer.receive(history)
         for (const id of peer.owed.splice(0)) peer.acknowledge(id)
       }
-      if (peers.every(({ socket, toServer }) => toServer.length === 0 && socket.toClient.length === 0)) break
+      const isQuiet = peers.every(({ socket, toServer }) => toServer.length === 0 && socket.toClient.length === 0)
+      if (isQuiet && !engine.backend.live.isScheduled) break
     }
-    engine.flush()
     for (const peer of peers) {
       if (!peer.isSettled) throw new Error("a mutation never settled")
       for (const { copy, key, program } of peer.queries.values()) {
@@ -507,7 +532,7 @@ const talkAtRandom = async (seed: number, steps: number): Promise<void> => {
       // The platform waits for what was promised to run.
       engine.flush()
       await engine.close()
-      engine = await Engine.make(world, sqlite, sockets)
+      engine = await start()
     } else if (kind < 29 && random.chance(0.5)) {
       peer.socket.isClosed = true
       sockets.delete(peer.socket)
