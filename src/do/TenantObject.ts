@@ -10,6 +10,7 @@ import { fetch } from "../engine/Exchange.ts"
 import type { Host, Session, Socket } from "../engine/Host.ts"
 import * as Messages from "../engine/HttpMessages.ts"
 import { readLines } from "../engine/Lines.ts"
+import { Live } from "../engine/Live.ts"
 import * as CloudflareDatabase from "../layers/cloudflare/Database.ts"
 import { ping, pong, type Request as RpcRequest } from "../protocol/Messages.ts"
 
@@ -43,6 +44,12 @@ export const make = <Rpcs extends Rpc.Any>(app: App<Rpcs>) =>
         backend.sockets.open(this.socket(server), session)
         return new Response(null, { status: 101, webSocket: client })
       })
+    }
+
+    /** Runs an effect beside the tables, with the app's live queries: for classes that extend this one. */
+    protected async run<A, E>(effect: Effect.Effect<A, E, Live>): Promise<A> {
+      if (this.backend === undefined) throw new Error("the object could not start")
+      return Effect.runPromise(Effect.provideService(effect, Live, this.backend.local))
     }
 
     /** What each live query read, what last woke it, how often it ran and how often in vain. */

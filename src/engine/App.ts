@@ -3,7 +3,10 @@ import type * as Rpc from "effect/rpc/Rpc"
 import type * as Api from "../contract/Api.ts"
 import type * as Table from "../contract/Table.ts"
 import * as Limits from "../protocol/Limits.ts"
+import type { Reactor } from "./Reactor.ts"
 import * as Sensitive from "./Sensitive.ts"
+
+export { react } from "./Reactor.ts"
 
 /**
  * A whole backend, not yet on any platform: `Cloudflare.serve(app)` deploys it, `TestApp.layer(app)` runs it in memory.
@@ -16,6 +19,7 @@ export interface App<in out Rpcs extends Rpc.Any> {
   readonly transactions: Layer.Layer<Rpc.ToHandler<Rpcs>>
   /** The handlers with what actions need; built where I/O is done. */
   readonly actions: Layer.Layer<Rpc.ToHandler<Rpcs>>
+  readonly reactors: ReadonlyArray<Reactor>
 }
 
 type Given<Name extends string, Services> = [Services] extends [never]
@@ -32,6 +36,8 @@ export const make = <Rpcs extends Rpc.Any, Transactions, Actions>(
     readonly tables: ReadonlyArray<Table.Any>
     readonly handlers: Api.Handlers<Rpcs, Transactions, Actions>
     readonly limits?: Partial<Limits.Limits>
+    /** What is done when the result of a query changes; see `react`. */
+    readonly reactors?: ReadonlyArray<Reactor>
   } & Given<"services", Transactions> &
     Given<"actionServices", Actions>
 ): App<Rpcs> => {
@@ -51,6 +57,7 @@ export const make = <Rpcs extends Rpc.Any, Transactions, Actions>(
     tables: options.tables,
     limits: { ...Limits.defaults, ...options.limits },
     transactions: provide(options.services as Layer.Layer<any> | undefined),
-    actions: provide(options.actionServices as Layer.Layer<any> | undefined)
+    actions: provide(options.actionServices as Layer.Layer<any> | undefined),
+    reactors: options.reactors ?? []
   }
 }

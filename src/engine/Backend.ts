@@ -1,8 +1,12 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Headers from "effect/http/Headers"
 import * as Layer from "effect/Layer"
 import type * as Rpc from "effect/rpc/Rpc"
+import { ServerClient } from "effect/rpc/Rpc"
 import type * as RpcGroup from "effect/rpc/RpcGroup"
+import { RequestId } from "effect/rpc/RpcMessage"
+import type * as Schema from "effect/Schema"
 import { kindOf } from "../contract/Kind.ts"
 import { Database } from "../services/Database.ts"
 import { MutationLog } from "../services/MutationLog.ts"
@@ -11,8 +15,11 @@ import * as TableSchema from "../services/TableSchema.ts"
 import type { App } from "./App.ts"
 import * as Dispatch from "./Dispatch.ts"
 import type { Host } from "./Host.ts"
+import * as Live from "./Live.ts"
 import { LiveQueries } from "./LiveQueries.ts"
+import * as Metrics from "./Metrics.ts"
 import { Queries } from "./Queries.ts"
+import { Reactors } from "./Reactor.ts"
 import * as Server from "./Server.ts"
 import { Sockets } from "./Sockets.ts"
 import { Transactions } from "./Transaction.ts"
@@ -23,6 +30,8 @@ export interface Backend {
   readonly sockets: Sockets
   readonly live: LiveQueries
   readonly queries: Queries
+  /** Live queries for code that runs beside the tables. */
+  readonly local: Live.Live["Service"]
 }
 
 /** Brings the tables up to date, builds the handlers of queries and mutations, and takes up the sockets' subscriptions. */
@@ -38,23 +47,25 @@ export const make = Effect.fnUntraced(function* <Rpcs extends Rpc.Any>(app: App<
   const transactions = yield* Transactions.make(new TableStorage(database, app.tables, app.limits))
   const live: LiveQueries = new LiveQueries({
     run: (question) => queries.run(question),
-    schedule: () => host.afterCommit(() => live.flush()),
+    schedule: () => host.afterCommit(() => flush()),
     resultBytes: app.limits.resultBytes,
     now: host.now
   })
-  const handlers = yield* Layer.build(
-    Layer.merge(
-      app.transactions,
-      Dispatch.transactions({
-        transactions,
-        log: new MutationLog(database),
-        limits: app.limits,
-        onCommit: (writes) => live.committed(writes)
-      })
-    )
-  )
+  const services = yield* Effect.context<never>()
+  const flush = () => Effect.runSyncWith(services)(Metrics.flush(live))
+  const dispatch: Dispatch.Options = {
+    transactions,
+    log: new MutationLog(database),
+    limits: app.limits,
+    onCommit: (writes) => {
+      reactors?.committed()
+      live.committed(writes)
+    }
+  }
+  const handlers = yield* Layer.build(Layer.merge(app.transactions, Dispatch.transactions(dispatch)))
   const group = app.api.declared
-  const queries = new Queries(group, transactions, Context.merge(yield* Effect.context<never>(), handlers))
+  const context = Context.merge(services, handlers)
+  const queries = new Queries(group, transactions, context)
   const server = yield* Effect.provideContext(Server.make(group as RpcGroup.RpcGroup<any>), handlers as any)
   const sockets = new Sockets({
     host,
@@ -65,7 +76,41 @@ export const make = Effect.fnUntraced(function* <Rpcs extends Rpc.Any>(app: App<
     limits: app.limits,
     isAction: (tag) => isAction(app, tag)
   })
-  return { server, sockets, live, queries } satisfies Backend as Backend
+  // The handlers were checked against the contract when it was implemented.
+  const rpcOf = (tag: string) => group.requests.get(tag) as unknown as Rpc.AnyWithProps
+  const reactors: Reactors | undefined = new Reactors({
+    reactors: app.reactors,
+    database,
+    queries,
+    live,
+    rpcOf,
+    context: services,
+    mutate: (rpc, payload, alongside) => {
+      const { context: own, handler } = Context.getUnsafe(context, { key: rpc.key } as any) as Rpc.Handler<string>
+      const schema = rpc.payloadSchema as Schema.Codec<unknown, unknown>
+      const effect = Effect.suspend(
+        () => handler(schema.make(payload), reaction(rpc)) as Effect.Effect<unknown, unknown, any>
+      )
+      return Effect.provideContext(
+        Dispatch.mutate(
+          dispatch,
+          rpc,
+          Effect.tap(effect, () => Effect.sync(alongside))
+        ),
+        Context.merge(own, services)
+      )
+    }
+  })
+  const local = Live.make(group as RpcGroup.RpcGroup<any>, queries, live)
+  return { server, sockets, live, queries, local } satisfies Backend as Backend
+})
+
+/** What a handler may know of a call that no client made. */
+const reaction = (rpc: Rpc.AnyWithProps) => ({
+  client: new ServerClient(-1),
+  requestId: RequestId("reaction"),
+  headers: Headers.empty,
+  rpc
 })
 
 export const isAction = <Rpcs extends Rpc.Any>(app: App<Rpcs>, tag: string): boolean => {

@@ -47,7 +47,8 @@ export const transactions = (options: Options): Layer.Layer<QueryKind | Mutation
     Layer.succeed(ActionKind, refuse("in the object"))
   )
 
-const mutate = <A, E, R>(
+/** A mutation as a transaction of its own. */
+export const mutate = <A, E, R>(
   options: Options,
   rpc: Rpc.AnyWithProps,
   handler: Effect.Effect<A, E, R>

@@ -6,7 +6,7 @@ import type * as Limits from "../protocol/Limits.ts"
 import type { Request } from "../protocol/Messages.ts"
 import type { Backend } from "./Backend.ts"
 import type { Session } from "./Host.ts"
-import { answers, readRequests, readSession, refused } from "./HttpMessages.ts"
+import { answers, explainPath, readRequests, readSession, refused } from "./HttpMessages.ts"
 import { hashOf } from "./LiveQueries.ts"
 import { failure, type Server } from "./Server.ts"
 import { Caller } from "./Transaction.ts"
@@ -33,24 +33,17 @@ export const exchange = (
     const waiting = new Set(requests.filter(({ isNotification }) => isNotification !== true).map(({ id }) => id))
     let isEnded = false
     let collected = 0
-    const connection = server.open({
-      send: (message) => {
-        if (message._tag === "Exit") waiting.delete(message.requestId)
-        const taken = options.onMessage === undefined ? void collect(message) : options.onMessage(message)
-        // Over HTTP nobody acknowledges: a chunk is taken when the body has it.
-        if (message._tag === "Chunk") {
-          const acknowledge = () => connection.receive({ _tag: "Ack", requestId: message.requestId })
-          if (taken === undefined) acknowledge()
-          else taken.then(acknowledge, finish)
-        }
-        if (isEnded && waiting.size === 0) finish()
-      },
-      // A call that is acknowledged and not answered may run on; so may one that nobody wants to hear of.
-      end: () => {
-        isEnded = true
-        if (waiting.size === 0) finish()
+    const send = (message: FromServerEncoded) => {
+      if (message._tag === "Exit") waiting.delete(message.requestId)
+      const taken = options.onMessage === undefined ? void collect(message) : options.onMessage(message)
+      // Over HTTP nobody acknowledges: a chunk is taken when the body has it.
+      if (message._tag === "Chunk") {
+        const acknowledge = () => connection.receive({ _tag: "Ack", requestId: message.requestId })
+        if (taken === undefined) acknowledge()
+        else taken.then(acknowledge, finish)
       }
-    })
+      if (isEnded && waiting.size === 0) finish()
+    }
     const collect = (message: FromServerEncoded) => {
       answers.push(message)
       if (message._tag !== "Chunk" || options.resultBytes === undefined) return
@@ -62,6 +55,11 @@ export const exchange = (
       for (const requestId of waiting) answers.push({ _tag: "Exit", requestId, exit })
       finish()
     }
+    // A call that was acknowledged at once may run on, and so may one that nobody wants to hear of.
+    const connection = server.open(send, () => {
+      isEnded = true
+      if (waiting.size === 0) finish()
+    })
     const finish = () => {
       resolve(answers)
       connection.close()
@@ -81,6 +79,7 @@ export const fetch = async (
 ): Promise<Response> => {
   const session = readSession(request)
   if (session === undefined) return refused(403, "only the Worker in front of the object may ask it")
+  if (new URL(request.url).pathname === explainPath) return Response.json(backend.live.explain())
   if (request.headers.get("upgrade") === "websocket") return accept(session)
   const body = await readRequests(request, limits)
   if (body instanceof Response) return body

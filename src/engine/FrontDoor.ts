@@ -1,8 +1,11 @@
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type * as Rpc from "effect/rpc/Rpc"
 import type { FromServerEncoded } from "effect/rpc/RpcMessage"
 import { anonymous, type Identity } from "../contract/Auth.ts"
+import * as Limits from "../protocol/Limits.ts"
 import type { Actions, ObjectFetch } from "./Actions.ts"
+import { conceal } from "./Answer.ts"
 import type { App } from "./App.ts"
 import type { Session } from "./Host.ts"
 import * as Messages from "./HttpMessages.ts"
@@ -13,6 +16,11 @@ export interface Options {
   readonly tenants?: (name: string) => boolean
   /** Who is calling, from the request that opens a socket or carries a call. Anonymous unless given. */
   readonly identify?: (request: Request) => Identity | Promise<Identity>
+  /**
+   * Who may see `GET /rpc/explain`: what each live query of a tenant read, what last woke it, how often it ran and how
+   * often in vain, and what it sent. Nobody unless given.
+   */
+  readonly explain?: (request: Request) => boolean | Promise<boolean>
 }
 
 export interface Entry {
@@ -27,61 +35,88 @@ export interface Entry {
  * What stands before the objects: finds tenant and caller, refuses what no object needs to see, runs actions, and hands
  * the rest on.
  */
-export const enter = <Rpcs extends Rpc.Any>(
+export const enter = <Rpcs extends Rpc.Any>(app: App<Rpcs>, options: Options, entry: Entry): Effect.Effect<Response> =>
+  Effect.catchCause(answer(app, options, entry), (cause) =>
+    Effect.map(conceal("front door", cause), ({ id, message }) =>
+      Response.json({ error: message, id }, { status: 500 })
+    )
+  )
+
+const answer = Effect.fnUntraced(function* <Rpcs extends Rpc.Any>(
   app: App<Rpcs>,
   options: Options,
   { actions, object, request, session: established }: Entry
-): Effect.Effect<Response> =>
-  Effect.gen(function* () {
-    const url = new URL(request.url)
-    // The stock client ends the path with a slash.
-    if (url.pathname !== "/rpc" && url.pathname !== "/rpc/") return Messages.refused(404, "not found")
-    const session = established ?? (yield* identify(options, request, url))
-    if (session === undefined) return Messages.refused(404, "no such tenant")
-    const toObject = object(session.tenant)
-    const headers = Messages.sessionHeaders(session)
-    if (request.method === "GET") {
-      if (request.headers.get("upgrade")?.toLowerCase() !== "websocket") {
-        return Messages.refused(426, "GET /rpc opens a WebSocket", { upgrade: "websocket" })
-      }
-      return yield* Effect.promise(() =>
-        toObject(Messages.objectUrl, { headers: { ...headers, upgrade: "websocket" } })
-      )
+) {
+  const url = new URL(request.url)
+  // The stock client ends the path with a slash.
+  const isExplain = url.pathname === Messages.explainPath && (yield* mayExplain(options, request))
+  if (url.pathname !== "/rpc" && url.pathname !== "/rpc/" && !isExplain) return Messages.refused(404, "not found")
+  const session = established ?? (yield* identify(options, request, url))
+  if (session instanceof Response) return session
+  const headers = Messages.sessionHeaders(session)
+  const toObject = object(session.tenant)
+  if (isExplain) return yield* Effect.promise(() => toObject(`${Messages.objectUrl}/explain`, { headers }))
+  if (request.method === "GET") {
+    if (request.headers.get("upgrade")?.toLowerCase() !== "websocket") {
+      return Messages.refused(426, "GET /rpc opens a WebSocket", { upgrade: "websocket" })
     }
-    if (request.method !== "POST") return Messages.refused(405, "use POST", { allow: "GET, POST" })
-    const body = yield* Effect.promise(() => Messages.readRequests(request, app.limits))
-    if (body instanceof Response) return body
-    const routes = Messages.route(app, body.requests)
-    const transact = (text: string) =>
-      Effect.promise(() => toObject(Messages.objectUrl, { method: "POST", headers, body: text }))
-    if (routes.transactions.length > 0 && routes.transactions.length === body.requests.length) {
-      return yield* transact(body.text)
-    }
-    const act = (onMessage?: (message: FromServerEncoded) => Promise<void>) =>
-      Effect.flatMap(actions, ({ run }) => run({ requests: routes.actions, session, object: toObject, onMessage }))
-    if (established !== undefined && request.headers.get("accept") === Messages.ndjson)
-      return Messages.lines(request.signal, act)
-    const [fromObject, fromActions] = yield* Effect.all(
-      [
-        routes.transactions.length === 0
-          ? Effect.succeed([])
-          : Effect.flatMap(transact(JSON.stringify(routes.transactions)), (response) =>
-              Effect.promise(() => response.json() as Promise<ReadonlyArray<FromServerEncoded>>)
-            ),
-        routes.actions.length === 0 ? Effect.succeed([]) : act()
-      ],
-      { concurrency: 2 }
+    return yield* ask(toObject, { headers: { ...headers, upgrade: "websocket" } }).pipe(
+      Effect.catch(() => Effect.succeed(Messages.refused(503, "the tenant's object did not answer")))
     )
-    const isRefused = routes.refusals.length > 0 && routes.refusals.length === body.requests.length
-    return Messages.answers([...routes.refusals, ...fromObject, ...fromActions], app.limits, isRefused ? 404 : 200)
+  }
+  if (request.method !== "POST") return Messages.refused(405, "use POST", { allow: "GET, POST" })
+  const body = yield* Effect.promise(() => Messages.readRequests(request, app.limits))
+  if (body instanceof Response) return body
+  const routes = Messages.route(app, body.requests)
+  const transact = (text: string) =>
+    ask(toObject, { method: "POST", headers, body: text }).pipe(
+      Effect.catch(() => Effect.succeed(Messages.unavailable(routes.transactions, app.limits)))
+    )
+  if (routes.transactions.length > 0 && routes.transactions.length === body.requests.length) {
+    return yield* transact(body.text)
+  }
+  const act = (onMessage?: (message: FromServerEncoded) => Promise<void>) =>
+    Effect.flatMap(actions, ({ run }) => run({ requests: routes.actions, session, object: toObject, onMessage }))
+  if (established !== undefined && request.headers.get("accept") === Messages.ndjson) {
+    return Messages.lines(request.signal, act)
+  }
+  const [fromObject, fromActions] = yield* Effect.all(
+    [
+      routes.transactions.length === 0
+        ? Effect.succeed([])
+        : Effect.flatMap(transact(JSON.stringify(routes.transactions)), (response) =>
+            Effect.promise(() => response.json() as Promise<ReadonlyArray<FromServerEncoded>>)
+          ),
+      routes.actions.length === 0 ? Effect.succeed([]) : act()
+    ],
+    { concurrency: 2 }
+  )
+  const isRefused = routes.refusals.length > 0 && routes.refusals.length === body.requests.length
+  return Messages.answers([...routes.refusals, ...fromObject, ...fromActions], app.limits, isRefused ? 404 : 200)
+})
+
+/** An object may be reset while it answers, or not be able to start. */
+const ask = (object: ObjectFetch, init: RequestInit): Effect.Effect<Response, Cause.UnknownError> =>
+  Effect.tryPromise(() => object(Messages.objectUrl, init)).pipe(
+    Effect.tapError((error) => Effect.logWarning("the object did not answer", error)),
+    Effect.filterOrFail(
+      (response) => response.status !== 503,
+      () => new Cause.UnknownError(undefined, "the object could not start")
+    )
+  )
+
+/** Who comes to which tenant, or the answer to one who may not. */
+const identify = (options: Options, request: Request, url: URL): Effect.Effect<Session | Response> =>
+  Effect.gen(function* () {
+    const tenant = Messages.tenantOf(request, url)
+    if (tenant === undefined || options.tenants?.(tenant) === false) return Messages.refused(404, "no such tenant")
+    if (options.identify === undefined) return { tenant, identity: anonymous }
+    const identity = yield* Effect.promise(async () => options.identify!(request))
+    const actual = Limits.bytesBeyond(JSON.stringify(identity), Limits.identityBytes)
+    return actual === undefined
+      ? { tenant, identity }
+      : Messages.refused(431, Limits.describe("identityBytes", Limits.identityBytes, actual))
   })
 
-const identify = (options: Options, request: Request, url: URL): Effect.Effect<Session | undefined> => {
-  const tenant = Messages.tenantOf(request, url)
-  if (tenant === undefined || options.tenants?.(tenant) === false) return Effect.succeed(undefined)
-  if (options.identify === undefined) return Effect.succeed({ tenant, identity: anonymous })
-  return Effect.map(
-    Effect.promise(async () => options.identify!(request)),
-    (identity) => ({ tenant, identity })
-  )
-}
+const mayExplain = (options: Options, request: Request): Effect.Effect<boolean> =>
+  Effect.promise(async () => (await options.explain?.(request)) ?? false)

@@ -4,14 +4,14 @@ import type * as Rpc from "effect/rpc/Rpc"
 import type { FromServerEncoded } from "effect/rpc/RpcMessage"
 import * as Schema from "effect/Schema"
 import { Identity } from "../contract/Auth.ts"
-import { CallError, LimitExceeded } from "../protocol/CallError.ts"
+import { CallError, Unavailable } from "../protocol/CallError.ts"
 import * as Limits from "../protocol/Limits.ts"
 import { decodeMessages, isDeeper, type Request as RpcRequest } from "../protocol/Messages.ts"
 import type { App } from "./App.ts"
 import { isAction } from "./Backend.ts"
 import type { Session } from "./Host.ts"
 import { read } from "./Lines.ts"
-import { failure, refusal } from "./Server.ts"
+import { encode, failure, refusal } from "./Server.ts"
 
 /** A tenant's name: what may stand in a header and a URL without being escaped. */
 const tenantName = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/
@@ -75,7 +75,7 @@ const readBody = async (request: Request, max: number): Promise<Uint8Array | und
   return bytes
 }
 
-const decoder = new TextDecoder("utf-8", { fatal: true })
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: false })
 
 /** The text of bytes that came from outside, or `undefined` when they are not UTF-8. */
 export const decodeText = (bytes: ArrayBuffer | Uint8Array): string | undefined => {
@@ -107,21 +107,22 @@ export const route = <Rpcs extends Rpc.Any>(app: App<Rpcs>, requests: ReadonlyAr
   return { refusals, actions, transactions }
 }
 
+/** The answer in the place of an object that cannot give one. What was asked of it may have been done all the same. */
+export const unavailable = (requests: ReadonlyArray<RpcRequest>, limits: Limits.Limits): Response => {
+  const exit = failure(new CallError({ reason: new Unavailable({ detail: "the tenant's object did not answer" }) }))
+  return answers(
+    requests.map(({ id }) => ({ _tag: "Exit", requestId: id, exit })),
+    limits,
+    503
+  )
+}
+
 /** The answers as an HTTP body; an answer that is too large becomes a failure that says so. */
 export const answers = (messages: ReadonlyArray<FromServerEncoded>, limits: Limits.Limits, status = 200): Response =>
-  new Response(`[${messages.map((message) => encodeAnswer(message, limits)).join(",")}]`, {
+  new Response(`[${messages.map((message) => encode(message, limits)).join(",")}]`, {
     status,
     headers: { "content-type": "application/json" }
   })
-
-const encodeAnswer = (answer: FromServerEncoded, limits: Limits.Limits): string => {
-  const text = JSON.stringify(answer)
-  if (answer._tag !== "Exit") return text
-  const actual = Limits.bytesBeyond(text, limits.resultBytes + Limits.envelopeBytes)
-  if (actual === undefined) return text
-  const reason = new LimitExceeded({ limit: "resultBytes", max: limits.resultBytes, actual })
-  return JSON.stringify({ _tag: "Exit", requestId: answer.requestId, exit: failure(new CallError({ reason })) })
-}
 
 /** What the Worker found out about a request, for the object. Only the Worker can reach the object. */
 const sessionHeader = "x-dormouse-session"
@@ -147,6 +148,9 @@ export const readSession = (request: Request): Session | undefined => {
 export const ndjson = "application/x-ndjson"
 
 /** Where an object listens; the name means nothing, the object is chosen by its tenant. */
+/** Where the Worker, and the object behind it, tell about their live queries. */
+export const explainPath = "/rpc/explain"
+
 export const objectUrl = "https://dormouse/rpc"
 
 /** Messages as they come, one to a line. What runs is interrupted when nobody reads any more. */

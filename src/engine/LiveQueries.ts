@@ -189,6 +189,23 @@ export class LiveQueries {
     return this.scheduled ? this.flushed : this.currentVersion
   }
 
+  private totals = { runs: 0, vainRuns: 0, frames: 0, bytes: 0 }
+
+  /** What was done since this was last asked, of all queries together. */
+  takeTotals(): LiveQueries["totals"] {
+    const { totals } = this
+    this.totals = { runs: 0, vainRuns: 0, frames: 0, bytes: 0 }
+    return totals
+  }
+
+  /** A frame of a query was sent. */
+  countFrame(query: LiveQuery, bytes: number): void {
+    query.stats.frames++
+    query.stats.bytes += bytes
+    this.totals.frames++
+    this.totals.bytes += bytes
+  }
+
   /** Whether a flush is still to come. */
   get isScheduled(): boolean {
     return this.scheduled
@@ -324,6 +341,7 @@ export class LiveQueries {
     if (query.question.identity !== asking) query.question = { ...query.question, identity: asking }
     const { exit, reads } = this.options.run(query.question)
     query.stats.runs++
+    this.totals.runs++
     this.unread.delete(query)
     query.reads = reads
     if (readsNothing(reads)) this.index.delete(query)
@@ -346,8 +364,10 @@ export class LiveQueries {
     if (actual !== undefined) {
       const reason = new LimitExceeded({ limit: "resultBytes", max, actual })
       query.failure = failure(new CallError({ reason }))
-    } else if (query.value?.text === text) query.stats.vainRuns++
-    else query.value = new Value(json, text, this.currentVersion)
+    } else if (query.value?.text === text) {
+      query.stats.vainRuns++
+      this.totals.vainRuns++
+    } else query.value = new Value(json, text, this.currentVersion)
   }
 
   private mark(subscription: Subscription): void {

@@ -10,7 +10,8 @@ import type { FromClientEncoded, FromServerEncoded, RequestEncoded } from "effec
 import * as RpcSerialization from "effect/rpc/RpcSerialization"
 import * as RpcServer from "effect/rpc/RpcServer"
 import * as Schema from "effect/Schema"
-import { CallError, InternalError, PayloadInvalid, UnknownRpc } from "../protocol/CallError.ts"
+import { CallError, InternalError, LimitExceeded, PayloadInvalid, UnknownRpc } from "../protocol/CallError.ts"
+import * as Limits from "../protocol/Limits.ts"
 import { conceal } from "./Answer.ts"
 
 /** One client's messages in; its answers come out through the function it was opened with. */
@@ -22,14 +23,8 @@ export interface Connection {
 
 /** An `RpcServer` whose transport is two functions, so that a socket, an HTTP body and a test drive the same code. */
 export interface Server {
-  readonly open: (client: ClientEnd) => Connection
-}
-
-/** What a client is told. */
-export interface ClientEnd {
-  readonly send: (message: FromServerEncoded) => void
-  /** The client said `Eof`, and nothing that it asked for runs any more. */
-  readonly end?: () => void
+  /** `onEnd` is called when the client said `Eof`, and nothing that it asked for runs any more. */
+  readonly open: (send: (message: FromServerEncoded) => void, onEnd?: () => void) => Connection
 }
 
 export const make = Effect.fnUntraced(function* <Rpcs extends Rpc.Any>(group: RpcGroup.RpcGroup<Rpcs>) {
@@ -45,7 +40,7 @@ export const make = Effect.fnUntraced(function* <Rpcs extends Rpc.Any>(group: Rp
     disconnects,
     send: (clientId, response) =>
       Effect.suspend(() => clients.get(clientId)?.answer(response as FromServerEncoded) ?? Effect.void),
-    end: (clientId) => Effect.sync(() => clients.get(clientId)?.end()),
+    end: (clientId) => Effect.sync(() => clients.get(clientId)?.onEnd()),
     clientIds: Effect.sync(() => new Set(clients.keys())),
     initialMessage: Effect.succeedNone,
     supportsAck: true,
@@ -62,9 +57,9 @@ export const make = Effect.fnUntraced(function* <Rpcs extends Rpc.Any>(group: Rp
   const fork = Effect.runForkWith(services)
   let nextClient = 0
   return {
-    open(end) {
+    open(send, onEnd = () => {}) {
       const id = nextClient++
-      const client = new Client(group, end)
+      const client = new Client(group, send, onEnd)
       clients.set(id, client)
       return {
         receive(message, context) {
@@ -90,15 +85,13 @@ class Client {
   /** Requests that were not answered to the end. */
   readonly pending = new Map<string | number, Asked>()
   private readonly group: RpcGroup.RpcGroup<any>
-  private readonly client: ClientEnd
+  private readonly send: (message: FromServerEncoded) => void
+  readonly onEnd: () => void
 
-  constructor(group: RpcGroup.RpcGroup<any>, client: ClientEnd) {
+  constructor(group: RpcGroup.RpcGroup<any>, send: (message: FromServerEncoded) => void, onEnd: () => void) {
     this.group = group
-    this.client = client
-  }
-
-  end(): void {
-    this.client.end?.()
+    this.send = send
+    this.onEnd = onEnd
   }
 
   answer(response: FromServerEncoded): Effect.Effect<void> {
@@ -107,10 +100,10 @@ class Client {
         return this.exit(response)
       case "Defect":
         return Effect.map(conceal("server", Cause.die(response.defect)), (defect) =>
-          this.client.send({ _tag: "Defect", defect })
+          this.send({ _tag: "Defect", defect })
         )
       default:
-        return Effect.sync(() => this.client.send(response))
+        return Effect.sync(() => this.send(response))
     }
   }
 
@@ -119,13 +112,13 @@ class Client {
     const request = this.pending.get(requestId)
     this.pending.delete(requestId)
     const unknown = exit._tag === "Failure" ? exit.cause.find(isUnknownDefect) : undefined
-    if (unknown === undefined) return Effect.sync(() => this.client.send(response))
+    if (unknown === undefined) return Effect.sync(() => this.send(response))
     // A request that could not be read is answered with a text.
     const isUnread = request !== undefined && typeof unknown.defect === "string"
     const refused = isUnread ? refusal(this.group, request) : undefined
-    if (refused !== undefined) return Effect.sync(() => this.client.send({ ...response, exit: refused }))
+    if (refused !== undefined) return Effect.sync(() => this.send({ ...response, exit: refused }))
     return Effect.map(conceal(request?.tag ?? "unknown", Cause.die(unknown.defect)), (defect) =>
-      this.client.send({ ...response, exit: { _tag: "Failure", cause: [{ _tag: "Die", defect }] } })
+      this.send({ ...response, exit: { _tag: "Failure", cause: [{ _tag: "Die", defect }] } })
     )
   }
 }
@@ -151,6 +144,18 @@ export const refusal = (group: RpcGroup.RpcGroup<any>, request: Asked): Response
   if (Exit.isSuccess(decoded)) return undefined
   const issue = Option.getOrElse(Exit.findErrorOption(decoded), () => decoded.cause)
   return failure(new CallError({ reason: new PayloadInvalid({ issue: String(issue) }) }))
+}
+
+/** A message as text; an answer that is too large becomes a failure that says so. */
+export const encode = (message: FromServerEncoded, { resultBytes }: Limits.Limits): string => {
+  const text = JSON.stringify(message)
+  if (message._tag !== "Exit" || Limits.bytesBeyond(text, resultBytes) === undefined) return text
+  const { exit, requestId } = message
+  const result = JSON.stringify(exit._tag === "Success" ? exit.value : exit.cause)
+  const actual = Limits.bytesBeyond(result, resultBytes)
+  if (actual === undefined) return text
+  const reason = new LimitExceeded({ limit: "resultBytes", max: resultBytes, actual })
+  return JSON.stringify({ _tag: "Exit", requestId, exit: failure(new CallError({ reason })) })
 }
 
 const encodeError = Schema.encodeSync(Schema.toCodecJson(CallError))

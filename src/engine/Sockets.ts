@@ -4,14 +4,15 @@ import type { FromClientEncoded, FromServerEncoded } from "effect/rpc/RpcMessage
 import { CallError, CallLost, LimitExceeded, Unavailable } from "../protocol/CallError.ts"
 import { haveHeader, livePrefix, promptHeader } from "../protocol/Frame.ts"
 import * as Limits from "../protocol/Limits.ts"
-import { decodeMessages, type Request } from "../protocol/Messages.ts"
+import { decodeMessages, isDeeper, type Request } from "../protocol/Messages.ts"
 import { mutationHeader } from "../protocol/MutationId.ts"
 import type { Database } from "../services/Database.ts"
 import * as Attachment from "./Attachment.ts"
 import type { Host, Session, Socket } from "./Host.ts"
+import { decodeText } from "./HttpMessages.ts"
 import { type Group, type LiveQueries, type Question, Subscription } from "./LiveQueries.ts"
 import type { Queries } from "./Queries.ts"
-import { type Connection, failure, type Server } from "./Server.ts"
+import { type Connection, encode, failure, type Server } from "./Server.ts"
 import { Caller } from "./Transaction.ts"
 
 export interface Options {
@@ -46,13 +47,17 @@ export class Sockets {
   message(socket: Socket, data: string | ArrayBuffer): void {
     const client = this.clients.get(socket) ?? this.restore(socket, once(this.options.queries))
     if (client === undefined) return socket.close(1011, "this socket is not known any more")
-    const text = typeof data === "string" ? data : new TextDecoder().decode(data)
-    const { limits } = this.options
-    if (text.length > limits.requestBytes) return socket.close(1009, `limit requestBytes is ${limits.requestBytes}`)
+    const { requestBytes, requestDepth, requestsPerBatch } = this.options.limits
+    const text = typeof data === "string" ? data : decodeText(data)
+    if (text === undefined) return socket.close(1007, "not UTF-8")
+    if (Limits.bytesBeyond(text, requestBytes) !== undefined) {
+      return socket.close(1009, Limits.describe("requestBytes", requestBytes))
+    }
+    if (isDeeper(text, requestDepth)) return socket.close(1008, Limits.describe("requestDepth", requestDepth))
     const messages = decodeMessages(text)
     if (messages === undefined) return socket.close(1007, "not messages of effect/rpc")
-    if (messages.length > limits.requestsPerBatch) {
-      return socket.close(1008, `limit requestsPerBatch is ${limits.requestsPerBatch}`)
+    if (messages.length > requestsPerBatch) {
+      return socket.close(1008, Limits.describe("requestsPerBatch", requestsPerBatch))
     }
     client.receive(messages)
   }
@@ -153,7 +158,7 @@ class SocketClient implements Group {
     this.identity = JSON.stringify(session.identity)
     this.head = Attachment.head(id, session)
     this.context = Context.make(Caller, session.identity)
-    this.connection = options.server.open({ send: (message) => this.send(message) })
+    this.connection = options.server.open((message) => this.send(message))
   }
 
   // --- messages in
@@ -167,6 +172,8 @@ class SocketClient implements Group {
   private handle(message: FromClientEncoded): void {
     switch (message._tag) {
       case "Request":
+        // An id that is used again means the new request; the old one has no reader any more.
+        this.abandon(message.id)
         if (message.tag.startsWith(livePrefix)) return this.subscribe(message)
         if (this.options.isAction(message.tag)) return this.act(message)
         return this.transact(message)
@@ -202,9 +209,12 @@ class SocketClient implements Group {
       identity: this.identity
     })
     if ("_tag" in question) return this.exit(message.id, question)
-    // An id that is used again means the new request; the old one has no reader any more.
-    this.unsubscribe(message.id)
     const reader = new Reader(this, message.id, question, headerOf(message, promptHeader) !== undefined)
+    const actual = Limits.bytesBeyond(reader.asked, Limits.sqlite.rowBytes)
+    if (actual !== undefined) {
+      const reason = new LimitExceeded({ limit: "rowBytes", max: Limits.sqlite.rowBytes, actual })
+      return this.exit(message.id, failure(new CallError({ reason })))
+    }
     reader.have = headerOf(message, haveHeader)
     this.readers.set(message.id, reader)
     this.isForgetful = true
@@ -219,11 +229,8 @@ class SocketClient implements Group {
     if (reader === undefined) return this.connection.receive({ _tag: "Ack", requestId: id })
     reader.unacknowledged = Math.max(0, reader.unacknowledged - 1)
     this.isForgetful = true
-    const { live } = this.options
-    // A result that waited for this when the object went to sleep has to be found again.
-    for (const { query, waiting } of this.readers.values()) if (waiting) live.refresh(query)
     this.deliver()
-    live.deliver()
+    this.options.live.deliver()
   }
 
   private interrupt(id: string | number): void {
@@ -233,6 +240,13 @@ class SocketClient implements Group {
     this.exit(id, interrupted)
     // What was held back for it may go now.
     this.deliver()
+    this.options.live.deliver()
+  }
+
+  private abandon(id: string | number): void {
+    this.unsubscribe(id)
+    this.calls.get(id)?.abort.abort()
+    if (this.calls.delete(id)) this.isForgetful = true
   }
 
   private unsubscribe(id: string | number): boolean {
@@ -252,21 +266,31 @@ class SocketClient implements Group {
 
   /** Actions do I/O, which would keep everybody else's calls waiting here: the host runs them elsewhere. */
   private act(request: Request): void {
+    const { id } = request
     const call = new RunningCall()
-    this.calls.set(request.id, call)
-    this.isForgetful = true
+    let isAnswered = request.isNotification === true
+    if (!isAnswered) {
+      this.calls.set(id, call)
+      this.isForgetful = true
+    }
+    const send = (message: FromServerEncoded) => {
+      // Its id may mean another request by now.
+      if (this.calls.get(id) === call) this.send(message)
+    }
     const relay = async () => {
       try {
         for await (const message of this.options.host.act(request, this.session, call.abort.signal)) {
-          this.send(message)
-          if (message._tag === "Exit") return
+          send(message)
+          // A call that is acknowledged at once has its exit and goes on.
+          isAnswered ||= message._tag === "Exit"
           if (message._tag === "Chunk") await call.acknowledgement()
         }
-        this.exit(request.id, unavailable("the action ended without an answer"))
+        if (!isAnswered) send({ _tag: "Exit", requestId: id, exit: unavailable("the action ended without an answer") })
       } catch {
-        this.exit(request.id, call.abort.signal.aborted ? interrupted : unavailable("the action could not be run"))
+        const exit = call.abort.signal.aborted ? interrupted : unavailable("the action could not be run")
+        if (!isAnswered) send({ _tag: "Exit", requestId: id, exit })
       } finally {
-        this.calls.delete(request.id)
+        if (this.calls.get(id) === call) this.calls.delete(id)
         this.remember()
       }
     }
@@ -300,8 +324,13 @@ class SocketClient implements Group {
 
   /** Brings the subscriptions that changed to the last results, in one message. */
   deliver(): void {
+    const { live } = this.options
     this.event(() => {
-      for (const reader of this.changed) if (!reader.isDue) this.take(reader)
+      for (const reader of this.changed) {
+        // What waited when the object went to sleep has to be found again.
+        live.refresh(reader.query)
+        if (!reader.isDue) this.take(reader)
+      }
       // A prompt reader acknowledges at once: waiting for it keeps what one commit changed in one message.
       const isHeld = some(this.changed, ({ prompt, unacknowledged }) => prompt && unacknowledged > 0)
       for (const reader of [...this.changed]) {
@@ -366,16 +395,7 @@ class SocketClient implements Group {
   }
 
   private send(message: FromServerEncoded): void {
-    const text = JSON.stringify(message)
-    if (message._tag === "Exit") {
-      const { resultBytes } = this.options.limits
-      const actual = Limits.bytesBeyond(text, resultBytes + Limits.envelopeBytes)
-      if (actual !== undefined) {
-        const reason = new LimitExceeded({ limit: "resultBytes", max: resultBytes, actual })
-        return this.exit(message.requestId, failure(new CallError({ reason })))
-      }
-    }
-    this.text(text)
+    this.text(encode(message, this.options.limits))
   }
 
   private text(text: string): void {
@@ -467,6 +487,7 @@ class SocketClient implements Group {
       reader.sent = sent ?? undefined
       reader.unacknowledged = unacknowledged
       reader.waiting = waiting
+      if (waiting) this.changed.add(reader)
       this.readers.set(id, reader)
       live.restore(reader, known)
     }

@@ -72,6 +72,7 @@ export class Transactions {
       this.storage.database.transaction(() => {
         exit = runToEnd(effect, transaction)
         if (Exit.isFailure(exit)) throw rolledBack
+        Sql.checkForeignKeys(session, this.storage.database)
       })
     } catch (cause) {
       if (cause !== rolledBack) exit = Exit.die(cause)

@@ -54,9 +54,6 @@ export const socketAttachmentBytes = 16_384
 export const describe = (limit: LimitName, max: number, actual?: number): string =>
   `limit ${limit} is ${max}${actual === undefined ? "" : `, got ${actual}`}`
 
-/** Bytes that a message may have around a result, beyond `resultBytes`: an id and a few names. */
-export const envelopeBytes = 1024
-
 const encoder = new TextEncoder()
 
 /** The bytes of a text on the wire, in UTF-8, when they are more than `max`. */

@@ -7,7 +7,7 @@ import type { Connection } from "effect/sql/SqlConnection"
 import { classifySqliteError, SqlError } from "effect/sql/SqlError"
 import * as Statement from "effect/sql/Statement"
 import { StorageError } from "../contract/Storage.ts"
-import { type Rows, type SqlValue, toObjects } from "./Database.ts"
+import { type Database, type Rows, type SqlValue, toObjects } from "./Database.ts"
 import type { Session } from "./Storage.ts"
 
 /** The session whose transaction the running handler belongs to. */
@@ -18,6 +18,7 @@ const attempt = (session: Session, sql: string, params: ReadonlyArray<unknown>):
     try: () => {
       if (!sql.isWellFormed()) throw new Error("a statement of SQL must not have half a surrogate pair")
       if (endsTransaction.test(sql)) throw new Error("a statement cannot roll back the transaction that it runs in")
+      if (defersForeignKeys.test(sql)) deferring.add(session)
       return session.raw(sql, params.map(toValue))
     },
     catch: (cause) => {
@@ -32,6 +33,20 @@ const attempt = (session: Session, sql: string, params: ReadonlyArray<unknown>):
  * the statements that follow would be committed one by one.
  */
 const endsTransaction = /\b(?:or|conflict)\s+rollback\b|\braise\s*\(\s*rollback\b/i
+
+const defersForeignKeys = /\bdefer_foreign_keys\b/i
+const deferring = new WeakSet<Session>()
+
+/**
+ * To be called before the commit. A reference that is still broken there would fail it, and a Durable Object would be
+ * lost with everything else of the same event.
+ */
+export const checkForeignKeys = (session: Session, database: Database["Service"]): void => {
+  if (!deferring.has(session)) return
+  const [broken] = database.all("PRAGMA foreign_key_check", []).rows
+  if (broken !== undefined)
+    throw new Error(`a row of table ${broken[0]} refers to a row of ${broken[2]} that is not there`)
+}
 
 /** A parameter as SQLite takes it. */
 const toValue = (value: unknown): SqlValue => {

@@ -9,6 +9,7 @@ import * as RpcClient from "effect/rpc/RpcClient"
 import type { RpcClientError } from "effect/rpc/RpcClientError"
 import * as RpcSerialization from "effect/rpc/RpcSerialization"
 import type { Scope } from "effect/Scope"
+import * as Stream from "effect/Stream"
 import * as Socket from "effect/socket/Socket"
 import * as Client from "../client/Client.ts"
 import * as Transport from "../client/Transport.ts"
@@ -18,6 +19,7 @@ import * as ActionRunner from "../engine/Actions.ts"
 import type { App } from "../engine/App.ts"
 import * as FrontDoor from "../engine/FrontDoor.ts"
 import * as Messages from "../engine/HttpMessages.ts"
+import * as Live from "../engine/Live.ts"
 import { MemoryObject } from "./MemoryObject.ts"
 
 export interface Options extends FrontDoor.Options {
@@ -56,6 +58,24 @@ export class TestApp extends Context.Service<
       const { transport, url } = yield* TestApp
       return yield* Client.make(api, { url, ...options }).pipe(Effect.provideContext(yield* Layer.build(transport)))
     }) as Effect.Effect<any, never, TestApp | Scope>
+
+  /** The live value of a query where the tables are, without a socket between. */
+  static readonly live: <Rpcs extends Rpc.Any, Tag extends Api.TagOf<Rpcs, "query">>(
+    api: Api.Declared<Rpcs>,
+    tag: Tag,
+    payload: Rpc.PayloadConstructor<Rpc.ExtractTag<Rpcs, Tag>>
+  ) => Stream.Stream<Rpc.Success<Rpc.ExtractTag<Rpcs, Tag>>, Rpc.Error<Rpc.ExtractTag<Rpcs, Tag>>, TestApp> = (
+    api,
+    tag,
+    payload
+  ) =>
+    Stream.unwrap(
+      Effect.gen(function* () {
+        const { object } = yield* TestApp
+        const { local } = yield* Effect.promise(() => object().backend())
+        return Live.stream(api, tag, payload).pipe(Stream.provideService(Live.Live, local))
+      })
+    )
 
   /** The stock RPC client of Effect over a socket to the backend, typed by its contract. */
   static readonly rpc: <Rpcs extends Rpc.Any>(

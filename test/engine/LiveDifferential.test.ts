@@ -2,12 +2,10 @@
 import { DatabaseSync } from "node:sqlite"
 import { isDeepStrictEqual } from "node:util"
 import * as Clock from "effect/Clock"
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Logger from "effect/Logger"
 import * as Result from "effect/Result"
-import type { FromClientEncoded } from "effect/rpc/RpcMessage"
 import type * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import { afterEach, describe, expect, it, vi } from "vitest"
@@ -54,13 +52,36 @@ const clock: Clock.Clock = {
 let socketIds = 0
 let lives = 0
 
+/** The platform's end of a socket: it outlives engines, and so do its attachment and what is on its way. */
+class PeerSocket implements Socket {
+  readonly toClient: Array<any> = []
+  attached: unknown = null
+  isClosed = false
+
+  send(text: string): void {
+    if (this.isClosed) return
+    const messages = JSON.parse(text)
+    this.toClient.push(Array.isArray(messages) ? messages : [messages])
+  }
+  close(code: number, reason: string): void {
+    throw new Error(`the server closed a socket: ${code} ${reason}`)
+  }
+  attachment(): unknown {
+    return this.attached
+  }
+  attach(value: unknown): void {
+    if ((value as string).length * 2 + 32 > 16_384) throw new Error("the attachment is too large")
+    this.attached = value
+  }
+}
+
 /** An engine over a database, without any platform around it: its tasks run when the test says so. */
 class Engine {
   readonly backend: Backend.Backend
   readonly sockets: Set<Socket>
   private readonly tasks: Array<() => void>
   private readonly scope: Scope.Closeable
-  private requests = 0
+  private readonly writer = new PeerSocket()
 
   private constructor(
     backend: Backend.Backend,
@@ -100,15 +121,15 @@ class Engine {
   }
 
   write(program: Write): void {
-    let answered = false
-    const connection = this.backend.server.open((message) => {
-      answered ||= message._tag === "Exit"
-    })
-    const payload = { program }
-    const message = { _tag: "Request", id: String(this.requests++), tag: "write", payload, headers: [] }
-    connection.receive(message as unknown as FromClientEncoded, Context.empty())
-    connection.close()
-    if (!answered) throw new Error("a mutation was not answered at once")
+    const { backend, writer } = this
+    if (!this.sockets.has(writer)) {
+      this.sockets.add(writer)
+      backend.sockets.open(writer, { tenant: "main", identity: { subject: null, claims: {} } })
+    }
+    const message = { _tag: "Request", id: "1", tag: "write", payload: { program }, headers: [] }
+    backend.sockets.message(writer, JSON.stringify(message))
+    const answered = writer.toClient.splice(0).flat()
+    if (answered[0]?._tag !== "Exit") throw new Error("a mutation was not answered at once")
   }
 
   flush(): void {
@@ -276,29 +297,6 @@ const canonical = (value: unknown): string =>
       ? Object.fromEntries(Object.entries(part).toSorted(([a], [b]) => (a < b ? -1 : 1)))
       : part
   )
-
-/** The platform's end of a socket: it outlives engines, and so do its attachment and what is on its way. */
-class PeerSocket implements Socket {
-  readonly toClient: Array<any> = []
-  attached: unknown = null
-  isClosed = false
-
-  send(text: string): void {
-    if (this.isClosed) return
-    const messages = JSON.parse(text)
-    this.toClient.push(Array.isArray(messages) ? messages : [messages])
-  }
-  close(code: number, reason: string): void {
-    throw new Error(`the server closed a socket: ${code} ${reason}`)
-  }
-  attachment(): unknown {
-    return this.attached
-  }
-  attach(value: unknown): void {
-    if ((value as string).length * 2 + 32 > 16_384) throw new Error("the attachment is too large")
-    this.attached = value
-  }
-}
 
 /** What the database was after each commit: the results of all questions that somebody has asked. */
 type History = Array<{ readonly version: number; readonly results: Map<string, string> }>

@@ -88,11 +88,6 @@ export const suite = (
         expect(await call(place, tenant, "notes.resume", {})).toEqual({ _tag: "Success", value: true })
         await later()
         expect(await bodies(place, tenant)).toEqual([])
-        // The deferred was the one that was waited for: an action goes on.
-        const acting = call(place, tenant, "act.end", { ending: "deferred" })
-        await later()
-        await call(place, tenant, "notes.resume", {})
-        expect(await acting).toEqual({ _tag: "Success", value: 1 })
       })
 
       it("K3: a fiber that outlives its transaction can write no more", async () => {

@@ -36,6 +36,9 @@ const toPeer = (response: Response): Peer => {
   return peer
 }
 
+/** What all places of this isolate logged. */
+const log: Array<string> = []
+
 const origin = "https://dormouse.test"
 const upgrade = (tenant: string) =>
   SELF.fetch(`${origin}/rpc`, { headers: { upgrade: "websocket", "x-dormouse-tenant": tenant } })
@@ -53,7 +56,6 @@ export const objects = (namespace: DurableObjectNamespace): Place => ({
 
 /** The Worker under test and its objects. */
 export const cloudflare = (namespace: DurableObjectNamespace = env.TENANT_OBJECT): Place => {
-  const log: Array<string> = []
   for (const method of ["log", "error", "warn", "info", "debug"] as const) {
     vi.spyOn(console, method).mockImplementation((...parts: ReadonlyArray<unknown>) => {
       log.push(parts.map((part) => (typeof part === "string" ? part : JSON.stringify(part))).join(" "))

@@ -26,7 +26,7 @@ interface Problem {
   readonly message: string
 }
 
-/** What the compiler says about a set of files, in the project's settings. */
+/** What the compiler says about a set of files, in the project's settings; `npm run check` looks at the others. */
 const compile = async (name: string, files: Readonly<Record<string, string>>) => {
   const directory = `${scratch}${name}/`
   await mkdir(directory, { recursive: true })
@@ -34,24 +34,27 @@ const compile = async (name: string, files: Readonly<Record<string, string>>) =>
   for (const [file, text] of Object.entries({ ...files, "tsconfig.json": JSON.stringify(config) })) {
     await writeFile(`${directory}${file}`, text)
   }
-  const output = await run(["-p", directory, "--pretty", "false", "--extendedDiagnostics"])
+  const output = await run(directory)
   const problems: Array<Problem> = []
   for (const line of output.split("\n")) {
     const [, path, number, message] = /^(\S+\.ts)\((\d+),\d+\): error (.*)$/.exec(line) ?? []
-    if (path !== undefined) problems.push({ file: path.split("/").at(-1)!, line: Number(number), message: message! })
-    else if (line.startsWith("  ") && problems.length > 0) {
+    if (path !== undefined) {
+      problems.push({ file: path, line: Number(number), message: message! })
+    } else if (line.startsWith("  ") && problems.length > 0) {
       // The rest of the message is indented.
       const last = problems.pop()!
       problems.push({ ...last, message: `${last.message}\n${line}` })
     }
   }
   const instantiations = Number(/^Instantiations:\s+(\d+)/m.exec(output)?.[1])
-  return { problems, instantiations }
+  return { problems: problems.filter(({ file }) => file in files), instantiations }
 }
 
-const run = (args: ReadonlyArray<string>): Promise<string> =>
+/** The compiler names files as seen from where it runs. */
+const run = (directory: string): Promise<string> =>
   new Promise((resolve, reject) => {
-    const compiler = spawn(process.execPath, [`${root}node_modules/typescript/bin/tsc`, ...args], { cwd: root })
+    const args = [`${root}node_modules/typescript/bin/tsc`, "-p", ".", "--pretty", "false", "--extendedDiagnostics"]
+    const compiler = spawn(process.execPath, args, { cwd: directory })
     let output = ""
     compiler.stdout.setEncoding("utf8").on("data", (text: string) => (output += text))
     compiler.on("error", reject)

@@ -1,0 +1,127 @@
+import type * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as AsyncResult from "effect/reactivity/AsyncResult"
+import * as Atom from "effect/reactivity/Atom"
+import type * as Rpc from "effect/rpc/Rpc"
+import type { Scope } from "effect/Scope"
+import * as Stream from "effect/Stream"
+import type { TagOf } from "../contract/Api.ts"
+import type { Client, Live, MutateOptions } from "./Client.ts"
+import type { ConnectionRefused, OutcomeUnknown } from "./ClientError.ts"
+import { ConnectionState } from "./ConnectionState.ts"
+
+type Of<Rpcs extends Rpc.Any, Tag extends string> = Rpc.ExtractTag<Rpcs, Tag>
+
+/** A call of a mutation, as it is written to its atom. */
+export interface Call<Rpcs extends Rpc.Any, Tag extends string> extends MutateOptions<Rpcs> {
+  readonly payload: Rpc.PayloadConstructor<Of<Rpcs, Tag>>
+}
+
+/** The atoms of one client. Each registry that they are used in has a client of its own. */
+export interface Atoms<in out Rpcs extends Rpc.Any, out E = never> {
+  /** The client. It is made when the first atom needs it, and closed with the registry. */
+  readonly client: Atom.Atom<AsyncResult.AsyncResult<Client<Rpcs>, E>>
+  /**
+   * The latest value of a query; `waiting` while the connection is not live. The same tag and an equal payload give the
+   * same atom, and the query is watched while the atom is mounted.
+   */
+  readonly live: <Tag extends TagOf<Rpcs, "query">>(
+    tag: Tag,
+    payload: Rpc.PayloadConstructor<Of<Rpcs, Tag>>
+  ) => Atom.Atom<AsyncResult.AsyncResult<Rpc.Success<Of<Rpcs, Tag>>, Rpc.Error<Of<Rpcs, Tag>> | ConnectionRefused | E>>
+  /** The same with its freshness: changes also when only the connection does. */
+  readonly watch: <Tag extends TagOf<Rpcs, "query">>(
+    tag: Tag,
+    payload: Rpc.PayloadConstructor<Of<Rpcs, Tag>>
+  ) => Atom.Atom<
+    AsyncResult.AsyncResult<Live<Rpc.Success<Of<Rpcs, Tag>>>, Rpc.Error<Of<Rpcs, Tag>> | ConnectionRefused | E>
+  >
+  /** A mutation, to be called by writing to it; its value is the outcome of the latest call. Earlier calls go on. */
+  readonly mutation: <Tag extends TagOf<Rpcs, "mutation">>(
+    tag: Tag
+  ) => Atom.AtomResultFn<Call<Rpcs, Tag>, Rpc.Success<Of<Rpcs, Tag>>, Rpc.Error<Of<Rpcs, Tag>> | OutcomeUnknown | E>
+  readonly connection: Atom.Atom<ConnectionState>
+}
+
+/** Makes the atoms of a client, or of an effect that makes one. */
+export const make = <Rpcs extends Rpc.Any, E = never>(
+  from: Client<Rpcs> | Effect.Effect<Client<Rpcs>, E, Scope>
+): Atoms<Rpcs, E> => {
+  const client: Atom.Atom<AsyncResult.AsyncResult<Client<Rpcs>, E>> = Atom.keepAlive(
+    Atom.make(Effect.isEffect(from) ? from : Effect.succeed(from))
+  )
+
+  /** Reads a query until the atom is disposed of: `show` makes its value of what is observed. */
+  const query = <A>(show: (live: Live<any>) => Option.Option<A>) =>
+    Atom.family(({ payload, tag }: { readonly tag: string; readonly payload: unknown }) =>
+      Atom.readable((get: Atom.AtomContext): AsyncResult.AsyncResult<A, any> => {
+        const made = get(client)
+        if (!AsyncResult.isSuccess(made)) return AsyncResult.isFailure(made) ? AsyncResult.failure(made.cause) : waiting
+        const result = () => {
+          const live = observed.live()
+          const value = show(live)
+          const failure = observed.failure() as Option.Option<Cause.Cause<any>>
+          const before = Option.map(value, (value) => AsyncResult.success<A, any>(value))
+          if (Option.isSome(failure)) return AsyncResult.failure<A, any>(failure.value, { previousSuccess: before })
+          return Option.isSome(value)
+            ? AsyncResult.success<A, any>(value.value, { waiting: live.connection._tag !== "Live" })
+            : waiting
+        }
+        const observed = made.value.observe(tag as never, payload as never, () => get.setSelf(result()))
+        get.addFinalizer(observed.end)
+        return result()
+      })
+    )
+  const live = query(({ value }) => value)
+  const watch = query((live) => (Option.isSome(live.value) ? Option.some(live) : Option.none()))
+
+  const mutation = Atom.family((tag: string) =>
+    Atom.fn<Call<any, any>>()((call, get) =>
+      Effect.gen(function* () {
+        const client = yield* get.result(made)
+        // An atom that nobody looks at any more, and a later call, end the waiting and not the mutation.
+        const sending = yield* Effect.forkDetach(client.mutate(tag as never, call.payload as never, call), {
+          startImmediately: true
+        })
+        return yield* Fiber.join(sending)
+      })
+    )
+  )
+  const made = client as Atom.Atom<AsyncResult.AsyncResult<Client<any>, E>>
+
+  const connection = Atom.readable((get: Atom.AtomContext): ConnectionState => {
+    const made = get(client)
+    if (!AsyncResult.isSuccess(made)) return ConnectionState.Idle()
+    let state: ConnectionState = ConnectionState.Idle()
+    const reading = Effect.runFork(
+      Stream.runForEach(made.value.connection, (next) =>
+        Effect.sync(() => {
+          state = next
+          get.setSelf(next)
+        })
+      )
+    )
+    get.addFinalizer(() => reading.interruptUnsafe())
+    return state
+  })
+
+  return {
+    client,
+    live: (tag: string, payload: unknown) => live({ tag, payload }),
+    watch: (tag: string, payload: unknown) => watch({ tag, payload }),
+    mutation,
+    connection
+  } as unknown as Atoms<Rpcs, E>
+}
+
+/** The same, of the client that a layer builds. */
+export const fromLayer = <Self, Rpcs extends Rpc.Any, E = never>(
+  tag: Context.Service<Self, Client<Rpcs>>,
+  layer: Layer.Layer<Self, E>
+): Atoms<Rpcs, E> => make(Effect.map(Layer.build(layer), (context) => Context.get(context, tag)))
+
+const waiting = AsyncResult.initial<never, never>(true)

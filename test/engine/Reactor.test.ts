@@ -1,0 +1,130 @@
+import { expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import * as Model from "effect/schema/Model"
+import { Api, App, Live, Mutation, Query, Table } from "effect-dormouse"
+import { TestApp } from "effect-dormouse/testing"
+
+class Row extends Model.Class<Row>("test/Row")({ id: Schema.String, n: Schema.Int }) {}
+const rows = Table.make("rows", Row, { key: "id" })
+class Total extends Model.Class<Total>("test/Total")({ id: Schema.String, n: Schema.Int, times: Schema.Int }) {}
+const totals = Table.make("totals", Total, { key: "id" })
+
+class Sums extends Api.make(
+  Query.make("sum", { payload: {}, success: Schema.Int }),
+  Query.make("total", { payload: {}, success: Schema.NullOr(Total) }),
+  Mutation.make("put", { payload: { id: Schema.String, n: Schema.Int } }),
+  Mutation.make("record", { payload: { n: Schema.Int, fail: Schema.Boolean } }),
+  Mutation.make("spin", { payload: {} })
+) {}
+
+const handlers = Sums.toLayer({
+  sum: () => rows.query().pipe(Effect.map((all) => all.reduce((sum, { n }) => sum + n, 0))),
+  total: () => totals.query().first.pipe(Effect.map((total) => (total._tag === "Some" ? total.value : null))),
+  put: ({ id, n }) => Effect.asVoid(rows.upsert({ id, n })),
+  record: Effect.fnUntraced(function* ({ fail, n }) {
+    const before = yield* totals.query().first
+    yield* totals.upsert({ id: "t", n, times: (before._tag === "Some" ? before.value.times : 0) + 1 })
+    if (fail) return yield* Effect.die("no")
+  }),
+  spin: Effect.fnUntraced(function* () {
+    const row = yield* rows.query().first
+    yield* rows.upsert({ id: "spin", n: (row._tag === "Some" ? row.value.n : 0) + 1 })
+  })
+})
+
+const appWith = (reactors: ReadonlyArray<ReturnType<typeof App.react>>) =>
+  App.make({ api: Sums, tables: [rows, totals], handlers, reactors })
+
+const recording = App.react(Sums, {
+  name: "record-sum",
+  query: "sum",
+  queryPayload: {},
+  mutation: "record",
+  mutationPayload: (n) => (n < 0 ? undefined : { n, fail: n === 13 })
+})
+
+const calm = Effect.promise(async () => {
+  for (let i = 0; i < 6; i++) await new Promise((resolve) => setImmediate(resolve))
+})
+
+it.effect("L: a reactor reacts once to each change, also across a sleep and a crash", () =>
+  Effect.gen(function* () {
+    const client = yield* TestApp.client(Sums)
+    const { object } = yield* TestApp
+    yield* client.mutate("put", { id: "a", n: 1 })
+    yield* calm
+    expect(yield* client.query("total", {})).toMatchObject({ n: 1, times: 1 })
+    // The same sum is no change.
+    yield* client.mutate("put", { id: "a", n: 1 })
+    yield* Effect.promise(() => object().evict())
+    yield* calm
+    expect(yield* client.query("total", {})).toMatchObject({ n: 1, times: 1 })
+    // A crash between the commit and the reaction.
+    yield* client.mutate("put", { id: "b", n: 2 })
+    yield* Effect.promise(() => object().crash())
+    yield* calm
+    expect(yield* client.query("sum", {})).toBe(3)
+    yield* calm
+    expect(yield* client.query("total", {})).toMatchObject({ n: 3, times: 2 })
+    // Nothing to do is not done again either.
+    yield* client.mutate("put", { id: "b", n: -9 })
+    yield* calm
+    expect(yield* client.query("total", {})).toMatchObject({ n: 3, times: 2 })
+  }).pipe(Effect.provide(TestApp.layer(appWith([recording]))))
+)
+
+it.effect("L: a reaction that fails leaves nothing and is tried with the next change", () =>
+  Effect.gen(function* () {
+    const client = yield* TestApp.client(Sums)
+    yield* client.mutate("put", { id: "a", n: 13 })
+    yield* calm
+    expect(yield* client.query("total", {})).toBe(null)
+    yield* client.mutate("put", { id: "a", n: 14 })
+    yield* calm
+    expect(yield* client.query("total", {})).toMatchObject({ n: 14, times: 1 })
+  }).pipe(Effect.provide(TestApp.layer(appWith([recording]))))
+)
+
+it.effect("L: a reactor that changes what it watches is stopped, and goes on after somebody else's commit", () =>
+  Effect.gen(function* () {
+    const client = yield* TestApp.client(Sums)
+    yield* client.mutate("put", { id: "a", n: 1 })
+    for (let i = 0; i < 10; i++) yield* calm
+    const first = yield* client.query("sum", {})
+    for (let i = 0; i < 5; i++) yield* calm
+    expect(yield* client.query("sum", {})).toBe(first)
+    yield* client.mutate("put", { id: "a", n: 100 })
+    for (let i = 0; i < 10; i++) yield* calm
+    expect(yield* client.query("sum", {})).toBeGreaterThan(first + 99)
+  }).pipe(
+    Effect.provide(
+      TestApp.layer(
+        appWith([
+          App.react(Sums, {
+            name: "spin",
+            query: "sum",
+            queryPayload: {},
+            mutation: "spin",
+            mutationPayload: () => ({})
+          })
+        ])
+      )
+    )
+  )
+)
+
+it.effect("L: Live.stream is the same stream where the tables are", () =>
+  Effect.gen(function* () {
+    const client = yield* TestApp.client(Sums)
+    const seen = yield* TestApp.live(Sums, "sum", {}).pipe(Stream.take(3), Stream.runCollect, Effect.forkChild)
+    for (const n of [1, 2]) {
+      yield* calm
+      yield* client.mutate("put", { id: "a", n })
+    }
+    expect(yield* Fiber.join(seen)).toEqual([0, 1, 2])
+    expect(typeof Live.stream).toBe("function")
+  }).pipe(Effect.provide(TestApp.layer(appWith([]))))
+)
