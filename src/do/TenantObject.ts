@@ -42,7 +42,9 @@ export const make = <Rpcs extends Rpc.Any>(app: App<Rpcs>) =>
         const { 0: client, 1: server } = new WebSocketPair()
         this.ctx.acceptWebSocket(server)
         backend.sockets.open(this.socket(server), session)
-        return new Response(null, { status: 101, webSocket: client })
+        const protocol = request.headers.get(Messages.protocolHeader)
+        const headers = protocol === null ? {} : { [Messages.protocolHeader]: protocol }
+        return new Response(null, { status: 101, webSocket: client, headers })
       })
     }
 

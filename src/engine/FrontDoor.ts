@@ -60,7 +60,14 @@ const answer = Effect.fnUntraced(function* <Rpcs extends Rpc.Any>(
     if (request.headers.get("upgrade")?.toLowerCase() !== "websocket") {
       return Messages.refused(426, "GET /rpc opens a WebSocket", { upgrade: "websocket" })
     }
-    return yield* ask(toObject, { headers: { ...headers, upgrade: "websocket" } }).pipe(
+    // A client that offers the protocol, with its token beside it, must be answered with it.
+    const offered =
+      request.headers
+        .get("sec-websocket-protocol")
+        ?.split(",")
+        .map((name) => name.trim()) ?? []
+    const protocol = offered.includes(Messages.subprotocol) ? { [Messages.protocolHeader]: Messages.subprotocol } : {}
+    return yield* ask(toObject, { headers: { ...headers, ...protocol, upgrade: "websocket" } }).pipe(
       Effect.catch(() => Effect.succeed(Messages.refused(503, "the tenant's object did not answer")))
     )
   }

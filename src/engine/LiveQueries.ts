@@ -120,6 +120,10 @@ export class LiveQuery {
   }
 }
 
+/** Whether a query must run before a new subscriber gets its value. */
+const isStale = (query: LiveQuery | undefined): query is undefined =>
+  query?.value === undefined || query.failure !== undefined || query.reads?.clock !== false
+
 export interface Options {
   /** Runs a query once. It never throws. */
   readonly run: (question: Question) => Answer
@@ -256,11 +260,10 @@ export class LiveQueries {
     const known = this.queries.get(this.keyOf(question))
     // What was committed and not flushed must be in the first value, and reach everybody else in one piece. The flush may
     // also find that callers do not share the query any more.
-    if (this.scheduled && (known?.reads === undefined || touches(known.reads, this.pending.toWriteSet()))) this.flush()
+    if (this.scheduled && (isStale(known) || touches(known.reads, this.pending.toWriteSet()))) this.flush()
     const query = this.find(question)
     this.join(subscription, query)
-    const isStale = query.value === undefined || query.failure !== undefined || query.reads?.clock !== false
-    if (isStale) this.run(query)
+    if (isStale(query)) this.run(query)
     else this.mark(subscription)
   }
 
@@ -277,7 +280,10 @@ export class LiveQueries {
 
   /** Runs a query that has not run since the wake. */
   refresh(query: LiveQuery): void {
-    if (this.unread.has(query)) this.run(query)
+    if (!this.unread.has(query)) return
+    // It would give what was committed since, and the others of its group would not.
+    if (this.scheduled) this.flush()
+    else this.run(query)
   }
 
   unsubscribe(subscription: Subscription): void {
