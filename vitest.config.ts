@@ -11,7 +11,7 @@ export default defineConfig({
         ssr: { resolve: { conditions: [...conditions, "node", "module", "import", "default"] } },
         test: {
           name: "node",
-          include: ["test/**/*.test.ts"],
+          include: ["test/**/*.test.{ts,tsx}"],
           exclude: ["test/**/*.worker.test.ts"],
           testTimeout: 60_000
         }

@@ -1,8 +1,8 @@
 import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
@@ -11,16 +11,17 @@ import * as RpcClient from "effect/rpc/RpcClient"
 import { RpcClientError } from "effect/rpc/RpcClientError"
 import type * as RpcGroup from "effect/rpc/RpcGroup"
 import * as RpcSchema from "effect/rpc/RpcSchema"
+import * as Schema from "effect/Schema"
 import type { Scope } from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type * as Api from "../contract/Api.ts"
 import { CallError, Unavailable } from "../protocol/CallError.ts"
-import { mutationHeader } from "../protocol/MutationId.ts"
-import { ConnectionRefused, type OutcomeUnknown } from "./ClientError.ts"
+import { mutationHeader, outcomesKept } from "../protocol/MutationId.ts"
+import { ConnectionRefused, OutcomeUnknown } from "./ClientError.ts"
 import * as Connection from "./Connection.ts"
 import type { ConnectionState } from "./ConnectionState.ts"
 import * as LiveRpc from "./LiveRpc.ts"
-import { LiveValues } from "./LiveValues.ts"
+import { type LiveValue, LiveValues } from "./LiveValues.ts"
 import * as Mutations from "./Mutations.ts"
 import { OptimisticChanges, type View } from "./Optimistic.ts"
 import { Signals } from "./Signals.ts"
@@ -113,6 +114,7 @@ export const make: <Rpcs extends Rpc.Any>(
   options: Options
 ) {
   const group = api.declared as RpcGroup.RpcGroup<any>
+  const clock = yield* Clock.Clock
   const transport = yield* Transport.make(options)
   const clientId = yield* Effect.sync(() => crypto.randomUUID())
   const optimistic = new OptimisticChanges()
@@ -121,6 +123,10 @@ export const make: <Rpcs extends Rpc.Any>(
   // --- one socket for all that is live, and for the calls that are made meanwhile
 
   const calls = new SocketCalls({
+    onSend: (mutation) => deliveries.get(mutation)?.send() !== false,
+    onAnswered: (mutation, isSuccess) => {
+      if (isSuccess) optimistic.succeeded(mutation, live.session)
+    },
     onCommitted: (mutation, version) => optimistic.committed(mutation, version),
     onChange: () => want()
   })
@@ -134,8 +140,16 @@ export const make: <Rpcs extends Rpc.Any>(
   const want = () => connection.want(live.size > 0 || streams > 0 || calls.isWaiting)
   const live: LiveValues = new LiveValues({
     onFirst: () => want(),
-    onLast: () => want(),
-    contains: (mutation, session) => optimistic.contains(mutation, session),
+    onLast: () => {
+      optimistic.unwatched()
+      want()
+    },
+    onCurrent: (isCurrent) => {
+      connection.setCurrent(isCurrent)
+      if (isCurrent) optimistic.shown(live.session)
+    },
+    contains: (mutation, session, version) => optimistic.contains(mutation, session, version),
+    onSettled: (version, session) => optimistic.settled(version, session),
     onDistrust: () => connection.reset()
   })
 
@@ -145,6 +159,7 @@ export const make: <Rpcs extends Rpc.Any>(
       // Mutations first: their outcomes are then known before the values that contain them come.
       calls.opened(send)
       live.opened(send)
+      live.settle()
     },
     onClose: () => {
       live.closed()
@@ -153,13 +168,10 @@ export const make: <Rpcs extends Rpc.Any>(
     onMessage: (message) => {
       const messages: ReadonlyArray<unknown> = Array.isArray(message) ? message : [message]
       if (!messages.every(isMessage)) return false
-      const changed = live.receive(messages.filter(({ requestId }) => live.owns(requestId)))
-      for (const message of messages) {
-        if (message._tag === "Settled") {
-          for (const value of optimistic.settled(Number(message["version"]), live.session)) changed.add(value)
-        } else if (!live.owns(message.requestId)) calls.receive(message)
-      }
-      live.publish(changed)
+      // Answers first: then what is known of a mutation is known when the values that contain it come.
+      if (!messages.every((message) => live.owns(message) || calls.receive(message))) return false
+      live.publish(live.receive(messages.filter((message) => live.owns(message))))
+      live.settle()
       return true
     },
     onRefused: (reason) => live.failAll(Cause.fail(new ConnectionRefused({ reason })))
@@ -167,8 +179,13 @@ export const make: <Rpcs extends Rpc.Any>(
 
   // --- calls
 
-  const call = (tag: string, payload: unknown): Effect.Effect<any, any> =>
-    Effect.suspend(() => (calls.isOpen ? socketClient : httpClient)(tag, payload))
+  /** Asks again when nobody was there. `Effect.retry` would bring schedules along, for 1 % of a small page. */
+  const ask = (tag: string, payload: unknown, retries: number): Effect.Effect<any, any> =>
+    Effect.catchIf(
+      unavailable(call(tag, payload)),
+      (error) => retries > 0 && isUnavailable(error),
+      () => ask(tag, payload, retries - 1)
+    )
 
   const liveRpcs = new Map<string, LiveRpc.LiveRpc>()
   const liveRpc = (rpc: Rpc.AnyWithProps) => {
@@ -182,22 +199,68 @@ export const make: <Rpcs extends Rpc.Any>(
 
   const rpcOf = (tag: string) => group.requests.get(tag) as Rpc.AnyWithProps
 
-  /** Sends a mutation until an answer comes. */
-  const deliver = (tag: string, payload: unknown, mutation: string): Effect.Effect<any, any> => {
-    const headers = { [mutationHeader]: mutation }
-    let attempts = 0
-    // While something is live the answer must come by its socket, in one order with the values that contain it.
-    const attempt: Effect.Effect<any, any> = Effect.suspend(() =>
-      live.size > 0 || calls.isOpen
-        ? socketClient(tag, payload, { headers })
-        : Effect.catchIf(
-            httpClient(tag, payload, { headers }) as Effect.Effect<any, any>,
-            (error) => error instanceof RpcClientError,
-            () => Effect.andThen(Effect.sleep(Duration.millis(Math.min(16_000, 250 * 2 ** attempts++))), attempt)
-          )
-    )
-    return attempt
-  }
+  const call = (tag: string, payload: unknown): Effect.Effect<any, any> =>
+    Effect.suspend(() => {
+      const made = rpcOf(tag).payloadSchema.make(payload)
+      return unavailable((calls.isOpen ? socketClient : httpClient)(tag, made) as Effect.Effect<any, any>)
+    })
+
+  /** Mutations that have no answer yet. */
+  const deliveries = new Map<string, Delivery>()
+
+  /** Sends a mutation until an answer comes, or nobody can say any more what it would mean. */
+  const deliver: Mutations.Options["deliver"] = (tag, payload, mutation, { giveUpAfter, sentAt }) =>
+    Effect.suspend(() => {
+      const headers = { [mutationHeader]: mutation }
+      const delivery = new Delivery(tag, clock, sentAt)
+      deliveries.set(mutation, delivery)
+      let attempts = 0
+      const byHttp: Effect.Effect<any, any> = Effect.suspend(() => {
+        const isFirst = !delivery.isSent
+        if (!delivery.send()) return Effect.never
+        const answer: Effect.Effect<any, any> = httpClient(tag, payload, { headers })
+        return Effect.catch(answer, (error): Effect.Effect<any, any> => {
+          if (Transport.isRefused(error)) return isFirst ? unavailable(Effect.fail(error)) : unknown
+          if (!isTransient(error)) return Effect.fail(error)
+          return Effect.andThen(Effect.sleep(Duration.millis(Math.min(16_000, 250 * 2 ** attempts++))), attempt)
+        })
+      })
+      // A client that is refused a socket may still be heard, or be told why not.
+      const refused = connection.state.until(({ _tag }) => _tag === "Refused")
+      // While something is live the answer must come by its socket, in one order with the values that contain it.
+      const attempt: Effect.Effect<any, any> = Effect.suspend(() =>
+        live.size > 0 || calls.isOpen
+          ? Effect.raceFirst(socketClient(tag, payload, { headers }), Effect.andThen(refused, byHttp))
+          : byHttp
+      )
+      const unknown = Effect.fail(new OutcomeUnknown({ tag }))
+      return Effect.raceFirst(attempt, delivery.expired).pipe(
+        Effect.timeoutOrElse({
+          duration: giveUpAfter,
+          orElse: (): Effect.Effect<never, OutcomeUnknown | CallError> =>
+            delivery.isSent ? unknown : Effect.fail(notSent())
+        }),
+        // What cannot be read may have been done.
+        Effect.catchDefect((defect) => (Schema.isSchemaError(defect) ? unknown : Effect.die(defect))),
+        Effect.ensuring(Effect.sync(() => deliveries.delete(mutation)))
+      )
+    })
+
+  /**
+   * Waits until the live values contain a mutation that has succeeded. One that was answered before they were there is
+   * asked about once more: by the socket the answer comes in one order with them.
+   */
+  const shown = (tag: string, payload: unknown, mutation: string) =>
+    Effect.suspend(() => {
+      if (live.size === 0 || !optimistic.isPending(mutation)) return Effect.void
+      const isShown = Effect.callback<void>((resume) => {
+        const end = optimistic.whenShown(mutation, () => resume(Effect.void))
+        return Effect.sync(end)
+      })
+      if (optimistic.hasSucceeded(mutation)) return isShown
+      const asked: Effect.Effect<unknown> = socketClient(tag, payload, { headers: { [mutationHeader]: mutation } })
+      return Effect.raceFirst(isShown, Effect.andThen(Effect.ignoreCause(asked), Effect.never))
+    })
 
   const mutations = yield* Mutations.make({
     clientId,
@@ -209,36 +272,42 @@ export const make: <Rpcs extends Rpc.Any>(
   })
 
   const mutate = (tag: string, payload: unknown, mutateOptions: MutateOptions<Rpcs> = {}) =>
-    Effect.suspend(() => {
-      const mutation = mutations.nextId()
-      const changes: Array<() => void> = []
-      mutateOptions.optimistic?.({
-        update: (tag, payload, change) => {
-          const value = live.find(tag, liveRpc(rpcOf(tag)).encodePayload(payload))
-          if (value !== undefined) changes.push(() => optimistic.add(mutation, value, change as any))
-        },
-        updateEach: (tag, change) => {
-          for (const value of live.all()) {
-            if (value.rpc.tag !== tag) continue
-            changes.push(() =>
-              optimistic.add(mutation, value, (current) => change(current as any, value.payload as any))
-            )
+    Effect.uninterruptibleMask((restore) =>
+      Effect.suspend(() => {
+        // A payload that is none is the caller's mistake, and nothing is sent.
+        const made = rpcOf(tag).payloadSchema.make(payload)
+        const mutation = mutations.nextId()
+        const changes: Array<readonly [LiveValue, (value: unknown) => unknown]> = []
+        mutateOptions.optimistic?.({
+          update: (tag, payload, change) => {
+            const value = live.find(tag, liveRpc(rpcOf(tag)).encodePayload(payload))
+            if (value !== undefined) changes.push([value, change as any])
+          },
+          updateEach: (tag, change) => {
+            for (const value of live.all()) {
+              if (value.rpc.tag !== tag) continue
+              changes.push([value, (current) => change(current as any, value.payload as any)])
+            }
           }
-        }
-      })
-      for (const change of changes) change()
-      live.publish(live.all())
-      return Effect.onExit(mutations.run(tag, payload, mutation, mutateOptions.giveUpAfter), (exit) =>
-        Effect.sync(() => {
-          // A success stays shown until the server's own value has it.
-          if (Exit.isSuccess(exit)) optimistic.succeeded(mutation, live.session)
-          else live.publish(optimistic.remove(mutation))
         })
-      )
-    })
+        optimistic.begin(mutation)
+        for (const [value, change] of changes) optimistic.add(mutation, value, change)
+        live.publish(new Set(changes.map(([value]) => value)))
+        const giveUpAfter = Duration.fromInputUnsafe(mutateOptions.giveUpAfter ?? "1 minute")
+        return restore(mutations.run(tag, made, mutation, mutateOptions.giveUpAfter)).pipe(
+          Effect.tap(() => restore(Effect.timeoutOption(shown(tag, made, mutation), giveUpAfter))),
+          // What is known to have succeeded stays shown until the server's own values have it.
+          Effect.onExit(() =>
+            Effect.sync(() => {
+              if (live.size === 0 || !optimistic.hasSucceeded(mutation)) live.publish(optimistic.remove(mutation))
+            })
+          )
+        )
+      })
+    )
 
   const act = (tag: string, payload: unknown) => {
-    if (!RpcSchema.isStreamSchema(rpcOf(tag).successSchema)) return unavailable(call(tag, payload))
+    if (!RpcSchema.isStreamSchema(rpcOf(tag).successSchema)) return call(tag, payload)
     const wanted = Effect.acquireRelease(
       Effect.sync(() => {
         streams++
@@ -250,11 +319,15 @@ export const make: <Rpcs extends Rpc.Any>(
           want()
         })
     )
-    const opened = connection.state.until(({ _tag }) => _tag === "Live")
+    const opened = connection.state.until(({ _tag }) => _tag === "Live" || _tag === "Refused")
     return Stream.unwrap(
       Effect.andThen(
         Effect.andThen(wanted, opened),
-        Effect.sync(() => socketClient(tag, payload) as Stream.Stream<any, any>)
+        Effect.sync((): Stream.Stream<any, any> => {
+          const { value } = connection.state
+          if (value._tag !== "Refused") return socketClient(tag, payload)
+          return Stream.fail(unavailableError(`the server refused the connection: ${value.reason}`))
+        })
       )
     )
   }
@@ -299,8 +372,7 @@ export const make: <Rpcs extends Rpc.Any>(
     )
 
   return {
-    query: (tag: string, payload: unknown) =>
-      Effect.retry(unavailable(call(tag, payload)), { times: 2, while: isUnavailable }),
+    query: (tag: string, payload: unknown) => ask(tag, payload, 2),
     mutate,
     act,
     watch,
@@ -332,15 +404,68 @@ export const Service =
     })
   }
 
+/** A mutation on its way. */
+class Delivery {
+  /** Whether the server may have got it. */
+  isSent: boolean
+  /** Fails when it has become too old to be sent again. */
+  readonly expired: Effect.Effect<never, OutcomeUnknown>
+  private readonly clock: Clock.Clock
+  private sentAt: number | undefined
+  private isTooOld = false
+  private expire: () => void = () => {}
+
+  constructor(tag: string, clock: Clock.Clock, sentAt: number | undefined) {
+    this.clock = clock
+    this.sentAt = sentAt
+    this.isSent = sentAt !== undefined
+    this.expired = Effect.callback((resume) => {
+      this.expire = () => resume(Effect.fail(new OutcomeUnknown({ tag })))
+      if (this.isTooOld) this.expire()
+    })
+  }
+
+  /**
+   * It is about to be sent; answers whether it may be. A device can sleep for longer than the server keeps outcomes, and
+   * no timer tells: sent again after that, the mutation would be done again.
+   */
+  send(): boolean {
+    const now = this.clock.currentTimeMillisUnsafe()
+    this.sentAt ??= now
+    if (now - this.sentAt >= outcomesKept - travelTime) {
+      this.isTooOld = true
+      this.expire()
+      return false
+    }
+    this.isSent = true
+    return true
+  }
+}
+
+/** How long a message may be on its way. */
+const travelTime = 60_000
+
 const isUnavailable = (error: unknown): boolean => error instanceof CallError && error.reason._tag === "Unavailable"
 
-/** What the transport has to say, in the words of every other failure of a call. */
+/** Whether the server did not get a mutation, or did not say what became of it. */
+const isTransient = (error: unknown): boolean =>
+  error instanceof RpcClientError || (error instanceof CallError && error.isRetryable)
+
+/** What the transport has to say, and what cannot be read, in the words of every other failure of a call. */
 const unavailable = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E | CallError> =>
-  Effect.catchIf(
-    effect,
-    (error) => error instanceof RpcClientError,
-    (error) => Effect.fail(new CallError({ reason: new Unavailable({ detail: (error as RpcClientError).message }) }))
+  effect.pipe(
+    Effect.catchIf(
+      (error) => error instanceof RpcClientError,
+      (error) => Effect.fail(unavailableError((error as RpcClientError).message))
+    ),
+    Effect.catchDefect((defect) =>
+      Schema.isSchemaError(defect) ? Effect.fail(unavailableError(unreadable)) : Effect.die(defect)
+    )
   )
+
+const unavailableError = (detail: string) => new CallError({ reason: new Unavailable({ detail }) })
+const unreadable = "the server's answer does not fit the contract"
+const notSent = () => unavailableError("there was no connection, and the mutation was not sent")
 
 const isMessage = (message: unknown): message is Record<string, unknown> & { readonly _tag: string } =>
   typeof message === "object" && message !== null && "_tag" in message && typeof message._tag === "string"

@@ -1,7 +1,9 @@
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Equal from "effect/Equal"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
@@ -44,17 +46,49 @@ export interface Connection {
   readonly want: (wanted: boolean) => void
   /** Gives up the socket that is open, as one that cannot be trusted, and connects anew. */
   readonly reset: () => void
+  /** Whether what is shown is what the server has. Only then is an open connection `Live`. */
+  readonly setCurrent: (isCurrent: boolean) => void
 }
 
 export const make = Effect.fnUntraced(function* (options: Options) {
   const state = new Observable<ConnectionState>(ConnectionState.Idle())
   const signals = yield* Signals
+  const clock = yield* Clock.Clock
   const wanted = yield* Latch.make(false)
+  const released = yield* Latch.make(true)
   let isWanted = false
+  let isCurrent = true
+  /** How often in a row connecting was of no use. */
   let attempts = 0
-  /** When the connection was lost that is not restored yet. */
+  /** The same as of when the socket was opened: for when it proves to be of no use after all. */
+  let attemptsBefore = 0
+  /** When what is shown ceased to be what the server has. */
   let since: number | undefined
   let session: Deferred.Deferred<void> | undefined
+
+  const setState = (next: ConnectionState) => {
+    if (!Equal.equals(state.value, next)) state.set(next)
+  }
+
+  const fallBehind = () => {
+    since ??= clock.currentTimeMillisUnsafe()
+    setState(signals.isOnline() ? ConnectionState.Stale({ since }) : ConnectionState.Offline({ since }))
+  }
+
+  const showFreshness = () => {
+    if (isCurrent) {
+      since = undefined
+      setState(ConnectionState.Live())
+    } else if (state.value._tag === "Live") fallBehind()
+  }
+
+  /** Ends when the socket is not wanted any more, which a change from one live query to another does not mean. */
+  const unwanted = Effect.gen(function* () {
+    do {
+      yield* released.await
+      yield* Effect.yieldNow
+    } while (isWanted)
+  })
 
   const open = Effect.gen(function* () {
     const socket = yield* options.socket
@@ -63,30 +97,36 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     const services = yield* Effect.context<never>()
     const ended = yield* Deferred.make<void>()
     session = ended
+    attemptsBefore = attempts
     let lastHeard = yield* Clock.currentTimeMillis
     const send = (text: string) => {
       Effect.runForkWith(services)(Effect.ignore(writer.write(text)))
     }
-    attempts = 0
-    since = undefined
-    state.set(ConnectionState.Live())
+    isCurrent = true
     options.onOpen(send)
+    showFreshness()
     const read = Effect.gen(function* () {
       while (true) {
         const texts = yield* pull
         lastHeard = yield* Clock.currentTimeMillis
         for (const text of texts) {
+          attempts = 0
           // Garbage means that this is not the server we know; its state cannot be trusted.
-          if (!options.onMessage(parse(text))) return
+          if (options.onMessage(parse(text)) && !Deferred.isDoneUnsafe(ended)) continue
+          attempts = attemptsBefore
+          return
         }
       }
     })
     const watch = Effect.gen(function* () {
       while (true) {
-        yield* Effect.sleep(heartbeat)
-        const since = (yield* Clock.currentTimeMillis) - lastHeard
-        if (since < Duration.toMillis(heartbeat)) continue
+        // A device that was asleep may have lost its connection without hearing of it.
+        const isWoken = yield* Effect.raceFirst(
+          Effect.as(Effect.sleep(heartbeat), false),
+          Effect.as(signal(signals, "wake"), true)
+        )
         const asked = yield* Clock.currentTimeMillis
+        if (!isWoken && asked - lastHeard < Duration.toMillis(heartbeat)) continue
         send(ping)
         yield* Effect.sleep(patience)
         if (lastHeard < asked) return
@@ -101,51 +141,77 @@ export const make = Effect.fnUntraced(function* (options: Options) {
         session = undefined
         options.onClose()
       })
-    )
+    ),
+    // The connection is made anew whatever went wrong, but a defect is nobody's intention.
+    Effect.tapCauseIf(Cause.hasDies, (cause) => {
+      attempts = attemptsBefore
+      return Effect.logError("the connection failed", cause)
+    })
   )
 
   const loop = Effect.gen(function* () {
     while (true) {
       if (!isWanted) {
-        state.set(ConnectionState.Idle())
+        attempts = 0
+        since = undefined
+        setState(ConnectionState.Idle())
         yield* wanted.await
       }
-      if (state.value._tag === "Idle") state.set(ConnectionState.Connecting())
-      const exit = yield* Effect.exit(open)
-      if (!isWanted) continue
+      if (state.value._tag === "Idle" || state.value._tag === "Refused") setState(ConnectionState.Connecting())
+      const exit = yield* Effect.exit(Effect.raceFirst(Effect.as(open, "lost"), Effect.as(unwanted, "unwanted")))
+      if (Exit.isSuccess(exit) && exit.value === "unwanted") continue
       const refusal = refusalOf(exit)
       if (refusal !== undefined) {
-        state.set(ConnectionState.Refused({ reason: refusal }))
+        // Whoever is told may want a connection again at once.
+        want(false)
+        setState(ConnectionState.Refused({ reason: refusal }))
         options.onRefused(refusal)
-        isWanted = false
-        wanted.closeUnsafe()
         yield* wanted.await
         continue
       }
-      since ??= yield* Clock.currentTimeMillis
-      const isOnline = signals.isOnline()
-      state.set(isOnline ? ConnectionState.Stale({ since }) : ConnectionState.Offline({ since }))
+      fallBehind()
       const delay = Math.min(longestDelay, firstDelay * 2 ** attempts++)
       const jitter = yield* Random.nextBetween(0.5, 1)
-      yield* Effect.raceFirst(Effect.sleep(Duration.millis(Math.round(delay * jitter))), signal(signals, "wake"))
+      yield* Effect.raceAllFirst([
+        Effect.sleep(Duration.millis(Math.round(delay * jitter))),
+        signal(signals, "wake"),
+        unwanted
+      ])
     }
   })
+
+  const want = (next: boolean) => {
+    if (isWanted === next) return
+    isWanted = next
+    if (next) {
+      released.closeUnsafe()
+      wanted.openUnsafe()
+    } else {
+      wanted.closeUnsafe()
+      released.openUnsafe()
+    }
+  }
+
+  yield* Effect.acquireRelease(
+    Effect.sync(() =>
+      signals.listen(() => {
+        if (state.value._tag === "Stale" || state.value._tag === "Offline") fallBehind()
+      })
+    ),
+    (end) => Effect.sync(end)
+  )
   const fiber = yield* Effect.forkScoped(loop)
   yield* Effect.addFinalizer(() => Fiber.interrupt(fiber))
 
   return {
     state,
-    want(next) {
-      if (isWanted === next) return
-      isWanted = next
-      if (next) wanted.openUnsafe()
-      else {
-        wanted.closeUnsafe()
-        if (session !== undefined) Deferred.doneUnsafe(session, Exit.void)
-      }
-    },
+    want,
     reset() {
       if (session !== undefined) Deferred.doneUnsafe(session, Exit.void)
+    },
+    setCurrent(next) {
+      isCurrent = next
+      if (session !== undefined) showFreshness()
     }
   } satisfies Connection as Connection
 })

@@ -1,7 +1,8 @@
-import type * as Cause from "effect/Cause"
+import * as Cause from "effect/Cause"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import { CallError, Unavailable } from "../protocol/CallError.ts"
 import { Frame, haveHeader, livePrefix, promptHeader } from "../protocol/Frame.ts"
 import * as Patch from "../protocol/Patch.ts"
 import type { LiveRpc } from "./LiveRpc.ts"
@@ -37,8 +38,9 @@ export class LiveValue {
   readonly listeners = new Set<Listener>()
   /** The request under which the open connection sends its frames. */
   requestId: string | undefined
-  /** The server's value, and what the server calls it. */
+  /** The server's value, as it came and decoded, and what the server calls it. */
   json: Schema.Json | undefined
+  base: Option.Option<unknown> = Option.none()
   hash: string | undefined
   version = 0
   /** The connection whose frame this value last came in. */
@@ -49,7 +51,6 @@ export class LiveValue {
   misfits = 0
   /** Pieces of a frame that is too large for one message. */
   parts: Array<string> = []
-  private decoded: { readonly json: Schema.Json; readonly value: unknown } | undefined
 
   constructor(rpc: LiveRpc, payload: unknown, key: string) {
     this.rpc = rpc
@@ -57,19 +58,18 @@ export class LiveValue {
     this.key = key
   }
 
-  /** The server's value, decoded once. */
-  get base(): Option.Option<unknown> {
-    if (this.json === undefined) return Option.none()
-    if (this.decoded?.json !== this.json) this.decoded = { json: this.json, value: this.rpc.decode(this.json) }
-    return Option.some(this.decoded.value)
+  /** Takes a value of the server; fails when it is none of this query, and then changes nothing. */
+  accept(json: Schema.Json, hash: string): Result.Result<void, unknown> {
+    return Result.map(Result.try({ try: () => this.rpc.decode(json), catch: (cause) => cause }), (value) => {
+      this.json = json
+      this.hash = hash
+      this.base = Option.some(value)
+    })
   }
 
   /** Computes what is shown, and answers whether it differs from what was. */
   show(): boolean {
-    const value = this.overlays.reduce(
-      (value, overlay) => Option.map(value, (value) => overlay.apply(value)),
-      this.base
-    )
+    const value = Option.map(this.base, (base) => this.overlays.reduce(applyOverlay, base))
     const before = this.shown
     this.shown = { value, version: this.version, isOptimistic: this.overlays.length > 0 }
     return (
@@ -85,11 +85,24 @@ export class LiveValue {
   }
 }
 
+/** A change of the author's may not expect the value it meets; then the server's is shown as it is. */
+const applyOverlay = (value: unknown, overlay: Overlay): unknown => {
+  try {
+    return overlay.apply(value)
+  } catch {
+    return value
+  }
+}
+
 export interface Options {
   readonly onFirst: () => void
   readonly onLast: () => void
-  /** Whether the server's value, as the frame that was just applied left it, contains what a mutation did. */
-  readonly contains: (mutation: string, session: number) => boolean
+  /** Whether everything that is shown is what the server has; called when that changes while a connection is open. */
+  readonly onCurrent: (isCurrent: boolean) => void
+  /** Whether the server's value, as a frame of this connection and version left it, contains what a mutation did. */
+  readonly contains: (mutation: string, session: number, version: number) => boolean
+  /** All frames up to this version have been applied: gives the values whose optimistic changes end with that. */
+  readonly onSettled: (version: number, session: number) => Iterable<LiveValue>
   /** Nothing that comes fits: this connection cannot be trusted. */
   readonly onDistrust: () => void
 }
@@ -97,9 +110,12 @@ export interface Options {
 /** How often in a row a value may be asked for anew before the connection is given up. */
 const patience = 3
 
+type Message = Readonly<Record<string, unknown>>
+
 /**
  * The live queries of a client. Frames come in by message: all of one message are applied before anybody hears of one,
- * so that nobody sees two queries at two versions.
+ * so that nobody sees two queries at two versions. For the same reason the frames of a new connection are held back until
+ * every query whose last value is still shown has its answer.
  */
 export class LiveValues {
   private readonly values = new Map<string, LiveValue>()
@@ -107,6 +123,10 @@ export class LiveValues {
   private readonly options: Options
   private send: ((text: string) => void) | undefined
   private nextRequest = 0
+  /** Values that show what was before, and were asked for anew. */
+  private readonly behind = new Set<LiveValue>()
+  /** What came while there were such values, in the order in which it came. */
+  private held: Array<Message> = []
   /** Counts connections, so that an answer of an old one is never taken for one of this. */
   session = 0
 
@@ -116,6 +136,11 @@ export class LiveValues {
 
   get size(): number {
     return this.values.size
+  }
+
+  /** Whether everything that is shown is what the server has. */
+  get isCurrent(): boolean {
+    return this.send !== undefined && this.behind.size === 0
   }
 
   all(): Iterable<LiveValue> {
@@ -157,6 +182,8 @@ export class LiveValues {
   closed(): void {
     this.send = undefined
     this.byRequest.clear()
+    this.behind.clear()
+    this.held = []
     for (const live of this.values.values()) {
       live.requestId = undefined
       live.parts = []
@@ -168,35 +195,76 @@ export class LiveValues {
     for (const live of [...this.values.values()]) this.end(live, failure)
   }
 
-  /** Whether a message with this request id belongs here. */
-  owns(requestId: unknown): boolean {
-    return typeof requestId === "string" && requestId.startsWith("live-")
+  /** Whether a message belongs here. */
+  owns({ _tag, requestId }: Message): boolean {
+    return _tag === "Settled" || (typeof requestId === "string" && requestId.startsWith("live-"))
   }
 
-  /** Applies the messages of one delivery, then tells who watches. */
-  receive(messages: ReadonlyArray<{ readonly _tag?: unknown; readonly requestId?: unknown } & object>): Set<LiveValue> {
-    const changed = new Set<LiveValue>()
+  /** Takes the messages of one delivery, and gives the values that they changed. */
+  receive(messages: ReadonlyArray<Message>): Set<LiveValue> {
     for (const message of messages) {
-      const live = this.byRequest.get(message.requestId as string)
+      if (message["_tag"] === "Settled") {
+        this.held.push(message)
+        continue
+      }
+      const live = this.byRequest.get(message["requestId"] as string)
       // A frame that was on its way when its request was given up.
       if (live === undefined) continue
-      if (message._tag === "Chunk" && "values" in message && Array.isArray(message.values)) {
-        this.send?.(`{"_tag":"Ack","requestId":${JSON.stringify(message.requestId)}}`)
-        for (const value of message.values) {
-          if (this.apply(live, value)) changed.add(live)
-          else this.resync(live)
-        }
-      } else if (message._tag === "Exit" && "exit" in message) {
-        this.end(live, live.rpc.decodeFailure(message.exit))
-      }
+      // That it came is acknowledged, whenever it is shown: the server waits for this before it sends the next.
+      if (message["_tag"] === "Chunk") this.send?.(`{"_tag":"Ack","requestId":${JSON.stringify(message["requestId"])}}`)
+      this.held.push(message)
+      if (completes(message)) this.behind.delete(live)
     }
-    return changed
+    return this.applyHeld()
   }
 
   /** Shows what changed. */
   publish(changed: Iterable<LiveValue>): void {
     const told = [...changed].filter((live) => live.show())
     for (const live of told) live.emit({ _tag: "Shown" })
+  }
+
+  /** Says so when everything that is shown is what the server has. */
+  settle(): void {
+    if (this.isCurrent) this.options.onCurrent(true)
+  }
+
+  /** Applies what was held back, unless there still is a value to wait for. */
+  private applyHeld(): Set<LiveValue> {
+    const changed = new Set<LiveValue>()
+    if (this.behind.size > 0) return changed
+    const messages = this.held
+    this.held = []
+    for (const message of messages) {
+      if (message["_tag"] === "Settled") {
+        const { version } = message
+        if (typeof version !== "number") this.options.onDistrust()
+        else for (const live of this.options.onSettled(version, this.session)) changed.add(live)
+        continue
+      }
+      const live = this.byRequest.get(message["requestId"] as string)
+      if (live === undefined) continue
+      const { exit, values } = message
+      if (message["_tag"] === "Exit") this.end(live, live.rpc.decodeFailure(exit))
+      else if (message["_tag"] !== "Chunk" || !Array.isArray(values)) this.resync(live)
+      else {
+        for (const value of values) {
+          if (!this.apply(live, value)) {
+            this.resync(live)
+            break
+          }
+          changed.add(live)
+        }
+      }
+    }
+    return changed
+  }
+
+  /** A value is not waited for any more: what it held back is shown. */
+  private release(live: LiveValue): void {
+    if (!this.behind.delete(live) || this.behind.size > 0) return
+    this.publish(this.applyHeld())
+    this.settle()
   }
 
   /** Applies one frame; answers whether it fits what is here. */
@@ -222,23 +290,28 @@ export class LiveValues {
       case "Current":
         if (live.json === undefined) return false
         break
-      case "Snapshot":
-        live.json = frame.value
-        live.hash = frame.hash
-        break
+      case "Snapshot": {
+        const accepted = live.accept(frame.value, frame.hash)
+        if (Result.isSuccess(accepted)) break
+        // Another snapshot would not fit either: the server has another contract.
+        const detail = `the server's value of ${live.rpc.tag} does not fit the contract: ${accepted.failure}`
+        this.drop(live)
+        this.end(live, Cause.fail(new CallError({ reason: new Unavailable({ detail }) })))
+        return true
+      }
       case "Patch": {
         if (live.json === undefined || isFirst) return false
         const patched = Patch.apply(live.json, frame.ops)
-        if (Result.isFailure(patched)) return false
-        live.json = patched.success
-        live.hash = frame.hash
+        if (Result.isFailure(patched) || Result.isFailure(live.accept(patched.success, frame.hash))) return false
         break
       }
     }
     live.version = frame.version
     live.session = this.session
     live.misfits = 0
-    live.overlays = live.overlays.filter(({ mutation }) => !this.options.contains(mutation, this.session))
+    live.overlays = live.overlays.filter(
+      ({ mutation }) => !this.options.contains(mutation, this.session, frame.version)
+    )
     return true
   }
 
@@ -247,22 +320,30 @@ export class LiveValues {
     const id = `live-${this.session}-${this.nextRequest++}`
     live.requestId = id
     this.byRequest.set(id, live)
+    if (live.json !== undefined) this.fallBehind(live)
     const headers: Array<[string, string]> = [[promptHeader, "1"]]
-    if (have !== undefined && live.json !== undefined) headers.push([haveHeader, have])
+    if (have !== undefined) headers.push([haveHeader, have])
     this.send(
       JSON.stringify({ _tag: "Request", id, tag: `${livePrefix}${live.rpc.tag}`, payload: live.payload, headers })
     )
   }
 
-  /** What came does not fit: asks for the whole value. What is shown stays until it comes. */
-  private resync(live: LiveValue): void {
-    this.unask(live)
-    live.session = 0
-    if (++live.misfits > patience) this.options.onDistrust()
-    else this.ask(live, undefined)
+  private fallBehind(live: LiveValue): void {
+    this.behind.add(live)
+    this.options.onCurrent(false)
   }
 
-  private unask(live: LiveValue): void {
+  /** What came does not fit: asks for the whole value. What is shown stays until it comes. */
+  private resync(live: LiveValue): void {
+    this.drop(live)
+    live.session = 0
+    if (++live.misfits <= patience) return this.ask(live, undefined)
+    if (live.json !== undefined) this.fallBehind(live)
+    this.options.onDistrust()
+  }
+
+  /** Ends the request under which frames come. */
+  private drop(live: LiveValue): void {
     if (live.requestId === undefined) return
     this.byRequest.delete(live.requestId)
     this.send?.(JSON.stringify({ _tag: "Interrupt", requestId: live.requestId }))
@@ -275,15 +356,25 @@ export class LiveValues {
     live.requestId = undefined
     this.values.delete(live.key)
     live.emit({ _tag: "Failed", failure })
+    this.release(live)
     if (this.values.size === 0) this.options.onLast()
   }
 
   private forget(live: LiveValue): void {
     if (this.values.get(live.key) !== live) return
-    this.unask(live)
+    this.drop(live)
     this.values.delete(live.key)
+    this.release(live)
     if (this.values.size === 0) this.options.onLast()
   }
 }
+
+/** Whether a message completes an answer, rather than being a piece of a frame. */
+const completes = ({ values }: Message): boolean => {
+  const last = Array.isArray(values) ? values.at(-1) : undefined
+  return !(isRecord(last) && last["_tag"] === "Part" && last["last"] === false)
+}
+
+const isRecord = (value: unknown): value is Message => typeof value === "object" && value !== null
 
 export const keyOf = (tag: string, payload: unknown): string => JSON.stringify([tag, payload ?? null])

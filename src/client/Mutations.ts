@@ -32,8 +32,17 @@ export interface Options {
   readonly server: string
   readonly outbox: OutboxOptions | undefined
   readonly signals: Signals
-  /** Sends a mutation until an answer comes. */
-  readonly deliver: (tag: string, payload: unknown, mutation: string) => Effect.Effect<unknown, unknown>
+  /** Sends a mutation until an answer comes, or its time is over. */
+  readonly deliver: (
+    tag: string,
+    payload: unknown,
+    mutation: string,
+    options: {
+      readonly giveUpAfter: Duration.Duration
+      /** When it was first sent, if that was before. */
+      readonly sentAt?: number | undefined
+    }
+  ) => Effect.Effect<unknown, unknown>
   /** `undefined` for a tag that is no mutation of the contract. */
   readonly rpcOf: (tag: string) => LiveRpc | undefined
 }
@@ -59,19 +68,15 @@ export const make = (options: Options): Effect.Effect<Mutations, never, Scope> =
   Effect.gen(function* () {
     let count = 0
     const nextId = () => formatMutationId({ client: options.clientId, number: count++ })
-    const giveUp = (tag: string, after: Duration.Duration, effect: Effect.Effect<unknown, unknown>) =>
-      Effect.timeoutOrElse(effect, { duration: after, orElse: () => Effect.fail(new OutcomeUnknown({ tag })) })
 
     const { outbox } = options
     if (outbox === undefined) {
       return {
         nextId,
         run: (tag, payload, mutation, giveUpAfter) =>
-          giveUp(
-            tag,
-            Duration.min(Duration.fromInputUnsafe(giveUpAfter ?? patience), Duration.millis(outcomesKept)),
-            options.deliver(tag, payload, mutation)
-          )
+          options.deliver(tag, payload, mutation, {
+            giveUpAfter: Duration.min(Duration.fromInputUnsafe(giveUpAfter ?? patience), Duration.millis(outcomesKept))
+          })
       }
     }
 
@@ -91,7 +96,10 @@ export const make = (options: Options): Effect.Effect<Mutations, never, Scope> =
         const left = Duration.millis(sentAt + outcomesKept - now)
         if (Duration.isNegative(left) || Duration.isZero(left)) return yield* new OutcomeUnknown({ tag: entry.tag })
         const most = giveUpAfter === undefined ? left : Duration.min(left, Duration.fromInputUnsafe(giveUpAfter))
-        return yield* giveUp(entry.tag, most, options.deliver(entry.tag, payload, entry.id))
+        return yield* options.deliver(entry.tag, payload, entry.id, {
+          giveUpAfter: most,
+          sentAt: entry.sentAt ?? undefined
+        })
       }).pipe(
         // An interruption is the end of this page, not of the mutation.
         Effect.onExit((exit) => (Exit.hasInterrupts(exit) ? Effect.void : storage.remove(entry.id)))

@@ -1,4 +1,4 @@
-import * as Cause from "effect/Cause"
+import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Rpc from "effect/rpc/Rpc"
@@ -20,7 +20,7 @@ export interface PagesState<A> {
   readonly isLoading: boolean
   readonly connection: ConnectionState
   /** How a page failed, if one did. */
-  readonly failure: Option.Option<unknown>
+  readonly failure: Option.Option<Cause.Cause<unknown>>
 }
 
 export interface Pages<A> {
@@ -135,7 +135,7 @@ class LoadedPages implements Pages<unknown> {
       hasMore: last.until !== null,
       isLoading: failure === undefined && values.some(Option.isNone),
       connection: pages[0]!.connection,
-      failure: failure === undefined ? Option.none() : Option.some(Cause.squash(failure.value))
+      failure: failure ?? Option.none()
     })
   }
 

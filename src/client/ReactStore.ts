@@ -1,5 +1,6 @@
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
 import type * as Rpc from "effect/rpc/Rpc"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -10,88 +11,109 @@ import { Observable } from "./Observable.ts"
 /** Something that changes as long as it is open. */
 export interface Source<out S> {
   readonly read: () => S
+  /** Whether it will not change any more. */
+  readonly isOver: () => boolean
   readonly end: () => void
 }
 
-/** How a source is opened: `onChange` is called in the turn of each change. */
-export type Open<S> = (client: Client<any>, onChange: () => void) => Source<S>
+/** How the source of a key is opened: `onChange` is called in the turn of each change. */
+export interface Query<Rpcs extends Rpc.Any, S> {
+  readonly key: string
+  readonly open: (client: Client<Rpcs>, onChange: () => void) => Source<S>
+}
 
 /**
  * How long something stays open after the last component let go of it, in milliseconds. React lets go and takes hold
- * again when it mounts twice in development, and people go back and forth between views.
+ * again when it mounts twice in development, a component that waited is mounted a moment after what it waited for has
+ * come, and people go back and forth between views.
  */
 const linger = 1000
 
-/** What components share: one client, and one source for each key, however many components read it. */
+/**
+ * What components share: one client, and one source for each key, however many read it. Making one does nothing; the
+ * client is made when it is first asked for, which a server that renders never does.
+ */
 export class Store<Rpcs extends Rpc.Any> {
   readonly connection = new Observable<ConnectionState>(ConnectionState.Idle())
+  /** Those who need the client: providers, sources and calls. */
+  private readonly holders = new Holders(() => this.close())
+  private readonly shared = new Map<string, Shared<Rpcs, any>>()
   private readonly make: Effect.Effect<Client<Rpcs>, never, Scope.Scope>
-  private readonly shared = new Map<string, Shared<any>>()
-  private readonly providers = new Holders(() => this.close())
+  private readonly onOpened: (isOpen: boolean) => void
   private opened: Opened<Rpcs> | undefined
 
-  constructor(make: Effect.Effect<Client<Rpcs>, never, Scope.Scope>) {
+  constructor(make: Effect.Effect<Client<Rpcs>, never, Scope.Scope>, onOpened: (isOpen: boolean) => void) {
     this.make = make
+    this.onOpened = onOpened
   }
 
   /** Keeps the client open until the function that is returned is called. */
-  readonly hold = (): (() => void) => this.providers.add()
+  readonly hold = (): (() => void) => this.holders.add()
 
-  /** The client, made when it is first asked for. */
-  get client(): Opened<Rpcs> {
-    this.opened ??= new Opened(this.make, this.connection)
-    return this.opened
+  /** Calls with the client: at once when there is one, and else when it is made. */
+  use(f: (client: Client<Rpcs>) => void): void {
+    if (this.opened === undefined) {
+      this.opened = new Opened(this.make, this.connection)
+      this.onOpened(true)
+    }
+    this.opened.use(f)
   }
 
-  /** What the source of a key has; `undefined` while nobody listens to it. */
-  read<S>(key: string): S | undefined {
-    return this.shared.get(key)?.state
+  /** The source of a key, while it is open. */
+  get<S>({
+    key
+  }: Query<Rpcs, S>): { readonly state: S | undefined; readonly source: Source<S> | undefined } | undefined {
+    return this.shared.get(key)
   }
 
   /** Listens to the source of a key, which is opened for the first listener. */
-  listen<S>(key: string, open: Open<S>, listener: () => void): () => void {
-    let shared = this.shared.get(key)
-    if (shared === undefined) {
-      shared = new Shared(this.client, open, () => this.shared.delete(key))
-      this.shared.set(key, shared)
-    }
-    return shared.listen(listener)
+  listen<S>(query: Query<Rpcs, S>, listener: () => void): () => void {
+    return this.share(query).listen(listener)
   }
 
-  /** The source of a key, while somebody listens to it. */
-  source<X extends Source<unknown>>(key: string): X | undefined {
-    return this.shared.get(key)?.source
-  }
-
-  /** Resolves when a source has what a component waits for. Holds it open meanwhile: the component is not mounted. */
-  first<S>(key: string, open: Open<S>, isReady: (state: S) => boolean): Promise<void> {
-    const end = this.listen(key, open, () => {})
-    const shared = this.shared.get(key)!
+  /** Resolves when a source has what a component waits for; it is kept open meanwhile, though nothing is mounted. */
+  first<S>(query: Query<Rpcs, S>, isReady: (state: S) => boolean): Promise<void> {
+    const shared = this.share(query)
     shared.first ??= new Promise<void>((resolve) => {
       const look = () => {
         if (shared.state === undefined || !isReady(shared.state)) return
-        endLook()
+        end()
         resolve()
       }
-      const endLook = shared.listen(look)
+      const end = shared.listen(look)
       look()
     })
-    end()
     return shared.first
   }
 
+  private share<S>(query: Query<Rpcs, S>): Shared<Rpcs, S> {
+    let shared: Shared<Rpcs, S> | undefined = this.shared.get(query.key)
+    // Who comes to what has failed, and is alone, wants it tried again.
+    if (shared === undefined || shared.isForgotten) {
+      const release = this.hold()
+      const made: Shared<Rpcs, S> = new Shared(this, query, () => {
+        if (this.shared.get(query.key) === made) this.shared.delete(query.key)
+        release()
+      })
+      shared = made
+      this.shared.set(query.key, made)
+    }
+    return shared
+  }
+
   private close(): void {
-    for (const shared of this.shared.values()) shared.close()
-    this.opened?.close()
+    if (this.opened === undefined) return
+    this.opened.close()
     this.opened = undefined
     this.connection.set(ConnectionState.Idle())
+    this.onOpened(false)
   }
 }
 
-/** A client that was made, or is being made. */
+/** A client that was made or is being made. */
 class Opened<Rpcs extends Rpc.Any> {
   private readonly scope = Scope.makeUnsafe()
-  private readonly making: ReturnType<typeof Effect.runFork<Client<Rpcs>, never>>
+  private readonly making: Fiber.Fiber<Client<Rpcs>>
 
   constructor(make: Effect.Effect<Client<Rpcs>, never, Scope.Scope>, connection: Observable<ConnectionState>) {
     const watched = Effect.tap(make, (client) =>
@@ -100,7 +122,6 @@ class Opened<Rpcs extends Rpc.Any> {
     this.making = Effect.runFork(Scope.provide(watched, this.scope))
   }
 
-  /** Calls at once when the client is there, and when it is made otherwise. */
   use(f: (client: Client<Rpcs>) => void): void {
     this.making.addObserver((exit) => {
       if (Exit.isSuccess(exit)) f(exit.value)
@@ -112,11 +133,11 @@ class Opened<Rpcs extends Rpc.Any> {
   }
 }
 
-/** Counts who holds something, and lets it go when nobody has for a while. */
+/** Who holds something. Tells when nobody has for a while. */
 class Holders {
-  private count = 0
-  private timer: ReturnType<typeof setTimeout> | undefined
+  count = 0
   private readonly onNone: () => void
+  private timer: ReturnType<typeof setTimeout> | undefined
 
   constructor(onNone: () => void) {
     this.onNone = onNone
@@ -132,15 +153,10 @@ class Holders {
       if (--this.count === 0) this.timer = setTimeout(this.onNone, linger)
     }
   }
-
-  end(): void {
-    clearTimeout(this.timer)
-    this.onNone()
-  }
 }
 
 /** One source, open while somebody listens and for a while after. */
-class Shared<S> {
+class Shared<Rpcs extends Rpc.Any, S> {
   state: S | undefined
   source: Source<S> | undefined
   first: Promise<void> | undefined
@@ -148,17 +164,21 @@ class Shared<S> {
   private readonly holders: Holders
   private isClosed = false
 
-  constructor(client: Opened<any>, open: Open<S>, onClose: () => void) {
+  constructor(store: Store<Rpcs>, query: Query<Rpcs, S>, onClosed: () => void) {
     this.holders = new Holders(() => {
       this.isClosed = true
       this.source?.end()
-      onClose()
+      onClosed()
     })
-    client.use((client) => {
+    store.use((client) => {
       if (this.isClosed) return
-      this.source = open(client, () => this.update())
+      this.source = query.open(client, () => this.update())
       this.update()
     })
+  }
+
+  get isForgotten(): boolean {
+    return this.holders.count === 0 && this.source?.isOver() === true
   }
 
   listen(listener: () => void): () => void {
@@ -170,11 +190,8 @@ class Shared<S> {
     }
   }
 
-  close(): void {
-    this.holders.end()
-  }
-
   private update(): void {
+    // A source may change while it is being opened.
     if (this.source === undefined) return
     this.state = this.source.read()
     for (const listener of [...this.listeners]) listener()

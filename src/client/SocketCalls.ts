@@ -10,15 +10,26 @@ import { mutationHeader } from "../protocol/MutationId.ts"
 interface Pending {
   readonly client: number
   readonly text: string
-  /** The mutation's number, for a call that may be sent again. */
+  /** The mutation's id, for a call that may be sent again. */
   readonly mutation: string | undefined
 }
 
 export interface Options {
+  /** A mutation is about to be sent; answers whether it may be. */
+  readonly onSend: (mutation: string) => boolean
+  /** A mutation was answered. */
+  readonly onAnswered: (mutation: string, isSuccess: boolean) => void
   /** The server says which commit a mutation became part of. */
   readonly onCommitted: (mutation: string, version: number) => void
   /** Whether a mutation waits for its answer may have changed. */
   readonly onChange: () => void
+}
+
+interface Message {
+  readonly _tag: string
+  readonly requestId?: unknown
+  readonly version?: unknown
+  readonly exit?: unknown
 }
 
 /**
@@ -68,7 +79,9 @@ export class SocketCalls {
 
   opened(send: (text: string) => void): void {
     this.send = send
-    for (const { mutation, text } of this.pending.values()) if (mutation !== undefined) send(text)
+    for (const { mutation, text } of [...this.pending.values()]) {
+      if (mutation !== undefined && this.options.onSend(mutation)) send(text)
+    }
   }
 
   closed(): void {
@@ -81,27 +94,36 @@ export class SocketCalls {
     }
   }
 
-  receive(message: { readonly _tag: string; readonly requestId?: unknown; readonly version?: unknown }): void {
+  /** Takes a message; answers whether it was one that a server may send. */
+  receive(message: Message): boolean {
     const id = message.requestId as string
     if (message._tag === "Committed") {
+      if (typeof message.version !== "number") return false
       const mutation = this.answered.get(id)
       this.answered.delete(id)
-      if (mutation !== undefined) this.options.onCommitted(mutation, Number(message.version))
-      return
+      if (mutation !== undefined) this.options.onCommitted(mutation, message.version)
+      return true
     }
+    // The server could not read what it was sent, and does not say which of it.
+    if (message._tag === "Defect") return false
     const pending = this.pending.get(id)
-    if (pending === undefined) return
-    if (message._tag === "Exit" && pending.mutation !== undefined) this.answered.set(id, pending.mutation)
+    if (pending === undefined) return true
+    if (message._tag === "Exit" && pending.mutation !== undefined) {
+      this.answered.set(id, pending.mutation)
+      this.options.onAnswered(pending.mutation, isSuccess(message.exit))
+    }
     this.respond(pending.client, message as FromServerEncoded)
     if (message._tag === "Exit") this.settle(id)
+    return true
   }
 
   private request(client: number, message: RequestEncoded, text: string): void {
     const mutation = message.headers.find(([name]) => name === mutationHeader)?.[1]
     this.pending.set(message.id, { client, text, mutation })
     if (mutation !== undefined) this.options.onChange()
-    if (this.send !== undefined) this.send(text)
-    else if (mutation === undefined) this.closed()
+    if (this.send === undefined) {
+      if (mutation === undefined) this.closed()
+    } else if (mutation === undefined || this.options.onSend(mutation)) this.send(text)
   }
 
   private settle(id: string | number): void {
@@ -110,6 +132,9 @@ export class SocketCalls {
     if (pending?.mutation !== undefined) this.options.onChange()
   }
 }
+
+const isSuccess = (exit: unknown): boolean =>
+  typeof exit === "object" && exit !== null && "_tag" in exit && exit._tag === "Success"
 
 /** Ids of this protocol's own, so that they are never taken for those of live queries. */
 export const requestIds = () => {

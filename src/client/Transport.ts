@@ -59,16 +59,22 @@ export const make = Effect.fnUntraced(function* (options: Options) {
         const answers = yield* Effect.tryPromise({
           try: async (signal) => {
             const response = await fetch(url.href, { method: "POST", headers, body: JSON.stringify(request), signal })
-            const answers: unknown = await response.json()
-            if (Array.isArray(answers)) return answers as ReadonlyArray<FromServerEncoded>
+            const text = await response.text()
+            const answers = parse(text)
+            if (Array.isArray(answers)) return answers.filter(isAnswer(request.id))
+            if (refusing(response.status)) throw new Refused(`status ${response.status}: ${text.slice(0, 200)}`)
             throw new Error(`status ${response.status}`)
           },
-          catch: (cause) => unreachable("the server did not answer the call", cause)
+          catch: (cause) =>
+            cause instanceof Refused
+              ? unreachable(`the server refused the call: ${cause.message}`, cause)
+              : unreachable("the server did not answer the call", cause)
         })
-        for (const answer of answers) yield* respond(client, answer)
+        // Something else would leave the caller waiting.
         if (!answers.some(({ _tag }) => _tag === "Exit")) {
           return yield* unreachable("the server's answer to the call is none", answers)
         }
+        for (const answer of answers) yield* respond(client, answer)
       }),
       supportsAck: false,
       supportsTransferables: false,
@@ -77,6 +83,34 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   )
   return { socket, protocol } satisfies Transport as Transport
 })
+
+const parse = (text: string): unknown => {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
+const isAnswer =
+  (id: string | number) =>
+  (message: unknown): message is FromServerEncoded =>
+    typeof message === "object" &&
+    message !== null &&
+    "requestId" in message &&
+    message.requestId === id &&
+    "_tag" in message &&
+    (message._tag === "Exit" || message._tag === "Chunk")
+
+/** A call that the server wanted nothing to do with: nothing of it was done. */
+class Refused extends Error {}
+
+/** Whether a call was refused before anything of it was done. */
+export const isRefused = (error: unknown): boolean =>
+  error instanceof RpcClientError && error.reason._tag === "RpcClientDefect" && error.reason.cause instanceof Refused
+
+/** What says "not like this", rather than "not now". */
+const refusing = (status: number): boolean => status >= 400 && status < 500 && ![408, 425, 429].includes(status)
 
 const unreachable = (message: string, cause: unknown) =>
   new RpcClientError({ reason: new RpcClientDefect({ message, cause }) })

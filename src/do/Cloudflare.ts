@@ -17,7 +17,7 @@ export type Options = FrontDoor.Options
  * The whole deployment of an app: the Durable Object class and the Worker in front of it. Export both, the Worker as the
  * default; the class must be exported as `TenantObject` and have SQLite storage.
  */
-export const serve = <Rpcs extends Rpc.Any>(app: App<Rpcs>, options: Options = {}) => {
+export const serve = <Rpcs extends Rpc.Any>(app: App<Rpcs>, options: Options = {}): Deployment => {
   const TenantObject = Tenant.make(app)
 
   // Built when the first action comes, once for an isolate.
@@ -33,13 +33,19 @@ export const serve = <Rpcs extends Rpc.Any>(app: App<Rpcs>, options: Options = {
           request,
           session: this.ctx.props?.session,
           object: (tenant) => (url, init) => objects.getByName(tenant).fetch(url, init as RequestInit<any>),
-          actions: Effect.promise(() => runtime.runPromise(Actions))
+          actions: Effect.promise(() => runtime.runPromise(Actions)),
+          waitUntil: (work) => this.ctx.waitUntil(work)
         })
       )
     }
   }
 
   return { TenantObject, worker }
+}
+
+export interface Deployment {
+  readonly TenantObject: Tenant.TenantObjectClass
+  readonly worker: new (ctx: ExecutionContext, env: Cloudflare.Env) => WorkerEntrypoint
 }
 
 /** What the object gives along when it has the Worker run an action. */

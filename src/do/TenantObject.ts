@@ -11,12 +11,25 @@ import type { Host, Session, Socket } from "../engine/Host.ts"
 import * as Messages from "../engine/HttpMessages.ts"
 import { readLines } from "../engine/Lines.ts"
 import { Live } from "../engine/Live.ts"
+import type { Explanation } from "../engine/LiveQueries.ts"
 import * as CloudflareDatabase from "../layers/cloudflare/Database.ts"
 import { ping, pong, type Request as RpcRequest } from "../protocol/Messages.ts"
 
+const couldNotStart = "the object could not start; the cause is in its log"
+
+/** The object of one tenant, for classes that extend it. */
+export interface TenantObject extends DurableObject {
+  /** What each live query read, what last woke it, how often it ran and how often in vain. */
+  explain(): Promise<ReadonlyArray<Explanation>>
+  /** Runs an effect beside the tables, with the app's live queries. */
+  run<A, E>(effect: Effect.Effect<A, E, Live>): Promise<A>
+}
+
+export type TenantObjectClass = new (ctx: DurableObjectState, env: Cloudflare.Env) => TenantObject
+
 /** Makes the Durable Object class of an app: one object, one tenant, one database. */
-export const make = <Rpcs extends Rpc.Any>(app: App<Rpcs>) =>
-  class TenantObject extends DurableObject {
+export const make = <Rpcs extends Rpc.Any>(app: App<Rpcs>): TenantObjectClass =>
+  class extends DurableObject implements TenantObject {
     private backend: Backend.Backend | undefined
     private readonly sockets = new WeakMap<WebSocket, Socket>()
 
@@ -30,14 +43,19 @@ export const make = <Rpcs extends Rpc.Any>(app: App<Rpcs>) =>
           Scope.provide(Scope.makeUnsafe())
         )
         const exit = await Effect.runPromiseExit(boot)
-        if (Exit.isSuccess(exit)) this.backend = exit.value
-        else await Effect.runPromise(Effect.logError("the object could not start", exit.cause))
+        if (Exit.isSuccess(exit)) {
+          this.backend = exit.value
+          return
+        }
+        await Effect.runPromise(Effect.logError("the object could not start", exit.cause))
+        // The platform goes on answering pings: a client that is not told would wait for ever.
+        for (const socket of ctx.getWebSockets()) socket.close(1011, couldNotStart)
       })
     }
 
     override async fetch(request: Request): Promise<Response> {
       const { backend } = this
-      if (backend === undefined) return Messages.refused(503, "the object could not start; the cause is in its log")
+      if (backend === undefined) return Messages.refused(503, couldNotStart)
       return fetch(backend, request, app.limits, (session) => {
         const { 0: client, 1: server } = new WebSocketPair()
         this.ctx.acceptWebSocket(server)
@@ -48,13 +66,11 @@ export const make = <Rpcs extends Rpc.Any>(app: App<Rpcs>) =>
       })
     }
 
-    /** Runs an effect beside the tables, with the app's live queries: for classes that extend this one. */
-    protected async run<A, E>(effect: Effect.Effect<A, E, Live>): Promise<A> {
+    async run<A, E>(effect: Effect.Effect<A, E, Live>): Promise<A> {
       if (this.backend === undefined) throw new Error("the object could not start")
       return Effect.runPromise(Effect.provideService(effect, Live, this.backend.local))
     }
 
-    /** What each live query read, what last woke it, how often it ran and how often in vain. */
     async explain() {
       return this.backend?.live.explain() ?? []
     }

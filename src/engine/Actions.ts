@@ -47,9 +47,18 @@ export const make = <Rpcs extends Rpc.Any>(
       const context = Context.make(Calls, yield* callsTo(app, object, session)).pipe(
         Context.add(Caller, session.identity)
       )
-      return yield* Effect.promise((signal) =>
-        exchange(server, requests, { context, onMessage, signal, resultBytes: app.limits.resultBytes })
-      )
+      return yield* Effect.callback<ReadonlyArray<FromServerEncoded>>((resume) => {
+        const { resultBytes } = app.limits
+        const interruption = new AbortController()
+        const { signal } = interruption
+        const answers = exchange(server, requests, { context, onMessage, signal, resultBytes })
+        void answers.then((answers) => resume(Effect.succeed(answers)))
+        // What the handlers do about it is part of the action.
+        return Effect.promise(() => {
+          interruption.abort()
+          return answers
+        })
+      })
     }, Effect.scoped)
     return { run }
   }) as Effect.Effect<Actions, never, HttpClient.HttpClient | Scope>

@@ -41,7 +41,7 @@ const Attachment = Schema.Struct({
   /** Calls that were under way and cannot be resumed. */
   calls: Schema.Array(RequestId),
   /** The subscriptions; `null` when they outgrew the attachment and are rows of a table. */
-  asked: Schema.NullOr(Schema.Array(Asked)),
+  subscriptions: Schema.NullOr(Schema.Array(Asked)),
   /** The progress of each subscription; `null` when that outgrew the attachment as well. */
   progress: Schema.NullOr(Schema.Array(Progress))
 })
@@ -80,11 +80,11 @@ export const encode = (head: string, state: State): { readonly text: string; rea
   const start = `${head},"version":${version},"settling":[${settling}],"calls":${JSON.stringify([...calls])}`
   const progress = `"progress":[${entries.map(progressOf).join(",")}]`
   if (!state.spilled) {
-    const text = `${start},"asked":[${entries.map(({ asked }) => asked).join(",")}],${progress}}`
+    const text = `${start},"subscriptions":[${entries.map(({ asked }) => asked).join(",")}],${progress}}`
     if (fits(text)) return { text, spilled: false }
   }
-  const text = `${start},"asked":null,${progress}}`
-  return { text: fits(text) ? text : `${start},"asked":null,"progress":null}`, spilled: true }
+  const text = `${start},"subscriptions":null,${progress}}`
+  return { text: fits(text) ? text : `${start},"subscriptions":null,"progress":null}`, spilled: true }
 }
 
 const progressOf = ({ key, sent, unacknowledged, waiting }: Entry): string =>

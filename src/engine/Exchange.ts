@@ -16,7 +16,7 @@ export interface Options {
   readonly context?: Context.Context<never>
   /** Gets each message as it comes; without it they are collected. */
   readonly onMessage?: ((message: FromServerEncoded) => void | Promise<void>) | undefined
-  /** Ends what is under way when nobody waits for it any more. */
+  /** Interrupts what is under way when nobody waits for it any more. */
   readonly signal?: AbortSignal
   /** The bytes of streams that are collected. Unlimited unless given. */
   readonly resultBytes?: number
@@ -64,7 +64,9 @@ export const exchange = (
       resolve(answers)
       connection.close()
     }
-    options.signal?.addEventListener("abort", finish, { once: true })
+    options.signal?.addEventListener("abort", () => {
+      for (const { id } of requests) connection.receive({ _tag: "Interrupt", requestId: id })
+    })
     // The server takes the message apart in place.
     for (const request of requests) connection.receive({ ...request } as FromClientEncoded, options.context)
     connection.receive({ _tag: "Eof" })

@@ -29,6 +29,8 @@ export interface Entry {
   readonly session?: Session | undefined
   readonly object: (tenant: string) => ObjectFetch
   readonly actions: Effect.Effect<Actions>
+  /** Keeps what runs here alive for a while when the caller is gone. */
+  readonly waitUntil?: (work: Promise<unknown>) => void
 }
 
 /**
@@ -45,7 +47,7 @@ export const enter = <Rpcs extends Rpc.Any>(app: App<Rpcs>, options: Options, en
 const answer = Effect.fnUntraced(function* <Rpcs extends Rpc.Any>(
   app: App<Rpcs>,
   options: Options,
-  { actions, object, request, session: established }: Entry
+  { actions, object, request, session: established, waitUntil = () => {} }: Entry
 ) {
   const url = new URL(request.url)
   // The stock client ends the path with a slash.
@@ -85,7 +87,7 @@ const answer = Effect.fnUntraced(function* <Rpcs extends Rpc.Any>(
   const act = (onMessage?: (message: FromServerEncoded) => Promise<void>) =>
     Effect.flatMap(actions, ({ run }) => run({ requests: routes.actions, session, object: toObject, onMessage }))
   if (established !== undefined && request.headers.get("accept") === Messages.ndjson) {
-    return Messages.lines(request.signal, act)
+    return Messages.lines(request.signal, waitUntil, act)
   }
   const [fromObject, fromActions] = yield* Effect.all(
     [

@@ -157,18 +157,27 @@ export const explainPath = "/rpc/explain"
 
 export const objectUrl = "https://dormouse/rpc"
 
-/** Messages as they come, one to a line. What runs is interrupted when nobody reads any more. */
+const ignore = () => {}
+
+/**
+ * Messages as they come, one to a line. What runs is interrupted when nobody reads any more; `waitUntil` is told of it, so
+ * that what it has to do about that is still done.
+ */
 export const lines = (
   signal: AbortSignal,
+  waitUntil: (work: Promise<unknown>) => void,
   run: (onMessage: (message: FromServerEncoded) => Promise<void>) => Effect.Effect<unknown>
 ): Response => {
   const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>()
   const writer = writable.getWriter()
   const encoder = new TextEncoder()
   const effect = run((message) => writer.write(encoder.encode(`${JSON.stringify(message)}\n`)))
-  Effect.runPromise(effect, { signal }).then(
-    () => writer.close(),
-    (cause) => writer.abort(cause)
+  const done = Effect.runPromise(effect, { signal }).then(
+    () => void writer.close().catch(ignore),
+    (cause) => void writer.abort(cause).catch(ignore)
   )
+  waitUntil(done)
+  // When the stream is cut, nobody is left to hear of it.
+  writer.closed.catch(ignore)
   return new Response(readable, { headers: { "content-type": ndjson } })
 }

@@ -120,9 +120,9 @@ export class LiveQuery {
   }
 }
 
-/** Whether a query must run before a new subscriber gets its value. */
-const isStale = (query: LiveQuery | undefined): query is undefined =>
-  query?.value === undefined || query.failure !== undefined || query.reads?.clock !== false
+/** Whether a new subscriber can have the value that is there, unless a commit touched it. */
+const isFresh = (query: LiveQuery | undefined): query is LiveQuery & { readonly reads: ReadSet } =>
+  query?.value !== undefined && query.failure === undefined && query.reads?.clock === false
 
 export interface Options {
   /** Runs a query once. It never throws. */
@@ -260,11 +260,11 @@ export class LiveQueries {
     const known = this.queries.get(this.keyOf(question))
     // What was committed and not flushed must be in the first value, and reach everybody else in one piece. The flush may
     // also find that callers do not share the query any more.
-    if (this.scheduled && (isStale(known) || touches(known.reads, this.pending.toWriteSet()))) this.flush()
+    if (this.scheduled && (!isFresh(known) || touches(known.reads, this.pending.toWriteSet()))) this.flush()
     const query = this.find(question)
     this.join(subscription, query)
-    if (isStale(query)) this.run(query)
-    else this.mark(subscription)
+    if (isFresh(query)) this.mark(subscription)
+    else this.run(query)
   }
 
   /**

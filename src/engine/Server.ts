@@ -1,5 +1,5 @@
 import * as Cause from "effect/Cause"
-import type * as Context from "effect/Context"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
@@ -10,6 +10,7 @@ import type { FromClientEncoded, FromServerEncoded, RequestEncoded } from "effec
 import * as RpcSerialization from "effect/rpc/RpcSerialization"
 import * as RpcServer from "effect/rpc/RpcServer"
 import * as Schema from "effect/Schema"
+import * as Tracer from "effect/Tracer"
 import { CallError, InternalError, LimitExceeded, PayloadInvalid, UnknownRpc } from "../protocol/CallError.ts"
 import * as Limits from "../protocol/Limits.ts"
 import { conceal } from "./Answer.ts"
@@ -49,10 +50,12 @@ export const make = Effect.fnUntraced(function* <Rpcs extends Rpc.Any>(group: Rp
     supportsSpanPropagation: true,
     codecFor: RpcSerialization.json.codecFor
   })
-  yield* RpcServer.make(group, { disableFatalDefects: true, spanPrefix: "dormouse" }).pipe(
-    Effect.provideService(RpcServer.Protocol, protocol),
-    Effect.forkScoped({ startImmediately: true })
-  )
+  yield* RpcServer.make(group, {
+    disableFatalDefects: true,
+    spanPrefix: "dormouse",
+    // Nobody sees the spans of the tracer that is there when none is given.
+    disableTracing: Option.isNone(Context.getOption(yield* Effect.context<never>(), Tracer.Tracer))
+  }).pipe(Effect.provideService(RpcServer.Protocol, protocol), Effect.forkScoped({ startImmediately: true }))
   const services = yield* Effect.context<never>()
   const fork = Effect.runForkWith(services)
   let nextClient = 0

@@ -460,13 +460,16 @@ class SocketClient implements Group {
     }
   }
 
-  restore({ asked, calls, progress, settling, version }: Attachment.Attachment, question: Queries["question"]): void {
+  restore(
+    { calls, progress, settling, subscriptions, version }: Attachment.Attachment,
+    question: Queries["question"]
+  ): void {
     const { database, live } = this.options
     live.atLeast(version)
     this.settling = settling
-    if (asked === null) this.stored = new Set()
+    if (subscriptions === null) this.stored = new Set()
     const all =
-      asked ??
+      subscriptions ??
       database.all("SELECT data FROM _dormouse_subscriptions WHERE socket = ?", [this.id]).rows.flatMap(([data]) => {
         const decoded = Attachment.decodeAsked(data)
         return Exit.isSuccess(decoded) ? [decoded.value] : []

@@ -26,6 +26,9 @@ export interface Commit<A, E> {
 /** Who the message that is being answered came from. The host provides it with each message. */
 export const Caller = Context.Reference<Identity>("effect-dormouse/engine/Caller", { defaultValue: () => anonymous })
 
+/** Every run of a query draws the same numbers, so that the same rows give the same result. */
+const querySeed = 0
+
 const rolledBack = Symbol("rolled back")
 
 /**
@@ -52,7 +55,7 @@ export class Transactions {
     const session = new Session(this.storage, { readOnly: true, reads })
     const clock = frozenClock(this.time(context), () => reads.clock())
     const auth = authOf(context, () => reads.identity())
-    const exit = runToEnd(effect, Context.add(this.context(context, session, clock, "query"), Auth, auth))
+    const exit = runToEnd(effect, Context.add(this.context(context, session, clock, querySeed), Auth, auth))
     session.close()
     return { exit, reads: reads.toReadSet() }
   }
@@ -95,7 +98,7 @@ export class Transactions {
     context: Context.Context<any>,
     session: Session,
     clock: Clock.Clock,
-    seed: number | string
+    seed: number
   ): Context.Context<any> {
     return context.pipe(
       Context.add(Storage, session),
@@ -137,14 +140,30 @@ const frozenClock = (millis: number, onLook: () => void = () => {}): Clock.Clock
   }
 }
 
-/** The generator is costly to set up, and most queries never ask. */
-const seededRandom = (seed: number | string): Random.Random => {
-  let generator: Random.Random | undefined
-  const get = () => (generator ??= Effect.runSync(Random.withSeed(currentRandom, seed)))
+/**
+ * A small generator (sfc32) whose whole state is its seed: it costs nothing to set up, which the cryptographic one of
+ * Effect does, and a transaction draws a few numbers. It is not for secrets.
+ */
+const seededRandom = (seed: number): Random.Random => {
+  let a = seed | 0
+  let b = Math.floor(seed / 2 ** 32) | 0
+  let c = 0x9e3779b9 | 0
+  let counter = 1
+  const next = (): number => {
+    const sum = (((a + b) | 0) + counter) | 0
+    counter = (counter + 1) | 0
+    a = b ^ (b >>> 9)
+    b = (c + (c << 3)) | 0
+    c = (((c << 21) | (c >>> 11)) + sum) | 0
+    return sum >>> 0
+  }
+  // The first numbers are still close to the seed.
+  for (let i = 0; i < 12; i++) next()
+  // 53 bits, as many as a number between 0 and 1 has.
+  const nextDouble = () => (next() * 2 ** 21 + (next() >>> 11)) / 2 ** 53
   return {
-    nextIntUnsafe: () => get().nextIntUnsafe(),
-    nextDoubleUnsafe: () => get().nextDoubleUnsafe()
+    nextDoubleUnsafe: nextDouble,
+    nextIntUnsafe: () =>
+      Math.floor(nextDouble() * (Number.MAX_SAFE_INTEGER - Number.MIN_SAFE_INTEGER + 1)) + Number.MIN_SAFE_INTEGER
   }
 }
-
-const currentRandom = Effect.withFiber<Random.Random>((fiber) => Effect.succeed(fiber.getRef(Random.Random)))

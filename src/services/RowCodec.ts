@@ -1,4 +1,5 @@
 import * as Cause from "effect/Cause"
+import * as DateTime from "effect/DateTime"
 import * as Exit from "effect/Exit"
 import * as Base64 from "effect/encoding/Base64"
 import * as Option from "effect/Option"
@@ -227,6 +228,8 @@ export interface RowCodec {
   readonly columns: ReadonlyArray<Column>
   readonly columnIndex: ReadonlyMap<string, number>
   readonly key: Column
+  /** Whether no value of a row can be changed in place, and a column's values are equal when `===` says so. */
+  readonly isPlain: boolean
   readonly encode: (row: object) => Result.Result<SqlRow, string>
   readonly decode: (row: SqlRow) => Result.Result<any, string>
   /** One field's value as SQLite keeps it. */
@@ -247,13 +250,66 @@ const orIssue = <A>(body: () => Result.Result<A, string>): Result.Result<A, stri
   }
 }
 
+type Fields = Record<string, unknown>
+
+/** One field between the model's rows and its JSON form, which is `undefined` where the field is missing. */
+interface Field {
+  readonly isPlain: boolean
+  readonly encode: (row: Fields) => unknown
+  readonly decode: (json: unknown, row: Fields) => void
+}
+
+const same = (name: string): Field => ({
+  isPlain: true,
+  encode: (row) => row[name],
+  decode: (json, row) => {
+    if (json !== undefined) row[name] = json
+  }
+})
+
+const time = (name: string): Field => ({
+  isPlain: true,
+  encode: (row) => DateTime.toEpochMillis(row[name] as DateTime.Utc),
+  decode: (json, row) => {
+    row[name] = DateTime.makeUnsafe(json as number)
+  }
+})
+
+/** Whether the JSON form of a field is its value: then nothing needs to interpret its schema. */
+const isSame = (column: Column): boolean =>
+  column.kind !== "json" &&
+  column.kind !== "bytes" &&
+  column.kind !== "bigint" &&
+  members(column.schema.ast).every((ast) => ast.encoding === undefined && ast._tag !== "Undefined") &&
+  members(Schema.toCodecJson(column.schema).ast).every((ast) => ast.encoding === undefined)
+
+const fieldOf = (column: Column): Field => {
+  const { name } = column
+  if (column.generated === "insertedAt" || column.generated === "updatedAt") return time(name)
+  if (isSame(column)) return same(name)
+  // As the only field of a struct, because a schema may turn a value into a missing field and back.
+  const struct = Schema.Struct({ [name]: column.schema }) as unknown as Schema.Codec<unknown, unknown>
+  const codec = Schema.toCodecJson(struct)
+  const encode = SchemaParser.encodeUnknownExit(codec)
+  const decode = SchemaParser.decodeUnknownExit(codec)
+  const orMisfit = (exit: Exit.Exit<unknown, SchemaIssue.Issue>): Fields => {
+    if (Exit.isSuccess(exit)) return exit.value as Fields
+    throw new Misfit(issueOf(exit.cause))
+  }
+  return {
+    isPlain: false,
+    encode: (row) => orMisfit(encode(name in row ? { [name]: row[name] } : {}))[name],
+    decode: (json, row) => void Object.assign(row, orMisfit(decode(json === undefined ? {} : { [name]: json })))
+  }
+}
+
 export const make = (table: Table.Any): RowCodec => {
   const columns = Object.entries(table.model.fields).map(([name, schema]) => columnOf(name, schema as Schema.Top))
   const columnIndex = new Map(columns.map((column, index) => [column.name, index]))
-  const codec = Schema.toCodecJson(table.model as unknown as Schema.Codec<unknown, unknown>)
-  const encodeRow = SchemaParser.encodeUnknownExit(codec)
-  const decodeRow = SchemaParser.decodeUnknownExit(codec)
-  const encoders = new Map(
+  const fields = columns.map(fieldOf)
+  // A model is a class; its constructor checks every field.
+  const model = table.model as unknown as new (fields: object) => unknown
+  const strict = new Map(
     columns.map(({ name, schema }) => [
       name,
       SchemaParser.encodeUnknownExit(Schema.toCodecJson(schema as unknown as Schema.Codec<unknown, unknown>))
@@ -263,34 +319,33 @@ export const make = (table: Table.Any): RowCodec => {
     columns,
     columnIndex,
     key: columns[columnIndex.get(table.key)!]!,
+    isPlain: fields.every((field) => field.isPlain),
     encode: (row) =>
-      orIssue(() => {
-        const exit = encodeRow(row)
-        if (Exit.isFailure(exit)) return Result.fail(issueOf(exit.cause))
-        const json = exit.value as Record<string, unknown>
-        return Result.succeed(
-          columns.map((column) =>
+      orIssue(() =>
+        Result.succeed(
+          columns.map((column, i) => {
+            const values = row as Fields
             // JSON has one form for undefined and null. An undefined field is a missing one.
-            column.optional && column.name in row && (row as Record<string, unknown>)[column.name] === undefined
-              ? null
-              : toSql(column, json[column.name])
-          )
+            if (column.optional && column.name in row && values[column.name] === undefined) return null
+            return toSql(column, fields[i]!.encode(values))
+          })
         )
-      }),
+      ),
     decode: (row) =>
       orIssue(() => {
-        const json: Record<string, unknown> = {}
-        for (let i = 0; i < columns.length; i++) {
-          const value = fromSql(columns[i]!, row[i]!)
-          if (value !== undefined) json[columns[i]!.name] = value
+        const values: Fields = {}
+        for (let i = 0; i < columns.length; i++) fields[i]!.decode(fromSql(columns[i]!, row[i]!), values)
+        try {
+          return Result.succeed(new model(values))
+        } catch (error) {
+          if (Schema.isSchemaError(error)) return Result.fail(formatIssue(error.issue))
+          throw error
         }
-        const exit = decodeRow(json)
-        return Exit.isSuccess(exit) ? Result.succeed(exit.value) : Result.fail(issueOf(exit.cause))
       }),
     encodeField: (column, value) =>
       orIssue(() => {
         if (value === undefined && column.optional) return Result.succeed(null)
-        const exit = encoders.get(column.name)!(value)
+        const exit = strict.get(column.name)!(value)
         return Exit.isSuccess(exit)
           ? Result.succeed(toSql(column, exit.value))
           : Result.fail(`column ${column.name}: ${issueOf(exit.cause)}`)

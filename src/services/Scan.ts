@@ -28,7 +28,10 @@ export interface Statement {
   readonly params: ReadonlyArray<SqlValue>
 }
 
-/** Rows beyond `after` and not beyond `until`. Throws a `StorageError` when a value does not fit its column, and an `Error` when the plan does not fit the index. */
+/**
+ * The rows beyond `after` and not beyond `until`. Throws a `StorageError` when a value does not fit its column, and an
+ * `Error` when the plan does not fit the index.
+ */
 export const make = (store: Store, plan: Plan<any>, after: Key | undefined, until?: Key): Scan => {
   const index = plan.index ?? primaryIndex
   const order = orderOf(store, plan)
@@ -86,8 +89,8 @@ export const make = (store: Store, plan: Plan<any>, after: Key | undefined, unti
     if (plan.descending) from = comparePositions(place, from) > 0 ? place : from
     else to = comparePositions(place, to) < 0 ? place : to
     if (compareKeys(until.slice(0, prefix.length), prefix) === 0) {
-      const [condition, values] = beyond(rest, until.slice(prefix.length), plan.descending)
-      conditions.push(`${condition} IS NOT TRUE`)
+      const [condition, values] = upTo(rest, until.slice(prefix.length), plan.descending)
+      conditions.push(condition)
       params.push(...values)
     }
   }
@@ -145,18 +148,34 @@ export const consumed = ({ descending, range }: Scan, last: Key | undefined): Ra
     : { from: range.from, to: { key: last, after: true } }
 }
 
+type Condition = readonly [sql: string, params: ReadonlyArray<SqlValue>]
+
 /** The condition for rows beyond a place in the order of these columns. */
-const beyond = (
-  columns: ReadonlyArray<RowCodec.Column>,
-  values: Key,
-  descending: boolean
-): readonly [condition: string, params: ReadonlyArray<SqlValue>] => {
-  const sign = descending ? "<" : ">"
-  if (columns.every((column) => column.notNull)) {
-    const names = columns.map((column) => quote(column.name)).join(", ")
-    return [`(${names}) ${sign} (${values.map(() => "?").join(", ")})`, values]
-  }
-  // NULL is first in the order, and SQL's comparisons do not know it.
+const beyond = (columns: ReadonlyArray<RowCodec.Column>, values: Key, descending: boolean): Condition => {
+  if (columns.every((column) => column.notNull)) return compared(columns, values, descending ? "<" : ">")
+  const [past, params] = beyondWithNull(columns, values, descending)
+  const [first, value] = [quote(columns[0]!.name), values[0]!]
+  // Says nothing new, but lets SQLite begin at the place instead of the start.
+  return descending || value === null ? [past, params] : [`${first} >= ? AND ${past}`, [value, ...params]]
+}
+
+/** The condition for all other rows. */
+const upTo = (columns: ReadonlyArray<RowCodec.Column>, values: Key, descending: boolean): Condition => {
+  if (columns.every((column) => column.notNull)) return compared(columns, values, descending ? ">=" : "<=")
+  const [past, params] = beyondWithNull(columns, values, descending)
+  const [first, value] = [quote(columns[0]!.name), values[0]!]
+  return !descending || value === null
+    ? [`${past} IS NOT TRUE`, params]
+    : [`${first} >= ? AND ${past} IS NOT TRUE`, [value, ...params]]
+}
+
+const compared = (columns: ReadonlyArray<RowCodec.Column>, values: Key, sign: string): Condition => {
+  const names = columns.map((column) => quote(column.name)).join(", ")
+  return [`(${names}) ${sign} (${values.map(() => "?").join(", ")})`, values]
+}
+
+/** NULL is first in the order, and SQL's comparisons do not know it. */
+const beyondWithNull = (columns: ReadonlyArray<RowCodec.Column>, values: Key, descending: boolean): Condition => {
   const cases: Array<string> = []
   const params: Array<SqlValue> = []
   for (let i = 0; i < columns.length; i++) {

@@ -517,6 +517,7 @@ export class Session implements Context.Service.Shape<typeof Storage>, Context.S
       attempt(() => {
         const sql = encode(store, value)
         checkRow(sql)
+        store.decoded?.keep(sql[store.keyPosition]!, sql, value)
         return { value, sql }
       })
     )

@@ -3,6 +3,7 @@ import * as Schema from "effect/Schema"
 import { RowInvalid, RowUnreadable, StorageError, type StorageErrorReason } from "../contract/Storage.ts"
 import type * as Table from "../contract/Table.ts"
 import type { SqlValue } from "./Database.ts"
+import { DecodedRows } from "./DecodedRows.ts"
 import type { Key } from "./KeyOrder.ts"
 import * as RowCodec from "./RowCodec.ts"
 
@@ -23,6 +24,8 @@ export interface Store {
   readonly referrers: ReadonlyArray<Referrer>
   /** What a generated key looks like to the model: a UUID, decoded by the key's schema. */
   readonly toKey: (uuid: string) => unknown
+  /** Rows that were decoded, for tables whose rows can be shared. */
+  readonly decoded: DecodedRows | undefined
   /** The fields that a patch may change. */
   readonly updatable: ReadonlySet<string>
   /** Whether the model's `update` variant asks for something else than the row itself does. */
@@ -70,6 +73,7 @@ const make = (table: Table.Any, referrers: ReadonlyArray<Referrer>): Store => {
     keyPosition,
     orders,
     referrers,
+    decoded: codec.isPlain ? new DecodedRows() : undefined,
     toKey:
       codec.key.schema.ast.encoding === undefined
         ? (uuid) => uuid
@@ -91,10 +95,15 @@ export const fieldValue = (store: Store, column: RowCodec.Column, value: unknown
 export const encode = (store: Store, row: object): RowCodec.SqlRow =>
   Result.getOrThrowWith(store.codec.encode(row), (issue) => invalid(store, issue))
 
-export const decode = (store: Store, row: RowCodec.SqlRow): any =>
-  Result.getOrThrowWith(store.codec.decode(row), (issue) =>
+export const decode = (store: Store, row: RowCodec.SqlRow): any => {
+  const known = store.decoded?.find(row[store.keyPosition]!, row)
+  if (known !== undefined) return known
+  const value = Result.getOrThrowWith(store.codec.decode(row), (issue) =>
     failure(new RowUnreadable({ table: store.table.name, issue }))
   )
+  store.decoded?.keep(row[store.keyPosition]!, row, value)
+  return value
+}
 
 /** The key of a row in an order. */
 export const keyOf = (order: ReadonlyArray<number>, row: RowCodec.SqlRow): Key =>

@@ -31,6 +31,8 @@ export interface Options<Rpcs extends Rpc.Any> {
  */
 export class MemoryObject<Rpcs extends Rpc.Any> {
   readonly network = new Network()
+  /** The tenant's rows, to look at. What is written here by hand, nobody is told of. */
+  readonly database: DatabaseSync
   /** How many times a heap was built: one more than the times it was taken away. */
   starts = 0
   private readonly options: Options<Rpcs>
@@ -39,12 +41,23 @@ export class MemoryObject<Rpcs extends Rpc.Any> {
 
   constructor(options: Options<Rpcs>) {
     this.options = options
+    this.database = options.database
   }
 
   /** The engine, built anew when the object was evicted. */
   async backend(): Promise<Backend.Backend> {
     this.running ??= this.start()
     return this.running.backend
+  }
+
+  /** Runs an event in the life of the heap that it is ready in: never in one that was taken away meanwhile. */
+  private async event(body: (backend: Backend.Backend, running: Running) => void): Promise<void> {
+    for (;;) {
+      this.running ??= this.start()
+      const { running } = this
+      const backend = await running.backend
+      if (running === this.running) return body(backend, running)
+    }
   }
 
   async fetch(url: string, init: RequestInit): Promise<Response> {
@@ -59,11 +72,12 @@ export class MemoryObject<Rpcs extends Rpc.Any> {
       (data) => void this.deliver(socket, data),
       () => void this.gone(socket)
     )
-    const wire = this.network.open(socket, async () => {
-      const { sockets } = await this.backend()
-      this.sockets.add(socket)
-      sockets.open(this.running!.socket(socket), session)
-    })
+    const wire = this.network.open(socket, () =>
+      this.event(({ sockets }, running) => {
+        this.sockets.add(socket)
+        sockets.open(running.socket(socket), session)
+      })
+    )
     socket.wire = wire
     return wire.client
   }
@@ -73,7 +87,8 @@ export class MemoryObject<Rpcs extends Rpc.Any> {
    * next event builds it anew.
    */
   async evict(): Promise<void> {
-    await this.running?.settle()
+    // Whatever came while it waited is waited for as well.
+    while (this.running?.isBusy) await this.running.settle()
     await this.stop()
   }
 
@@ -94,21 +109,23 @@ export class MemoryObject<Rpcs extends Rpc.Any> {
   private async deliver(socket: ServerSocket, data: string): Promise<void> {
     // The platform answers pings by itself; they do not wake the object.
     if (data === ping) return socket.send(pong)
-    const { sockets } = await this.backend()
-    if (this.running !== undefined) sockets.message(this.running.socket(socket), data)
+    await this.event(({ sockets }, running) => {
+      // A crash may have taken the socket before its message was read.
+      if (this.sockets.has(socket)) sockets.message(running.socket(socket), data)
+    })
   }
 
   private async gone(socket: ServerSocket): Promise<void> {
-    if (!this.sockets.delete(socket)) return
+    if (!this.sockets.delete(socket) || this.running === undefined) return
     const { running } = this
-    const { sockets } = await this.backend()
+    const { sockets } = await running.backend
     // When the object was gone already, its next life finds the socket missing.
-    if (running !== undefined && running === this.running) sockets.closed(running.socket(socket))
+    if (running === this.running) sockets.closed(running.socket(socket))
   }
 
   private start(): Running {
     this.starts++
-    return new Running(this.options, () => this.sockets)
+    return new Running(this.options, () => this.sockets, this.starts)
   }
 }
 
@@ -120,7 +137,7 @@ class Running {
   private readonly tasks = new Set<Promise<void>>()
   private alive = true
 
-  constructor(options: Options<any>, sockets: () => Iterable<ServerSocket>) {
+  constructor(options: Options<any>, sockets: () => Iterable<ServerSocket>, life: number) {
     const clock = Context.get(options.context, Clock.Clock)
     const host: Host = {
       sockets: () => Array.from(sockets(), (socket) => this.socket(socket)),
@@ -132,7 +149,8 @@ class Running {
         void run.finally(() => this.tasks.delete(run))
       },
       act: (request, session, signal) => this.act(options, request, session, signal),
-      now: () => clock.currentTimeMillisUnsafe(),
+      // To start takes a moment, also where a test's clock stands still: versions never go back.
+      now: () => clock.currentTimeMillisUnsafe() + life * 1000,
       socketId: () => crypto.randomUUID()
     }
     this.backend = Effect.runPromiseWith(options.context)(
@@ -164,7 +182,11 @@ class Running {
 
   /** Waits for what keeps a real object awake: flushes that were promised. */
   async settle(): Promise<void> {
-    while (this.tasks.size > 0) await Promise.all(this.tasks)
+    while (this.isBusy) await Promise.all(this.tasks)
+  }
+
+  get isBusy(): boolean {
+    return this.tasks.size > 0
   }
 
   async stop(): Promise<void> {

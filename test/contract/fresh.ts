@@ -110,3 +110,10 @@ const reasonOf = (error: unknown): Record<string, unknown> => {
   if (reason === undefined) throw error
   return reason
 }
+
+/** A value as text for comparison and messages. */
+export const show = (value: unknown): string =>
+  JSON.stringify(value, (_, part) => {
+    if (typeof part === "bigint") return `${part}n`
+    return part instanceof Uint8Array ? [...part] : part
+  })

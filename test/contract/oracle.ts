@@ -34,6 +34,12 @@ export interface Taken {
   readonly last?: Row | "none"
 }
 
+/** Where a page begins and ends: with the row after the one and with the other. */
+export interface Places {
+  readonly after?: Row | undefined
+  readonly until?: Row | undefined
+}
+
 /** The table's own query type has names that are only known at run time. */
 export interface AnyQuery extends Effect.Effect<ReadonlyArray<Row>, any, any> {
   readonly [method: string]: any
@@ -148,7 +154,7 @@ export class Oracle {
   }
 
   /** Whether the plan's fixed columns and bounds take the row, whatever its filter says. */
-  isInRange(plan: Plan, row: Row): boolean {
+  private isInRange(plan: Plan, row: Row): boolean {
     const { equal, lower, upper } = plan
     if (!equal.every(([column, value]) => compare(row[column], value) === 0)) return false
     for (const [bound, sign] of [
@@ -163,18 +169,21 @@ export class Oracle {
     return true
   }
 
-  /** The rows that a scan of the plan meets, in order: filters and limits come later. */
-  scan(plan: Plan, after?: Row): ReadonlyArray<Row> {
-    return this.rows
-      .filter((row) => this.isInRange(plan, row) && (after === undefined || this.compareIn(plan, row, after) > 0))
-      .toSorted((a, b) => this.compareIn(plan, a, b))
+  /** Whether a scan of the plan can meet the row: its fixed columns, bounds and places take it, whatever its filter. */
+  meets(plan: Plan, row: Row, { after, until }: Places = {}): boolean {
+    return (
+      this.isInRange(plan, row) &&
+      (after === undefined || this.compareIn(plan, row, after) > 0) &&
+      (until === undefined || this.compareIn(plan, row, until) <= 0)
+    )
   }
 
-  /** The first so many rows of a scan that the filter keeps, and the last row looked at: none when all were. */
-  take(plan: Plan, limit: number | undefined, after?: Row): Taken {
+  /** The first so many rows of a scan that the filter keeps, and the last row looked at. */
+  take(plan: Plan, limit: number | undefined, places: Places = {}): Taken {
     const rows: Array<Row> = []
     if (limit === 0) return { rows, last: "none" }
-    for (const row of this.scan(plan, after)) {
+    const met = this.rows.filter((row) => this.meets(plan, row, places))
+    for (const row of met.toSorted((a, b) => this.compareIn(plan, a, b))) {
       if (plan.filter?.(row) === false) continue
       if (rows.push(row) === limit) return { rows, last: row }
     }
@@ -186,8 +195,8 @@ export class Oracle {
     return this.orders.get(index)!.map((column) => toSql(row[column]))
   }
 
-  get indexes(): ReadonlyArray<string> {
-    return [...this.orders.keys()]
+  sameKey(a: Row, b: Row): boolean {
+    return compare(a["id"], b["id"]) === 0
   }
 }
 

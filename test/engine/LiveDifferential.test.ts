@@ -423,11 +423,15 @@ class Peer {
 
   /** L5: what is shown is what the database was after one commit, and never goes back. */
   private checkOneVersion(history: History): void {
-    const shown = [...this.queries.values()].flatMap(({ copy, key }) =>
-      copy.version === 0 ? [] : [[key, canonical(copy.json)] as const]
-    )
+    const shown = [...this.queries.values()].filter(({ copy }) => copy.version !== 0)
     for (let place = this.place; place < history.length; place++) {
-      if (!shown.every(([key, text]) => history[place]!.results.get(key) === text)) continue
+      const { results, version } = history[place]!
+      const isThis = shown.every(({ copy, key }) => {
+        const result = results.get(key)
+        // Nobody had asked this then; the frame says whether it is of that time.
+        return result === undefined ? copy.version <= version : result === canonical(copy.json)
+      })
+      if (!isThis) continue
       this.place = place
       return
     }

@@ -64,6 +64,7 @@ export class Peer {
       const settle = (then: () => void) => {
         this.waiting.delete(look)
         clearTimeout(timer)
+        clearInterval(polling)
         then()
       }
       const look = () => {
@@ -77,6 +78,8 @@ export class Peer {
           ),
         millis
       )
+      // For what happens elsewhere.
+      const polling = setInterval(() => look(), 10)
       this.waiting.add(look)
       look()
     })

@@ -13,15 +13,17 @@ import { Peer, type Place } from "./Place.ts"
 
 /** A namespace of objects, spoken to behind the front door. */
 export const object = (namespace: DurableObjectNamespace, tenant: string) => {
-  const stub = namespace.getByName(tenant)
+  // A stub whose object was lost is of no use any more.
+  const stub = () => namespace.getByName(tenant)
+  const id = stub().id.toString()
   const session = Messages.sessionHeaders({ tenant, identity: { subject: null, claims: {} } })
   return {
     stub,
     session,
-    starts: () => starts.get(stub.id.toString()) ?? 0,
+    starts: () => starts.get(id) ?? 0,
     connect: async () =>
-      toPeer(await stub.fetch(Messages.objectUrl, { headers: { ...session, upgrade: "websocket" } })),
-    evict: (webSockets?: "close") => evictDurableObject(stub, webSockets === undefined ? {} : { webSockets })
+      toPeer(await stub().fetch(Messages.objectUrl, { headers: { ...session, upgrade: "websocket" } })),
+    evict: (webSockets?: "close") => evictDurableObject(stub(), webSockets === undefined ? {} : { webSockets })
   }
 }
 
@@ -49,7 +51,7 @@ export const objects = (namespace: DurableObjectNamespace): Place => ({
   fetch: (_path, init) => {
     const tenant = new Headers(init?.headers).get("x-dormouse-tenant") ?? "main"
     const { session, stub } = object(namespace, tenant)
-    return stub.fetch(Messages.objectUrl, { ...(init as RequestInit<any>), headers: session })
+    return stub().fetch(Messages.objectUrl, { ...(init as RequestInit<any>), headers: session })
   },
   connect: (tenant) => object(namespace, tenant).connect()
 })

@@ -4,10 +4,10 @@ declare namespace Cloudflare {
   interface Env {
     readonly TENANT_OBJECT: DurableObjectNamespace
     readonly PROBE: DurableObjectNamespace
-    readonly HEAP_ONLY: DurableObjectNamespace
     readonly PINGED: DurableObjectNamespace
     readonly RESTLESS: DurableObjectNamespace
     readonly DYING: DurableObjectNamespace
     readonly LIMITED: DurableObjectNamespace
+    readonly LISTS: DurableObjectNamespace
   }
 }

@@ -130,10 +130,10 @@ const end = (ending: Ending): Effect.Effect<number, Refused> => {
   }
 }
 
-/** What `deferred` waits for, and the waiting actions by name. Shared by all who run in this isolate. */
+/** What `deferred` waits for, and the actions that wait for a minute, by name. Shared by all who run in this isolate. */
 export const waiting = {
   current: Deferred.makeUnsafe<number>(),
-  actions: new Map<string, Deferred.Deferred<string>>(),
+  started: new Set<string>(),
   interrupted: new Set<string>()
 }
 
@@ -227,11 +227,11 @@ export const NotesHandlers = NotesApi.toLayer({
     ),
   "act.end": ({ ending }) => end(ending),
   "act.wait": ({ name }) =>
-    Effect.suspend(() => {
-      const deferred = Deferred.makeUnsafe<string>()
-      waiting.actions.set(name, deferred)
-      return Deferred.await(deferred)
-    }).pipe(Effect.onInterrupt(() => Effect.sync(() => waiting.interrupted.add(name)))),
+    Effect.sync(() => waiting.started.add(name)).pipe(
+      Effect.andThen(Effect.sleep("1 minute")),
+      Effect.as(name),
+      Effect.onInterrupt(() => Effect.sync(() => waiting.interrupted.add(name)))
+    ),
   "act.count": ({ failAt, to }) =>
     Stream.range(1, to).pipe(
       Stream.mapEffect((n) => (n === failAt ? Effect.fail(new Refused({ why: `at ${n}` })) : Effect.succeed(n)))

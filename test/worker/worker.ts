@@ -7,6 +7,7 @@ import { ChatApi } from "../../examples/chat/api.ts"
 import { ChatHandlers } from "../../examples/chat/handlers.ts"
 import { channels, messages } from "../../examples/chat/schema.ts"
 import { make } from "../../src/do/TenantObject.ts"
+import * as ListsApp from "./lists.ts"
 import * as Notes from "./notes.ts"
 import { starts } from "./starts.ts"
 
@@ -36,19 +37,6 @@ const counted = (Base: typeof served.TenantObject) =>
   }
 
 export class TenantObject extends counted(served.TenantObject) {}
-
-/** Keeps its subscriptions in the heap alone: what its sockets remember is only who they are. */
-export class HeapOnly extends counted(
-  class extends served.TenantObject {
-    constructor(...[ctx, env]: Arguments) {
-      for (const socket of ctx.getWebSockets()) {
-        const remembered = JSON.parse(socket.deserializeAttachment())
-        socket.serializeAttachment(JSON.stringify({ ...remembered, subscriptions: [], calls: [] }))
-      }
-      super(ctx, env)
-    }
-  }
-) {}
 
 /** Answers pings itself. */
 export class Pinged extends counted(
@@ -82,6 +70,9 @@ export class Dying extends counted(
 
 /** The same app with limits that a test can reach. */
 export class Limited extends counted(make(Notes.limited) as never) {}
+
+/** Lists, for live queries. */
+export class Lists extends counted(make(ListsApp.app) as never) {}
 
 /** An empty object with SQLite storage, for suites that run inside it. */
 export class Probe extends DurableObject {}

@@ -1,0 +1,16 @@
+const paths = {
+  back: "M15 5l-7 7 7 7",
+  dark: "M20 14.5A8.5 8.5 0 0 1 9.5 4 8.5 8.5 0 1 0 20 14.5Z",
+  down: "M12 5v14m0 0l-6-6m6 6l6-6",
+  keyboard: "M3 7h18v10H3zM7 10.5h.01M11 10.5h.01M15 10.5h.01M8 14h8",
+  light: "M12 3v2m0 14v2M4.5 4.5l1.5 1.5m12 12l1.5 1.5M3 12h2m14 0h2M4.5 19.5l1.5-1.5m12-12l1.5-1.5M16 12a4 4 0 1 1-8 0 4 4 0 0 1 8 0Z",
+  plus: "M12 5v14M5 12h14",
+  send: "M4.5 12h14m0 0l-6-6m6 6l-6 6",
+  system: "M4 5h16v11H4zM9 20h6m-3-4v4"
+} as const
+
+export const Icon = ({ name }: { readonly name: keyof typeof paths }) => (
+  <svg className="icon" viewBox="0 0 24 24" aria-hidden="true">
+    <path d={paths[name]} />
+  </svg>
+)

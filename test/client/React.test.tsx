@@ -1,0 +1,488 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Context from "effect/Context"
+import * as DateTime from "effect/DateTime"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import * as Socket from "effect/socket/Socket"
+import { Api, App, Query } from "effect-dormouse"
+import type { Client } from "effect-dormouse/client"
+import { createHooks } from "effect-dormouse/react"
+import { TestApp } from "effect-dormouse/testing"
+import { Component, type ReactNode, StrictMode, Suspense, useState } from "react"
+import { createRoot, hydrateRoot } from "react-dom/client"
+import { renderToString } from "react-dom/server"
+import { expectTypeOf } from "vitest"
+import { ChatApi } from "../../examples/chat/api.ts"
+import { app } from "../../examples/chat/app.ts"
+import { type Channel, ChannelId, Message, MessageId } from "../../examples/chat/schema.ts"
+import { document } from "./page.ts"
+
+const { Provider, useConnection, useLive, useLiveSuspense, useMutation, usePages } = createHooks(ChatApi)
+
+type Chat = Client.Client<typeof ChatApi extends Api.Declared<infer Rpcs> ? Rpcs : never>
+
+/** A backend with a channel, a client of it, and somebody else's client. */
+const world = Effect.gen(function* () {
+  const chat = yield* TestApp.client(ChatApi)
+  const other = yield* TestApp.client(ChatApi)
+  const { object } = yield* TestApp
+  const channel = yield* other.mutate("channels.create", { name: "general" })
+  const say = (body: string) =>
+    Effect.runPromise(other.mutate("messages.send", { channel: channel.id, author: "bob", body }))
+  return { chat, channel, network: object().network, say }
+})
+
+type World = Effect.Success<typeof world>
+
+const test = (name: string, body: (world: World) => Promise<void>) =>
+  it.live(name, () =>
+    Effect.flatMap(world, (world) => Effect.promise(() => body(world))).pipe(Effect.provide(TestApp.layer(app)))
+  )
+
+/** Renders into the page; what React has to complain about fails the test. */
+const render = (node: ReactNode, html = "") => {
+  const container = document.createElement("div")
+  container.innerHTML = html
+  const complaints: Array<unknown> = []
+  const options = { onRecoverableError: (error: unknown) => complaints.push(error), onCaughtError: () => {} }
+  const element = container as never
+  const root = html === "" ? createRoot(element, options) : hydrateRoot(element, node, options)
+  if (html === "") root.render(node)
+  return {
+    complaints,
+    render: (node: ReactNode) => root.render(node),
+    unmount: () => root.unmount(),
+    text: () => container.textContent,
+    click: (name: string) =>
+      [...container.querySelectorAll("button")].find((button) => button.textContent === name)!.click(),
+    shows: (text: string) =>
+      until(
+        () => container.textContent === text,
+        () => container.textContent
+      )
+  }
+}
+
+const until = async (predicate: () => boolean, seen: () => unknown = () => "") => {
+  for (let i = 0; i < 500; i++) {
+    if (predicate()) return
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+  throw new Error(`not within 5 s; last seen: ${seen()}`)
+}
+
+const wait = (millis: number) => new Promise((resolve) => setTimeout(resolve, millis))
+
+const sent = ({ network }: World, part: string) =>
+  network.log.filter(({ data, direction }) => direction === "toServer" && data.includes(part)).length
+
+const Bodies = ({ channel }: { readonly channel: Channel }) => {
+  const { isOptimistic, value } = useLive("messages.list", { channel: channel.id, limit: 10 })
+  if (value === undefined) return "…"
+  return `${isOptimistic ? "~" : ""}[${value.map(({ body }) => body).join()}]`
+}
+
+class Boundary extends Component<{ readonly children: ReactNode }> {
+  override state: { readonly error?: { readonly _tag?: string; readonly message?: string } } = {}
+  static getDerivedStateFromError = (error: unknown) => ({ error })
+  override render() {
+    const { error } = this.state
+    return error === undefined ? this.props.children : `caught ${error._tag ?? error.message}`
+  }
+}
+
+describe("useLive", () => {
+  test("C: shows the latest value, now and after every change", async ({ channel, chat, say }) => {
+    const page = render(
+      <Provider client={chat}>
+        <Bodies channel={channel} />
+      </Provider>
+    )
+    await page.shows("[]")
+    await say("one")
+    await page.shows("[one]")
+    await say("two")
+    await page.shows("[two,one]")
+    page.unmount()
+  })
+
+  test("C: components that read the same share one subscription, and leave it to each other", async (world) => {
+    const { channel, chat, say } = world
+    const Two = ({ both }: { readonly both: boolean }) => (
+      <Provider client={chat}>
+        {both && <Bodies channel={channel} />}|<Bodies channel={channel} />
+      </Provider>
+    )
+    const page = render(<Two both />)
+    await page.shows("[]|[]")
+    page.render(<Two both={false} />)
+    await say("one")
+    await page.shows("|[one]")
+    expect(sent(world, '"tag":"live:messages.list"')).toBe(1)
+    page.unmount()
+  })
+
+  test("C: StrictMode mounts twice and subscribes once", async (world) => {
+    const { channel, chat, network, say } = world
+    const page = render(
+      <StrictMode>
+        <Provider client={chat}>
+          <Bodies channel={channel} />
+        </Provider>
+      </StrictMode>
+    )
+    await page.shows("[]")
+    await wait(1200)
+    await say("one")
+    await page.shows("[one]")
+    expect([network.wires.size, sent(world, '"tag":"live:messages.list"'), sent(world, '"Interrupt"')]).toEqual([
+      1, 1, 0
+    ])
+    page.unmount()
+  })
+
+  test("C: what is unmounted is let go a moment later, and found again before", async (world) => {
+    const { channel, chat, network } = world
+    const Maybe = ({ shown }: { readonly shown: boolean }) => (
+      <Provider client={chat}>{shown ? <Bodies channel={channel} /> : "none"}</Provider>
+    )
+    const page = render(<Maybe shown />)
+    await page.shows("[]")
+    page.render(<Maybe shown={false} />)
+    await page.shows("none")
+    page.render(<Maybe shown />)
+    await page.shows("[]")
+    expect(sent(world, '"tag":"live:messages.list"')).toBe(1)
+    page.render(<Maybe shown={false} />)
+    await until(() => network.wires.size === 0)
+    page.render(<Maybe shown />)
+    await page.shows("[]")
+    expect(network.wires.size).toBe(1)
+    page.unmount()
+    await until(() => network.wires.size === 0)
+  })
+
+  test("C: another payload is another query", async ({ channel, chat, say }) => {
+    await say("one")
+    await say("two")
+    const Latest = () => {
+      const [limit, setLimit] = useState(1)
+      const { value } = useLive("messages.list", { channel: channel.id, limit })
+      return (
+        <>
+          [{value?.map(({ body }) => body).join()}]
+          <button type="button" onClick={() => setLimit(2)} />
+        </>
+      )
+    }
+    const page = render(
+      <Provider client={chat}>
+        <Latest />
+      </Provider>
+    )
+    await page.shows("[two]")
+    page.click("")
+    await page.shows("[two,one]")
+    page.unmount()
+  })
+
+  test("C: needs a provider", async ({ channel }) => {
+    const page = render(
+      <Boundary>
+        <Bodies channel={channel} />
+      </Boundary>
+    )
+    await page.shows("caught there is no Provider of these hooks above this component")
+    page.unmount()
+  })
+})
+
+describe("useLiveSuspense", () => {
+  const Channels = () => {
+    const { value } = useLiveSuspense("channels.list", {})
+    expectTypeOf(value).toEqualTypeOf<ReadonlyArray<Channel>>()
+    return value.map(({ name }) => name).join()
+  }
+
+  test("C: the fallback is shown until there is a value", async (world) => {
+    const page = render(
+      <StrictMode>
+        <Provider client={world.chat}>
+          <Suspense fallback="…">
+            <Channels />
+          </Suspense>
+        </Provider>
+      </StrictMode>
+    )
+    await page.shows("…")
+    await page.shows("general")
+    expect(sent(world, '"tag":"live:channels.list"')).toBe(1)
+    await wait(1200)
+    expect(sent(world, '"Interrupt"')).toBe(0)
+    page.unmount()
+  })
+
+  test("C: the boundary may be outside of the provider", async (world) => {
+    const page = render(
+      <StrictMode>
+        <Suspense fallback="…">
+          <Provider client={world.chat}>
+            <Channels />
+          </Provider>
+        </Suspense>
+      </StrictMode>
+    )
+    await page.shows("general")
+    expect(sent(world, '"tag":"live:channels.list"')).toBe(1)
+    page.unmount()
+  })
+})
+
+describe("useMutation", () => {
+  const Sender = ({ author, channel }: { readonly author: string; readonly channel: Channel["id"] }) => {
+    const [outcome, setOutcome] = useState("")
+    const [send, isPending] = useMutation("messages.send", {
+      optimistic: (view, { author, body, channel }) => {
+        const message = new Message({
+          id: MessageId.make("local"),
+          sentAt: DateTime.makeUnsafe(0),
+          author,
+          body: `${body}!`,
+          channel
+        })
+        view.update("messages.list", { channel, limit: 10 }, (rows) => [message, ...rows])
+      }
+    })
+    const onClick = async () => {
+      const outcome = await send({ channel, author, body: "hello" })
+      setOutcome(outcome._tag === "Success" ? ` said by ${outcome.value.author}` : ` ${outcome.error._tag}`)
+    }
+    return (
+      <>
+        {isPending ? " sending" : outcome}
+        <button type="button" onClick={onClick}>
+          send
+        </button>
+      </>
+    )
+  }
+
+  test("C: changes what is live at once, and tells how it ended", async (world) => {
+    const page = render(
+      <Provider client={world.chat}>
+        <Bodies channel={world.channel} />
+        <Sender author="ada" channel={world.channel.id} />
+      </Provider>
+    )
+    await page.shows("[]send")
+    await until(() => world.network.inFlight === 0)
+    world.network.hold()
+    page.click("send")
+    await page.shows("~[hello!] sendingsend")
+    world.network.release()
+    await page.shows("[hello] said by adasend")
+    page.unmount()
+  })
+
+  test("C: a failure is data", async (world) => {
+    const page = render(
+      <Provider client={world.chat}>
+        <Sender author="ada" channel={ChannelId.make("nowhere")} />
+      </Provider>
+    )
+    await page.shows("send")
+    page.click("send")
+    await page.shows(" ChannelNotFoundsend")
+    page.unmount()
+  })
+
+  test("C: a component that is gone ends nothing", async (world) => {
+    const page = render(
+      <Provider client={world.chat}>
+        <Sender author="ada" channel={world.channel.id} />
+      </Provider>
+    )
+    await page.shows("send")
+    page.click("send")
+    page.unmount()
+    const list = world.chat.query("messages.list", { channel: world.channel.id, limit: 10 })
+    let rows: ReadonlyArray<Message> = []
+    for (let i = 0; i < 50 && rows.length === 0; i++) rows = await Effect.runPromise(list)
+    expect(rows.map(({ body }) => body)).toEqual(["hello"])
+  })
+})
+
+describe("usePages", () => {
+  const Log = ({ channel }: { readonly channel: Channel }) => {
+    const { hasMore, isLoading, items, loadMore } = usePages("messages.page", { channel: channel.id, size: 2 })
+    expectTypeOf(items).toEqualTypeOf<ReadonlyArray<Message>>()
+    if (isLoading && items.length === 0) return "…"
+    return (
+      <>
+        {items.map(({ body }) => body).join()}
+        {hasMore && (
+          <button type="button" onClick={loadMore}>
+            +
+          </button>
+        )}
+      </>
+    )
+  }
+
+  test("C: grows by a page, and shows what is new", async (world) => {
+    for (const body of ["1", "2", "3", "4", "5"]) await world.say(body)
+    const page = render(
+      <StrictMode>
+        <Provider client={world.chat}>
+          <Log channel={world.channel} />
+        </Provider>
+      </StrictMode>
+    )
+    await page.shows("5,4+")
+    page.click("+")
+    await page.shows("5,4,3,2+")
+    await world.say("6")
+    await page.shows("6,5,4,3,2+")
+    page.click("+")
+    await page.shows("6,5,4,3,2,1")
+    page.unmount()
+  })
+})
+
+describe("useConnection", () => {
+  const State = () => <> {useConnection()._tag}</>
+
+  test("C: says how fresh everything is", async (world) => {
+    const page = render(
+      <Provider client={world.chat}>
+        <State />
+      </Provider>
+    )
+    await page.shows(" Idle")
+    page.render(
+      <Provider client={world.chat}>
+        <Bodies channel={world.channel} />
+        <State />
+      </Provider>
+    )
+    await page.shows("[] Live")
+    world.network.cut()
+    await page.shows("[] Stale")
+    await page.shows("[] Live")
+    page.unmount()
+  })
+})
+
+describe("a server that renders", () => {
+  const All = ({ channel, chat }: { readonly channel: Channel; readonly chat: Chat }) => (
+    <Provider client={chat}>
+      <Bodies channel={channel} />
+      <Suspense fallback=" waiting">
+        <Names />
+      </Suspense>
+    </Provider>
+  )
+  const Names = () => (
+    <>
+      {" "}
+      {useLiveSuspense("channels.list", {})
+        .value.map(({ name }) => name)
+        .join()}
+    </>
+  )
+
+  test("C: sees no value and opens no socket, and the page takes over", async (world) => {
+    const html = renderToString(<All {...world} />)
+    expect(html.replaceAll(/<!--.*?-->|<template.*?<\/template>/gs, "")).toBe("… waiting")
+    await wait(50)
+    expect(world.network.log).toEqual([])
+    const page = render(<All {...world} />, html)
+    await page.shows("[] general")
+    await world.say("one")
+    await page.shows("[one] general")
+    // React tells that the fallback was the server's last word; nothing else is wrong.
+    expect(page.complaints.map(String).filter((complaint) => !complaint.includes("while a server renders"))).toEqual([])
+    page.unmount()
+  })
+})
+
+describe("Provider", () => {
+  it.live("C: makes a client of an address, and asks for the token at each connection", () =>
+    Effect.gen(function* () {
+      const { object, transport, url } = yield* TestApp
+      const constructor = Context.get(yield* Layer.build(transport), Socket.WebSocketConstructor)
+      const protocols: Array<unknown> = []
+      const browser = globalThis.WebSocket
+      yield* Effect.acquireRelease(
+        Effect.sync(() => {
+          globalThis.WebSocket = class {
+            constructor(url: string, asked: unknown) {
+              protocols.push(asked)
+              // biome-ignore lint/correctness/noConstructorReturn: it is what the client gets from `new WebSocket`
+              return constructor(url) as never
+            }
+          } as never
+        }),
+        () =>
+          Effect.sync(() => {
+            globalThis.WebSocket = browser
+          })
+      )
+      let tokens = 0
+      const Names = () => `[${useLive("channels.list", {}).value?.length ?? "…"}]`
+      const page = render(
+        <StrictMode>
+          <Provider url={url} tenant="acme" token={async () => `token-${tokens++}`}>
+            <Names />
+          </Provider>
+        </StrictMode>
+      )
+      yield* Effect.promise(() => page.shows("[0]"))
+      object("acme").network.cut()
+      yield* Effect.promise(() => until(() => protocols.length === 2 && object("acme").network.wires.size === 1))
+      expect(protocols).toEqual([0, 1].map((n) => ["dormouse", `dormouse.bearer.token-${n}`]))
+      page.unmount()
+      yield* Effect.promise(() => until(() => object("acme").network.wires.size === 0))
+    }).pipe(Effect.provide(TestApp.layer(app)))
+  )
+})
+
+class Refusing extends Schema.TaggedError<Refusing>()("Refusing", {}) {}
+class RefusingApi extends Api.make(
+  Query.make("refuse", { success: Schema.Int, error: Refusing }),
+  Query.make("break", { success: Schema.Int })
+) {}
+const refusingApp = App.make({
+  api: RefusingApi,
+  tables: [],
+  handlers: RefusingApi.toLayer({ refuse: () => Effect.fail(new Refusing()), break: () => Effect.die("broken") })
+})
+
+describe("failures", () => {
+  const hooks = createHooks(RefusingApi)
+
+  it.live("C: what a query declares is data, or thrown where values are waited for; a defect is always thrown", () =>
+    Effect.gen(function* () {
+      const client = yield* TestApp.client(RefusingApi)
+      const Refused = () => <>{hooks.useLive("refuse", undefined).error?._tag ?? "…"}</>
+      const Waiting = () => <>{hooks.useLiveSuspense("refuse", undefined).value}</>
+      const Broken = () => <>{hooks.useLive("break", undefined).value}</>
+      const page = render(
+        <hooks.Provider client={client}>
+          <Refused />{" "}
+          <Boundary>
+            <Waiting />
+          </Boundary>{" "}
+          <Boundary>
+            <Broken />
+          </Boundary>
+        </hooks.Provider>
+      )
+      yield* Effect.promise(() =>
+        page.shows("Refusing caught Refusing caught the server could not answer; the cause is in its log")
+      )
+      page.unmount()
+    }).pipe(Effect.provide(TestApp.layer(refusingApp)))
+  )
+})

@@ -1,0 +1,60 @@
+/// <reference types="node" />
+import { fileURLToPath, URL } from "node:url"
+import { gzipSync } from "node:zlib"
+import { build, type Rollup } from "vite"
+import { expect, it } from "vitest"
+
+/** What a page has to load before the chat can talk to its backend, as Vite bundles it. */
+
+const root = fileURLToPath(new URL("../..", import.meta.url))
+const kilobyte = 1024
+
+/** The bytes, gzipped, of a module and all that it loads at once. React is the page's own. */
+const bundled = async (code: string): Promise<number> => {
+  const entry = "virtual:entry"
+  const built = await build({
+    root,
+    configFile: false,
+    logLevel: "silent",
+    // As for a published package, except that it is the source that is measured.
+    resolve: { conditions: ["source", "module", "browser", "import", "default"] },
+    plugins: [
+      {
+        name: "entry",
+        resolveId: (id) => (id === entry ? `${root}examples/chat/entry.ts` : null),
+        load: (id) => (id.endsWith("/examples/chat/entry.ts") ? code : null)
+      }
+    ],
+    build: { write: false, minify: true, target: "es2022", rollupOptions: { input: entry, external: ["react"] } }
+  })
+  const chunks = (built as Rollup.RollupOutput).output.filter((output) => output.type === "chunk")
+  const loaded = new Set<string>()
+  const load = (name: string): number => {
+    const chunk = chunks.find(({ fileName }) => fileName === name)
+    if (chunk === undefined || loaded.has(name)) return 0
+    loaded.add(name)
+    return chunk.imports.reduce((bytes, name) => bytes + load(name), gzipSync(chunk.code, { level: 9 }).length)
+  }
+  return load(chunks.find(({ isEntry }) => isEntry)!.fileName)
+}
+
+const client = `
+  import { Client } from "effect-dormouse/client"
+  import * as Effect from "effect/Effect"
+  import { ChatApi } from "./api.ts"
+  const chat = Client.make(ChatApi, { url: location.origin })
+  Effect.runFork(Effect.scoped(Effect.flatMap(chat, (chat) => chat.mutate("channels.create", { name: "general" }))))
+`
+const react = `
+  import { createHooks } from "effect-dormouse/react"
+  import { ChatApi } from "./api.ts"
+  export const hooks = createHooks(ChatApi)
+`
+
+it("C: the client and a contract are 55 KB at most, and the hooks of React 4 KB more", async () => {
+  const [withoutReact, withReact] = await Promise.all([bundled(client), bundled(react)])
+  expect(withoutReact).toBeGreaterThan(30 * kilobyte)
+  expect(withoutReact).toBeLessThanOrEqual(55 * kilobyte)
+  expect(withReact - withoutReact).toBeLessThanOrEqual(4 * kilobyte)
+  console.info(`client ${withoutReact} bytes, React ${withReact - withoutReact} more`)
+})

@@ -1,0 +1,163 @@
+import type * as Effect from "effect/Effect"
+import * as Equal from "effect/Equal"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
+import { expect } from "vitest"
+import type { Database } from "../../src/services/Database.ts"
+import { Range } from "../../src/services/KeyOrder.ts"
+import { spaceKey } from "../../src/services/ReadSet.ts"
+import type { Random } from "../random.ts"
+import { Fresh, show } from "./fresh.ts"
+import { Oracle, type Places, type Plan, type Row, type Taken } from "./oracle.ts"
+
+/** A random table with random rows, and how to read it. */
+class World {
+  readonly oracle: Oracle
+  readonly app: Fresh
+  private readonly random: Random
+
+  constructor(random: Random, database: Database["Service"], rows: number) {
+    this.random = random
+    this.oracle = new Oracle(random)
+    this.app = new Fresh(database, [this.oracle.table])
+    for (let i = 0; i < rows; i++) {
+      const row = this.oracle.newRow()
+      if (row !== undefined) this.oracle.rows = [...this.oracle.rows, row]
+    }
+    this.app.mutate(this.oracle.table["insertMany"](this.oracle.rows))
+  }
+
+  /** Runs a read; the ranges that it recorded must be what the scan looked at, no more and no less. */
+  read(effect: Effect.Effect<any, any, any>, plan: Plan, { last }: Taken, context: string, places?: Places) {
+    const { app, oracle } = this
+    const { exit, reads } = app.run(effect)
+    const ranges = reads.ranges.get(spaceKey(oracle.table.name, plan.index))?.ranges ?? []
+    for (const row of [...oracle.rows, ...this.random.array(10, () => oracle.row())]) {
+      const reached = last === undefined || (last !== "none" && oracle.compareIn(plan, row, last) <= 0)
+      const looked = reached && oracle.meets(plan, row, places)
+      const isRecorded = ranges.some((range) => Range.contains(range, oracle.keyOf(plan.index, row)))
+      if (isRecorded !== looked) throw new Error(`${context} ${looked ? "looked" : "did not look"} at ${show(row)}`)
+    }
+    expect([reads.everything, reads.tables.size]).toEqual([false, 0])
+    return exit
+  }
+
+  /** Writes one random row on both sides, and gives the key that it has. */
+  write(): unknown {
+    const { app, oracle, random } = this
+    const old = oracle.rows.length > 0 && random.chance(0.6) ? random.pick(oracle.rows) : undefined
+    const others = oracle.rows.filter((row) => row !== old)
+    if (old === undefined) {
+      const row = oracle.newRow()
+      if (row === undefined) return undefined
+      app.mutate(oracle.table["insert"](row))
+      oracle.rows = [...oracle.rows, row]
+      return row["id"]
+    }
+    if (random.chance(0.5)) {
+      app.mutate(oracle.table["delete"](old["id"]))
+      oracle.rows = others
+    } else {
+      const row = { ...oracle.row(), id: old["id"] }
+      app.mutate(oracle.table["replace"](old["id"], row))
+      oracle.rows = [...others, row]
+    }
+    return old["id"]
+  }
+
+  describe(plan: Plan): string {
+    return `${show(plan)} of ${show(this.oracle.rows)}`
+  }
+}
+
+const success = <A>(exit: Exit.Exit<A, any>): A => {
+  if (Exit.isSuccess(exit)) return exit.value
+  throw new Error(String(exit.cause))
+}
+
+const expectRows = (rows: ReadonlyArray<object>, expected: ReadonlyArray<Row>, context: string): void => {
+  const found = rows.map((row) => ({ ...row }))
+  if (!Equal.equals(found, expected)) expect(show(found), context).toBe(show(expected))
+}
+
+/** Every way to ask gives what filtering and sorting gives, and records what it looked at. */
+export const plans = (random: Random, database: Database["Service"]): void => {
+  const world = new World(random, database, random.int(30))
+  const { app, oracle } = world
+  for (let i = 0; i < 10; i++) {
+    const plan = oracle.plan()
+    const query = oracle.query(plan)
+    const context = world.describe(plan)
+    const upTo = (most: number) => oracle.take(plan, Math.min(most, plan.limit ?? most))
+
+    const all = oracle.take(plan, plan.limit)
+    expectRows(success(world.read(query, plan, all, context)), all.rows, context)
+    expect(success(world.read(query["count"], plan, all, `count ${context}`)), context).toBe(all.rows.length)
+    const one = upTo(1)
+    expect(success(world.read(query["exists"], plan, one, `exists ${context}`))).toBe(one.rows.length > 0)
+    const first = success(world.read(query["first"], plan, one, `first ${context}`))
+    expectRows(Option.toArray(first), one.rows, `first ${context}`)
+    const two = upTo(2)
+    const unique = world.read(query["unique"], plan, two, `unique ${context}`)
+    expect(Exit.isFailure(unique)).toBe(two.rows.length > 1)
+    const count = 1 + random.int(5)
+    const taken = query["stream"].pipe(Stream.take(count), Stream.runCollect)
+    expectRows(success(world.read(taken, plan, upTo(count), `stream ${context}`)), upTo(count).rows, context)
+  }
+  const rows = random.array(random.int(8), () => oracle.row())
+  const found = app.query<ReadonlyArray<Option.Option<object>>, any>(
+    oracle.table["getMany"](rows.map((row) => row["id"]))
+  )
+  const known = rows.map((row) => oracle.rows.find((other) => oracle.sameKey(row, other)))
+  expect(found.map(Option.isSome)).toEqual(known.map((row) => row !== undefined))
+  const kept = known.filter((row) => row !== undefined)
+  expectRows(found.flatMap(Option.toArray), kept, "getMany")
+}
+
+/** Pages go on where the last one ended, whatever was written or filtered meanwhile, and stay where they are. */
+export const pages = (random: Random, database: Database["Service"]): void => {
+  const world = new World(random, database, random.int(40))
+  const { oracle } = world
+  const plan: Plan = { ...oracle.plan(), limit: random.chance(0.2) ? 1 + random.int(5) : undefined, filter: undefined }
+  const filters = random.chance(0.5)
+  const untouched = new Set(oracle.take(plan, undefined).rows)
+  const seen: Array<Row> = []
+  const fixed: Array<Places & { readonly cursors: { readonly after: string | undefined; readonly until: string } }> = []
+  let cursor: string | undefined
+  let after: Row | undefined
+  do {
+    const filtered: Plan = { ...plan, filter: filters ? oracle.plan().filter : undefined }
+    const count = 1 + random.int(6)
+    const size = Math.min(count, plan.limit ?? count)
+    const context = `page of ${count} after ${show(after)} ${world.describe(plan)}`
+    const expected = oracle.take(filtered, size + 1, { after })
+    const page = success(
+      world.read(oracle.query(filtered)["page"]({ size: count, after: cursor }), filtered, expected, context, { after })
+    )
+    expectRows(page.items, expected.rows.slice(0, size), context)
+    expect(page.next !== null, context).toBe(expected.rows.length > size)
+    seen.push(...page.items)
+    const until = expected.rows[size - 1]
+    if (page.next !== null) fixed.push({ after, until, cursors: { after: cursor, until: page.next } })
+    cursor = page.next ?? undefined
+    after = until
+    for (let i = random.int(4); i > 0; i--) {
+      const id = world.write()
+      for (const row of untouched) if (Equal.equals(row["id"], id)) untouched.delete(row)
+    }
+  } while (cursor !== undefined)
+
+  for (const { cursors, ...places } of fixed) {
+    const context = `page between ${show(places)} ${world.describe(plan)}`
+    const expected = oracle.take(plan, undefined, places)
+    const query = oracle.query(plan)["page"]({ size: 2, ...cursors })
+    const page = success(world.read(query, plan, expected, context, places))
+    expectRows(page.items, expected.rows, context)
+    expect(page.next).toBe(cursors.until)
+  }
+  if (filters) return
+  for (const row of untouched) {
+    expect(seen.filter((other) => Equal.equals(other["id"], row["id"])).length, show(row)).toBe(1)
+  }
+}

@@ -1,0 +1,582 @@
+import { env, runInDurableObject } from "cloudflare:test"
+import * as Result from "effect/Result"
+import * as RpcSerialization from "effect/rpc/RpcSerialization"
+import { describe, expect, it } from "vitest"
+import * as Limits from "../../src/protocol/Limits.ts"
+import { ping, pong } from "../../src/protocol/Messages.ts"
+import * as Patch from "../../src/protocol/Patch.ts"
+import { cloudflare, object } from "../place/cloudflare.ts"
+import { errorOf, newTenant, type Peer, request } from "../place/Place.ts"
+import { waiting } from "../worker/notes.ts"
+
+// The log is kept quiet, and can be looked at.
+const place = cloudflare()
+const open = (name: string, namespace = env.TENANT_OBJECT) => object(namespace, newTenant(name))
+type Opened = ReturnType<typeof open>
+
+const soon = (millis = 150) => new Promise((resolve) => setTimeout(resolve, millis))
+const ack = (peer: Peer, requestId: string | number) => peer.send({ _tag: "Ack", requestId })
+const interrupt = (peer: Peer, requestId: string | number) => peer.send({ _tag: "Interrupt", requestId })
+
+/** Subscribes and takes the first value. */
+const watch = async (peer: Peer, tag: string, payload: unknown = {}, id: string | number = `live-${Math.random()}`) => {
+  peer.send(request(id, `live:${tag}`, payload))
+  await peer.itemsOf(id, 1)
+  ack(peer, id)
+  return id
+}
+
+/** The value of a live query as its frames tell it. */
+const valueOf = (items: ReadonlyArray<any>): any => {
+  let parts = ""
+  let value: any
+  const take = (frame: any): void => {
+    switch (frame._tag) {
+      case "Snapshot":
+        value = frame.value
+        return
+      case "Patch":
+        value = Result.getOrThrow(Patch.apply(value, frame.ops))
+        return
+      case "Part":
+        parts += frame.text
+        if (!frame.last) return
+        frame = JSON.parse(parts)
+        parts = ""
+        return take(frame)
+    }
+  }
+  for (const item of items) take(item)
+  return value
+}
+
+const attachments = (opened: Opened): Promise<ReadonlyArray<any>> =>
+  runInDurableObject(opened.stub(), (_, ctx) => ctx.getWebSockets().map((socket) => socket.deserializeAttachment()))
+
+/** What an object would be whose sockets remember less than they should. */
+const forget = (opened: Opened, change: (remembered: any) => unknown) =>
+  runInDurableObject(opened.stub(), (_, ctx) => {
+    for (const socket of ctx.getWebSockets()) {
+      const less = change(JSON.parse(socket.deserializeAttachment()))
+      socket.serializeAttachment(less === null ? null : JSON.stringify(less))
+    }
+  })
+const heapOnly = (remembered: any) => ({ ...remembered, subscriptions: [], progress: [], calls: [] })
+
+const rows = (opened: Opened, sql: string) =>
+  runInDurableObject(opened.stub(), (_, ctx) => [...ctx.storage.sql.exec(sql).raw()])
+const spilledRows = async (opened: Opened) =>
+  (await rows(opened, "SELECT count(*) FROM _dormouse_subscriptions"))[0]![0]
+
+describe("L7: what an eviction must not do", () => {
+  it("L7: an eviction after any step of a conversation changes nothing that a client sees", async () => {
+    const steps: ReadonlyArray<(peer: Peer, other: Peer) => Promise<unknown>> = [
+      (peer) => watch(peer, "notes.list", {}, 1),
+      (peer) => watch(peer, "notes.named", { body: "b" }, 2),
+      async (peer) => {
+        await peer.call("notes.add", { body: "a" })
+        await peer.itemsOf(1, 2)
+      },
+      async (peer) => ack(peer, 1),
+      async (peer, other) => {
+        await other.call("notes.add", { body: "b" })
+        await peer.itemsOf(1, 3)
+        await peer.itemsOf(2, 2)
+      },
+      // Not acknowledged yet: the next result waits.
+      (_, other) => other.call("notes.add", { body: "b" }),
+      async (peer) => {
+        ack(peer, 1)
+        await peer.itemsOf(1, 4)
+      },
+      async (peer) => {
+        ack(peer, 2)
+        await peer.itemsOf(2, 3)
+      },
+      async (peer) => {
+        interrupt(peer, 1)
+        await peer.exit(1)
+      },
+      (_, other) => other.call("notes.add", { body: "c" }),
+      async (peer) => ack(peer, 2),
+      async (peer, other) => {
+        await other.call("notes.add", { body: "b" })
+        await peer.itemsOf(2, 4)
+      }
+    ]
+    const converse = async (isEvictedAfter: (step: number) => boolean) => {
+      const opened = open("steps")
+      const peer = await opened.connect()
+      const other = await opened.connect()
+      for (const [i, step] of steps.entries()) {
+        await step(peer, other)
+        await peer.settled()
+        if (isEvictedAfter(i)) await opened.evict()
+      }
+      await peer.settled()
+      const bodies = (id: number) => valueOf(peer.items(id)).map(({ body }: { body: string }) => body)
+      return {
+        starts: opened.starts(),
+        seen: [bodies(1), bodies(2), peer.items(1).length, peer.items(2).length, peer.exits(1), peer.exits(2)]
+      }
+    }
+    const undisturbed = await converse(() => false)
+    expect(undisturbed).toEqual({
+      starts: 1,
+      seen: [["a", "b", "b"], ["b", "b", "b"], 4, 4, [expect.objectContaining({ _tag: "Failure" })], []]
+    })
+    for (let i = 0; i < steps.length; i++) {
+      expect(await converse((step) => step === i), `evicted after step ${i}`).toEqual({ ...undisturbed, starts: 2 })
+    }
+    expect(await converse(() => true)).toEqual({ ...undisturbed, starts: steps.length + 1 })
+  })
+
+  it("L7: what a socket remembers is the same before and after", async () => {
+    const opened = open("same")
+    const peer = await opened.connect()
+    await watch(peer, "notes.list")
+    await peer.settled()
+    const before = await attachments(opened)
+    expect(before[0]).toContain("notes.list")
+    await opened.evict()
+    expect(await attachments(opened)).toEqual(before)
+    expect(opened.starts()).toBe(2)
+  })
+
+  it("fault 1: a live query does not fall silent after a wake", async () => {
+    const updates = async (lose?: (remembered: any) => unknown) => {
+      const opened = open("silence")
+      const [peer, other] = [await opened.connect(), await opened.connect()]
+      const live = await watch(peer, "notes.list")
+      await peer.settled()
+      if (lose !== undefined) await forget(opened, lose)
+      await opened.evict()
+      await other.call("notes.add", { body: "after the wake" })
+      await soon()
+      return peer.items(live).slice(1)
+    }
+    expect(valueOf(await updates())).toMatchObject([{ body: "after the wake" }])
+    // The control: the same object with its subscriptions in the heap alone falls silent.
+    expect(await updates(heapOnly)).toEqual([])
+  })
+
+  it("fault 2: an interrupt after a wake gets its exit, and ends the query", async () => {
+    const interrupted = async (lose?: (remembered: any) => unknown) => {
+      const opened = open("interrupt")
+      const peer = await opened.connect()
+      const live = await watch(peer, "notes.list")
+      await peer.settled()
+      if (lose !== undefined) await forget(opened, lose)
+      await opened.evict()
+      interrupt(peer, live)
+      await soon()
+      const exits = peer.exits(live)
+      if (peer.closed === undefined) {
+        await peer.call("notes.add", { body: "nobody watches" })
+        await soon()
+      }
+      return { exits, frames: peer.items(live).length, closed: peer.closed?.code }
+    }
+    const exit = { _tag: "Failure", cause: [{ _tag: "Interrupt", fiberId: null }] }
+    expect(await interrupted()).toEqual({ exits: [exit], frames: 1, closed: undefined })
+    // The control: a socket that remembers nothing has no exit to give.
+    expect(await interrupted(() => null)).toEqual({ exits: [], frames: 1, closed: 1011 })
+  })
+
+  it("fault 3: an acknowledgement of a request that nobody knows harms nothing", async () => {
+    const opened = open("ack")
+    const peer = await opened.connect()
+    const live = await watch(peer, "notes.list")
+    await peer.settled()
+    for (const isAsleep of [false, true]) {
+      if (isAsleep) await opened.evict()
+      const before = peer.messages.length
+      for (const id of ["nobody", 17, ""]) ack(peer, id)
+      for (let i = 0; i < 3; i++) ack(peer, live)
+      await soon()
+      expect(peer.messages.length).toBe(before)
+    }
+    expect((await peer.call("notes.add", { body: "alive" }))._tag).toBe("Success")
+    await peer.itemsOf(live, 2)
+    expect(peer.closed).toBeUndefined()
+    // The control: what is no message at all is not passed over.
+    peer.send({ _tag: "Ack" })
+    expect(await peer.until(() => peer.closed)).toMatchObject({ code: 1007 })
+  })
+
+  it("fault 4: pongs of the platform do not hide an object that cannot start", async () => {
+    const opened = open("dead")
+    const [peer, other] = [await opened.connect(), await opened.connect()]
+    await watch(peer, "notes.list")
+    await rows(opened, "UPDATE _dormouse_schema SET tables = 'damaged'")
+    await opened.evict()
+    peer.sendText(ping)
+    await peer.until(() => peer.texts.includes(pong))
+    expect(peer.closed).toBeUndefined()
+    other.ask("look", {})
+    // Both are told: the one that asks, and the one that only waits and would ping for ever.
+    for (const each of [peer, other]) expect(await each.until(() => each.closed)).toMatchObject({ code: 1011 })
+    expect(place.logged()).toContain("the object could not start")
+  })
+
+  it("fault 5: the ping of Effect's client is answered byte for byte, and wakes nobody", async () => {
+    const { json, ndjson } = RpcSerialization
+    const bytes = json.makeUnsafe().encode({ _tag: "Ping" })
+    expect(bytes).toBe(ping)
+    const pinged = async (text: string, namespace = env.TENANT_OBJECT) => {
+      const opened = open("ping", namespace)
+      const peer = await opened.connect()
+      await peer.settled()
+      await opened.evict()
+      const before = peer.texts.length
+      peer.sendText(text)
+      await peer.until(() => peer.texts.length > before)
+      return { answer: peer.texts.at(-1), woken: opened.starts() - 1 }
+    }
+    expect(await pinged(ping)).toEqual({ answer: pong, woken: 0 })
+    // Other bytes wake the object, and are answered all the same.
+    expect(await pinged(ndjson.makeUnsafe().encode({ _tag: "Ping" }) as string)).toEqual({ answer: pong, woken: 1 })
+    expect(await pinged('{ "_tag": "Ping" }')).toEqual({ answer: pong, woken: 1 })
+    // The control: an object that answers pings itself is woken by each.
+    expect(await pinged(ping, env.PINGED)).toEqual({ answer: pong, woken: 1 })
+  })
+
+  it("fault 6, fault 10, L8: an object with two sockets that were opened at once, and ping, sleeps", async () => {
+    const idle = async (namespace: DurableObjectNamespace) => {
+      const opened = open("idle", namespace)
+      const peers = await Promise.all([opened.connect(), opened.connect()])
+      const lives = await Promise.all(peers.map((peer) => watch(peer, "notes.list")))
+      // Everything that could leave something running: a call, a commit with its flush, an action.
+      await peers[0].call("notes.add", { body: "one" })
+      await peers[0].call("act.end", { ending: "promise" })
+      for (const [i, peer] of peers.entries()) {
+        await peer.itemsOf(lives[i]!, 2)
+        ack(peer, lives[i]!)
+      }
+      const pinging = setInterval(() => {
+        for (const peer of peers) peer.sendText(ping)
+      }, 2000)
+      await soon(13_000)
+      clearInterval(pinging)
+      const pongs = peers.map(({ texts }) => texts.filter((text) => text === pong).length)
+      const slept = opened.starts()
+      await peers[0].call("notes.add", { body: "two" })
+      for (const [i, peer] of peers.entries()) await peer.itemsOf(lives[i]!, 3)
+      return { pongs, starts: [slept, opened.starts()], closed: peers.map(({ closed }) => closed) }
+    }
+    const [quiet, restless, pinged] = await Promise.all([idle(env.TENANT_OBJECT), idle(env.RESTLESS), idle(env.PINGED)])
+    const others = { pongs: [6, 6], closed: [undefined, undefined] }
+    expect(quiet).toEqual({ ...others, starts: [1, 2] })
+    // The controls: a timer keeps an object awake, and so does a ping that it answers itself.
+    expect(restless).toEqual({ ...others, starts: [1, 1] })
+    expect(pinged).toEqual({ ...others, starts: [1, 1] })
+  })
+
+  it("fault 10: two sockets that were opened at once both live on", async () => {
+    const opened = open("two")
+    const peers = await Promise.all([opened.connect(), opened.connect()])
+    const lives = await Promise.all(peers.map((peer) => watch(peer, "notes.list")))
+    await Promise.all(peers.map((peer) => peer.settled()))
+    const ids = (await attachments(opened)).map((text) => JSON.parse(text).id)
+    expect(new Set(ids).size).toBe(2)
+    await opened.evict()
+    await peers[1].call("notes.add", { body: "for both" })
+    for (const [i, peer] of peers.entries()) {
+      expect(valueOf(await peer.itemsOf(lives[i]!, 2))).toMatchObject([{ body: "for both" }])
+    }
+  })
+
+  it("fault 8: an id that is used again means the new request", async () => {
+    const opened = open("again")
+    const peer = await opened.connect()
+    for (const isAsleep of [false, true]) {
+      const id = `again-${isAsleep}`
+      await watch(peer, "notes.list", {}, id)
+      await peer.settled()
+      if (isAsleep) await opened.evict()
+      peer.send(request(id, "live:notes.named", { body: "new" }))
+      await peer.itemsOf(id, 2)
+      ack(peer, id)
+      await peer.call("notes.add", { body: "not for it" })
+      await soon(50)
+      expect(peer.items(id)).toHaveLength(2)
+      if (isAsleep) await opened.evict()
+      await peer.call("notes.add", { body: "new" })
+      expect(valueOf(await peer.itemsOf(id, 3)).at(-1)).toMatchObject({ body: "new" })
+      // A call under the same id takes its place as well.
+      peer.send(request(id, "look", {}))
+      expect(await peer.exit(id)).toMatchObject({ _tag: "Success" })
+      await peer.call("notes.add", { body: "new" })
+      await soon(50)
+      expect(peer.items(id)).toHaveLength(3)
+    }
+  })
+
+  it("fault 8: an action whose id is used again is interrupted, and says nothing under it", async () => {
+    const opened = open("again")
+    const peer = await opened.connect()
+    const name = newTenant("replaced")
+    peer.send(request("x", "act.wait", { name }))
+    await peer.until(() => waiting.started.has(name))
+    peer.send(request("x", "echo", { value: 1 }))
+    await peer.exit("x")
+    await soon()
+    expect(waiting.interrupted.has(name)).toBe(true)
+    expect(peer.exits("x")).toEqual([{ _tag: "Success", value: 1 }])
+    expect(JSON.parse((await attachments(opened))[0]).calls).toEqual([])
+  })
+
+  it("fault 9: a call that was under way ends with a typed error, not in silence", async () => {
+    const lost = async (remember: (remembered: any) => unknown) => {
+      const opened = open("lost")
+      const peer = await opened.connect()
+      await peer.settled()
+      // The platform does not evict an object that waits for an action, and takes the sockets along when it loses one.
+      await forget(opened, remember)
+      await opened.evict()
+      await peer.call("look", {})
+      await soon()
+      return peer.exits("call")
+    }
+    const [exit, ...others] = await lost((remembered) => ({ ...remembered, calls: ["call"] }))
+    expect(errorOf(exit)).toMatchObject({ _tag: "CallError", reason: { _tag: "CallLost" } })
+    expect(others).toEqual([])
+    // The control: without the memory of it nobody would ever say so.
+    expect(await lost(heapOnly)).toEqual([])
+  })
+
+  it("fault 9: what is under way is remembered while it is, and not longer", async () => {
+    const opened = open("lost")
+    const peer = await opened.connect()
+    const calls = async () => JSON.parse((await attachments(opened))[0]).calls
+    const name = newTenant("lost")
+    peer.send(request("call", "act.wait", { name }))
+    await peer.until(() => waiting.started.has(name))
+    expect(await calls()).toEqual(["call"])
+    interrupt(peer, "call")
+    expect(await peer.exit("call")).toEqual({ _tag: "Failure", cause: [{ _tag: "Interrupt", fiberId: null }] })
+    expect(await calls()).toEqual([])
+    expect(waiting.interrupted.has(name)).toBe(true)
+  })
+})
+
+describe("fault 7: more than an attachment holds", () => {
+  const many = 60
+  const body = (i: number) => `${i}-${"x".repeat(300)}`
+  /** A socket with so many subscriptions that they are rows of a table. */
+  const spill = async (opened: Opened) => {
+    const peer = await opened.connect()
+    for (let i = 0; i < many; i++) peer.send(request(i, "live:notes.named", { body: body(i) }))
+    await peer.itemsOf(many - 1, 1)
+    for (let i = 0; i < many; i++) ack(peer, i)
+    await peer.settled()
+    return peer
+  }
+
+  it("fault 7: the platform keeps 16,384 bytes, and refuses one more (the control)", async () => {
+    const opened = open("bytes")
+    await opened.connect()
+    await runInDurableObject(opened.stub(), (_, ctx) => {
+      const [socket] = ctx.getWebSockets()
+      // Its own frame takes a few.
+      expect(() => socket!.serializeAttachment("x".repeat(Limits.socketAttachmentBytes - 8))).not.toThrow()
+      expect(() => socket!.serializeAttachment("x".repeat(Limits.socketAttachmentBytes))).toThrow()
+    })
+  })
+
+  it("fault 7: what is too much becomes rows, and survives", async () => {
+    const opened = open("spill")
+    const peer = await spill(opened)
+    const [text] = await attachments(opened)
+    expect(JSON.parse(text)).toMatchObject({ subscriptions: null })
+    expect(await spilledRows(opened)).toBe(many)
+    for (const i of [0, 31, many - 1]) {
+      await opened.evict()
+      await peer.call("notes.add", { body: body(i) })
+      expect(valueOf(await peer.itemsOf(i, 2))).toMatchObject([{ body: body(i) }])
+      ack(peer, i)
+      await peer.settled()
+    }
+    // Nobody else was told anything.
+    for (let i = 0; i < many; i++) expect(peer.items(i)).toHaveLength([0, 31, many - 1].includes(i) ? 2 : 1)
+  })
+
+  it("fault 7: a row goes with its subscription, and comes again with its id", async () => {
+    const opened = open("spill")
+    const peer = await spill(opened)
+    interrupt(peer, 5)
+    await peer.exit(5)
+    expect(await spilledRows(opened)).toBe(many - 1)
+    peer.send(request(5, "live:notes.named", { body: "again" }))
+    await peer.itemsOf(5, 2)
+    ack(peer, 5)
+    await peer.settled()
+    expect(await spilledRows(opened)).toBe(many)
+    await opened.evict()
+    await peer.call("notes.add", { body: "again" })
+    expect(valueOf(await peer.itemsOf(5, 3))).toMatchObject([{ body: "again" }])
+  })
+
+  it("fault 7: rows go with their socket, also when it goes while nobody is awake", async () => {
+    const opened = open("spill")
+    const [leaving, staying] = [await spill(opened), await spill(opened)]
+    expect(await spilledRows(opened)).toBe(2 * many)
+    leaving.close(1000)
+    await soon()
+    expect(await spilledRows(opened)).toBe(many)
+    await staying.settled()
+    await opened.evict("close")
+    expect(await spilledRows(opened)).toBe(0)
+    expect(opened.starts()).toBe(2)
+  })
+
+  it("fault 7: one subscription that is too large for a row is refused by the name of the limit", async () => {
+    const opened = open("spill")
+    const peer = await opened.connect()
+    const exit = await peer.call("live:notes.named", { body: "x".repeat(2_100_000) })
+    expect(errorOf(exit).reason).toMatchObject({ _tag: "LimitExceeded", limit: "rowBytes", max: 2_000_000 })
+    expect(await peer.call("look", {})).toMatchObject({ _tag: "Success" })
+    await opened.evict()
+    expect(await peer.call("look", {})).toMatchObject({ _tag: "Success" })
+  })
+})
+
+describe("fault 11: a result past one message", () => {
+  const bytesOf = (text: string) => new TextEncoder().encode(text).length
+
+  for (const [name, unit, length] of [
+    ["letters", "x", 1_500_000],
+    ["characters of three bytes", "語", 450_000],
+    ["characters of two units", "😀", 300_000],
+    ["characters that JSON escapes", '"\\', 500_000]
+  ] as const) {
+    it(`fault 11: ${name} come in parts, none of them too large`, async () => {
+      const opened = open("large")
+      const peer = await opened.connect()
+      peer.send(request(1, "live:text", { length, unit }))
+      await peer.until(() => peer.items(1).at(-1)?.last)
+      // The control: it would not have fitted.
+      expect(bytesOf(JSON.stringify(unit.repeat(length)))).toBeGreaterThan(Limits.socketMessageBytes)
+      for (const text of peer.texts) expect(bytesOf(text)).toBeLessThanOrEqual(Limits.socketMessageBytes)
+      expect(peer.items(1).map(({ _tag, last }) => [_tag, last])).toEqual([
+        ...peer
+          .items(1)
+          .slice(1)
+          .map(() => ["Part", false]),
+        ["Part", true]
+      ])
+      expect(valueOf(peer.items(1)) === unit.repeat(length)).toBe(true)
+    })
+  }
+
+  it("fault 11: parts are acknowledged one by one, across a sleep", async () => {
+    const opened = open("large")
+    const [peer, other] = [await opened.connect(), await opened.connect()]
+    await other.call("notes.add", { body: "x".repeat(1_400_000) })
+    peer.send(request(1, "live:notes.list", {}))
+    await peer.until(() => peer.items(1).at(-1)?.last)
+    const parts = peer.items(1).length
+    expect(parts).toBeGreaterThan(1)
+    await other.call("notes.add", { body: "small" })
+    for (let i = 1; i < parts; i++) ack(peer, 1)
+    await peer.settled()
+    await opened.evict()
+    await peer.settled()
+    expect(peer.items(1)).toHaveLength(parts)
+    ack(peer, 1)
+    await peer.until(() => peer.items(1).length > parts && peer.items(1).at(-1).last !== false)
+    expect(valueOf(peer.items(1)).map(({ body }: { body: string }) => body.length)).toEqual([1_400_000, 5])
+  })
+})
+
+describe("fault 12: an answer for a socket that is gone", () => {
+  it("fault 12: an action ends when its caller goes, and the object does not mind", async () => {
+    const opened = open("gone")
+    const [peer, other] = [await opened.connect(), await opened.connect()]
+    const names = ["act.wait", "act.forever"].map((tag) => {
+      const name = newTenant("gone")
+      peer.ask(tag, { name })
+      return name
+    })
+    await peer.until(() => waiting.started.has(names[0]!))
+    await watch(peer, "notes.list")
+    place.logged()
+    peer.close(1000)
+    await other.until(() => names.every((name) => waiting.interrupted.has(name)))
+    expect((await other.call("notes.add", { body: "alive" }))._tag).toBe("Success")
+    expect(place.logged()).toBe("")
+    expect(opened.starts()).toBe(1)
+    expect(await attachments(opened)).toHaveLength(1)
+  })
+
+  it("fault 12: sending to a socket that is gone throws on the platform (the control)", async () => {
+    await runInDurableObject(open("gone").stub(), () => {
+      const { 0: client, 1: server } = new WebSocketPair()
+      client.accept()
+      server.accept()
+      server.close(1000)
+      expect(() => server.send("{}")).toThrow()
+    })
+  })
+})
+
+describe("T2: a machine that is lost", () => {
+  it("T2: no answer without its commit, no commit without its answer", async () => {
+    const opened = open("lost", env.DYING)
+    const peer = await opened.connect()
+    expect((await peer.call("notes.add", { body: "kept" }))._tag).toBe("Success")
+    const live = await watch(peer, "notes.list")
+    const dying = peer.ask("notes.add", { body: "die now" })
+    await peer.until(() => peer.closed)
+    expect(peer.closed).toMatchObject({ code: 1006 })
+    expect([peer.exits(dying), peer.items(live).length]).toEqual([[], 1])
+    // What comes back has what was answered and nothing else.
+    const again = await opened.connect()
+    expect((await again.call("notes.list", {})) as any).toMatchObject({ value: [{ body: "kept" }] })
+    expect(opened.starts()).toBe(2)
+  })
+
+  it("T2: sockets are closed by a deployment, and open again", async () => {
+    const opened = open("deployed")
+    const peer = await opened.connect()
+    await watch(peer, "notes.list")
+    await opened.evict("close")
+    expect((await peer.until(() => peer.closed)).code).toBeGreaterThan(1000)
+    const again = await opened.connect()
+    expect((await again.call("notes.list", {}))._tag).toBe("Success")
+  })
+})
+
+describe("close codes", () => {
+  const closedBy = async (text: string | Uint8Array<ArrayBuffer>, isAsleep = false) => {
+    const opened = open("codes")
+    const peer = await opened.connect()
+    await peer.settled()
+    if (isAsleep) await opened.evict()
+    peer.sendText(text)
+    const { code } = await peer.until(() => peer.closed)
+    return code
+  }
+
+  for (const isAsleep of [false, true]) {
+    it(`1007, 1008, 1009 close the socket of a client that does not speak the protocol, asleep: ${isAsleep}`, async () => {
+      expect(await closedBy("not JSON", isAsleep)).toBe(1007)
+      expect(await closedBy(new Uint8Array([0x22, 0xff, 0x22]), isAsleep)).toBe(1007)
+      const batch = Array.from({ length: 101 }, (_, i) => request(i, "look", {}))
+      expect(await closedBy(JSON.stringify(batch), isAsleep)).toBe(1008)
+      expect(await closedBy(JSON.stringify(request(1, "echo", { value: "x".repeat(4 << 20) })), isAsleep)).toBe(1009)
+    })
+  }
+
+  it("1011 closes a socket whose memory cannot be read", async () => {
+    for (const memory of [null, {}, { id: 1 }, { id: "x", session: { tenant: "x" }, calls: "none" }]) {
+      const opened = open("codes")
+      const peer = await opened.connect()
+      await peer.settled()
+      await forget(opened, () => memory)
+      await opened.evict()
+      peer.ask("look", {})
+      expect(await peer.until(() => peer.closed)).toMatchObject({ code: 1011 })
+    }
+  })
+})

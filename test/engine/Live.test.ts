@@ -1,0 +1,146 @@
+/// <reference types="node" />
+import * as ManagedRuntime from "effect/ManagedRuntime"
+import { App } from "effect-dormouse"
+import { TestApp } from "effect-dormouse/testing"
+import { afterAll, describe, expect, it } from "vitest"
+import { newTenant, Peer, request } from "../place/Place.ts"
+import { app, flags, items, ListsApi, ListsHandlers, lists } from "../worker/lists.ts"
+import { ok, quiet, suite, watch, watchRequest } from "./liveSuite.ts"
+
+const open = async (of: App.App<any>) => {
+  const runtime = ManagedRuntime.make(TestApp.layer(of))
+  const { object } = await runtime.runPromise(TestApp)
+  const connect = async (tenant: string, subject?: string) => {
+    const socket = object(tenant).connect({ tenant, identity: { subject: subject ?? null, claims: {} } })
+    const peer = new Peer(socket)
+    const opened = new Promise<void>((resolve) => socket.addEventListener("open", () => resolve()))
+    socket.addEventListener("message", ({ data }) => peer.received(data as string))
+    socket.addEventListener("close", ({ code, reason }) => peer.ended(code ?? 1005, reason ?? ""))
+    await opened
+    return peer
+  }
+  return { object, connect, close: () => runtime.dispose() }
+}
+
+suite("Live queries in memory", async () => {
+  const { close, connect, object } = await open(app)
+  return {
+    close,
+    connect,
+    evict: (tenant) => object(tenant).evict(),
+    explain: async (tenant) => (await object(tenant).backend()).live.explain(),
+    rows: async (tenant, sql) => object(tenant).database.prepare(sql).all()
+  }
+})
+
+describe("Live queries on a bad network", async () => {
+  const { close, connect, object } = await open(app)
+  afterAll(close)
+
+  /** A tenant with the list `a`, and a function that adds an item to it. */
+  const start = async () => {
+    const tenant = newTenant("network")
+    const writer = await connect(tenant)
+    await ok(writer.call("lists.add", { id: "a" }))
+    return { writer, object: object(tenant), connect: () => connect(tenant) }
+  }
+  const listA = { list: "a", limit: 9 }
+  const one = { list: "a", title: "one", rank: 0 }
+
+  it("L9: what was written while a client was away is in the first frame after it came back", async () => {
+    const { connect, writer, object } = await start()
+    const before = watch(await connect(), "items", listA)
+    await before.frameCount(1)
+    before.peer.close()
+    await ok(writer.call("items.add", one))
+    await object.evict()
+    const after = watch(await connect(), "items", listA, { have: before.hash })
+    await after.shows("one")
+    expect(after.tags).toEqual(["Snapshot"])
+  })
+
+  it("L1 L9: what is written while a client's question is on its way is in the first frame, or follows it", async () => {
+    const { connect, object, writer } = await start()
+    const before = watch(await connect(), "items", listA)
+    await before.frameCount(1)
+    before.peer.close()
+    const peer = await connect()
+    object.network.hold()
+    // One write arrives before the question, one after it; the question says what the client has.
+    writer.send(request("first", "items.add", one))
+    const { message, watch: after } = watchRequest(peer, "items", listA, { have: before.hash })
+    peer.send(message)
+    writer.send(request("second", "items.add", { ...one, title: "two", rank: 1 }))
+    object.network.release()
+    await after.shows("one", "two")
+    expect(after.tags[0]).toBe("Snapshot")
+    await quiet(peer, writer)
+    expect(after.frames.length).toBeLessThanOrEqual(2)
+  })
+
+  it("T2 L9: a crash between a commit and its delivery loses the frame, and not the change", async () => {
+    const { connect, object, writer } = await start()
+    const before = watch(await connect(), "items", listA)
+    await before.frameCount(1)
+    object.network.hold()
+    writer.send(request("write", "items.add", one))
+    object.network.step(object.network.inFlight)
+    await object.crash()
+    object.network.release()
+    await before.peer.until(() => before.peer.closed)
+    expect(before.frames.length).toBe(1)
+    const after = watch(await connect(), "items", listA, { have: before.hash })
+    await after.shows("one")
+    expect(after.version).toBeGreaterThan(before.version)
+  })
+
+  it("L6: a message that is on its way when the object falls asleep arrives, and the next one fits it", async () => {
+    const { connect, object, writer } = await start()
+    const items = watch(await connect(), "items", listA)
+    await items.frameCount(1)
+    await quiet(items.peer)
+    object.network.hold()
+    writer.send(request("write", "items.add", one))
+    object.network.step(object.network.inFlight)
+    await object.evict()
+    object.network.release()
+    await items.shows("one")
+    await ok(writer.call("items.add", { ...one, title: "two", rank: 1 }))
+    await items.shows("one", "two")
+    expect(items.frames.length).toBe(3)
+  })
+})
+
+describe("Live queries and reactions", async () => {
+  /** Whoever adds an item sets a flag, in a commit of its own: while the flush of the first one is being delivered. */
+  const reactor = App.react(ListsApi, {
+    name: "flag",
+    query: "items.count",
+    queryPayload: { list: "a" },
+    mutation: "flags.set",
+    mutationPayload: (count) => ({ id: "private", on: count > 0 })
+  })
+  const { close, connect, object } = await open(
+    App.make({ api: ListsApi, tables: [lists, items, flags], handlers: ListsHandlers, reactors: [reactor] })
+  )
+  afterAll(close)
+
+  it("L1 L5: what a handler commits in the middle of a flush follows in frames of its own", async () => {
+    const tenant = newTenant("reaction")
+    const writer = await connect(tenant, "ada")
+    await ok(writer.call("lists.add", { id: "a" }))
+    const peer = await connect(tenant, "bob")
+    const all = watch(peer, "items", { list: "a", limit: 9 }, { prompt: true })
+    const visible = watch(peer, "items.visible", { list: "a" }, { prompt: true })
+    await Promise.all([all.frameCount(1), visible.frameCount(1)])
+    await ok(writer.call("items.add", { list: "a", title: "of ada", rank: 0, owner: "ada" }))
+    await all.shows("of ada")
+    // The reaction hides it.
+    await visible.frameCount(3)
+    expect(visible.frames.map(({ value }) => value?.length)).toEqual([0, 1, 0])
+    expect(visible.version).toBeGreaterThan(all.version)
+    await object(tenant).evict()
+    await ok(writer.call("items.add", { list: "a", title: "of bob", rank: 1, owner: "bob" }))
+    await Promise.all([all.shows("of ada", "of bob"), visible.shows("of bob")])
+  })
+})

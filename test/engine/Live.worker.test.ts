@@ -1,0 +1,25 @@
+/// <reference types="@cloudflare/vitest-plugin/types" />
+import { env, evictDurableObject, runInDurableObject } from "cloudflare:test"
+import * as Messages from "../../src/engine/HttpMessages.ts"
+import { Peer } from "../place/Place.ts"
+import { suite } from "./liveSuite.ts"
+
+suite("Live queries in workerd", async () => {
+  const stub = (tenant: string) => env.LISTS.getByName(tenant)
+  return {
+    connect: async (tenant, subject) => {
+      const session = Messages.sessionHeaders({ tenant, identity: { subject: subject ?? null, claims: {} } })
+      const response = await stub(tenant).fetch(Messages.objectUrl, { headers: { ...session, upgrade: "websocket" } })
+      const socket = response.webSocket!
+      socket.accept()
+      const peer = new Peer(socket as never)
+      socket.addEventListener("message", ({ data }) => peer.received(data as string))
+      socket.addEventListener("close", ({ code, reason }) => peer.ended(code, reason))
+      return peer
+    },
+    evict: (tenant) => evictDurableObject(stub(tenant)),
+    explain: (tenant) => (stub(tenant) as any).explain(),
+    rows: (tenant, sql) =>
+      runInDurableObject(stub(tenant), (_, state) => Promise.resolve(state.storage.sql.exec(sql).toArray()))
+  }
+})
