@@ -1,5 +1,4 @@
 /// <reference types="node" />
-import { existsSync } from "node:fs"
 import { createServer } from "node:net"
 import { fileURLToPath, URL } from "node:url"
 import * as Effect from "effect/Effect"
@@ -32,12 +31,11 @@ export interface Options {
   readonly data: string
   /** 0 takes any free port. */
   readonly port: number
+  /** The folder of the page, as `Page.build` left it. Without it there are only rpcs. */
+  readonly page?: string
 }
 
 const pathOf = (relative: string) => fileURLToPath(new URL(relative, import.meta.url))
-
-/** Static files, served before the Worker is asked. */
-const assets = pathOf("public")
 
 /** Runs the chat's Worker on a workerd of its own for as long as the scope is open; gives its URL. */
 export const make = Effect.fnUntraced(function* (options: Options) {
@@ -77,7 +75,7 @@ const bundle = Effect.tryPromise({
   Effect.map((built) => built.outputFiles[0]!.text)
 )
 
-const start = ({ data, port }: Options, code: string) =>
+const start = ({ data, page, port }: Options, code: string) =>
   new Miniflare({
     port,
     resourcePersistencePath: data,
@@ -90,7 +88,8 @@ const start = ({ data, port }: Options, code: string) =>
           compatibilityDate: "2026-09-01",
           manifest: { mainModule: "worker.js", modules: { "worker.js": { type: "esm", contents: code } } },
           exports: { TenantObject: { type: "durable-object", storage: "sqlite" } },
-          ...(existsSync(assets) ? { assets: { directory: assets, hasUserWorker: true } } : {})
+          // What is no file of the page is the Worker's, as `assets` of wrangler.jsonc has it.
+          ...(page === undefined ? {} : { assets: { directory: page, hasUserWorker: true } })
         }
       }
     ]

@@ -10,6 +10,7 @@ import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Runtime from "effect/Runtime"
 import * as Schema from "effect/Schema"
+import * as Page from "./page.ts"
 import * as Server from "./server.ts"
 
 /** 0 takes any free port. */
@@ -19,6 +20,8 @@ const usage = (url: string) => {
   const request = { _tag: "Request", id: "1", tag: "channels.create", payload: { name: "general" }, headers: [] }
   return `
 The chat is at ${url}
+
+Open it in two windows, or call it:
 
   curl ${url}/rpc -d '${JSON.stringify(request)}'
 
@@ -31,7 +34,8 @@ Effect.gen(function* () {
   const port = yield* Config.schema(Port, "PORT").pipe(Config.withDefault(8787))
   const folder = fileURLToPath(new URL(".data", import.meta.url))
   const data = yield* Config.String("DATA").pipe(Config.withDefault(folder))
-  const url = yield* Server.make({ port, data })
+  const page = yield* Page.build
+  const url = yield* Server.make({ port, data, page })
   yield* Console.log(usage(url))
   return yield* Effect.never
 }).pipe(

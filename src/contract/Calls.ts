@@ -1,7 +1,6 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Rpc from "effect/rpc/Rpc"
-import type { RpcClientError } from "effect/rpc/RpcClientError"
 import type * as Api from "./Api.ts"
 
 /** How an action reaches its tenant's data: by calling queries and mutations, each a transaction of its own. */
@@ -20,7 +19,7 @@ export interface CallsOf<Rpcs extends Rpc.Any> {
     payload: Rpc.PayloadConstructor<Rpc.ExtractTag<Rpcs, Tag>>
   ) => Effect.Effect<
     Rpc.Success<Rpc.ExtractTag<Rpcs, Tag>>,
-    Rpc.Error<Rpc.ExtractTag<Rpcs, Tag>> | RpcClientError,
+    Rpc.Error<Rpc.ExtractTag<Rpcs, Tag>>,
     Rpc.ServicesClient<Rpc.ExtractTag<Rpcs, Tag>>
   >
   readonly mutate: <Tag extends Api.TagOf<Rpcs, "mutation">>(
@@ -28,7 +27,7 @@ export interface CallsOf<Rpcs extends Rpc.Any> {
     payload: Rpc.PayloadConstructor<Rpc.ExtractTag<Rpcs, Tag>>
   ) => Effect.Effect<
     Rpc.Success<Rpc.ExtractTag<Rpcs, Tag>>,
-    Rpc.Error<Rpc.ExtractTag<Rpcs, Tag>> | RpcClientError,
+    Rpc.Error<Rpc.ExtractTag<Rpcs, Tag>>,
     Rpc.ServicesClient<Rpc.ExtractTag<Rpcs, Tag>>
   >
 }

@@ -1,15 +1,16 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as FetchHttpClient from "effect/http/FetchHttpClient"
+import type * as Exit from "effect/Exit"
 import type * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
 import type * as Rpc from "effect/rpc/Rpc"
-import * as RpcClient from "effect/rpc/RpcClient"
+import { exitSchema } from "effect/rpc/Rpc"
 import type * as RpcGroup from "effect/rpc/RpcGroup"
 import type { FromServerEncoded } from "effect/rpc/RpcMessage"
-import * as RpcSerialization from "effect/rpc/RpcSerialization"
+import * as Schema from "effect/Schema"
 import type { Scope } from "effect/Scope"
 import { Calls } from "../contract/Calls.ts"
+import { CallError, Unavailable } from "../protocol/CallError.ts"
 import type { Request } from "../protocol/Messages.ts"
 import type { App } from "./App.ts"
 import * as Dispatch from "./Dispatch.ts"
@@ -44,9 +45,7 @@ export const make = <Rpcs extends Rpc.Any>(
       handlers as Context.Context<any>
     )
     const run: Actions["run"] = Effect.fnUntraced(function* ({ object, onMessage, requests, session }) {
-      const context = Context.make(Calls, yield* callsTo(app, object, session)).pipe(
-        Context.add(Caller, session.identity)
-      )
+      const context = Context.make(Calls, callsTo(app, object, session)).pipe(Context.add(Caller, session.identity))
       return yield* Effect.callback<ReadonlyArray<FromServerEncoded>>((resume) => {
         const { resultBytes } = app.limits
         const interruption = new AbortController()
@@ -59,27 +58,45 @@ export const make = <Rpcs extends Rpc.Any>(
           return answers
         })
       })
-    }, Effect.scoped)
+    })
     return { run }
   }) as Effect.Effect<Actions, never, HttpClient.HttpClient | Scope>
 
-/** Calls to the tenant's object in the name of the action's caller, by the stock client. */
-const callsTo = Effect.fnUntraced(function* <Rpcs extends Rpc.Any>(
-  app: App<Rpcs>,
-  object: ObjectFetch,
-  session: Session
-) {
-  const fetch = (url: string | URL, init?: RequestInit) =>
-    object(String(url), {
-      ...init,
-      headers: { ...Object.fromEntries(new Headers(init?.headers)), ...Messages.sessionHeaders(session) }
+/** Calls to the tenant's object in the name of the action's caller. */
+const callsTo = <Rpcs extends Rpc.Any>(app: App<Rpcs>, object: ObjectFetch, session: Session): Calls["Service"] => ({
+  call: Effect.fnUntraced(function* (tag, payload) {
+    const rpc = app.api.declared.requests.get(tag) as unknown as Rpc.AnyWithProps
+    const { decodeExit, encodePayload } = codecsOf(rpc)
+    const request = { _tag: "Request", id: "0", tag, payload: encodePayload(payload), headers: [] }
+    const answers = yield* Effect.tryPromise({
+      try: async () => {
+        const headers = Messages.sessionHeaders(session)
+        const response = await object(Messages.objectUrl, { method: "POST", headers, body: JSON.stringify(request) })
+        return (await response.json()) as ReadonlyArray<FromServerEncoded>
+      },
+      catch: () => new CallError({ reason: new Unavailable({ detail: "the tenant's object did not answer" }) })
     })
-  const protocol = RpcClient.layerProtocolHttp({ url: Messages.objectUrl }).pipe(
-    Layer.provide([RpcSerialization.layerJson, FetchHttpClient.layer]),
-    Layer.provide(Layer.succeed(FetchHttpClient.Fetch, fetch as typeof globalThis.fetch))
-  )
-  const client: any = yield* RpcClient.make(app.api as unknown as RpcGroup.RpcGroup<any>, { flatten: true }).pipe(
-    Effect.provideContext(yield* Layer.build(protocol))
-  )
-  return { call: client } satisfies Calls["Service"]
+    const answer = answers.find(({ _tag }) => _tag === "Exit")
+    return yield* decodeExit((answer as { readonly exit: unknown } | undefined)?.exit)
+  })
 })
+
+interface Codecs {
+  readonly encodePayload: (payload: unknown) => unknown
+  readonly decodeExit: (input: unknown) => Exit.Exit<unknown, unknown>
+}
+
+const codecs = new WeakMap<Rpc.AnyWithProps, Codecs>()
+
+const codecsOf = (rpc: Rpc.AnyWithProps): Codecs => {
+  let found = codecs.get(rpc)
+  if (found === undefined) {
+    const payload = rpc.payloadSchema as Schema.Codec<unknown, unknown>
+    const encode = Schema.encodeUnknownSync(Schema.toCodecJson(payload))
+    const exit = exitSchema(rpc as Rpc.Any) as unknown as Schema.Codec<Exit.Exit<unknown, unknown>, unknown>
+    const decode = Schema.decodeUnknownSync(Schema.toCodecJson(exit))
+    found = { encodePayload: (input) => encode(payload.make(input)), decodeExit: decode }
+    codecs.set(rpc, found)
+  }
+  return found
+}

@@ -15,6 +15,7 @@ import { type MutationId, mutationHeader, parseMutationId } from "../protocol/Mu
 import type { MutationLog } from "../services/MutationLog.ts"
 import type { WriteRecorder } from "../services/ReadSet.ts"
 import { toAnswer } from "./Answer.ts"
+import { encoderOf } from "./ResultCodec.ts"
 import { Caller, type Transactions } from "./Transaction.ts"
 
 /**
@@ -125,7 +126,7 @@ const sendable = <A, E, R>(
   handler: Effect.Effect<A, E, R>
 ): Effect.Effect<A, E | StorageError, R> =>
   Effect.tap(handler, (value) => {
-    const exit = successes(rpc)(value)
+    const exit = encoderOf(rpc)(value)
     if (Exit.isFailure(exit)) return Effect.die(new Error(`the result does not fit: ${exit.cause}`))
     const actual = Limits.bytesBeyond(JSON.stringify(exit.value) ?? "", limits.resultBytes)
     if (actual === undefined) return Effect.void
@@ -145,10 +146,6 @@ const memoize = <A>(make: (rpc: Rpc.AnyWithProps) => A): ((rpc: Rpc.AnyWithProps
     return value
   }
 }
-
-const successes = memoize((rpc) =>
-  Schema.encodeUnknownExit(Schema.toCodecJson(rpc.successSchema as Schema.Codec<unknown, unknown>))
-)
 
 const outcomes = memoize((rpc) => {
   const exit = Rpc.exitSchema(rpc as Rpc.Any) as unknown as Schema.Codec<Exit.Exit<unknown, unknown>, unknown>

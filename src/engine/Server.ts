@@ -7,13 +7,13 @@ import * as Queue from "effect/Queue"
 import type * as Rpc from "effect/rpc/Rpc"
 import type * as RpcGroup from "effect/rpc/RpcGroup"
 import type { FromClientEncoded, FromServerEncoded, RequestEncoded } from "effect/rpc/RpcMessage"
-import * as RpcSerialization from "effect/rpc/RpcSerialization"
 import * as RpcServer from "effect/rpc/RpcServer"
 import * as Schema from "effect/Schema"
 import * as Tracer from "effect/Tracer"
 import { CallError, InternalError, LimitExceeded, PayloadInvalid, UnknownRpc } from "../protocol/CallError.ts"
 import * as Limits from "../protocol/Limits.ts"
 import { conceal } from "./Answer.ts"
+import { codecFor } from "./ResultCodec.ts"
 
 /** One client's messages in; its answers come out through the function it was opened with. */
 export interface Connection {
@@ -48,7 +48,7 @@ export const make = Effect.fnUntraced(function* <Rpcs extends Rpc.Any>(group: Rp
     supportsNotifications: true,
     supportsTransferables: false,
     supportsSpanPropagation: true,
-    codecFor: RpcSerialization.json.codecFor
+    codecFor: codecFor(group)
   })
   yield* RpcServer.make(group, {
     disableFatalDefects: true,

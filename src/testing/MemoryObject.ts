@@ -61,23 +61,35 @@ export class MemoryObject<Rpcs extends Rpc.Any> {
   }
 
   async fetch(url: string, init: RequestInit): Promise<Response> {
-    return fetch(await this.backend(), new Request(url, init), this.options.app.limits, () => {
-      throw new Error("sockets are opened with `connect`")
+    let answer: Promise<Response> | undefined
+    let life: Running | undefined
+    await this.event((backend, running) => {
+      life = running
+      answer = fetch(backend, new Request(url, init), this.options.app.limits, () => {
+        throw new Error("sockets are opened with `connect`")
+      })
+      running.busy(answer)
     })
+    const response = await answer!
+    if (life !== this.running && !life!.isEvicted) throw new Error("the object was lost while it answered")
+    return response
   }
 
-  /** A client's end of a new socket. It opens when the network lets the handshake through. */
-  connect(session: Session): WebSocketLike {
+  /** A client's end of a new socket. It opens when the network lets the handshake through and it is not refused. */
+  connect(identify: () => Promise<Session | undefined>): WebSocketLike {
     const socket = new ServerSocket(
       (data) => void this.deliver(socket, data),
       () => void this.gone(socket)
     )
-    const wire = this.network.open(socket, () =>
-      this.event(({ sockets }, running) => {
+    const wire = this.network.open(socket, async () => {
+      const session = await identify()
+      if (session === undefined) return false
+      await this.event(({ sockets }, running) => {
         this.sockets.add(socket)
         sockets.open(running.socket(socket), session)
       })
-    )
+      return true
+    })
     socket.wire = wire
     return wire.client
   }
@@ -89,6 +101,7 @@ export class MemoryObject<Rpcs extends Rpc.Any> {
   async evict(): Promise<void> {
     // Whatever came while it waited is waited for as well.
     while (this.running?.isBusy) await this.running.settle()
+    if (this.running !== undefined) this.running.isEvicted = true
     await this.stop()
   }
 
@@ -136,6 +149,8 @@ class Running {
   private readonly handles = new Map<ServerSocket, Socket>()
   private readonly tasks = new Set<Promise<void>>()
   private alive = true
+  /** Whether it was taken away when nothing was under way. */
+  isEvicted = false
 
   constructor(options: Options<any>, sockets: () => Iterable<ServerSocket>, life: number) {
     const clock = Context.get(options.context, Clock.Clock)
@@ -145,8 +160,7 @@ class Running {
         const run = Promise.resolve().then(() => {
           if (this.alive) task()
         })
-        this.tasks.add(run)
-        void run.finally(() => this.tasks.delete(run))
+        this.busy(run)
       },
       act: (request, session, signal) => this.act(options, request, session, signal),
       // To start takes a moment, also where a test's clock stands still: versions never go back.
@@ -180,7 +194,16 @@ class Running {
     return handle
   }
 
-  /** Waits for what keeps a real object awake: flushes that were promised. */
+  /** What keeps the object awake until it ends. */
+  busy(task: Promise<unknown>): void {
+    const ended: Promise<void> = task.then(
+      () => void this.tasks.delete(ended),
+      () => void this.tasks.delete(ended)
+    )
+    this.tasks.add(ended)
+  }
+
+  /** Waits for what keeps a real object awake: flushes that were promised, and calls over HTTP. */
   async settle(): Promise<void> {
     while (this.isBusy) await Promise.all(this.tasks)
   }
@@ -238,7 +261,7 @@ export class ServerSocket {
   }
 
   send(text: string): void {
-    this.wire?.toClient(text)
+    this.wire?.send("toClient", text)
   }
 
   attach(value: unknown): void {

@@ -14,10 +14,10 @@ import * as Socket from "effect/socket/Socket"
 import * as Client from "../client/Client.ts"
 import * as Transport from "../client/Transport.ts"
 import type * as Api from "../contract/Api.ts"
-import { anonymous } from "../contract/Auth.ts"
 import * as ActionRunner from "../engine/Actions.ts"
 import type { App } from "../engine/App.ts"
 import * as FrontDoor from "../engine/FrontDoor.ts"
+import type { Session } from "../engine/Host.ts"
 import * as Messages from "../engine/HttpMessages.ts"
 import * as Live from "../engine/Live.ts"
 import { MemoryObject } from "./MemoryObject.ts"
@@ -52,7 +52,7 @@ export class TestApp extends Context.Service<
   /** A client of the backend, typed by its contract. */
   static readonly client: <Rpcs extends Rpc.Any>(
     api: Api.Declared<Rpcs>,
-    options?: { readonly tenant?: string }
+    options?: Omit<Client.Options, "url">
   ) => Effect.Effect<Client.Client<Rpcs>, never, TestApp | Scope> = (api, options) =>
     Effect.gen(function* () {
       const { transport, url } = yield* TestApp
@@ -114,25 +114,36 @@ const layer = <Rpcs extends Rpc.Any>(app: App<Rpcs>, options: Options = {}): Lay
           for (const database of databases) database.close()
         })
       )
-      const enter = (request: Request) =>
+      const tenantOf = (request: Request) => Messages.tenantOf(request, new URL(request.url)) ?? "main"
+      const toObject = (tenant: string, url: string, init: RequestInit) => object(tenant).fetch(url, init)
+      const enter = (request: Request, ask = toObject) =>
         Effect.runPromiseWith(context)(
           FrontDoor.enter(app, options, {
             request,
-            object: (tenant) => (url, init) => object(tenant).fetch(url, init),
+            object: (tenant) => (url, init) => ask(tenant, url, init),
             actions: Effect.succeed(actions)
           })
         )
       const fetch = (input: string | URL, init?: RequestInit) => {
         const request = new Request(input, init)
-        const tenant = Messages.tenantOf(request, new URL(request.url)) ?? "main"
-        if (object(tenant).network.isOffline) return Promise.reject(new TypeError("the network is offline"))
-        return enter(request)
+        return object(tenantOf(request)).network.exchange(() => enter(request))
+      }
+      /** Who may open a socket, as the front door decides it. */
+      const identify = async (request: Request) => {
+        let session: Session | undefined
+        const accept = async (_tenant: string, url: string, init: RequestInit) => {
+          session = Messages.readSession(new Request(url, init))
+          return new Response()
+        }
+        await enter(request, accept)
+        return session
       }
       const transport = Layer.mergeAll(
-        Layer.succeed(Socket.WebSocketConstructor, (url) => {
-          const request = new Request(url.replace(/^ws/, "http"))
-          const tenant = Messages.tenantOf(request, new URL(request.url)) ?? "main"
-          return object(tenant).connect({ tenant, identity: anonymous })
+        Layer.succeed(Socket.WebSocketConstructor, (url, options) => {
+          const protocols = Array.isArray(options) || typeof options === "string" ? options : options?.protocols
+          const headers = { upgrade: "websocket", [Messages.protocolHeader]: [protocols ?? []].flat().join(", ") }
+          const request = new Request(url.replace(/^ws/, "http"), { headers })
+          return object(tenantOf(request)).connect(() => identify(request))
         }),
         Layer.succeed(Transport.Fetch, fetch),
         FetchHttpClient.layer.pipe(

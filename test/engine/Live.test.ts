@@ -85,6 +85,7 @@ describe("Live queries on a bad network", async () => {
     object.network.hold()
     writer.send(request("write", "items.add", one))
     object.network.step(object.network.inFlight)
+    await writer.until(() => object.database.prepare("SELECT 1 FROM items").all().length === 1)
     await object.crash()
     object.network.release()
     await before.peer.until(() => before.peer.closed)

@@ -1,8 +1,8 @@
 import { useEffect, useRef, useState } from "react"
 import type { Channel } from "../schema.ts"
 import { Channels, type ChannelsHandle } from "./Channels.tsx"
-import { useLive } from "./client.ts"
 import { Conversation, type ConversationHandle } from "./Conversation.tsx"
+import { useLive } from "./client.ts"
 import { useChannelName, visit } from "./location.ts"
 import { Mark } from "./Mark.tsx"
 import { Shortcuts, useShortcuts } from "./Shortcuts.tsx"
@@ -57,7 +57,13 @@ export const App = () => {
         ) : channels === undefined ? (
           <Empty title="" text="" />
         ) : channel !== undefined ? (
-          <Conversation key={channel.id} ref={conversation} channel={channel} author={settings.name} sending={sending} />
+          <Conversation
+            key={channel.id}
+            ref={conversation}
+            channel={channel}
+            author={settings.name}
+            sending={sending}
+          />
         ) : (
           <Welcome missing={name} />
         )}

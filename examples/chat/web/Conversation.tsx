@@ -1,0 +1,263 @@
+import * as DateTime from "effect/DateTime"
+import { type Ref, useEffect, useImperativeHandle, useLayoutEffect, useRef, useState } from "react"
+import type { Channel, Message } from "../schema.ts"
+import { Composer } from "./Composer.tsx"
+import { ConnectionWords } from "./ConnectionWords.tsx"
+import { useConnection, usePages } from "./client.ts"
+import { Icon } from "./Icon.tsx"
+import { hueOf, initialsOf } from "./names.ts"
+import { type Failed, isLocal, type Sending } from "./sending.ts"
+import { Text } from "./Text.tsx"
+import { dayOf, fullTimeOf, nameOfDay, timeOf } from "./times.ts"
+
+export interface ConversationHandle {
+  /** Goes to the field where messages are written. */
+  readonly write: () => void
+}
+
+interface Props {
+  readonly ref: Ref<ConversationHandle>
+  readonly channel: Channel
+  readonly author: string
+  readonly sending: Sending
+}
+
+/** One channel: its messages, the newest at the bottom, and the field to write another. */
+export const Conversation = ({ author, channel, ref, sending }: Props) => {
+  const { error, hasMore, isLoading, items, loadMore } = usePages("messages.page", { channel: channel.id, size: 40 })
+  const field = useRef<HTMLTextAreaElement>(null)
+  useImperativeHandle(ref, () => ({ write: () => field.current?.focus() }))
+  const failed = sending.failed.filter((message) => message.channel === channel.id)
+  const messages = items.toReversed()
+  const { isAtEnd, log, onScroll, toEnd, unseen } = useScroll(messages, failed.length)
+  const loadOlder = () => {
+    log.current?.focus({ preventScroll: true })
+    loadMore()
+  }
+
+  useEffect(() => {
+    // On a phone that would open the keyboard before there was anything to read.
+    if (matchMedia("(hover: hover)").matches) field.current?.focus()
+  }, [])
+
+  return (
+    <>
+      <header className="top">
+        <a className="quiet back" href="#/" aria-label="All channels">
+          <Icon name="back" />
+        </a>
+        <h1>
+          <span className="hash" aria-hidden="true">
+            #
+          </span>
+          {channel.name}
+        </h1>
+        <ConnectionWords />
+      </header>
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by the keyboard */}
+      <section className="log" ref={log} tabIndex={0} aria-label={`Messages in #${channel.name}`} onScroll={onScroll}>
+        <div className="messages">
+          {hasMore ? (
+            <button type="button" className="older" onClick={loadOlder} disabled={isLoading}>
+              {isLoading ? "Loading…" : "Show older messages"}
+            </button>
+          ) : (
+            !isLoading && <Beginning channel={channel} isEmpty={messages.length === 0} />
+          )}
+          {error !== undefined && <p className="problem">The messages cannot be shown: {error.message}</p>}
+          <ol>
+            {messages.map((message, i) => (
+              <Row key={message.id} message={message} before={messages[i - 1]} isMine={message.author === author} />
+            ))}
+          </ol>
+          {failed.map((message) => (
+            <FailedRow key={message.id} message={message} sending={sending} />
+          ))}
+        </div>
+      </section>
+      <div className="foot">
+        {!isAtEnd && (
+          <button type="button" className="to-end" onClick={toEnd}>
+            <Icon name="down" />
+            {unseen === 0 ? "Newest" : `${unseen} new`}
+          </button>
+        )}
+        <Composer
+          field={field}
+          channel={channel.name}
+          author={author}
+          onSend={(body) => {
+            sending.send({ channel: channel.id, author, body })
+            toEnd()
+          }}
+        />
+      </div>
+      <Announcements messages={messages} author={author} />
+    </>
+  )
+}
+
+/** Messages of one author within this time stand together. */
+const together = 5 * 60_000
+
+const atOf = (message: Message): number => DateTime.toEpochMillis(message.sentAt)
+
+interface RowProps {
+  readonly message: Message
+  readonly before: Message | undefined
+  readonly isMine: boolean
+}
+
+const Row = ({ before, isMine, message }: RowProps) => {
+  const at = atOf(message)
+  const isNewDay = before === undefined || dayOf(atOf(before)) !== dayOf(at)
+  const follows = !isNewDay && before.author === message.author && at - atOf(before) < together
+  return (
+    <>
+      {isNewDay && (
+        <li className="day">
+          <span>{nameOfDay(at, Date.now())}</span>
+        </li>
+      )}
+      <li
+        className="message"
+        data-follows={follows || undefined}
+        data-mine={isMine || undefined}
+        data-local={isLocal(message) || undefined}
+      >
+        {!follows && <Face name={message.author} />}
+        <p className={follows ? "hidden" : "who"}>
+          <span className="author">{message.author}</span>
+          {isMine && <span className="me">you</span>}
+          <Time at={at} />
+        </p>
+        <p className="body">
+          <Text text={message.body} />
+        </p>
+        {isLocal(message) && <SendingWords />}
+      </li>
+    </>
+  )
+}
+
+const Time = ({ at }: { readonly at: number }) => (
+  <time dateTime={new Date(at).toISOString()} title={fullTimeOf(at)}>
+    {timeOf(at)}
+  </time>
+)
+
+const SendingWords = () => {
+  const { _tag } = useConnection()
+  return <p className="state">{_tag === "Offline" ? "Waits for the network" : "Sending…"}</p>
+}
+
+const FailedRow = ({ message, sending }: { readonly message: Failed; readonly sending: Sending }) => {
+  const again = () => {
+    sending.forget(message.id)
+    sending.send({ channel: message.channel, author: message.author, body: message.body })
+  }
+  return (
+    <div className="message failed" role="alert">
+      <Face name={message.author} />
+      <p className="who">
+        <span className="author">{message.author}</span>
+        <span>not sent</span>
+      </p>
+      <p className="body">{message.body}</p>
+      <p className="state">
+        {message.reason}{" "}
+        <button type="button" onClick={again}>
+          Try again
+        </button>
+        <button type="button" onClick={() => sending.forget(message.id)}>
+          Discard
+        </button>
+      </p>
+    </div>
+  )
+}
+
+const Face = ({ name }: { readonly name: string }) => (
+  <span className="face" style={{ "--hue": hueOf(name) } as object} aria-hidden="true">
+    {initialsOf(name)}
+  </span>
+)
+
+const Beginning = ({ channel, isEmpty }: { readonly channel: Channel; readonly isEmpty: boolean }) => (
+  <div className="beginning">
+    <h2>#{channel.name}</h2>
+    <p>
+      {isEmpty
+        ? "Nothing has been said here. Say hello, and watch it arrive in every window that is open."
+        : `This is where #${channel.name} begins.`}
+    </p>
+  </div>
+)
+
+/** Tells those who listen to the page what others have said. What was there before, and older pages, are not news. */
+const Announcements = ({
+  author,
+  messages
+}: {
+  readonly messages: ReadonlyArray<Message>
+  readonly author: string
+}) => {
+  const newest = messages.findLast((message) => !isLocal(message))
+  const heard = useRef(newest?.id)
+  const [text, setText] = useState("")
+  useEffect(() => {
+    if (newest === undefined || newest.id === heard.current) return
+    const isFirst = heard.current === undefined
+    heard.current = newest.id
+    if (!isFirst && newest.author !== author) setText(`${newest.author}: ${newest.body}`)
+  }, [newest, author])
+  return (
+    <div className="hidden" role="log" aria-live="polite" aria-label="New messages">
+      {text}
+    </div>
+  )
+}
+
+/**
+ * The end of the log stays in sight while somebody is there; who reads further up stays where they read, whatever comes
+ * above and below.
+ */
+const useScroll = (messages: ReadonlyArray<Message>, failures: number) => {
+  const log = useRef<HTMLElement>(null)
+  const place = useRef({ height: 0, first: "", isAtEnd: true })
+  const [isAtEnd, setAtEnd] = useState(true)
+  const [seen, setSeen] = useState("")
+  const first = messages[0]?.id ?? ""
+  const last = messages.at(-1)?.id ?? ""
+
+  const toEnd = () => {
+    place.current.isAtEnd = true
+    log.current!.scrollTop = log.current!.scrollHeight
+  }
+  const onScroll = () => {
+    const { clientHeight, scrollHeight, scrollTop } = log.current!
+    place.current.isAtEnd = scrollHeight - scrollTop - clientHeight < 48
+    setAtEnd(place.current.isAtEnd)
+    if (place.current.isAtEnd) setSeen(last)
+  }
+  // biome-ignore lint/correctness/useExhaustiveDependencies: whatever changes the height
+  useLayoutEffect(() => {
+    const element = log.current!
+    const before = place.current
+    if (before.isAtEnd) element.scrollTop = element.scrollHeight
+    else if (before.first !== first) element.scrollTop += element.scrollHeight - before.height
+    place.current = { height: element.scrollHeight, first, isAtEnd: before.isAtEnd }
+    if (before.isAtEnd) setSeen(last)
+  }, [first, last, messages.length, failures])
+  useEffect(() => {
+    // The keyboard of a phone, or a line more in the field, takes from the log's height.
+    const observer = new ResizeObserver(() => {
+      if (place.current.isAtEnd) log.current!.scrollTop = log.current!.scrollHeight
+    })
+    observer.observe(log.current!)
+    return () => observer.disconnect()
+  }, [])
+
+  const unseen = seen === "" ? 0 : Math.max(0, messages.length - 1 - messages.findIndex(({ id }) => id === seen))
+  return { log, isAtEnd, unseen: isAtEnd || unseen >= messages.length ? 0 : unseen, toEnd, onScroll }
+}

@@ -1,0 +1,88 @@
+import { useEffect, useRef } from "react"
+
+export interface Actions {
+  readonly write: () => void
+  readonly create: () => void
+  readonly step: (by: number) => void
+  readonly help: () => void
+}
+
+const list: ReadonlyArray<readonly [keys: ReadonlyArray<string>, what: string]> = [
+  [["Enter"], "Send the message"],
+  [["Shift", "Enter"], "Begin a new line"],
+  [["/"], "Go to the message field"],
+  [["Alt", "↑"], "Previous channel"],
+  [["Alt", "↓"], "Next channel"],
+  [["N"], "New channel"],
+  [["Page Up"], "Scroll back; older messages load at the top"],
+  [["Esc"], "Leave a field, or close this"],
+  [["?"], "These shortcuts"]
+]
+
+/** What the keyboard does where nothing is being typed, and the arrows with Alt everywhere. */
+export const useShortcuts = (actions: Actions): void => {
+  const latest = useRef(actions)
+  useEffect(() => {
+    latest.current = actions
+  })
+  useEffect(() => {
+    const onKeyDown = (event: KeyboardEvent) => {
+      if (event.ctrlKey || event.metaKey || event.defaultPrevented || document.querySelector("dialog[open]")) return
+      const act = actionOf(event, latest.current)
+      if (act === undefined) return
+      event.preventDefault()
+      act()
+    }
+    document.addEventListener("keydown", onKeyDown)
+    return () => document.removeEventListener("keydown", onKeyDown)
+  }, [])
+}
+
+const actionOf = (event: KeyboardEvent, actions: Actions): (() => void) | undefined => {
+  if (event.altKey) {
+    if (event.key === "ArrowUp") return () => actions.step(-1)
+    if (event.key === "ArrowDown") return () => actions.step(1)
+    return undefined
+  }
+  if (event.target instanceof HTMLElement && event.target.matches("input:not([type=radio]), textarea")) return undefined
+  switch (event.key) {
+    case "/":
+      return actions.write
+    case "n":
+    case "N":
+      return actions.create
+    case "?":
+      return actions.help
+  }
+  return undefined
+}
+
+export const Shortcuts = ({ isOpen, onClose }: { readonly isOpen: boolean; readonly onClose: () => void }) => {
+  const dialog = useRef<HTMLDialogElement>(null)
+  useEffect(() => {
+    if (isOpen) dialog.current?.showModal()
+    else dialog.current?.close()
+  }, [isOpen])
+  return (
+    <dialog ref={dialog} className="shortcuts" aria-labelledby="shortcuts" onClose={onClose}>
+      <h2 id="shortcuts">Keyboard shortcuts</h2>
+      <dl>
+        {list.map(([keys, what]) => (
+          <div key={what}>
+            <dt>
+              {keys.map((key) => (
+                <kbd key={key}>{key}</kbd>
+              ))}
+            </dt>
+            <dd>{what}</dd>
+          </div>
+        ))}
+      </dl>
+      <form method="dialog">
+        <button type="submit" className="primary">
+          Close
+        </button>
+      </form>
+    </dialog>
+  )
+}

@@ -1,0 +1,28 @@
+import { useMutation } from "./client.ts"
+import { visit } from "./location.ts"
+import { Mark } from "./Mark.tsx"
+import { nameFrom } from "./names.ts"
+
+/** What somebody sees who is the first, or who followed an address that leads nowhere. */
+export const Welcome = ({ missing }: { readonly missing: string }) => {
+  const [create, isPending] = useMutation("channels.create")
+  const name = nameFrom(missing) || "general"
+  const onClick = async () => {
+    await create({ name }).catch(() => undefined)
+    visit(name)
+  }
+  return (
+    <div className="empty">
+      <Mark />
+      <h1>{missing === "" ? "Nobody has said anything yet" : `There is no #${missing}`}</h1>
+      <p>
+        {missing === ""
+          ? "Make the first channel and write something. Then open this page in a second window: what you write is there at once, and stays when the server has slept."
+          : "It may have had another name. You can make it now."}
+      </p>
+      <button type="button" className="primary" onClick={onClick} disabled={isPending}>
+        Create #{name}
+      </button>
+    </div>
+  )
+}

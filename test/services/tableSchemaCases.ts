@@ -1,0 +1,519 @@
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import * as Model from "effect/schema/Model"
+import { Table } from "effect-dormouse"
+import { describe, expect, it } from "vitest"
+import type { Database } from "../../src/services/Database.ts"
+import * as TableSchema from "../../src/services/TableSchema.ts"
+import { Fresh, type WithDatabase } from "../contract/fresh.ts"
+
+type Any = any
+type Fields = Parameters<ReturnType<typeof Model.Class<Any>>>[0]
+interface Options {
+  readonly key?: string
+  readonly indexes?: Record<string, Table.IndexInput<string>>
+  readonly references?: Record<string, Table.Reference>
+  readonly dropped?: ReadonlyArray<string>
+}
+
+/** A table as one version of an app declares it. */
+const declare = (name: string, fields: Fields, { key = "id", ...options }: Options = {}): Any => {
+  class Row extends Model.Class<Any>(`schema/${name}`)(fields) {}
+  return Table.make(name, Row, { key: key as never, ...(options as {}) })
+}
+
+const id = Schema.String
+const notes = (fields: Fields = {}, options?: Options) =>
+  declare("notes", { id, text: Schema.String, ...fields }, options)
+
+/** Everything that a refused start must leave as it was: definitions, the record of them, and rows. */
+const contents = (database: Database["Service"]) => {
+  const objects = database.all("SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE '_cf%' ORDER BY name", [])
+  const tables = objects.rows.filter(([type]) => type === "table").map(([, name]) => String(name))
+  return [objects.rows, ...tables.map((name) => [name, database.all(`SELECT * FROM "${name}"`, []).rows])]
+}
+
+/** Starts one version after the other over one database. */
+class Deployments {
+  readonly database: Database["Service"]
+  readonly statements: Array<string> = []
+
+  constructor(database: Database["Service"]) {
+    this.database = {
+      ...database,
+      all: (sql, params, most) => {
+        this.statements.push(sql)
+        return database.all(sql, params, most)
+      }
+    }
+  }
+
+  start(...tables: ReadonlyArray<Any>): Fresh {
+    return new Fresh(this.database, tables)
+  }
+
+  /** What a start that is refused says, after it has changed nothing. */
+  refusal(...tables: ReadonlyArray<Any>): string {
+    const before = contents(this.database)
+    let message: string | undefined
+    try {
+      TableSchema.converge(this.database, tables)
+    } catch (error) {
+      if (!(error instanceof TableSchema.SchemaMismatch)) throw error
+      message = error.message
+    }
+    expect(contents(this.database)).toEqual(before)
+    if (message === undefined) throw new Error("the start was not refused")
+    return message
+  }
+
+  columns(table: string): Record<string, string> {
+    const { rows } = this.database.all(`PRAGMA table_info("${table}")`, [])
+    return Object.fromEntries(
+      rows.map(([, name, type, notNull]) => [name, `${type}${notNull === 1 ? " NOT NULL" : ""}`])
+    )
+  }
+}
+
+export const suite = (name: string, run: WithDatabase): void => {
+  const test = (title: string, body: (deployments: Deployments) => void) =>
+    it(title, () => run((database) => body(new Deployments(database))))
+
+  describe(`${name}: what is added`, () => {
+    test("ST20 tables get a column of its own type for each field", (deployments) => {
+      deployments.start(
+        notes({
+          count: Schema.Int,
+          share: Schema.Finite,
+          done: Schema.Boolean,
+          total: Schema.BigInt,
+          hash: Schema.Uint8Array,
+          at: Schema.DateTimeUtcFromMillis,
+          when: Schema.DateTimeUtc,
+          maybe: Schema.optionalKey(Schema.Int),
+          none: Schema.NullOr(Schema.Finite),
+          option: Schema.OptionFromNullOr(Schema.Uint8Array),
+          tags: Schema.Array(Schema.String)
+        })
+      )
+      expect(deployments.columns("notes")).toEqual({
+        id: "TEXT NOT NULL",
+        text: "TEXT NOT NULL",
+        count: "INTEGER NOT NULL",
+        share: "REAL NOT NULL",
+        done: "INTEGER NOT NULL",
+        total: "TEXT NOT NULL",
+        hash: "BLOB NOT NULL",
+        at: "INTEGER NOT NULL",
+        when: "TEXT NOT NULL",
+        maybe: "INTEGER",
+        none: "REAL",
+        option: "BLOB",
+        tags: "TEXT NOT NULL"
+      })
+    })
+
+    test("ST20 a start that finds nothing changed writes nothing", (deployments) => {
+      const versions = () => [
+        notes(
+          { parent: Schema.optionalKey(id), n: Schema.Int },
+          {
+            indexes: { byN: ["n"], byText: { columns: ["text", "n"], unique: true } },
+            references: { parent: { table: () => declare("notes", { id }), onDelete: "setNull" } }
+          }
+        ),
+        declare("tags", { id })
+      ]
+      const [first, second] = [versions(), versions()]
+      first[0].references.get("parent").table = () => first[0]
+      second[0].references.get("parent").table = () => second[0]
+      deployments.start(...first)
+      deployments.statements.length = 0
+      deployments.start(...second)
+      expect(deployments.statements.map((sql) => sql.split(" ").slice(0, 3).join(" "))).toEqual([
+        "CREATE TABLE IF",
+        "SELECT tables FROM"
+      ])
+    })
+
+    test("ST20 optional and nullable fields become columns, and rows that are older lack them", (deployments) => {
+      const before = deployments.start(notes())
+      before.mutate(notes().insert({ id: "a", text: "x" }))
+      const next = notes({
+        key: Schema.optionalKey(Schema.Int),
+        nullable: Schema.NullOr(Schema.String),
+        option: Schema.OptionFromNullOr(Schema.Int),
+        both: Schema.optionalKey(Schema.NullOr(Schema.Int))
+      })
+      const app = deployments.start(next)
+      expect({ ...app.query<Any, Any>(next.get("a")) }).toEqual({
+        id: "a",
+        text: "x",
+        nullable: null,
+        option: Option.none()
+      })
+      app.mutate(next.insert({ id: "b", text: "y", key: 1, nullable: "n", option: Option.some(2), both: null }))
+      expect(app.query<Any, Any>(next.get("b"))).toMatchObject({ key: 1, nullable: "n", both: null })
+    })
+
+    test("ST20 a field with a constructor default becomes a column, and older rows get the default", (deployments) => {
+      const before = deployments.start(notes())
+      before.mutate(notes().insert({ id: "a", text: "x" }))
+      const withDefault = (schema: Any, value: unknown) =>
+        schema.pipe(Schema.withConstructorDefault(Effect.succeed(value)))
+      const defaults = {
+        text2: 'it\'s "quoted" \u{1f600}',
+        int: -5,
+        float: 0.1,
+        infinite: Number.NEGATIVE_INFINITY,
+        flag: true,
+        big: -(2n ** 70n),
+        bytes: Uint8Array.of(0, 255),
+        nested: { a: [1, "'"] },
+        empty: null
+      }
+      const next = notes({
+        text2: withDefault(Schema.String, defaults.text2),
+        int: withDefault(Schema.Int, defaults.int),
+        float: withDefault(Schema.Number, defaults.float),
+        infinite: withDefault(Schema.Number, defaults.infinite),
+        flag: withDefault(Schema.Boolean, defaults.flag),
+        big: withDefault(Schema.BigInt, defaults.big),
+        bytes: withDefault(Schema.Uint8Array, defaults.bytes),
+        nested: withDefault(Schema.Struct({ a: Schema.Array(Schema.Unknown) }), defaults.nested),
+        empty: withDefault(Schema.NullOr(Schema.Int), defaults.empty)
+      })
+      const app = deployments.start(next)
+      expect({ ...app.query<Any, Any>(next.get("a")) }).toEqual({ id: "a", text: "x", ...defaults })
+      expect({ ...app.mutate<Any, Any>(next.insert({ id: "b", text: "y" })) }).toEqual({
+        id: "b",
+        text: "y",
+        ...defaults
+      })
+    })
+
+    test("ST20 indexes are added, changed and taken away", (deployments) => {
+      const indexed = (indexes: Options["indexes"]) => notes({ n: Schema.Int }, { indexes: indexes! })
+      const names = () =>
+        deployments.database
+          .all(
+            "SELECT name, sql LIKE '%UNIQUE%' FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL ORDER BY 1",
+            []
+          )
+          .rows.map(([name, unique]) => `${name}${unique === 1 ? "!" : ""}`)
+      const first = indexed({ byN: ["n"], byText: ["text"] })
+      deployments.start(first).mutate(
+        first.insertMany([
+          { id: "a", text: "x", n: 1 },
+          { id: "b", text: "y", n: 1 }
+        ])
+      )
+      expect(names()).toEqual(["notes.byN", "notes.byText"])
+      const next = indexed({ byN: ["n", "text"], byText: { columns: ["text"], unique: true } })
+      const app = deployments.start(next)
+      expect(names()).toEqual(["notes.byN", "notes.byText!"])
+      expect(app.query<Any, Any>(next.query("byN").eq("n", 1).descending).map((row: Any) => row.id)).toEqual(["b", "a"])
+      deployments.start(notes({ n: Schema.Int }))
+      expect(names()).toEqual([])
+    })
+
+    test("ST20 a reference is added to rows that refer to nothing yet", (deployments) => {
+      const tags = declare("tags", { id })
+      const before = deployments.start(notes(), tags)
+      before.mutate(notes().insert({ id: "a", text: "x" }))
+      const next = notes(
+        { tag: Schema.optionalKey(id).pipe(Schema.withConstructorDefault(Effect.succeed("t"))) },
+        { references: { tag: { table: () => tags, onDelete: "setNull" } } }
+      )
+      const app = deployments.start(next, tags)
+      app.mutate(tags.insert({ id: "t" }))
+      expect(app.mutate<Any, Any>(next.patch("a", { tag: "t" })).tag).toBe("t")
+      expect(app.reason(next.patch("a", { tag: "none" }))).toMatchObject({
+        _tag: "ReferenceViolation",
+        action: "missing"
+      })
+      app.mutate(tags.delete("t"))
+      expect(deployments.database.all("SELECT tag FROM notes", []).rows).toEqual([[null]])
+    })
+
+    test("ST20 a field that becomes optional, or any number instead of a whole one, keeps its values", (deployments) => {
+      const first = notes(
+        { n: Schema.Int, m: Schema.optionalKey(Schema.Int), flag: Schema.Boolean },
+        { indexes: { byText: { columns: ["text"], unique: true }, byN: ["n", "text"], byFlag: ["flag"] } }
+      )
+      const rows = [
+        { id: "a", text: "x", n: 1, flag: true },
+        { id: "b", text: "y", n: 2, m: 3, flag: false }
+      ]
+      deployments.start(first).mutate(first.insertMany(rows))
+      const next = declare(
+        "notes",
+        {
+          id,
+          text: Schema.optionalKey(Schema.String),
+          n: Schema.Finite,
+          m: Schema.NullOr(Schema.Finite),
+          flag: Schema.NullOr(Schema.Boolean)
+        },
+        { indexes: { byText: { columns: ["text"], unique: true }, byN: ["n", "text"], byFlag: ["flag"] } }
+      )
+      const app = deployments.start(next)
+      expect(deployments.columns("notes")).toEqual({
+        id: "TEXT NOT NULL",
+        text: "TEXT",
+        n: "REAL NOT NULL",
+        m: "REAL",
+        flag: "INTEGER"
+      })
+      expect(app.query<Any, Any>(next.query("byN")).map((row: Any) => ({ ...row }))).toEqual([
+        { id: "a", text: "x", n: 1, m: null, flag: true },
+        { id: "b", text: "y", n: 2, m: 3, flag: false }
+      ])
+      app.mutate(next.insert({ id: "c", n: 1.5, m: 0.5, flag: null }))
+      expect(app.reason(next.insert({ id: "d", text: "x", n: 1, m: null, flag: null }))).toMatchObject({
+        index: "byText"
+      })
+      deployments.statements.length = 0
+      deployments.start(next)
+      expect(deployments.statements).toHaveLength(2)
+    })
+
+    test("ST20 a table that is declared no more keeps its rows until it comes back", (deployments) => {
+      const tags = declare("tags", { id, n: Schema.Int })
+      deployments.start(notes(), tags).mutate(tags.insert({ id: "t", n: 1 }))
+      deployments.start(notes())
+      expect(deployments.refusal(notes(), declare("tags", { id }))).toContain(
+        "table tags, column n: is in the database"
+      )
+      expect(deployments.start(notes(), tags).query<Any, Any>(tags.get("t")).n).toBe(1)
+    })
+  })
+
+  describe(`${name}: what stops the start`, () => {
+    const filled = (deployments: Deployments, fields: Fields = {}, options?: Options) => {
+      const table = notes(fields, options)
+      const app = deployments.start(table)
+      const more = Object.fromEntries(Object.keys(fields).map((name) => [name, 1]))
+      app.mutate(
+        table.insertMany([
+          { id: "a", text: "x", ...more },
+          { id: "b", text: "x", ...more }
+        ])
+      )
+    }
+
+    test("ST21 a column that the model has no more, unless its loss is allowed", (deployments) => {
+      filled(deployments, { n: Schema.Int, m: Schema.Int }, { indexes: { byN: ["n"] } })
+      expect(deployments.refusal(notes({ m: Schema.Int }))).toBe(
+        "table notes, column n: is in the database (INTEGER) and not in the model, and dropping it would lose its values; " +
+          'declare it again, or allow the loss with Table.make(…, { dropped: ["n"] })'
+      )
+      const next = notes({ m: Schema.Int }, { dropped: ["n"] })
+      const app = deployments.start(next)
+      expect(deployments.columns("notes")).toEqual({
+        id: "TEXT NOT NULL",
+        text: "TEXT NOT NULL",
+        m: "INTEGER NOT NULL"
+      })
+      expect(app.query<Any, Any>(next.query().count)).toBe(2)
+      deployments.start(next)
+      const again = notes({ m: Schema.Int, n: Schema.optionalKey(Schema.String) }, { dropped: ["n"] })
+      expect("n" in deployments.start(again).query<Any, Any>(again.get("a"))).toBe(false)
+    })
+
+    test("ST21 a new column that older rows can have no value for", (deployments) => {
+      filled(deployments)
+      expect(deployments.refusal(notes({ n: Schema.Int }))).toBe(
+        "table notes, column n: is new and required, and the rows that exist have no value for it; " +
+          "make it optional or give it a constructor default"
+      )
+      const failing = Schema.Int.pipe(Schema.withConstructorDefault(Effect.die("no")))
+      expect(deployments.refusal(notes({ n: failing }))).toContain("is new and required")
+      const endsText = Schema.String.pipe(Schema.withConstructorDefault(Effect.succeed("a\0b")))
+      expect(deployments.refusal(notes({ n: endsText }))).toContain("is new and required")
+      const tags = declare("tags", { id })
+      const references = { tag: { table: () => tags } }
+      const required = id.pipe(Schema.withConstructorDefault(Effect.succeed("t")))
+      expect(deployments.refusal(notes({ tag: required }, { references }), tags)).toBe(
+        "table notes, column tag: is new and required, and the rows that exist have no value for it; make it optional"
+      )
+    })
+
+    test("ST21 another key, another type, a field that becomes required", (deployments) => {
+      filled(deployments, { n: Schema.Int, o: Schema.optionalKey(Schema.Int) })
+      const o = Schema.optionalKey(Schema.Int)
+      expect(deployments.refusal(notes({ n: Schema.Int, o }, { key: "text" }))).toBe(
+        "table notes: its key changed from id to text; use a new table"
+      )
+      expect(deployments.refusal(notes({ n: Schema.String, o }))).toBe(
+        "table notes, column n: changed from integer to text; add a column of another name and copy the values"
+      )
+      expect(deployments.refusal(notes({ n: Schema.Struct({ a: Schema.Int }), o }))).toContain("from integer to json")
+      expect(deployments.refusal(notes({ n: Schema.Int, o: Schema.Int }))).toBe(
+        "table notes, column o: became required, and rows may have no value for it; " +
+          "add a column of another name and copy the values"
+      )
+      expect(deployments.refusal(notes({ n: Schema.Int, o: Schema.Finite }))).toContain("changed from integer to real")
+      const renamed = declare("notes", { id: Schema.Int, text: Schema.String, n: Schema.Int, o })
+      expect(deployments.refusal(renamed)).toContain("column id: changed from text to integer")
+    })
+
+    test("ST21 a reference that changes, goes or becomes optional", (deployments) => {
+      const tags = declare("tags", { id })
+      const marks = declare("marks", { id })
+      const fields = { tag: id, mark: id }
+      const refer = (tag: Table.Reference | undefined, more: Options = {}) => ({
+        references: { ...(tag === undefined ? {} : { tag }), mark: { table: () => marks } },
+        ...more
+      })
+      const first = notes(fields, refer({ table: () => tags }))
+      const app = deployments.start(first, tags, marks)
+      app.mutate<Any, Any>(Effect.andThen(tags.insert({ id: "t" }), marks.insert({ id: "m" })))
+      app.mutate(first.insert({ id: "a", text: "x", tag: "t", mark: "m" }))
+      const changed =
+        "table notes, column tag: changed what it refers to; add a column of another name and copy the values"
+      expect(deployments.refusal(notes(fields, refer({ table: () => marks })), tags, marks)).toBe(changed)
+      expect(deployments.refusal(notes(fields, refer({ table: () => tags, onDelete: "cascade" })), tags, marks)).toBe(
+        changed
+      )
+      expect(deployments.refusal(notes(fields, refer(undefined)), tags, marks)).toBe(changed)
+      const optional = { ...fields, tag: Schema.optionalKey(id) }
+      expect(deployments.refusal(notes(optional, refer({ table: () => tags })), tags, marks)).toBe(
+        "table notes, column tag: became optional, and SQLite cannot change a reference; " +
+          "add a column of another name and copy the values"
+      )
+      const gone = notes({ mark: id }, refer(undefined, { dropped: ["tag"] }))
+      expect(deployments.refusal(gone, tags, marks)).toBe(
+        "table notes, column tag: is a reference, and SQLite cannot drop those; keep it as an optional field"
+      )
+    })
+
+    test("ST21 a unique index over rows that are equal", (deployments) => {
+      filled(deployments, { n: Schema.Int })
+      const unique = { indexes: { byText: { columns: ["text"], unique: true }, byN: ["n"] } }
+      const next = notes({ n: Schema.Int, more: Schema.optionalKey(Schema.Int) }, unique)
+      expect(deployments.refusal(next)).toBe(
+        "table notes: index byText is to be unique, and rows have equal values; make the rows differ first"
+      )
+      deployments.database.all("UPDATE notes SET text = id", [])
+      deployments.start(next)
+    })
+
+    test("ST21 a table that was not made here", (deployments) => {
+      deployments.database.all("CREATE TABLE notes (id)", [])
+      expect(deployments.refusal(notes())).toMatch(/^table notes: SQLite refused CREATE TABLE "notes" .*already exists/)
+    })
+
+    test("ST21 something made by SQL that a change would break", (deployments) => {
+      filled(deployments, { n: Schema.Int })
+      deployments.database.all("CREATE VIEW sums AS SELECT sum(n) AS n FROM notes", [])
+      expect(deployments.refusal(notes({}, { dropped: ["n"] }))).toContain("SQLite refused ALTER TABLE")
+      expect(deployments.refusal(notes({ n: Schema.Finite }))).toContain("SQLite refused ALTER TABLE")
+    })
+
+    test("ST21 everything that is wrong is said at once", (deployments) => {
+      filled(deployments, { n: Schema.Int })
+      const next = declare("notes", { id, text: Schema.Int, m: Schema.Int })
+      expect(
+        deployments
+          .refusal(next)
+          .split("\n")
+          .map((line) => line.slice(0, 28))
+      ).toEqual(["table notes, column n: is in", "table notes, column text: ch", "table notes, column m: is ne"])
+    })
+
+    test("ST21 a record of the tables that cannot be read", (deployments) => {
+      filled(deployments)
+      deployments.database.all("UPDATE _dormouse_schema SET tables = '{'", [])
+      expect(() => deployments.refusal(notes())).toThrow("the record of the database's tables is damaged")
+    })
+  })
+
+  describe(`${name}: declarations that cannot be carried out`, () => {
+    const tags = declare("tags", { id: Schema.Int })
+    const cases: ReadonlyArray<readonly [title: string, tables: () => ReadonlyArray<Any>, message: string]> = [
+      [
+        "more columns than SQLite takes",
+        () => [notes(Object.fromEntries(Array.from({ length: 99 }, (_, i) => [`c${i}`, Schema.Int])))],
+        "table notes: has 101 columns, and the limit columns is 100; nest some fields"
+      ],
+      [
+        "a key that may be missing",
+        () => [declare("notes", { id: Schema.optionalKey(id) })],
+        "table notes, column id: is the key and may be missing; make it a required field"
+      ],
+      [
+        "a key without an order",
+        () => [declare("notes", { id: Schema.Struct({ a: id }) })],
+        "table notes, column id: is the key and needs an order, and nested values have none; use a plain field as key"
+      ],
+      [
+        "a key that is no field",
+        () => [declare("notes", { id }, { key: "key" })],
+        "table notes, column key: is the key and may be missing; make it a required field"
+      ],
+      [
+        "a field that nobody fills in",
+        () => [notes({ n: Model.FieldOnly(["select", "json"])(Schema.Int) })],
+        "table notes, column n: is not in the model's insert variant, and nothing else fills it in; " +
+          "use Table.key, Table.insertedAt or Table.updatedAt, or let inserts give it"
+      ],
+      [
+        "an index on no field",
+        () => [notes({}, { indexes: { byN: ["n"] } })],
+        "table notes, column n: index byN names a column that is not there; correct the index"
+      ],
+      [
+        "an index on nested values",
+        () => [notes({ n: Schema.Array(id) }, { indexes: { byN: ["text", "n"] } })],
+        "table notes, column n: index byN needs an order, and nested values have none; index a plain field"
+      ],
+      [
+        "an index on a field that may be both missing and null",
+        () => [notes({ n: Schema.optionalKey(Schema.NullOr(Schema.Int)) }, { indexes: { byN: ["n"] } })],
+        "table notes, column n: index byN needs an order, and nested values have none; index a plain field"
+      ],
+      [
+        "a reference on no field",
+        () => [notes({}, { references: { tag: { table: () => tags } } }), tags],
+        "table notes, column tag: index reference_tag names a column that is not there; correct the index\n" +
+          "table notes, column tag: is a reference and not a column; correct the reference"
+      ],
+      [
+        "a reference to a table of another app",
+        () => [notes({ tag: Schema.Int }, { references: { tag: { table: () => tags } } })],
+        "table notes, column tag: refers to table tags, which is not one of the app's; add it to App.make({ tables })"
+      ],
+      [
+        "a reference to a key of another type",
+        () => [notes({ tag: id }, { references: { tag: { table: () => tags } } }), tags],
+        "table notes, column tag: is text and refers to table tags, whose key is integer; give both one type"
+      ],
+      [
+        "a reference that is to be null and cannot",
+        () => [notes({ tag: Schema.Int }, { references: { tag: { table: () => tags, onDelete: "setNull" } } }), tags],
+        "table notes, column tag: is set to null on delete, and cannot be null; make the field optional or nullable"
+      ],
+      [
+        "two tables of one name, whatever the case",
+        () => [notes(), declare("Notes", { id })],
+        "table Notes: has the name of another table; rename one of them"
+      ]
+    ]
+    for (const [title, tables, message] of cases) {
+      test(`ST21 ${title}`, (deployments) => expect(deployments.refusal(...tables())).toBe(message))
+    }
+
+    it("ST21 two fields of one name, an index without a name, an index with the name of a reference's", () => {
+      expect(() => declare("notes", { id, ID: id })).toThrow(
+        "table notes: SQLite cannot tell column ID from another one"
+      )
+      expect(() => notes({}, { indexes: { "": ["text"] } })).toThrow("table notes: an index needs a name")
+      const options = { indexes: { reference_tag: ["text"] }, references: { tag: { table: () => tags } } }
+      expect(() => notes({ tag: Schema.Int }, options)).toThrow(
+        "the index name reference_tag is taken by the reference"
+      )
+    })
+  })
+}
