@@ -1,7 +1,7 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Rpc from "effect/rpc/Rpc"
-import type { FromServerEncoded } from "effect/rpc/RpcMessage"
+import type { FromClientEncoded, FromServerEncoded } from "effect/rpc/RpcMessage"
 import * as Schema from "effect/Schema"
 import { Identity } from "../contract/Auth.ts"
 import { CallError, Unavailable } from "../protocol/CallError.ts"
@@ -40,13 +40,15 @@ export const readRequests = async (
   if (messages.length > limits.requestsPerBatch) {
     return exceeded("requestsPerBatch", limits.requestsPerBatch, messages.length)
   }
-  const requests = messages.filter((message): message is RpcRequest => message._tag === "Request")
+  const requests = messages.filter(isRequest)
   const answered = requests.filter(({ isNotification }) => isNotification !== true)
   if (new Set(answered.map(({ id }) => String(id))).size < answered.length) {
     return refused(400, "two requests have the same id")
   }
   return { text, requests }
 }
+
+export const isRequest = (message: FromClientEncoded): message is RpcRequest => message._tag === "Request"
 
 const exceeded = (limit: Limits.LimitName, max: number, actual?: number) =>
   refused(413, Limits.describe(limit, max, actual))
@@ -129,6 +131,9 @@ const sessionHeader = "x-dormouse-session"
 const SessionText = Schema.fromJsonString(Schema.Struct({ tenant: Schema.String, identity: Identity }))
 const decodeSession = Schema.decodeUnknownOption(SessionText)
 
+/** The session that was read last: calls of one caller come one after another. */
+let lastSession: { readonly header: string; readonly session: Session } | undefined
+
 export const sessionHeaders = (session: Session): Record<string, string> => ({
   // Header values are Latin-1; names and claims may be anything.
   [sessionHeader]: encodeURIComponent(JSON.stringify(session))
@@ -136,8 +141,12 @@ export const sessionHeaders = (session: Session): Record<string, string> => ({
 
 /** What the Worker wrote there, or `undefined` when the request did not come through it. */
 export const readSession = (request: Request): Session | undefined => {
+  const header = request.headers.get(sessionHeader) ?? ""
+  if (lastSession?.header === header) return lastSession.session
   try {
-    return Option.getOrUndefined(decodeSession(decodeURIComponent(request.headers.get(sessionHeader) ?? "")))
+    const session = Option.getOrUndefined(decodeSession(decodeURIComponent(header)))
+    if (session !== undefined) lastSession = { header, session }
+    return session
   } catch {
     // Not what `encodeURIComponent` gives.
     return undefined

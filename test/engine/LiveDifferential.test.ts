@@ -335,9 +335,14 @@ class Peer {
   ask(program: Read, key: string, copy: Copy): void {
     const id = String(this.requests++)
     this.queries.set(id, { program, key, copy, unacknowledged: 0 })
-    const headers = this.isPrompt ? [["dormouse-prompt", "1"]] : []
-    if (copy.hash !== undefined) headers.push(["dormouse-have", copy.hash])
-    this.toServer.push({ _tag: "Request", id, tag: "live:read", payload: { program }, headers })
+    this.toServer.push({ _tag: "Request", id, tag: "live:read", payload: { program }, headers: this.headers(copy) })
+  }
+
+  headers({ hash }: Copy): Array<[string, string]> {
+    return [
+      ...(this.isPrompt ? [["dormouse-prompt", "1"] as [string, string]] : []),
+      ...(hash === undefined ? [] : [["dormouse-have", hash] as [string, string]])
+    ]
   }
 
   leave(id: string): void {
@@ -368,7 +373,6 @@ class Peer {
 
   receive(history: History): void {
     for (const message of this.socket.toClient.shift() ?? []) {
-      if (process.env.TRACE) console.log(this.identity, this.isPrompt, "<", JSON.stringify(message), history.length)
       switch (message._tag) {
         case "Chunk": {
           this.frame(message.requestId, message.values)
@@ -487,7 +491,6 @@ const talkAtRandom = async (seed: number, steps: number): Promise<void> => {
     const messages = peer.toServer.splice(0, 1 + random.int(peer.toServer.length))
     if (messages.length === 0) return
     for (const { tag } of messages) if (tag === "live:read") look()
-    if (process.env.TRACE) console.log(peer.identity, peer.isPrompt, ">", JSON.stringify(messages), history.length)
     engine.backend.sockets.message(peer.socket, JSON.stringify(messages))
   }
   const quiesce = () => {
@@ -594,15 +597,16 @@ describe("live queries against fresh runs", () => {
   })
 
   it("L1 L5 L6 L7 L9: the same over sockets, with late acknowledgements, evictions and returning clients", async () => {
-    const failed = await errorIn(seeds(Number(process.env["LIVE_WORLDS"] ?? 20)), (seed) => talkAtRandom(seed, 200))
+    const failed = await errorIn(seeds(Number(process.env["LIVE_WORLDS"] ?? 25)), (seed) => talkAtRandom(seed, 200))
     if (failed !== undefined) throw failed
   })
 
   describe("controls: the same check fails when", () => {
-    const mustFail = async (how: RegExp) => {
-      const failed = await errorIn(seeds(60), (seed) => watchAtRandom(seed, 200))
+    const mustFail = async (how: RegExp, body = (seed: number) => watchAtRandom(seed, 200)) => {
+      const failed = await errorIn(seeds(60), body)
       expect(failed?.message).toMatch(how)
     }
+    const talkMustFail = (how: RegExp) => mustFail(how, (seed) => talkAtRandom(seed, 200))
 
     it("keys of one index are not recorded", async () => {
       const { key } = WriteRecorder.prototype
@@ -663,6 +667,30 @@ describe("live queries against fresh runs", () => {
     it("a caller gets what another caller asked", async () => {
       vi.spyOn(ReadRecorder.prototype, "identity").mockImplementation(() => {})
       await mustFail(/not told of|instead of/)
+    })
+
+    it("L5: clients do not say that they are prompt", async () => {
+      const { headers } = Peer.prototype
+      vi.spyOn(Peer.prototype, "headers").mockImplementation(function (this: Peer, copy) {
+        return headers.call(this, copy).filter(([name]) => name !== "dormouse-prompt")
+      })
+      await talkMustFail(/shows no state of the database/)
+    })
+
+    it("L6 L7: sockets forget how far their readers are", async () => {
+      const { attach } = PeerSocket.prototype
+      vi.spyOn(PeerSocket.prototype, "attach").mockImplementation(function (this: PeerSocket, text) {
+        attach.call(this, JSON.stringify({ ...JSON.parse(text as string), progress: [] }))
+      })
+      await talkMustFail(/second frame/)
+    })
+
+    it("L7: sockets forget their subscriptions", async () => {
+      const { attach } = PeerSocket.prototype
+      vi.spyOn(PeerSocket.prototype, "attach").mockImplementation(function (this: PeerSocket, text) {
+        attach.call(this, JSON.stringify({ ...JSON.parse(text as string), subscriptions: [] }))
+      })
+      await talkMustFail(/instead of/)
     })
   })
 })

@@ -1,5 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as HttpBody from "effect/http/HttpBody"
+import * as HttpClient from "effect/http/HttpClient"
 import * as Schema from "effect/Schema"
 import * as Model from "effect/schema/Model"
 import { Action, Api, App, Mutation, Query, Table } from "effect-dormouse"
@@ -115,10 +117,12 @@ it.effect("ST24 a handler that gives whole rows sends what the json variant has"
   return Effect.gen(function* () {
     const rpc = yield* TestApp.rpc(api)
     const { id } = yield* rpc("users.add", { name: "ann" })
-    const { object } = yield* TestApp
-    const body = JSON.stringify({ _tag: "Request", id: "1", tag: "users.list", payload: null, headers: [] })
-    const response = yield* Effect.promise(() => object().fetch("http://app/rpc", { method: "POST", body }))
-    const text = yield* Effect.promise(() => response.text())
+    const { transport, url } = yield* TestApp
+    const call = { _tag: "Request", id: "1", tag: "users.list", payload: null, headers: [] }
+    const response = yield* HttpClient.post(`${url}/rpc`, { body: HttpBody.jsonUnsafe(call) }).pipe(
+      Effect.provide(transport)
+    )
+    const text = yield* response.text
     expect(text).toContain(`[{"id":"${id}","name":"ann"}]`)
     expect(text).not.toContain("hunter2")
   }).pipe(Effect.provide(TestApp.layer(app)))
