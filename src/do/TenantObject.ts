@@ -115,6 +115,9 @@ export const make = <Rpcs extends Rpc.Any>(app: App<Rpcs>): TenantObjectClass =>
             .then(task)
         )
       },
+      soon: (task) => {
+        this.ctx.waitUntil(scheduler.wait(0).then(task))
+      },
       act: (request, session, signal) => this.act(request, session, signal),
       now: Date.now,
       socketId: () => crypto.randomUUID()

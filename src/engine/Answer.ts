@@ -58,7 +58,8 @@ export const conceal = (tag: string, cause: Cause.Cause<unknown>): Effect.Effect
     const suspended = cause.reasons.some((reason) => Cause.isDieReason(reason) && reason.defect instanceof Suspended)
     const message = suspended
       ? `the handler of ${tag} waited for something, and a transaction cannot wait: make it an action`
-      : "the server could not answer; the cause is in its log"
+      : // Effect's client makes an `Error` of the defect, and keeps its message alone.
+        `the server could not answer; the cause is in its log under ${id}`
     const defect: InternalError = { _tag: "InternalError", id, message }
     return Effect.logError(message, cause).pipe(Effect.annotateLogs({ rpc: tag, id }), Effect.as(defect))
   })

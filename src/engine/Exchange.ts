@@ -30,43 +30,50 @@ export const exchange = (
 ): Promise<ReadonlyArray<FromServerEncoded>> =>
   new Promise((resolve) => {
     const answers: Array<FromServerEncoded> = []
+    /** The requests that have no exit yet. */
     const waiting = new Set(requests.filter(({ isNotification }) => isNotification !== true).map(({ id }) => id))
     let isEnded = false
-    let collected = 0
-    const send = (message: FromServerEncoded) => {
-      if (message._tag === "Exit") waiting.delete(message.requestId)
-      const taken = options.onMessage === undefined ? void collect(message) : options.onMessage(message)
-      // Over HTTP nobody acknowledges: a chunk is taken when the body has it.
-      if (message._tag === "Chunk") {
-        const acknowledge = () => connection.receive({ _tag: "Ack", requestId: message.requestId })
-        if (taken === undefined) acknowledge()
-        else taken.then(acknowledge, finish)
-      }
-      if (isEnded && waiting.size === 0) finish()
-    }
-    const collect = (message: FromServerEncoded) => {
-      answers.push(message)
-      if (message._tag !== "Chunk" || options.resultBytes === undefined) return
-      // A stream may go on for ever, and nothing of it leaves before its end.
-      collected += JSON.stringify(message.values).length
-      if (collected <= options.resultBytes) return
-      const reason = new LimitExceeded({ limit: "resultBytes", max: options.resultBytes, actual: collected })
-      const exit = failure(new CallError({ reason }))
-      for (const requestId of waiting) answers.push({ _tag: "Exit", requestId, exit })
-      finish()
-    }
-    // A call that was acknowledged at once may run on, and so may one that nobody wants to hear of.
-    const connection = server.open(send, () => {
-      isEnded = true
-      if (waiting.size === 0) finish()
-    })
+    let streamed = 0
     const finish = () => {
+      if (!isEnded || waiting.size > 0) return
       resolve(answers)
       connection.close()
     }
-    options.signal?.addEventListener("abort", () => {
+    const interrupt = () => {
       for (const { id } of requests) connection.receive({ _tag: "Interrupt", requestId: id })
-    })
+    }
+    /** A stream may go on for ever, and nothing of it leaves before its end. */
+    const collect = (message: FromServerEncoded): void => {
+      answers.push(message)
+      if (message._tag !== "Chunk" || options.resultBytes === undefined) return
+      streamed += JSON.stringify(message).length
+      if (streamed <= options.resultBytes) return
+      const reason = new LimitExceeded({ limit: "resultBytes", max: options.resultBytes, actual: streamed })
+      const exit = failure(new CallError({ reason }))
+      for (const requestId of waiting) answers.push({ _tag: "Exit", requestId, exit })
+      waiting.clear()
+      interrupt()
+    }
+    const connection = server.open(
+      (message) => {
+        if ("requestId" in message && !waiting.has(message.requestId)) return
+        if (message._tag === "Exit") waiting.delete(message.requestId)
+        const taken = options.onMessage === undefined ? collect(message) : options.onMessage(message)
+        // Over HTTP nobody acknowledges: a chunk is taken when the body has it.
+        if (message._tag === "Chunk") {
+          const acknowledge = () => connection.receive({ _tag: "Ack", requestId: message.requestId })
+          if (taken === undefined) acknowledge()
+          else taken.then(acknowledge, interrupt)
+        }
+        finish()
+      },
+      // A call that was acknowledged at once may run on, and so may one that nobody wants to hear of.
+      () => {
+        isEnded = true
+        finish()
+      }
+    )
+    options.signal?.addEventListener("abort", interrupt)
     // The server takes the message apart in place.
     for (const request of requests) connection.receive({ ...request } as FromClientEncoded, options.context)
     connection.receive({ _tag: "Eof" })
@@ -119,5 +126,5 @@ const snapshot = (backend: Backend, request: Request, session: Session): Readonl
   const value = answer.exit.value ?? null
   const version = backend.live.flushedVersion
   const frame = { _tag: "Snapshot", value, version, hash: hashOf(JSON.stringify(value)) }
-  return [{ _tag: "Chunk", requestId: request.id, values: [frame] }, exit({ _tag: "Success", value: undefined })]
+  return [{ _tag: "Chunk", requestId: request.id, values: [frame] }, exit({ _tag: "Success", value: null })]
 }

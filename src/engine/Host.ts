@@ -19,6 +19,8 @@ export interface Host {
   readonly sockets: () => Iterable<Socket>
   /** Runs the task soon: after what was committed is durable and after the answers that were given have left. */
   readonly afterCommit: (task: () => void) => void
+  /** Runs the task in a later turn, after what was sent in this one has left, and before the object can sleep. */
+  readonly soon: (task: () => void) => void
   /** Has an action run where I/O is done, and gives its messages as they come. */
   readonly act: (request: Request, caller: Session, signal: AbortSignal) => AsyncIterable<FromServerEncoded>
   /** Milliseconds. */

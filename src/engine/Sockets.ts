@@ -29,6 +29,8 @@ export interface Options {
 export class Sockets {
   readonly options: Options
   private readonly clients = new Map<Socket, SocketClient>()
+  /** Clients that have something new to remember. */
+  private forgetful = new Set<SocketClient>()
 
   constructor(options: Options) {
     this.options = options
@@ -39,7 +41,7 @@ export class Sockets {
 
   /** A new socket. */
   open(socket: Socket, session: Session): void {
-    const client = new SocketClient(this.options, socket, this.options.host.socketId(), session)
+    const client = new SocketClient(this.options, this.rememberSoon, socket, this.options.host.socketId(), session)
     this.clients.set(socket, client)
     client.remember()
   }
@@ -59,12 +61,34 @@ export class Sockets {
     if (messages.length > requestsPerBatch) {
       return socket.close(1008, Limits.describe("requestsPerBatch", requestsPerBatch))
     }
-    client.receive(messages)
+    try {
+      client.receive(messages)
+    } catch (cause) {
+      // Who would wait for an answer in vain comes again.
+      socket.close(1011, "the server could not answer; the cause is in its log")
+      this.closed(socket)
+      throw cause
+    }
   }
 
   closed(socket: Socket): void {
     this.clients.get(socket)?.close()
     this.clients.delete(socket)
+  }
+
+  /**
+   * Has a client write down what is new once the messages of this turn have left, together with what the next ones
+   * change: the object does not sleep before.
+   */
+  private readonly rememberSoon = (client: SocketClient): void => {
+    if (this.forgetful.size === 0) {
+      this.options.host.soon(() => {
+        const clients = this.forgetful
+        this.forgetful = new Set()
+        for (const client of clients) client.remember()
+      })
+    }
+    this.forgetful.add(client)
   }
 
   private restore(socket: Socket, question: Queries["question"]): SocketClient | undefined {
@@ -74,7 +98,7 @@ export class Sockets {
       return undefined
     }
     const { id, session } = attachment.value
-    const client = new SocketClient(this.options, socket, id, session)
+    const client = new SocketClient(this.options, this.rememberSoon, socket, id, session)
     this.clients.set(socket, client)
     client.restore(attachment.value, question)
     return client
@@ -148,10 +172,18 @@ class SocketClient implements Group {
   private stored: Set<string | number> | undefined
   /** What is attached to the socket is not what must survive a sleep. */
   private isForgetful = false
+  private readonly rememberSoon: (client: SocketClient) => void
   private isClosed = false
 
-  constructor(options: Options, socket: Socket, id: string, session: Session) {
+  constructor(
+    options: Options,
+    rememberSoon: (client: SocketClient) => void,
+    socket: Socket,
+    id: string,
+    session: Session
+  ) {
     this.options = options
+    this.rememberSoon = rememberSoon
     this.socket = socket
     this.id = id
     this.session = session
@@ -318,7 +350,7 @@ class SocketClient implements Group {
       body()
     } finally {
       this.flushOutgoing()
-      if (this.isForgetful) this.remember()
+      if (this.isForgetful) this.rememberSoon(this)
     }
   }
 

@@ -156,12 +156,8 @@ class Running {
     const clock = Context.get(options.context, Clock.Clock)
     const host: Host = {
       sockets: () => Array.from(sockets(), (socket) => this.socket(socket)),
-      afterCommit: (task) => {
-        const run = Promise.resolve().then(() => {
-          if (this.alive) task()
-        })
-        this.busy(run)
-      },
+      afterCommit: (task) => this.later(task),
+      soon: (task) => this.later(task),
       act: (request, session, signal) => this.act(options, request, session, signal),
       // To start takes a moment, also where a test's clock stands still: versions never go back.
       now: () => clock.currentTimeMillisUnsafe() + life * 1000,
@@ -173,6 +169,14 @@ class Running {
         Scope.provide(this.scope),
         Effect.orDie
       ) as Effect.Effect<Backend.Backend>
+    )
+  }
+
+  private later(task: () => void): void {
+    this.busy(
+      Promise.resolve().then(() => {
+        if (this.alive) task()
+      })
     )
   }
 

@@ -13,6 +13,7 @@ import { Table } from "effect-dormouse"
 import { describe, expect, it } from "vitest"
 import type * as Limits from "../../src/protocol/Limits.ts"
 import * as Cursor from "../../src/services/Cursor.ts"
+import { touches } from "../../src/services/ReadSet.ts"
 import { Fresh, type WithDatabase } from "./fresh.ts"
 
 const ChannelId = Schema.String.pipe(Schema.brand("ChannelId"))
@@ -642,6 +643,62 @@ export const suite = (name: string, run: WithDatabase): void => {
       )
       expect(app.query(accounts.query("byPassword").descending).map((row) => row.id)).toEqual(["b", "a"])
       expect(app.query(accounts.query("byEmail").page({ size: 1 })).items).toHaveLength(1)
+    })
+
+    test("ST22 what is recorded ends where the scan stopped, and at the key that was asked for", (app) => {
+      app.mutate(some)
+      let next = 0
+      /** Whether a new message with so many likes touches what the query read. */
+      const isTouched = (query: Effect.Effect<unknown, unknown, any>, likes: number) => {
+        const { reads } = app.run(query)
+        const row = { id: `x${next++}`, channel: channelId("c"), author: "new", likes }
+        const { writes } = app.mutation(messages.insert(row))
+        app.mutate(messages.delete(row.id))
+        return touches(reads, writes)
+      }
+      const byLikes = messages.query("byLikes")
+      const readers: ReadonlyArray<readonly [Effect.Effect<unknown, unknown, any>, below: boolean, beyond: boolean]> = [
+        [byLikes, true, true],
+        [byLikes.count, true, true],
+        [byLikes.take(3), true, false],
+        [byLikes.take(9), true, true],
+        [byLikes.take(0), false, false],
+        [byLikes.first, true, false],
+        [byLikes.exists, true, false],
+        [byLikes.page({ size: 2 }), true, false],
+        [byLikes.page({ size: 4 }), true, true],
+        [byLikes.filter((row) => row.likes === 2).first, true, false],
+        [byLikes.filter((row) => row.likes === 2).page({ size: 1 }), true, false],
+        [byLikes.stream.pipe(Stream.take(2), Stream.runDrain), true, false],
+        [byLikes.eq("likes", 2), false, false],
+        [byLikes.gt("likes", 1).take(2), false, false],
+        [byLikes.descending.take(1), false, true],
+        [Effect.ignore(messages.get("none")), false, false],
+        [messages.getMany(["m1", "none"]), false, false],
+        [SqlClient.SqlClient.use((sql) => sql`SELECT 1 FROM messages LIMIT 1`), true, true],
+        [SqlClient.SqlClient.use((sql) => sql`SELECT count(*) FROM channels`), false, false]
+      ]
+      readers.forEach(([query, below, beyond], i) => {
+        expect([isTouched(query, 0), isTouched(query, 9)], `reader ${i}`).toEqual([below, beyond])
+      })
+    })
+
+    test("ST22 a read that fails is recorded as far as it went, so that its end is noticed", (app) => {
+      app.mutate(some)
+      const own = new Fresh(app.database, tables, { rowsRead: 3 })
+      const queries = [messages.query("byLikes"), messages.query("byLikes").filter(() => true)]
+      for (const [i, query] of queries.entries()) {
+        const { exit, reads } = own.run(query)
+        expect(exit._tag).toBe("Failure")
+        expect(touches(reads, own.mutation(messages.patch("m1", { author: `x${i}` })).writes)).toBe(true)
+        expect(touches(reads, own.mutation(messages.patch("m0", { likes: 4 + i })).writes)).toBe(true)
+      }
+      own.database.all("UPDATE messages SET likes = 'many' WHERE id = 'm1'", [])
+      const { exit, reads } = app.run(messages.query())
+      expect(exit._tag).toBe("Failure")
+      expect(
+        touches(reads, app.mutation(SqlClient.SqlClient.use((sql) => sql`UPDATE messages SET likes = 1`)).writes)
+      ).toBe(true)
     })
 
     test("ST18 a plan that the index cannot follow is a defect that says so", (app) => {

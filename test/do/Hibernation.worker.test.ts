@@ -495,7 +495,7 @@ describe("fault 12: an answer for a socket that is gone", () => {
     const [peer, other] = [await opened.connect(), await opened.connect()]
     const names = ["act.wait", "act.forever"].map((tag) => {
       const name = newTenant("gone")
-      peer.ask(tag, { name })
+      peer.ask(tag, { name, length: 1 })
       return name
     })
     await peer.until(() => waiting.started.has(names[0]!))
@@ -567,6 +567,25 @@ describe("close codes", () => {
       expect(await closedBy(JSON.stringify(request(1, "echo", { value: "x".repeat(4 << 20) })), isAsleep)).toBe(1009)
     })
   }
+
+  it("1011 closes a socket whose message the engine fails at, and the object goes on", async () => {
+    const opened = open("codes")
+    const [peer, other] = [await opened.connect(), await opened.connect()]
+    await watch(peer, "notes.list")
+    // What no message can bring about as far as anybody knows.
+    await runInDurableObject(opened.stub(), (instance) => {
+      const { queries } = (instance as any).backend
+      const { question } = queries
+      queries.question = (tag: string, request: unknown) => {
+        if (tag === "look") throw new Error("the engine failed")
+        return question.call(queries, tag, request)
+      }
+    })
+    peer.ask("live:look", {})
+    expect(await peer.until(() => peer.closed)).toMatchObject({ code: 1011 })
+    expect((await other.call("notes.add", { body: "alive" }))._tag).toBe("Success")
+    expect(await attachments(opened)).toHaveLength(1)
+  })
 
   it("1011 closes a socket whose memory cannot be read", async () => {
     for (const memory of [null, {}, { id: 1 }, { id: "x", session: { tenant: "x" }, calls: "none" }]) {

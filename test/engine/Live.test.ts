@@ -11,7 +11,10 @@ const open = async (of: App.App<any>) => {
   const runtime = ManagedRuntime.make(TestApp.layer(of))
   const { object } = await runtime.runPromise(TestApp)
   const connect = async (tenant: string, subject?: string) => {
-    const socket = object(tenant).connect({ tenant, identity: { subject: subject ?? null, claims: {} } })
+    const socket = object(tenant).connect(async () => ({
+      tenant,
+      identity: { subject: subject ?? null, claims: {} }
+    }))
     const peer = new Peer(socket)
     const opened = new Promise<void>((resolve) => socket.addEventListener("open", () => resolve()))
     socket.addEventListener("message", ({ data }) => peer.received(data as string))

@@ -101,6 +101,7 @@ class Engine {
     const host: Host = {
       sockets: () => sockets,
       afterCommit: (task) => void tasks.push(task),
+      soon: (task) => void tasks.push(task),
       act: () => {
         throw new Error("no actions here")
       },
@@ -132,8 +133,14 @@ class Engine {
     if (answered[0]?._tag !== "Exit") throw new Error("a mutation was not answered at once")
   }
 
+  /** Runs what was promised to run by now. */
   flush(): void {
     for (const task of this.tasks.splice(0)) task()
+  }
+
+  /** Runs all that was promised to run: the platform takes no heap away before. */
+  settle(): void {
+    while (this.tasks.length > 0) this.flush()
   }
 
   /** What a run gives now, as text. */
@@ -534,8 +541,7 @@ const talkAtRandom = async (seed: number, steps: number): Promise<void> => {
     else if (kind < 24 && peer.owed.length > 0) peer.acknowledge(peer.owed.shift()!)
     else if (kind < 27) engine.flush()
     else if (kind < 28) {
-      // The platform waits for what was promised to run.
-      engine.flush()
+      engine.settle()
       await engine.close()
       engine = await start()
     } else if (kind < 29 && random.chance(0.5)) {

@@ -1,3 +1,5 @@
+import * as HttpClient from "effect/http/HttpClient"
+import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import type * as Layer from "effect/Layer"
 import type * as RpcClient from "effect/rpc/RpcClient"
 import type { FromServerEncoded } from "effect/rpc/RpcMessage"
@@ -17,6 +19,12 @@ export interface Place {
   /** What was logged since the last look, as text. */
   readonly logged: () => string
 }
+
+/** Names the tenant in a header: Effect's client over HTTP ends its URL with a slash, and a query with it. */
+export const toTenant = (tenant: string) =>
+  HttpClient.mapRequest(HttpClientRequest.setHeader("x-dormouse-tenant", tenant)) as <E, R>(
+    client: HttpClient.HttpClient.With<E, R>
+  ) => HttpClient.HttpClient.With<E, R>
 
 type Settle<A> = (value: A) => void
 

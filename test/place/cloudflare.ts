@@ -9,7 +9,7 @@ import * as Socket from "effect/socket/Socket"
 import { vi } from "vitest"
 import * as Messages from "../../src/engine/HttpMessages.ts"
 import { starts } from "../worker/starts.ts"
-import { Peer, type Place } from "./Place.ts"
+import { Peer, type Place, toTenant } from "./Place.ts"
 
 /** A namespace of objects, spoken to behind the front door. */
 export const object = (namespace: DurableObjectNamespace, tenant: string) => {
@@ -72,7 +72,7 @@ export const cloudflare = (namespace: DurableObjectNamespace = env.TENANT_OBJECT
         const fetch: typeof globalThis.fetch = (input, init) =>
           SELF.fetch(input as string, init as RequestInit<any>) as never
         const http = FetchHttpClient.layer.pipe(Layer.provide(Layer.succeed(FetchHttpClient.Fetch, fetch)))
-        return RpcClient.layerProtocolHttp({ url: `${origin}/rpc?tenant=${tenant}` }).pipe(
+        return RpcClient.layerProtocolHttp({ url: `${origin}/rpc`, transformClient: toTenant(tenant) }).pipe(
           Layer.provide([serialization, http])
         )
       }

@@ -10,7 +10,7 @@ import * as RpcSerialization from "effect/rpc/RpcSerialization"
 import * as Socket from "effect/socket/Socket"
 import type { App } from "effect-dormouse"
 import { type Options, TestApp } from "effect-dormouse/testing"
-import { Peer, type Place } from "./Place.ts"
+import { Peer, type Place, toTenant } from "./Place.ts"
 
 /** An app in the memory of this process. */
 export const memory = async (app: App.App<any>, options?: Options): Promise<Place & { close: () => Promise<void> }> => {
@@ -43,7 +43,7 @@ export const memory = async (app: App.App<any>, options?: Options): Promise<Plac
     protocol: (kind, tenant) => {
       const serialization = RpcSerialization.layerJson
       if (kind === "http") {
-        return RpcClient.layerProtocolHttp({ url: `${url}/rpc?tenant=${tenant}` }).pipe(
+        return RpcClient.layerProtocolHttp({ url: `${url}/rpc`, transformClient: toTenant(tenant) }).pipe(
           Layer.provide([serialization, transport])
         )
       }

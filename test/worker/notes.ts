@@ -99,7 +99,12 @@ export class NotesApi extends Api.make(
     error: Refused,
     stream: true
   }),
-  Action.make("act.forever", { payload: { name: Schema.String }, success: Schema.Int, stream: true })
+  /** Numbers for ever, each as a text of that length. */
+  Action.make("act.forever", {
+    payload: { name: Schema.String, length: Schema.Int },
+    success: Schema.String,
+    stream: true
+  })
 ) {}
 
 /** Ends as it is told. Its result is a lie to the types. */
@@ -236,8 +241,12 @@ export const NotesHandlers = NotesApi.toLayer({
     Stream.range(1, to).pipe(
       Stream.mapEffect((n) => (n === failAt ? Effect.fail(new Refused({ why: `at ${n}` })) : Effect.succeed(n)))
     ),
-  "act.forever": ({ name }) =>
-    Stream.iterate(1, (n) => n + 1).pipe(Stream.ensuring(Effect.sync(() => waiting.interrupted.add(name))))
+  "act.forever": ({ length, name }) =>
+    Stream.iterate(1, (n) => n + 1).pipe(
+      Stream.map((n) => String(n).padStart(length)),
+      Stream.rechunk(1),
+      Stream.ensuring(Effect.sync(() => waiting.interrupted.add(name)))
+    )
 })
 
 /** What became of writes that came after their transaction. */

@@ -22,7 +22,8 @@ export const App = () => {
 
   // Where nothing was chosen, a wide screen has room for the first one.
   const channel = channels?.find((channel) => channel.name === name) ?? (name === "" ? channels?.[0] : undefined)
-  const isChosen = name !== ""
+  // A phone shows the conversation when one was chosen, and the welcome when there is nothing to choose.
+  const pane = name !== "" || channels?.length === 0 ? "conversation" : "channels"
 
   useEffect(() => {
     document.title = channel === undefined ? "Dormouse chat" : `#${channel.name} · Dormouse chat`
@@ -39,10 +40,10 @@ export const App = () => {
   })
 
   return (
-    <div className="app" data-pane={isChosen ? "conversation" : "channels"}>
-      <a className="skip" href="#write" onClick={(event) => (event.preventDefault(), conversation.current?.write())}>
+    <div className="app" data-pane={pane}>
+      <button type="button" className="skip" onClick={() => conversation.current?.write()}>
         Skip to the message field
-      </a>
+      </button>
       <Channels
         ref={list}
         channels={channels}

@@ -1,6 +1,6 @@
-import { type FormEvent, type Ref, useImperativeHandle, useRef, useState } from "react"
-import type { Channel } from "../schema.ts"
-import { useMutation } from "./client.ts"
+import { type FormEvent, type Ref, useEffect, useId, useImperativeHandle, useRef, useState } from "react"
+import type { Channel, ChannelId } from "../schema.ts"
+import { useLive, useMutation } from "./client.ts"
 import { Icon } from "./Icon.tsx"
 import { addressOf, visit } from "./location.ts"
 import { Mark } from "./Mark.tsx"
@@ -24,6 +24,7 @@ interface Props {
 /** The side of the page: all channels, and who is looking at them. */
 export const Channels = ({ channels, current, onChange, onHelp, ref, settings }: Props) => {
   const field = useRef<HTMLInputElement>(null)
+  const nameField = useId()
   useImperativeHandle(ref, () => ({ create: () => field.current?.focus() }))
   return (
     <aside className="side">
@@ -35,24 +36,15 @@ export const Channels = ({ channels, current, onChange, onHelp, ref, settings }:
         <h2>Channels</h2>
         <ul>
           {channels?.map(({ id, name }) => (
-            <li key={id}>
-              <a href={addressOf(name)} aria-current={id === current?.id ? "page" : undefined}>
-                <span className="hash" aria-hidden="true">
-                  #
-                </span>
-                {name}
-              </a>
-            </li>
+            <Item key={id} id={id} name={name} isCurrent={id === current?.id} />
           ))}
         </ul>
         {channels?.length === 0 && <p className="note">None yet.</p>}
         <NewChannel field={field} />
       </nav>
       <footer className="you">
-        <label>
-          <span>You write as</span>
-          <Name name={settings.name} onChange={(name) => onChange({ name })} />
-        </label>
+        <label htmlFor={nameField}>You write as</label>
+        <Name id={nameField} name={settings.name} onChange={(name) => onChange({ name })} />
         <div className="row">
           <ThemeSwitch theme={settings.theme} onChange={(theme) => onChange({ theme })} />
           <button
@@ -67,6 +59,39 @@ export const Channels = ({ channels, current, onChange, onHelp, ref, settings }:
         </div>
       </footer>
     </aside>
+  )
+}
+
+interface ItemProps {
+  readonly id: ChannelId
+  readonly name: string
+  readonly isCurrent: boolean
+}
+
+/** A channel, and whether something was said there since it was last looked at. */
+const Item = ({ id, isCurrent, name }: ItemProps) => {
+  const { value } = useLive("messages.list", { channel: id, limit: 1 })
+  const newest = value && (value[0]?.id ?? "")
+  const [seen, setSeen] = useState(newest)
+  useEffect(() => {
+    // What was there before the page was opened is not new.
+    if (isCurrent || seen === undefined) setSeen(newest)
+  }, [isCurrent, newest, seen])
+  const isUnread = !isCurrent && newest !== undefined && seen !== undefined && newest !== seen
+  return (
+    <li>
+      <a
+        href={addressOf(name)}
+        aria-current={isCurrent ? "page" : undefined}
+        data-unread={isUnread || undefined}
+        aria-label={isUnread ? `${name}, new messages` : undefined}
+      >
+        <span className="hash" aria-hidden="true">
+          #
+        </span>
+        {name}
+      </a>
+    </li>
   )
 }
 
@@ -115,8 +140,14 @@ const NewChannel = ({ field }: { readonly field: Ref<HTMLInputElement> }) => {
   )
 }
 
+interface NameProps {
+  readonly id: string
+  readonly name: string
+  readonly onChange: (name: string) => void
+}
+
 /** Kept when it is left or entered; an empty one is none. */
-const Name = ({ name, onChange }: { readonly name: string; readonly onChange: (name: string) => void }) => {
+const Name = ({ id, name, onChange }: NameProps) => {
   const [text, setText] = useState(name)
   const keep = () => {
     if (text.trim() === "") setText(name)
@@ -124,6 +155,7 @@ const Name = ({ name, onChange }: { readonly name: string; readonly onChange: (n
   }
   return (
     <input
+      id={id}
       value={text}
       maxLength={40}
       autoComplete="nickname"

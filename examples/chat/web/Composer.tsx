@@ -59,6 +59,7 @@ export const Composer = ({ author, channel, field, onSend }: Props) => {
           <kbd>Enter</kbd> new line
         </span>
         <span>
+          <kbd>Esc</kbd>
           <kbd>?</kbd> all shortcuts
         </span>
       </p>

@@ -1,31 +1,54 @@
 import { useConnection } from "./client.ts"
 import { timeOf } from "./times.ts"
 
-/** How fresh everything on the page is, in words. */
+type Connection = ReturnType<typeof useConnection>
+
+/** How fresh everything on the page is, in a word. */
 export const ConnectionWords = () => {
   const connection = useConnection()
-  const [short, long] = wordsFor(connection)
   return (
-    <p className="connection" data-state={connection._tag} role="status" title={long}>
+    <p className="connection" data-state={connection._tag} role="status" aria-label="Connection">
       <span className="dot" aria-hidden="true" />
-      <span>{short}</span>
-      {long !== "" && <span className="hidden">. {long}</span>}
+      {wordOf(connection)}
     </p>
   )
 }
 
-const wordsFor = (connection: ReturnType<typeof useConnection>): readonly [short: string, long: string] => {
+/** What it means for whoever reads and writes, when it means something. */
+export const ConnectionNotice = () => {
+  const notice = noticeOf(useConnection())
+  return (
+    <div className="notice" role="status" aria-label="About the connection">
+      {notice !== "" && <p>{notice}</p>}
+    </div>
+  )
+}
+
+const wordOf = (connection: Connection): string => {
   switch (connection._tag) {
     case "Live":
-      return ["Live", "Everything here is as the server has it"]
+      return "Live"
     case "Idle":
     case "Connecting":
-      return ["Connecting…", ""]
+      return "Connecting…"
     case "Stale":
-      return ["Reconnecting…", `What is shown is from ${timeOf(connection.since)}`]
+      return "Reconnecting…"
     case "Offline":
-      return [`Offline since ${timeOf(connection.since)}`, "What you write is kept, and sent when the network is back"]
+      return "Offline"
     case "Refused":
-      return ["Refused", `The server does not want this page: ${connection.reason}`]
+      return "Refused"
+  }
+}
+
+const noticeOf = (connection: Connection): string => {
+  switch (connection._tag) {
+    case "Stale":
+      return `The server cannot be reached. This is how things stood at ${timeOf(connection.since)}; what you write is kept and sent.`
+    case "Offline":
+      return `There is no network since ${timeOf(connection.since)}. What you write is kept, and sent when it is back.`
+    case "Refused":
+      return `The server does not want this page: ${connection.reason}`
+    default:
+      return ""
   }
 }

@@ -2,7 +2,7 @@ import * as DateTime from "effect/DateTime"
 import { type Ref, useEffect, useImperativeHandle, useLayoutEffect, useRef, useState } from "react"
 import type { Channel, Message } from "../schema.ts"
 import { Composer } from "./Composer.tsx"
-import { ConnectionWords } from "./ConnectionWords.tsx"
+import { ConnectionNotice, ConnectionWords } from "./ConnectionWords.tsx"
 import { useConnection, usePages } from "./client.ts"
 import { Icon } from "./Icon.tsx"
 import { hueOf, initialsOf } from "./names.ts"
@@ -82,6 +82,7 @@ export const Conversation = ({ author, channel, ref, sending }: Props) => {
             {unseen === 0 ? "Newest" : `${unseen} new`}
           </button>
         )}
+        <ConnectionNotice />
         <Composer
           field={field}
           channel={channel.name}

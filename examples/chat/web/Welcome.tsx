@@ -17,7 +17,7 @@ export const Welcome = ({ missing }: { readonly missing: string }) => {
       <h1>{missing === "" ? "Nobody has said anything yet" : `There is no #${missing}`}</h1>
       <p>
         {missing === ""
-          ? "Make the first channel and write something. Then open this page in a second window: what you write is there at once, and stays when the server has slept."
+          ? "Make the first channel and say something. Open this page in a second window as well, and watch it arrive."
           : "It may have had another name. You can make it now."}
       </p>
       <button type="button" className="primary" onClick={onClick} disabled={isPending}>

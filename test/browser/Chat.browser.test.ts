@@ -1,0 +1,415 @@
+/// <reference types="node" />
+import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath, URL } from "node:url"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Scope from "effect/Scope"
+import { Client } from "effect-dormouse/client"
+import { type Browser, type BrowserContext, type BrowserContextOptions, chromium, type Page } from "playwright-core"
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest"
+import { ChatApi } from "../../examples/chat/api.ts"
+import * as ChatPage from "../../examples/chat/page.ts"
+import * as Server from "../../examples/chat/server.ts"
+
+/**
+ * The chat as people have it: its page in a browser, and its Worker on workerd. Screenshots of what was seen are left in
+ * `screenshots`; with README_PICTURE set, the picture of the README is made anew.
+ */
+
+const executablePath = "/usr/bin/chromium"
+const missing = `skipped: no Debian chromium at ${executablePath}; install it with apt-get install chromium`
+const isMissing = !existsSync(executablePath)
+if (isMissing) console.warn(missing)
+
+const pathOf = (relative: string) => fileURLToPath(new URL(relative, import.meta.url))
+const folder = isMissing ? "" : mkdtempSync(join(tmpdir(), "dormouse-browser-"))
+
+/** The server, which keeps its address and its data when it is started again. */
+const server = {
+  url: "",
+  scope: Scope.makeUnsafe(),
+  async start() {
+    this.scope = Scope.makeUnsafe()
+    const port = Number(this.url.split(":").at(2) ?? 0)
+    const options = { port, data: join(folder, "data"), page: join(folder, "page") }
+    this.url = await Effect.runPromise(Server.make(options).pipe(Scope.provide(this.scope)))
+  },
+  async stop() {
+    await Effect.runPromise(Scope.close(this.scope, Exit.void))
+  }
+}
+
+/** Does something by a client of its own, and gives the channel. */
+const seed = (name: string, authors: ReadonlyArray<string>, bodies: ReadonlyArray<string>) =>
+  Effect.gen(function* () {
+    const chat = yield* Client.make(ChatApi, { url: server.url })
+    const channel = yield* chat.mutate("channels.create", { name })
+    for (const [i, body] of bodies.entries()) {
+      yield* chat.mutate("messages.send", { channel: channel.id, author: authors[i % authors.length]!, body })
+    }
+  }).pipe(Effect.scoped, Effect.runPromise)
+
+let browser: Browser
+const contexts: Array<BrowserContext> = []
+let problems: Array<string> = []
+
+/** What the browser itself has to say of a network that is gone. */
+const outage = /WebSocket connection to|net::ERR_(INTERNET_DISCONNECTED|CONNECTION_REFUSED|NETWORK_CHANGED)/
+
+/** Somebody with a browser of their own. */
+const person = async (options: BrowserContextOptions = {}) => {
+  const context = await browser.newContext({ viewport: { width: 1200, height: 750 }, colorScheme: "light", ...options })
+  context.setDefaultTimeout(10_000)
+  context.on("console", (message) => {
+    if (message.type() === "error" || message.type() === "warning") problems.push(message.text())
+  })
+  context.on("weberror", ({ error }) => problems.push(String(error())))
+  contexts.push(context)
+  return context
+}
+
+const open = async (context: BrowserContext, channel = "") => {
+  const page = await context.newPage()
+  await page.goto(channel === "" ? server.url : `${server.url}/#/${channel}`)
+  return page
+}
+
+const field = (page: Page) => page.getByRole("textbox", { name: /^Message to/ })
+const log = (page: Page) => page.getByRole("region", { name: /^Messages in/ })
+const connection = (page: Page) => page.getByRole("status", { name: "Connection" })
+
+const write = async (page: Page, body: string) => {
+  await field(page).fill(body)
+  await field(page).press("Enter")
+}
+
+/** Waits until a message stands in the log as the server has it. */
+const sees = (page: Page, body: string) =>
+  log(page).locator("li.message:not([data-local])", { hasText: body }).first().waitFor()
+
+const isConnected = (page: Page, word: string) => connection(page).filter({ hasText: word }).waitFor()
+
+const bodies = (page: Page) => log(page).locator("li.message .body").allTextContents()
+
+const shoot = (page: Page, name: string) => page.screenshot({ path: join(pathOf("screenshots"), `${name}.png`) })
+
+/** The accessible name or the text of what has the focus. */
+const focused = (page: Page) =>
+  page.evaluate<string>(`(() => {
+    const element = document.activeElement
+    if (element === document.body) return "the page"
+    return element.getAttribute("aria-label") ?? element.labels?.[0]?.textContent ?? element.textContent
+  })()`)
+
+describe.skipIf(isMissing)("the chat in a browser", () => {
+  beforeAll(async () => {
+    mkdirSync(pathOf("screenshots"), { recursive: true })
+    await Effect.runPromise(ChatPage.buildInto(join(folder, "page")))
+    await server.start()
+    browser = await chromium.launch({
+      executablePath,
+      args: [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync"
+      ]
+    })
+  })
+
+  afterAll(async () => {
+    await browser?.close()
+    await server.stop()
+    rmSync(folder, { recursive: true, force: true })
+  })
+
+  beforeEach(() => {
+    problems = []
+  })
+
+  afterEach(async () => {
+    for (const context of contexts.splice(0)) await context.close()
+  })
+
+  it("a newcomer makes the first channel, and two people talk", async () => {
+    const ada = await open(await person())
+    await ada.getByRole("heading", { name: "Nobody has said anything yet" }).waitFor()
+    await shoot(ada, "welcome")
+    await ada.getByRole("button", { name: "Create #general" }).click()
+    await ada.getByRole("textbox", { name: "You write as" }).fill("Ada")
+    await write(ada, "Is anybody there?")
+    await sees(ada, "Is anybody there?")
+    const bob = await open(await person())
+    await bob.getByRole("textbox", { name: "You write as" }).fill("Bob")
+    await sees(bob, "Is anybody there?")
+    await write(bob, "I am.")
+    await sees(ada, "I am.")
+    await ada.getByRole("log", { name: "New messages" }).filter({ hasText: "Bob: I am." }).waitFor()
+    await write(ada, "Good.")
+    await sees(bob, "Good.")
+    expect(await bodies(ada)).toEqual(["Is anybody there?", "I am.", "Good."])
+    expect(await bodies(bob)).toEqual(await bodies(ada))
+    expect(problems).toEqual([])
+  })
+
+  it("two tabs of one person show the same, and one says where something new is", async () => {
+    await seed("tabs", ["Ada"], ["one"])
+    const context = await person()
+    const [first, second] = [await open(context, "tabs"), await open(context, "general")]
+    await sees(first, "one")
+    await isConnected(second, "Live")
+    await write(first, "two")
+    await second.getByRole("link", { name: "tabs, new messages" }).click()
+    await sees(second, "two")
+    await write(second, "three")
+    await sees(first, "three")
+    expect(await bodies(first)).toEqual(["one", "two", "three"])
+    expect(problems).toEqual([])
+  })
+
+  it("older messages load page by page, and who reads stays where they read", async () => {
+    const all = Array.from({ length: 100 }, (_, i) => `message ${i}.`)
+    await seed("history", ["Ada", "Bob", "Cleo"], all)
+    const page = await open(await person(), "history")
+    await sees(page, "message 99.")
+    expect(await bodies(page)).toEqual(all.slice(60))
+    const older = page.getByRole("button", { name: "Show older messages" })
+    await older.scrollIntoViewIfNeeded()
+    const anchor = log(page).locator("li.message", { hasText: "message 60." })
+    const before = await anchor.boundingBox()
+    await shoot(page, "older")
+    await older.click()
+    await sees(page, "message 20.")
+    expect((await anchor.boundingBox())!.y).toBeCloseTo(before!.y, -1)
+    await write(await open(await person(), "history"), "while you read")
+    await page.getByRole("button", { name: "1 new" }).waitFor()
+    await shoot(page, "unseen")
+    await older.click()
+    await sees(page, "message 0.")
+    await page.getByText("This is where #history begins.").waitFor()
+    await page.getByRole("button", { name: "1 new" }).click()
+    await page.getByRole("button", { name: "1 new" }).waitFor({ state: "hidden" })
+    expect(await bodies(page)).toEqual([...all, "while you read"])
+    expect(problems).toEqual([])
+  })
+
+  it("a server that starts again is found again, and nothing is lost or done twice", async () => {
+    await seed("restart", ["Ada"], ["before"])
+    const [ada, bob] = [await open(await person(), "restart"), await open(await person(), "restart")]
+    await sees(ada, "before")
+    await sees(bob, "before")
+    await server.stop()
+    await isConnected(ada, "Reconnecting…")
+    await write(ada, "into the void")
+    await log(ada).getByText("Sending…").waitFor()
+    await ada.getByRole("status", { name: "About the connection" }).filter({ hasText: "cannot be reached" }).waitFor()
+    await shoot(ada, "reconnecting")
+    await server.start()
+    await isConnected(ada, "Live")
+    await sees(ada, "into the void")
+    await isConnected(bob, "Live")
+    await sees(bob, "into the void")
+    await write(bob, "after")
+    await sees(ada, "after")
+    expect(await bodies(ada)).toEqual(["before", "into the void", "after"])
+    expect(problems.filter((problem) => !outage.test(problem))).toEqual([])
+  })
+
+  it("what is written without a network is sent when there is one, in order", async () => {
+    await seed("tunnel", ["Ada"], ["before"])
+    const train = await person()
+    const [ada, bob] = [await open(train, "tunnel"), await open(await person(), "tunnel")]
+    await sees(ada, "before")
+    await sees(bob, "before")
+    await train.setOffline(true)
+    await isConnected(ada, "Offline")
+    await write(ada, "one")
+    await write(ada, "two")
+    await log(ada).getByText("Waits for the network").nth(1).waitFor()
+    await write(bob, "meanwhile")
+    await sees(bob, "meanwhile")
+    await shoot(ada, "offline")
+    await train.setOffline(false)
+    await isConnected(ada, "Live")
+    await sees(ada, "two")
+    await sees(bob, "two")
+    expect(await bodies(bob)).toEqual(["before", "meanwhile", "one", "two"])
+    await expect.poll(() => bodies(ada)).toEqual(["before", "meanwhile", "one", "two"])
+    expect(problems.filter((problem) => !outage.test(problem))).toEqual([])
+  })
+
+  it("what a tab had not sent when it was closed is sent by the next", async () => {
+    await seed("closed", ["Ada"], ["before"])
+    const context = await person()
+    const closed = await open(context, "closed")
+    await sees(closed, "before")
+    await context.setOffline(true)
+    await isConnected(closed, "Offline")
+    await write(closed, "kept")
+    await log(closed).getByText("Waits for the network").waitFor()
+    await closed.close()
+    await context.setOffline(false)
+    const next = await open(context, "closed")
+    await sees(next, "kept")
+    expect(await bodies(next)).toEqual(["before", "kept"])
+    expect(problems.filter((problem) => !outage.test(problem))).toEqual([])
+  })
+
+  it("everything can be done by the keyboard", async () => {
+    const page = await open(await person())
+    const { keyboard } = page
+    await field(page).waitFor()
+    await keyboard.press("Escape")
+    await page.evaluate("document.activeElement.blur()")
+    await keyboard.press("n")
+    expect(await focused(page)).toBe("Name of a new channel")
+    await keyboard.type("Keyboard Only!")
+    await keyboard.press("Enter")
+    await page.getByRole("heading", { name: "keyboard-only" }).first().waitFor()
+    await expect.poll(() => focused(page)).toMatch(/^Message to #keyboard-only/)
+    await keyboard.type("first line")
+    await keyboard.press("Shift+Enter")
+    await keyboard.type("second line")
+    await keyboard.press("Enter")
+    await sees(page, "first line\nsecond line")
+    await keyboard.press("Alt+ArrowUp")
+    await page.getByRole("heading", { name: "history" }).first().waitFor()
+    await keyboard.press("Alt+ArrowDown")
+    await page.getByRole("heading", { name: "keyboard-only" }).first().waitFor()
+    await expect.poll(() => focused(page)).toMatch(/^Message to/)
+    await keyboard.press("Escape")
+    await keyboard.press("?")
+    await page.getByRole("dialog", { name: "Keyboard shortcuts" }).waitFor()
+    await shoot(page, "shortcuts")
+    await keyboard.press("Escape")
+    await page.getByRole("dialog").waitFor({ state: "hidden" })
+    await keyboard.press("/")
+    expect(await focused(page)).toMatch(/^Message to/)
+    // The order of the focus is the order of reading.
+    await page.evaluate("document.activeElement.blur(); getSelection().setPosition(document.body, 0)")
+    const order: Array<string> = []
+    for (let i = 0; i < 30 && !order.at(-1)?.startsWith("Message to"); i++) {
+      await keyboard.press("Tab")
+      order.push((await focused(page)).replace(/^#/, ""))
+    }
+    // From the end the browser may begin with the page itself.
+    expect(order.filter((name) => name !== "the page")).toEqual([
+      "Skip to the message field",
+      "closed",
+      "general",
+      "history",
+      "keyboard-only",
+      "restart",
+      "tabs",
+      "tunnel",
+      "Name of a new channel",
+      "You write as",
+      "As the system",
+      "Keyboard shortcuts",
+      "Messages in #keyboard-only",
+      expect.stringMatching(/^Message to #keyboard-only/)
+    ])
+    expect(problems).toEqual([])
+  })
+
+  it("is light or dark as the system or its user wants, and can be read in both", async () => {
+    const context = await person({ colorScheme: "dark" })
+    const page = await open(context, "history")
+    await sees(page, "message 99.")
+    const brightness = () => page.evaluate<number>(contrastOf(".main", "background"))
+    expect(await brightness()).toBeLessThan(0.05)
+    const parts = [".body", ".who time", ".channels a", ".channels a[aria-current]", ".hint", ".connection", ".face"]
+    const readable = async () => {
+      for (const part of parts) {
+        expect(await page.evaluate<number>(contrastOf(part, "ratio")), part).toBeGreaterThanOrEqual(4.5)
+      }
+    }
+    await readable()
+    await shoot(page, "dark")
+    await page.getByRole("radio", { name: "Light" }).check({ force: true })
+    expect(await brightness()).toBeGreaterThan(0.9)
+    await readable()
+    await page.reload()
+    await sees(page, "message 99.")
+    expect(await brightness()).toBeGreaterThan(0.9)
+    await shoot(page, "light")
+    expect(problems).toEqual([])
+  })
+
+  it("fits a phone, one pane at a time", async () => {
+    const phone = { viewport: { width: 360, height: 700 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true }
+    const page = await open(await person(phone))
+    await page.getByRole("link", { name: "history" }).waitFor()
+    expect(await field(page).isVisible()).toBe(false)
+    await shoot(page, "phone-channels")
+    await page.getByRole("link", { name: "history" }).tap()
+    await sees(page, "message 99.")
+    expect(await page.getByRole("navigation", { name: "Channels" }).isVisible()).toBe(false)
+    expect(await page.evaluate<number>("document.documentElement.scrollWidth")).toBe(360)
+    await shoot(page, "phone-light")
+    await page.emulateMedia({ colorScheme: "dark" })
+    await shoot(page, "phone-dark")
+    await page.getByRole("link", { name: "All channels" }).tap()
+    await page.getByRole("navigation", { name: "Channels" }).waitFor()
+    expect(problems).toEqual([])
+  })
+
+  it.runIf(process.env["README_PICTURE"])("the picture of the README", async () => {
+    await seed("burrow-building", ["Mossy Fern"], ["Moss or leaves?"])
+    await seed(
+      "night-shift",
+      ["Mossy Fern", "Ada"],
+      [
+        "Is anybody still awake?",
+        "Just about. The object went to sleep an hour ago, and my list did not notice.",
+        "It woke up when I wrote?",
+        "And was asleep again before you had read the answer.",
+        "I was in a tunnel. What I wrote there was sent when the train came out."
+      ]
+    )
+    const context = await person()
+    const page = await open(context, "night-shift")
+    await page.getByRole("textbox", { name: "You write as" }).fill("Quiet Hazel")
+    await write(page, "Once, I hope.")
+    await sees(page, "Once, I hope.")
+    await isConnected(page, "Live")
+    const path = pathOf("../../docs/chat.png")
+    await page.screenshot({ path })
+    expect(statSync(path).size).toBeLessThan(200_000)
+  })
+})
+
+it.runIf(isMissing)(missing, ({ skip }) => skip(missing))
+
+/** Code that runs in the page: how bright an element's background is, or the contrast of its text with that. */
+const contrastOf = (selector: string, what: "background" | "ratio"): string => `(() => {
+  const element = document.querySelector(${JSON.stringify(selector)})
+  const context = document.createElement("canvas").getContext("2d", { willReadFrequently: true })
+  const luminance = (color, below) => {
+    context.fillStyle = below
+    context.fillRect(0, 0, 1, 1)
+    context.fillStyle = color
+    context.fillRect(0, 0, 1, 1)
+    const [r, g, b] = [...context.getImageData(0, 0, 1, 1).data].map((byte) => {
+      const part = byte / 255
+      return part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4
+    })
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b
+  }
+  const backgroundOf = (element) => {
+    for (let at = element; at !== null; at = at.parentElement) {
+      const color = getComputedStyle(at).backgroundColor
+      if (!/^rgba\\(.*, 0\\)$/.test(color)) return color
+    }
+    return "white"
+  }
+  const background = backgroundOf(element)
+  const [a, b] = [luminance(background, "white"), luminance(getComputedStyle(element).color, background)]
+  return ${what === "background" ? "a" : "(Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05)"}
+})()`

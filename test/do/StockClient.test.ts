@@ -1,0 +1,107 @@
+/// <reference types="node" />
+import { mkdtemp, rm } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { expect, layer } from "@effect/vitest"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as FetchHttpClient from "effect/http/FetchHttpClient"
+import * as Layer from "effect/Layer"
+import * as RpcClient from "effect/rpc/RpcClient"
+import * as RpcSerialization from "effect/rpc/RpcSerialization"
+import * as Stream from "effect/Stream"
+import * as Socket from "effect/socket/Socket"
+import { ChannelExists, ChatApi } from "../../examples/chat/api.ts"
+import { Channel } from "../../examples/chat/schema.ts"
+import * as Server from "../../examples/chat/server.ts"
+import { memory } from "../place/memory.ts"
+import { app } from "../worker/notes.ts"
+import { Here, suite } from "./stockClientCases.ts"
+
+suite(
+  "The stock client in memory",
+  Layer.effect(
+    Here,
+    Effect.acquireRelease(
+      Effect.promise(() => memory(app)),
+      ({ close }) => Effect.promise(close)
+    )
+  )
+)
+
+/** The URL of the chat on a workerd of its own, as `npm start` runs it. */
+class Url extends Context.Service<Url, string>()("test/Url") {
+  static readonly layer = Layer.effect(
+    Url,
+    Effect.gen(function* () {
+      const data = yield* Effect.acquireRelease(
+        Effect.promise(() => mkdtemp(join(tmpdir(), "dormouse-test-"))),
+        (folder) => Effect.promise(() => rm(folder, { recursive: true, force: true }))
+      )
+      return yield* Server.make({ port: 0, data })
+    })
+  )
+}
+
+layer(Url.layer, { excludeTestServices: true, timeout: 60_000 })("The stock client and a process of its own", (it) => {
+  const connect = (protocol: Layer.Layer<RpcClient.Protocol, never, RpcSerialization.RpcSerialization>) =>
+    Effect.gen(function* () {
+      const built = yield* Layer.build(Layer.provide(protocol, RpcSerialization.layerJson))
+      return yield* RpcClient.make(ChatApi, { flatten: true }).pipe(Effect.provideContext(built))
+    })
+  const overHttp = Effect.flatMap(Url, (url) =>
+    connect(Layer.provide(RpcClient.layerProtocolHttp({ url: `${url}/rpc` }), FetchHttpClient.layer))
+  )
+  const overSocket = Effect.flatMap(Url, (url) => {
+    const socket = Socket.layerWebSocket(`${url.replace("http", "ws")}/rpc`)
+    return connect(
+      RpcClient.layerProtocolSocket().pipe(
+        Layer.provide(socket),
+        // The WebSocket of the process itself.
+        Layer.provide(Socket.layerWebSocketConstructorGlobal)
+      )
+    )
+  })
+
+  it.effect("L10: HTTP and a real socket reach the same object", () =>
+    Effect.gen(function* () {
+      const [http, socket] = [yield* overHttp, yield* overSocket]
+      const channel = yield* http("channels.create", { name: "general" })
+      expect(channel).toBeInstanceOf(Channel)
+      expect(yield* socket("channels.list", {})).toEqual([channel])
+      for (const rpc of [http, socket]) {
+        const error = yield* Effect.flip(rpc("channels.create", { name: "general" }))
+        expect(error).toBeInstanceOf(ChannelExists)
+      }
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("L10: a live query over a real socket follows what others do over HTTP, and can be left", () =>
+    Effect.gen(function* () {
+      const [http, socket] = [yield* overHttp, yield* overSocket]
+      const names: Array<ReadonlyArray<string>> = []
+      const watching = yield* socket("live:channels.list", {}).pipe(
+        Stream.runForEach((frame) =>
+          Effect.sync(() => {
+            if (frame._tag === "Snapshot") names.push(frame.value.map(({ name }) => name))
+            else names.push([frame._tag])
+          })
+        ),
+        Effect.forkChild
+      )
+      const until = (condition: () => boolean) =>
+        Effect.promise(async () => {
+          while (!condition()) await new Promise((resolve) => setTimeout(resolve, 10))
+        })
+      yield* until(() => names.length === 1)
+      yield* http("channels.create", { name: "random" })
+      yield* until(() => names.length === 2)
+      expect(names[0]).toEqual(["general"])
+      yield* Fiber.interrupt(watching)
+      yield* http("channels.create", { name: "unseen" })
+      expect((yield* socket("channels.list", {})).map(({ name }) => name)).toEqual(["general", "random", "unseen"])
+      expect(names).toHaveLength(2)
+    }).pipe(Effect.scoped)
+  )
+})

@@ -1,0 +1,209 @@
+import { expect, layer } from "@effect/vitest"
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as DateTime from "effect/DateTime"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as RpcClient from "effect/rpc/RpcClient"
+import * as Stream from "effect/Stream"
+import { CallError, LimitExceeded } from "../../src/protocol/CallError.ts"
+import { newTenant, type Place } from "../place/Place.ts"
+import { Note, NotesApi, Refused, secret, waiting } from "../worker/notes.ts"
+
+/** Where the suite runs. */
+export class Here extends Context.Service<Here, Place>()("test/Here") {}
+
+/** Waits, by the machine's clock, until something is so. */
+const until = (condition: () => boolean) =>
+  Effect.promise(async () => {
+    for (let i = 0; i < 500 && !condition(); i++) await new Promise((resolve) => setTimeout(resolve, 10))
+    expect(condition()).toBe(true)
+  })
+
+/** L10: what Effect's own client does with a contract, in one place. */
+export const suite = (name: string, here: Layer.Layer<Here>) =>
+  layer(here, { excludeTestServices: true })(name, (it) => {
+    for (const kind of ["http", "socket"] as const) {
+      const open = (tenant: string) =>
+        Effect.gen(function* () {
+          const protocol = yield* Layer.build((yield* Here).protocol(kind, tenant))
+          return yield* RpcClient.make(NotesApi, { flatten: true }).pipe(Effect.provideContext(protocol))
+        })
+      const connect = Effect.suspend(() => open(newTenant("stock")))
+
+      it.effect(`L10, ${kind}: calls, with values of the contract's own classes`, () =>
+        Effect.gen(function* () {
+          const rpc = yield* connect
+          const added = yield* rpc("notes.add", { body: "one" })
+          expect(added).toBeInstanceOf(Note)
+          expect(DateTime.isDateTime(added.at)).toBe(true)
+          yield* rpc("notes.add", { body: "two" })
+          expect((yield* rpc("notes.list", {})).map(({ body }) => body)).toEqual(["one", "two"])
+          expect(yield* rpc("act.add", { body: "three" })).toBeInstanceOf(Note)
+        }).pipe(Effect.scoped)
+      )
+
+      it.effect(`L10, ${kind}: many calls at once are told apart`, () =>
+        Effect.gen(function* () {
+          const rpc = yield* connect
+          const values = Array.from({ length: 50 }, (_, i) => i)
+          const answers = yield* Effect.forEach(values, (value) => rpc("echo", { value }), { concurrency: "unbounded" })
+          expect(answers).toEqual(values)
+        }).pipe(Effect.scoped)
+      )
+
+      it.effect(`L10, ${kind}: failures of the contract and of calls are typed`, () =>
+        Effect.gen(function* () {
+          const rpc = yield* connect
+          for (const tag of ["end", "notes.addAndEnd", "act.end"] as const) {
+            const error = yield* Effect.flip(rpc(tag, { ending: "typed failure" }))
+            expect(error).toBeInstanceOf(Refused)
+            expect(error).toMatchObject({ why: "because" })
+          }
+          const error = yield* Effect.flip(rpc("notes.add", { body: "x".repeat(2_000_001) }))
+          expect(error).toBeInstanceOf(CallError)
+          expect((error as CallError).reason).toBeInstanceOf(LimitExceeded)
+          expect(error).toMatchObject({
+            isRetryable: false,
+            message: expect.stringContaining("limit rowBytes is 2000000")
+          })
+        }).pipe(Effect.scoped)
+      )
+
+      it.effect(`L10, S2, ${kind}: a defect is an id, and its cause stays where it was`, () =>
+        Effect.gen(function* () {
+          const rpc = yield* connect
+          for (const tag of ["end", "notes.addAndEnd", "act.end"] as const) {
+            const exit = yield* Effect.exit(rpc(tag, { ending: "defect" }))
+            const { message } = (Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined) as Error
+            expect(message).not.toContain(secret)
+            const [, id] = /its log under (\w+)$/.exec(message)!
+            const log = (yield* Here).logged()
+            expect(log).toContain(id)
+            expect(log).toContain(secret)
+          }
+        }).pipe(Effect.scoped)
+      )
+
+      it.effect(`L10, ${kind}: headers reach the handler`, () =>
+        Effect.gen(function* () {
+          const rpc = yield* connect
+          const header = rpc("header", { name: "x-test" })
+          expect(yield* header).toBe(null)
+          expect(yield* RpcClient.withHeaders(header, { "x-test": "ünï" })).toBe("ünï")
+        }).pipe(Effect.scoped)
+      )
+
+      it.effect(`L10, ${kind}: an author's stream comes to its end, or to its failure`, () =>
+        Effect.gen(function* () {
+          const rpc = yield* connect
+          expect(yield* Stream.runCollect(rpc("act.count", { to: 100 }))).toEqual(
+            Array.from({ length: 100 }, (_, i) => i + 1)
+          )
+          const seen: Array<number> = []
+          const error = yield* rpc("act.count", { to: 5, failAt: 3 }).pipe(
+            Stream.runForEach((n) => Effect.sync(() => seen.push(n))),
+            Effect.flip
+          )
+          expect(error).toBeInstanceOf(Refused)
+          expect(seen).toEqual([1, 2])
+        }).pipe(Effect.scoped)
+      )
+
+      it.effect(`L10, ${kind}: a call that is only acknowledged runs to its end all the same`, () =>
+        Effect.gen(function* () {
+          const rpc = yield* connect
+          yield* rpc("notes.add", { body: "by a mutation" }, { discard: true })
+          yield* rpc("act.add", { body: "by an action" }, { discard: true })
+          let bodies: ReadonlyArray<string> = []
+          for (let i = 0; i < 100 && bodies.length < 2; i++) {
+            bodies = (yield* rpc("notes.list", {})).map(({ body }) => body)
+          }
+          expect(bodies).toEqual(["by a mutation", "by an action"])
+        }).pipe(Effect.scoped)
+      )
+    }
+
+    const connect = (tenant: string) =>
+      Effect.gen(function* () {
+        const protocol = yield* Layer.build((yield* Here).protocol("socket", tenant))
+        return yield* RpcClient.make(NotesApi, { flatten: true }).pipe(Effect.provideContext(protocol))
+      })
+
+    it.effect("L10, http: a live query is one snapshot and an end", () =>
+      Effect.gen(function* () {
+        const protocol = yield* Layer.build((yield* Here).protocol("http", newTenant("stock")))
+        const rpc = yield* RpcClient.make(NotesApi, { flatten: true }).pipe(Effect.provideContext(protocol))
+        yield* rpc("notes.add", { body: "one" })
+        const frames = yield* Stream.runCollect(rpc("live:notes.list", {}))
+        expect(frames).toMatchObject([{ _tag: "Snapshot", value: [{ body: "one" }] }])
+      }).pipe(Effect.scoped)
+    )
+
+    it.effect("L10, http: a stream without end is refused by the name of the limit", () =>
+      Effect.gen(function* () {
+        const protocol = yield* Layer.build((yield* Here).protocol("http", newTenant("stock")))
+        const rpc = yield* RpcClient.make(NotesApi, { flatten: true }).pipe(Effect.provideContext(protocol))
+        const name = newTenant("endless")
+        const error = yield* Effect.flip(Stream.runDrain(rpc("act.forever", { name, length: 500_000 })))
+        expect(error).toMatchObject({ _tag: "CallError", reason: { _tag: "LimitExceeded", limit: "resultBytes" } })
+        yield* until(() => waiting.interrupted.has(name))
+      }).pipe(Effect.scoped)
+    )
+
+    it.effect("L10, L7, socket: a live query goes on, across an eviction", () =>
+      Effect.gen(function* () {
+        const tenant = newTenant("stock")
+        const rpc = yield* connect(tenant)
+        const seen: Array<unknown> = []
+        const watching = yield* rpc("live:notes.list", {}).pipe(
+          Stream.tap((frame) => Effect.sync(() => seen.push(frame))),
+          Stream.take(3),
+          Stream.runDrain,
+          Effect.forkChild
+        )
+        yield* until(() => seen.length === 1)
+        yield* rpc("notes.add", { body: "one" })
+        yield* until(() => seen.length === 2)
+        const here = yield* Here
+        yield* Effect.promise(() => here.evict(tenant))
+        yield* rpc("notes.add", { body: "two" })
+        yield* Fiber.join(watching)
+        expect(seen.at(-1)).toMatchObject({ _tag: "Snapshot", value: [{ body: "one" }, { body: "two" }] })
+        expect((seen.at(-1) as any).value[0]).toBeInstanceOf(Note)
+        expect(here.starts(tenant)).toBe(2)
+      }).pipe(Effect.scoped)
+    )
+
+    it.effect("L10, socket: a live query fails as its query does", () =>
+      Effect.gen(function* () {
+        const rpc = yield* connect(newTenant("stock"))
+        const error = yield* Effect.flip(Stream.runDrain(rpc("live:end", { ending: "typed failure" })))
+        expect(error).toBeInstanceOf(Refused)
+      }).pipe(Effect.scoped)
+    )
+
+    it.effect("L10, socket: who stops reading interrupts the stream at its source", () =>
+      Effect.gen(function* () {
+        const rpc = yield* connect(newTenant("stock"))
+        const name = newTenant("stopped")
+        const numbers = yield* rpc("act.forever", { name, length: 3 }).pipe(Stream.take(40), Stream.runCollect)
+        expect(numbers.map(Number)).toEqual(Array.from({ length: 40 }, (_, i) => i + 1))
+        yield* until(() => waiting.interrupted.has(name))
+      }).pipe(Effect.scoped)
+    )
+
+    it.effect("L10, socket: who stops waiting interrupts the action", () =>
+      Effect.gen(function* () {
+        const rpc = yield* connect(newTenant("stock"))
+        const name = newTenant("stopped")
+        const waitingFor = yield* Effect.forkChild(rpc("act.wait", { name }))
+        yield* until(() => waiting.started.has(name))
+        yield* Fiber.interrupt(waitingFor)
+        yield* until(() => waiting.interrupted.has(name))
+        expect(yield* rpc("echo", { value: 1 })).toBe(1)
+      }).pipe(Effect.scoped)
+    )
+  })
