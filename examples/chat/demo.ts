@@ -1,7 +1,8 @@
 /// <reference types="node" />
 
 /**
- * Fills a chat with two centuries of speeches over real sockets, then reads them back and checks every message.
+ * Fills a chat with two centuries of speeches over real sockets, then reads them back and checks every message
+ * and every one of those who watched.
  *
  *     npm run demo -- [--addresses n]
  */
@@ -23,13 +24,17 @@ import * as Socket from "effect/socket/Socket"
 import { ChatApi } from "./api.ts"
 import { checkChannels, checkMessages, type Sent } from "./demo-check.ts"
 import { type Address, addresses } from "./demo-corpus.ts"
+import { checkWatchers, watch } from "./demo-watchers.ts"
 import type { Message } from "./schema.ts"
 import * as Server from "./server.ts"
 
 /** Clients, each with a socket of its own. */
 const clients = 16
 
-/** The database does not hold what was sent. */
+/** Who only look on, each by a client of Dormouse. */
+const watchers = 200
+
+/** The database does not hold what was sent, or a watcher does not show what it holds. */
 class CheckFailed extends Schema.TaggedError<CheckFailed>()("CheckFailed", { problems: Schema.Array(Schema.String) }) {
   // The problems were printed.
   override readonly [Runtime.errorReported] = false
@@ -91,6 +96,13 @@ const demo = Effect.fnUntraced(function* (chosen: ReadonlyArray<Address>) {
     concurrency: clients
   })
 
+  const watching = yield* watch(
+    url,
+    opened.map(({ channel }) => channel),
+    watchers
+  )
+  yield* Console.log(`${watchers} watchers, each with a socket and two live queries`)
+
   const latencies: Array<number> = []
   const bar = yield* progressBar(total)
   const onSent = (latency: Duration.Duration) => {
@@ -103,12 +115,14 @@ const demo = Effect.fnUntraced(function* (chosen: ReadonlyArray<Address>) {
   bar.stop()
   yield* Console.log(figures(Duration.toSeconds(time), latencies))
 
-  const problems = yield* check(pool, sent)
+  const problems = [...(yield* check(pool, sent)), ...(yield* checkWatchers(url, watching))]
   if (problems.length > 0) {
     yield* Console.error(`database  WRONG\n${problems.map((problem) => `  ${problem}`).join("\n")}`)
     return yield* new CheckFailed({ problems })
   }
   yield* Console.log(`database  every message exactly once and in order, in each of ${number(sent.length)} channels`)
+  const changes = watching.reduce((sum, { changes }) => sum + changes, 0)
+  yield* Console.log(`live      ${number(changes)} changes shown; ${watchers} watchers show what the database holds`)
 })
 
 const figures = (seconds: number, latencies: ReadonlyArray<number>): string => {

@@ -19,8 +19,8 @@ export class Network {
   /** Every message that was sent over a socket, in the order of sending. */
   readonly log: Array<{ readonly direction: Direction; readonly data: string }> = []
   readonly wires = new Set<Wire>()
-  /** Changes the messages of sockets on their way; what it gives `undefined` for is lost. */
-  tamper: ((direction: Direction, data: string) => string | undefined) | undefined
+  /** Puts other messages in the place of one that a socket was given, or none. */
+  tamper: ((direction: Direction, data: string) => ReadonlyArray<string>) | undefined
   private parcels: Array<Parcel> = []
   private held = false
   private refusing = false
@@ -56,11 +56,11 @@ export class Network {
   }
 
   message(wire: Wire, direction: Direction, data: string): void {
-    const sent = this.tamper === undefined ? data : this.tamper(direction, data)
-    if (sent === undefined) return
-    this.log.push({ direction, data: sent })
-    const arrive = () => (direction === "toServer" ? wire.server.receive(sent) : wire.receive(sent))
-    this.send({ way: wire[direction], arrive, lose: () => {} })
+    for (const sent of this.tamper === undefined ? [data] : this.tamper(direction, data)) {
+      this.log.push({ direction, data: sent })
+      const arrive = () => (direction === "toServer" ? wire.server.receive(sent) : wire.receive(sent))
+      this.send({ way: wire[direction], arrive, lose: () => {} })
+    }
   }
 
   /** Puts something on its way. */

@@ -544,6 +544,20 @@ export const suite = (name: string, open: () => Promise<Driver>): void => {
         expect((await driver.explain(tenant)).length).toBe(1)
       })
 
+      it("L1 L7: what was sent last is known after a sleep that follows at once", async () => {
+        const { add, connect, tenant, writer } = await start()
+        await add("one", 0, "a", { id: "one" })
+        const items = watch(await connect(), "items", listA)
+        await items.shows("one")
+        for (const title of ["two", "one", "two", "one"]) {
+          await ok(writer.call("items.rename", { id: "one", title }))
+          await items.shows(title)
+          // Who still took it for the one before would find nothing new in the next.
+          await driver.evict(tenant)
+        }
+        expect(items.frames.length).toBe(5)
+      })
+
       it("L6 L7: what waited for a slow reader when the object fell asleep comes with its acknowledgement", async () => {
         const { add, connect, tenant } = await start("b")
         const peer = await connect()

@@ -1,0 +1,73 @@
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import * as Model from "effect/schema/Model"
+import { Api, App, Mutation, Query, Table } from "effect-dormouse"
+
+/** An app whose rows tell which mutations were done, and how often. */
+
+export class Mark extends Model.Class<Mark>("test/Mark")({
+  id: Table.key(Schema.String),
+  list: Schema.String,
+  marker: Schema.String
+}) {}
+
+export const marks = Table.make("marks", Mark, { key: "id", indexes: { byList: ["list", "marker"] } })
+
+/** One row: how many mutations were done. */
+export class Tick extends Model.Class<Tick>("test/Tick")({ id: Table.key(Schema.String), count: Schema.Int }) {}
+export const ticks = Table.make("ticks", Tick, { key: "id" })
+
+export class Full extends Schema.TaggedError<Full>()("Full", { count: Schema.Int }) {}
+
+const place = { list: Schema.String, marker: Schema.String }
+
+/** Every list with the number of mutations that were done: whoever sees two of them sees whether they belong together. */
+export const List = Schema.Struct({ tick: Schema.Int, markers: Schema.Array(Schema.String) })
+/** A row as a list of rows has it, found again by its id. */
+export const Row = Schema.Struct({ id: Schema.String })
+
+export class MarksApi extends Api.make(
+  Query.make("list", { payload: { list: Schema.String }, success: List }),
+  Query.make("rows", { payload: { list: Schema.String }, success: Schema.Array(Row) }),
+  Query.make("total", { payload: {}, success: List }),
+  /** Gives how many marks there were before, which is another number when it is done again. */
+  Mutation.make("add", { payload: place, success: Schema.Int }),
+  /** Fails when there are so many already: done again, it may end otherwise. */
+  Mutation.make("addUpTo", { payload: { ...place, max: Schema.Int }, success: Schema.Int, error: Full }),
+  Mutation.make("addAndFail", { payload: place, success: Schema.Int, error: Full }),
+  Mutation.make("addAndDie", { payload: place, success: Schema.Int })
+) {}
+
+const tick = Effect.map(ticks.query().first, (row) => (row._tag === "Some" ? row.value.count : 0))
+
+const add = Effect.fnUntraced(function* ({ list, marker }: { readonly list: string; readonly marker: string }) {
+  const count = yield* tick
+  yield* ticks.upsert({ id: "tick", count: count + 1 })
+  yield* marks.insert({ list, marker })
+  return count
+})
+
+const markersOf = (list: string) =>
+  Effect.map(marks.query("byList").eq("list", list), (rows) => rows.map(({ marker }) => marker))
+
+export const MarksHandlers = MarksApi.toLayer({
+  list: ({ list }) => Effect.all({ tick, markers: markersOf(list) }),
+  rows: ({ list }) => Effect.map(markersOf(list), (markers) => markers.map((id) => ({ id }))),
+  total: () =>
+    Effect.all({ tick, markers: Effect.map(marks.query("byList"), (rows) => rows.map(({ marker }) => marker)) }),
+  add,
+  addUpTo: Effect.fnUntraced(function* (payload) {
+    const count = yield* add(payload)
+    if (count >= payload.max) return yield* new Full({ count })
+    return count
+  }),
+  addAndFail: Effect.fnUntraced(function* (payload) {
+    return yield* new Full({ count: yield* add(payload) })
+  }),
+  addAndDie: Effect.fnUntraced(function* (payload) {
+    yield* add(payload)
+    return yield* Effect.die(new Error("meant to happen"))
+  })
+})
+
+export const app = App.make({ api: MarksApi, tables: [marks, ticks], handlers: MarksHandlers })
