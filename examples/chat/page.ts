@@ -19,7 +19,7 @@ export const buildInto = (folder: string): Effect.Effect<string, PageError> =>
     Effect.tryPromise({
       try: () =>
         Vite.build({
-          configFile: pathOf("web/vite.config.ts"),
+          configFile: pathOf("vite.config.ts"),
           logLevel: "warn",
           build: { outDir: folder, emptyOutDir: true }
         }),

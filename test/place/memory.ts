@@ -1,7 +1,4 @@
 import * as Effect from "effect/Effect"
-import * as HttpClient from "effect/http/HttpClient"
-import * as HttpClientRequest from "effect/http/HttpClientRequest"
-import * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as ManagedRuntime from "effect/ManagedRuntime"
@@ -10,6 +7,7 @@ import * as RpcSerialization from "effect/rpc/RpcSerialization"
 import * as Socket from "effect/socket/Socket"
 import type { App } from "effect-dormouse"
 import { type Options, TestApp } from "effect-dormouse/testing"
+import * as Transport from "../../src/client/Transport.ts"
 import { Peer, type Place, toTenant } from "./Place.ts"
 
 /** An app in the memory of this process. */
@@ -21,16 +19,11 @@ export const memory = async (app: App.App<any>, options?: Options): Promise<Plac
     )
   )
   const { object, transport, url } = await runtime.runPromise(TestApp)
-  const client = await runtime.runPromise(Effect.provide(HttpClient.HttpClient, transport))
+  const fetch = await runtime.runPromise(Effect.provide(Transport.Fetch, transport))
   const socketOf = await runtime.runPromise(Effect.provide(Socket.WebSocketConstructor, transport))
   const socketUrl = (tenant: string) => `${url.replace("http", "ws")}/rpc?tenant=${tenant}`
   return {
-    fetch: (path, init) =>
-      runtime.runPromise(
-        Effect.map(client.execute(HttpClientRequest.fromWeb(new Request(`${url}${path}`, init))), (response) =>
-          HttpClientResponse.toWeb(response).pipe((source) => (source._tag === "Some" ? source.value : null)!)
-        )
-      ),
+    fetch: (path, init = {}) => fetch(`${url}${path}`, init),
     connect: async (tenant) => {
       const socket = socketOf(socketUrl(tenant))
       const peer = new Peer(socket)

@@ -1,0 +1,538 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { bodies, call, errorOf, newTenant, type Place, post, request } from "../place/Place.ts"
+import { forAll, type Random } from "../random.ts"
+
+const injections = [
+  "'; DROP TABLE notes; --",
+  '"; DROP TABLE notes; --',
+  "') OR 1=1; DELETE FROM notes; --",
+  "x' UNION SELECT name FROM sqlite_master --",
+  "%' ESCAPE '%",
+  "\\'; DROP TABLE notes; --",
+  "notes; PRAGMA writable_schema = ON"
+]
+
+/** S1: what comes from outside. `isRefusing` tells a tenant that the front door was told to refuse. */
+export const suite = (
+  name: string,
+  here: () => Promise<Place & { readonly close?: () => Promise<void> }>,
+  options: { readonly runs: number; readonly refusedTenant: string }
+) =>
+  describe(name, () => {
+    let place: Awaited<ReturnType<typeof here>>
+    beforeAll(async () => {
+      place = await here()
+    })
+    afterAll(() => place.close?.())
+
+    /** Refused before there is an object, with this status. */
+    const isRefused = async (body: BodyInit, status: number, tenant = newTenant("refused")) => {
+      const response = await post(place, tenant, body)
+      expect([response.status, place.starts(tenant)]).toEqual([status, 0])
+      const { error } = (await response.json()) as { readonly error: string }
+      expect(typeof error).toBe("string")
+      return error
+    }
+    /** A socket that this message closes, and an object that goes on. */
+    const isClosed = async (message: string | Uint8Array<ArrayBuffer>, code: number) => {
+      const tenant = newTenant("closed")
+      const [peer, other] = [await place.connect(tenant), await place.connect(tenant)]
+      peer.sendText(message)
+      expect(await peer.until(() => peer.closed)).toMatchObject({ code })
+      expect(await other.call("notes.list", {})).toEqual({ _tag: "Success", value: [] })
+      expect(place.starts(tenant)).toBe(1)
+    }
+
+    describe("S1: what is no message", () => {
+      const malformed = ["", "{", "null", "1", '"text"', "{}", "[1]", "[[]]", "[null]", '{"_tag":"Nothing"}', "<xml/>"]
+      for (const text of malformed) {
+        it(`S1: ${JSON.stringify(text)} is refused, and wakes nobody`, async () => {
+          await isRefused(text, 400)
+          await isClosed(text, 1007)
+        })
+      }
+
+      const good = request("1", "notes.add", { body: "never" })
+      const fields: ReadonlyArray<readonly [string, unknown]> = [
+        ...[null, true, {}, [], "x".repeat(129)].map((value) => ["id", value] as const),
+        ...[null, 1, {}, ["notes.add"]].map((value) => ["tag", value] as const),
+        ...[null, {}, "x", [["a"]], [["a", 1]], [["a", "b", "c"]], [null]].map((value) => ["headers", value] as const),
+        ...["yes", false, 1].map((value) => ["isNotification", value] as const),
+        ...["yes", false, 1].map((value) => ["discard", value] as const),
+        ["traceId", 5],
+        ["spanId", {}],
+        ["sampled", "yes"],
+        ["_tag", 5]
+      ]
+      for (const [field, value] of fields) {
+        const shown = JSON.stringify(value).slice(0, 20)
+        it(`S1: a request whose ${field} is ${shown} is refused with all that came along`, async () => {
+          const text = JSON.stringify([good, { ...good, id: "2", [field]: value }])
+          await isRefused(text, 400)
+          await isClosed(text, 1007)
+        })
+      }
+      for (const field of ["id", "tag", "payload", "headers", "_tag"]) {
+        it(`S1: a request without ${field} is refused`, async () => {
+          const { [field]: _, ...less } = good as Record<string, unknown>
+          await isRefused(JSON.stringify(less), 400)
+          await isClosed(JSON.stringify(less), 1007)
+        })
+      }
+      for (const message of [
+        { _tag: "Ack" },
+        { _tag: "Ack", requestId: null },
+        { _tag: "Interrupt", requestId: {} },
+        { _tag: "Chunk", requestId: "1", values: [1] },
+        { _tag: "Exit", requestId: "1", exit: { _tag: "Success", value: 1 } }
+      ]) {
+        it(`S1: ${JSON.stringify(message)} is refused`, () => isClosed(JSON.stringify(message), 1007))
+      }
+
+      it("S1: a number that no number can be is refused as an id", async () => {
+        await isRefused('{"_tag":"Request","id":1e999,"tag":"notes.list","payload":{},"headers":[]}', 400)
+      })
+
+      it("S1: two requests of one body cannot have one id", async () => {
+        expect(await isRefused(JSON.stringify([good, good]), 400)).toContain("the same id")
+        expect(
+          await isRefused(
+            JSON.stringify([
+              { ...good, id: 7 },
+              { ...good, id: "7" }
+            ]),
+            400
+          )
+        ).toContain("the same id")
+      })
+
+      it("S1: bytes that are not UTF-8 are refused, and others are text", async () => {
+        const text = JSON.stringify(good)
+        const bytes = new Uint8Array(new TextEncoder().encode(text))
+        const broken = Uint8Array.from(bytes, (byte, i) => (i === text.indexOf("never") ? 0xff : byte))
+        await isRefused(broken, 400)
+        await isClosed(broken, 1007)
+        await isClosed(new Uint8Array([0x80, 0x81]), 1007)
+        // The control: the same bytes, unbroken, are taken.
+        const peer = await place.connect(newTenant("bytes"))
+        peer.sendText(bytes)
+        expect(await peer.exit("1")).toMatchObject({ _tag: "Success" })
+      })
+
+      it("S1: what a client says after its end is heard", async () => {
+        const peer = await place.connect(newTenant("eof"))
+        peer.send({ _tag: "Eof" })
+        expect(await peer.call("echo", { value: 1 })).toEqual({ _tag: "Success", value: 1 })
+      })
+    })
+
+    describe("S1: rpcs that are not there", () => {
+      for (const tag of [
+        "nothing",
+        "",
+        "__proto__",
+        "constructor",
+        "live:",
+        "live:nothing",
+        "live:notes.add",
+        ...injections
+      ]) {
+        it(`S1: ${JSON.stringify(tag)} is refused before there is an object`, async () => {
+          const tenant = newTenant("unknown")
+          const response = await post(place, tenant, JSON.stringify(request("1", tag, {})))
+          expect([response.status, place.starts(tenant)]).toEqual([404, 0])
+          const [{ exit }] = (await response.json()) as any
+          expect(errorOf(exit)).toMatchObject({ _tag: "CallError", reason: { _tag: "UnknownRpc", tag } })
+          const peer = await place.connect(tenant)
+          expect(errorOf(await peer.call(tag, {}))).toMatchObject({ reason: { _tag: "UnknownRpc", tag } })
+          // The control: what is there starts it.
+          await call(place, newTenant("known"), "notes.list", {})
+          expect(place.starts(tenant)).toBe(1)
+        })
+      }
+
+      it("S1: in a batch each request is answered for itself", async () => {
+        const tenant = newTenant("batch")
+        const response = await post(
+          place,
+          tenant,
+          JSON.stringify([
+            request("unknown", "nothing", {}),
+            request("mutation", "notes.add", { body: "one" }),
+            request("invalid", "notes.add", { body: 1 }),
+            request("action", "act.end", { ending: "typed failure" }),
+            request("live", "live:notes.list", {})
+          ])
+        )
+        expect(response.status).toBe(200)
+        const messages = (await response.json()) as ReadonlyArray<any>
+        const exits = messages.flatMap(({ _tag, exit, requestId }) =>
+          _tag === "Exit" ? [[requestId, errorOf(exit)?.reason?._tag ?? errorOf(exit)?._tag ?? exit._tag]] : []
+        )
+        expect(Object.fromEntries(exits)).toEqual({
+          unknown: "UnknownRpc",
+          mutation: "Success",
+          invalid: "PayloadInvalid",
+          action: "Refused",
+          live: "Success"
+        })
+        expect(await bodies(place, tenant)).toEqual(["one"])
+      })
+    })
+
+    describe("S1: payloads", () => {
+      const invalid: ReadonlyArray<readonly [string, string]> = [
+        ["notes.add", "null"],
+        ["notes.add", "[]"],
+        ["notes.add", "{}"],
+        ["notes.add", '{"body":""}'],
+        ["notes.add", '{"body":1}'],
+        ["notes.add", '{"body":null}'],
+        ["notes.add", '{"body":["x"]}'],
+        ["notes.addMany", '{"count":1e999,"body":"x"}'],
+        ["notes.addMany", '{"count":1e21,"body":"x"}'],
+        ["notes.addMany", '{"count":1.5,"body":"x"}'],
+        ["notes.addMany", '{"count":"1","body":"x"}'],
+        ["notes.addMany", '{"count":9007199254740993,"body":"x"}'],
+        ["notes.addAndEnd", '{"ending":"no such ending"}'],
+        ["notes.named", '{"body":{"$ne":null}}'],
+        ["act.add", '{"body":""}']
+      ]
+      for (const [tag, payload] of invalid) {
+        it(`S1: ${tag} with ${payload} gets a typed error, and nothing is written`, async () => {
+          const tenant = newTenant("payload")
+          const text = (id: string, tag: string) =>
+            `{"_tag":"Request","id":"${id}","tag":"${tag}","payload":${payload},"headers":[]}`
+          const [{ exit }] = (await (await post(place, tenant, text("1", tag))).json()) as any
+          const peer = await place.connect(tenant)
+          peer.sendText(text("1", tag))
+          for (const answer of [exit, await peer.exit("1")]) {
+            expect(errorOf(answer)).toMatchObject({ _tag: "CallError", reason: { _tag: "PayloadInvalid" } })
+            expect(errorOf(answer).reason.issue).not.toMatch(/ at .*:\d+:\d+/)
+          }
+          if (tag === "notes.named") {
+            peer.sendText(text("2", `live:${tag}`))
+            expect(errorOf(await peer.exit("2"))).toMatchObject({ reason: { _tag: "PayloadInvalid" } })
+          }
+          expect(await bodies(place, tenant)).toEqual([])
+        })
+      }
+
+      it("S1: three megabytes of text are met by the limit on rows, and carried where there is none", async () => {
+        const tenant = newTenant("large")
+        const body = "x".repeat(3_000_000)
+        expect(errorOf(await call(place, tenant, "notes.add", { body })).reason).toMatchObject({ limit: "rowBytes" })
+        expect(errorOf(await call(place, tenant, "notes.named", { body })).reason).toMatchObject({ limit: "rowBytes" })
+        expect((await call(place, tenant, "echo", { value: body })).value === body).toBe(true)
+        expect(await bodies(place, tenant)).toEqual([])
+      })
+
+      it("S1: __proto__ is a key like any other", async () => {
+        const tenant = newTenant("proto")
+        const value =
+          '{"__proto__":{"polluted":true},"constructor":{"prototype":{"polluted":true}},"a":[{"__proto__":1}]}'
+        const text = (id: string, tag: string, payload: string) =>
+          `{"__proto__":{"tag":"notes.add"},"_tag":"Request","id":"${id}","tag":"${tag}","payload":${payload},"headers":[["__proto__","x"]]}`
+        const peer = await place.connect(tenant)
+        peer.sendText(text("echo", "echo", `{"value":${value}}`))
+        peer.sendText(text("live", "live:echo", `{"value":${value}}`))
+        peer.sendText(text("keys", "keys", `{"record":${value}}`))
+        expect(JSON.stringify((await peer.exit("echo")) as any)).toContain(value)
+        expect(JSON.stringify(await peer.itemsOf("live", 1))).toContain(value)
+        expect((await peer.exit("keys")) as any).toEqual({ _tag: "Success", value: ["__proto__", "constructor", "a"] })
+        expect(({} as any).polluted).toBeUndefined()
+        expect(await bodies(place, tenant)).toEqual([])
+      })
+
+      it("S1: half a surrogate pair is not written", async () => {
+        const tenant = newTenant("surrogate")
+        const text = '{"_tag":"Request","id":"1","tag":"notes.add","payload":{"body":"\\ud800"},"headers":[]}'
+        const [{ exit }] = (await (await post(place, tenant, text)).json()) as any
+        expect(exit._tag).toBe("Failure")
+        expect(await bodies(place, tenant)).toEqual([])
+      })
+    })
+
+    describe("S1: cursors", () => {
+      const page = async (tenant: string, payload: unknown, tag = "notes.page") =>
+        (await call(place, tenant, tag, payload)) as any
+
+      it("S1: a cursor from elsewhere gets a typed error", async () => {
+        const tenant = newTenant("cursor")
+        await call(place, tenant, "notes.addMany", { count: 3, body: "x" })
+        const first = await page(tenant, { size: 2 })
+        expect(first.value.items).toHaveLength(2)
+        // The control: a cursor of this order goes on.
+        expect((await page(tenant, { size: 2, after: first.value.next })).value).toMatchObject({
+          items: [{}],
+          next: null
+        })
+        const { next: ofAnotherIndex } = (await page(tenant, { size: 2 }, "notes.pageByBody")).value
+        const damaged = `${first.value.next.slice(0, -2)}AA`
+        const cut = first.value.next.slice(0, -3)
+        const twice = first.value.next.repeat(2)
+        for (const after of [
+          ofAnotherIndex,
+          cut,
+          twice,
+          "",
+          "null",
+          "__proto__",
+          "x".repeat(100_000),
+          "é",
+          ...injections
+        ]) {
+          const exit = await page(tenant, { size: 2, after })
+          expect(errorOf(exit), after.slice(0, 40)).toEqual({ _tag: "CursorRefused" })
+        }
+        // One that was tampered with may still be a place; it is never anything worse.
+        const tampered = await page(tenant, { size: 2, after: damaged })
+        expect(errorOf(tampered)?._tag ?? tampered._tag).toMatch(/^(CursorRefused|Success)$/)
+        expect(await bodies(place, tenant)).toEqual(["x", "x", "x"])
+      })
+
+      it("S1: a page of no size is a page", async () => {
+        const tenant = newTenant("cursor")
+        await call(place, tenant, "notes.add", { body: "x" })
+        for (const size of [0, -1, Number.MIN_SAFE_INTEGER]) {
+          expect((await page(tenant, { size })).value.items).toHaveLength(1)
+        }
+      })
+    })
+
+    describe("S1: SQL in every string", () => {
+      for (const text of injections) {
+        it(`S1: ${text} is only text`, async () => {
+          const tenant = newTenant("sql")
+          await call(place, tenant, "notes.add", { body: "kept" })
+          await call(place, tenant, "notes.add", { body: text })
+          expect((await call(place, tenant, "notes.named", { body: text })).value).toMatchObject([{ body: text }])
+          expect((await call(place, tenant, "notes.namedBySql", { body: text })).value).toEqual([text])
+          const peer = await place.connect(tenant)
+          peer.send(request(text, "live:notes.named", { body: text }, [[text, text]]))
+          expect(await peer.itemsOf(text, 1)).toMatchObject([{ value: [{ body: text }] }])
+          peer.send(request(`${text}1`, "notes.named", { body: text }, [["dormouse-mutation", text]]))
+          expect(await peer.exit(`${text}1`)).toMatchObject({ _tag: "Success" })
+          peer.send({ _tag: "Interrupt", requestId: text })
+          await peer.exit(text)
+          expect(await bodies(place, tenant)).toEqual(["kept", text])
+        })
+      }
+    })
+
+    describe("S1: tenants", () => {
+      const hostile = [
+        "",
+        " ",
+        "a b",
+        "a/b",
+        "../main",
+        "main/../../x",
+        "%2e%2e",
+        "ünï",
+        "🐁",
+        "-x",
+        ".x",
+        "_x",
+        "x".repeat(64),
+        "x".repeat(10_000),
+        "a\r\nx-dormouse-session: b",
+        "a\u0000",
+        "__proto__",
+        ...injections
+      ]
+      for (const tenant of hostile) {
+        it(`S1: ${JSON.stringify(tenant).slice(0, 40)} is no tenant`, async () => {
+          const path = `/rpc?tenant=${encodeURIComponent(tenant)}`
+          const body = JSON.stringify(request("1", "notes.list", {}))
+          const response = await place.fetch(path, { method: "POST", body })
+          expect([response.status, await response.json()]).toEqual([404, { error: "no such tenant" }])
+          expect((await place.fetch(path, { headers: { upgrade: "websocket" } })).status).toBe(404)
+          // What may stand in a header is refused there as well.
+          if (/^[\x21-\x7e]+$/.test(tenant)) expect((await post(place, tenant, body)).status).toBe(404)
+        })
+      }
+
+      it("S1: names that are well-formed are tenants, each its own; none is `main`", async () => {
+        const body = JSON.stringify(request("1", "notes.add", { body: "for main" }))
+        await place.fetch("/rpc", { method: "POST", body })
+        expect(await bodies(place, "main")).toContain("for main")
+        for (const tenant of ["a", "A", "0", "a.b", "a_b", "a-b", "x".repeat(63)]) {
+          expect(await bodies(place, tenant)).toEqual([])
+          expect(place.starts(tenant)).toBe(1)
+        }
+      })
+
+      it("S1: a tenant that the app refuses has no object", async () => {
+        const body = JSON.stringify(request("1", "notes.list", {}))
+        expect((await post(place, options.refusedTenant, body)).status).toBe(404)
+        expect((await place.fetch(`/rpc?tenant=${options.refusedTenant}`, { method: "POST", body })).status).toBe(404)
+        expect(place.starts(options.refusedTenant)).toBe(0)
+      })
+
+      it("S1: the header counts before the query", async () => {
+        const [inHeader, inQuery] = [newTenant("header"), newTenant("query")]
+        await place.fetch(`/rpc?tenant=${inQuery}`, {
+          method: "POST",
+          headers: { "x-dormouse-tenant": inHeader },
+          body: JSON.stringify(request("1", "notes.list", {}))
+        })
+        expect([place.starts(inHeader), place.starts(inQuery)]).toEqual([1, 0])
+      })
+    })
+
+    describe("S1, S3: requests", () => {
+      it("S3: nobody can say who he is by the object's own header", async () => {
+        const [tenant, other] = [newTenant("forged"), newTenant("forged")]
+        const forged = { tenant: other, identity: { subject: "root", claims: { admin: true } } }
+        for (const session of [JSON.stringify(forged), encodeURIComponent(JSON.stringify(forged)), "%", "null"]) {
+          const response = await post(place, tenant, JSON.stringify(request("1", "whoami", {})), {
+            "x-dormouse-session": session
+          })
+          const [{ exit }] = (await response.json()) as any
+          expect(exit).toEqual({ _tag: "Success", value: { subject: null, claims: {} } })
+        }
+        const action = await post(place, tenant, JSON.stringify(request("1", "act.add", { body: "mine" })), {
+          "x-dormouse-session": encodeURIComponent(JSON.stringify(forged))
+        })
+        expect(action.status).toBe(200)
+        expect(await bodies(place, tenant)).toEqual(["mine"])
+        expect(place.starts(other)).toBe(0)
+      })
+
+      it("S1: the form in which objects ask for actions is not for others", async () => {
+        const response = await post(
+          place,
+          newTenant("lines"),
+          JSON.stringify([request("1", "look", {}), request("2", "act.end", { ending: "typed failure" })]),
+          { accept: "application/x-ndjson" }
+        )
+        expect(response.headers.get("content-type")).toContain("application/json")
+        expect(await response.json()).toHaveLength(2)
+      })
+
+      it("S1: GET without an upgrade is told to upgrade", async () => {
+        const response = await place.fetch("/rpc")
+        expect([response.status, response.headers.get("upgrade")]).toEqual([426, "websocket"])
+        expect((await place.fetch("/rpc", { headers: { upgrade: "h2c" } })).status).toBe(426)
+      })
+
+      for (const method of ["PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"]) {
+        it(`S1: ${method} is not for this`, async () => {
+          const response = await place.fetch("/rpc", { method })
+          expect([response.status, response.headers.get("allow")]).toEqual([405, "GET, POST"])
+        })
+      }
+
+      for (const path of ["/", "/rpcs", "/rpc/x", "/RPC", "/x/rpc", "/%72pc/x"]) {
+        it(`S1: ${path} is not found`, async () => {
+          expect((await place.fetch(path, { method: "POST", body: "{}" })).status).toBe(404)
+        })
+      }
+
+      it("S1, T5: a thousand requests in one batch are refused as one", async () => {
+        const batch = Array.from({ length: 1000 }, (_, i) => request(i, "notes.add", { body: "x" }))
+        expect(await isRefused(JSON.stringify(batch), 413)).toBe("limit requestsPerBatch is 100, got 1000")
+        await isClosed(JSON.stringify(batch), 1008)
+        const tenant = newTenant("hundred")
+        await post(place, tenant, JSON.stringify(batch.slice(0, 100)))
+        expect(await bodies(place, tenant)).toHaveLength(100)
+      })
+
+      it("S1, T5: a body over the limit is refused, whether or not it says how long it is", async () => {
+        const text = JSON.stringify(request("1", "notes.add", { body: "x".repeat(4 << 20) }))
+        expect(await isRefused(text, 413)).toBe(`limit requestBytes is ${4 << 20}`)
+        await isClosed(text, 1009)
+        let sent = 0
+        let isCancelled = false
+        const chunk = new TextEncoder().encode("x".repeat(1 << 16))
+        const endless = new ReadableStream<Uint8Array>({
+          pull(controller) {
+            sent += chunk.length
+            controller.enqueue(chunk)
+          },
+          cancel() {
+            isCancelled = true
+          }
+        })
+        const tenant = newTenant("endless")
+        const response = await place.fetch("/rpc", {
+          method: "POST",
+          headers: { "x-dormouse-tenant": tenant },
+          body: endless,
+          duplex: "half"
+        } as RequestInit)
+        expect([response.status, place.starts(tenant)]).toEqual([413, 0])
+        await response.text()
+        expect(isCancelled || sent < 8 << 20).toBe(true)
+      })
+
+      it("S1, T5: what is nested too deep is refused before anything walks it", async () => {
+        const nested = (levels: number) => `${"[".repeat(levels)}${"]".repeat(levels)}`
+        const text = (value: string) =>
+          `{"_tag":"Request","id":"1","tag":"echo","payload":{"value":${value}},"headers":[]}`
+        for (const levels of [255, 10_000, 1_000_000]) {
+          expect(await isRefused(text(nested(levels)), 413)).toBe("limit requestDepth is 256")
+          await isClosed(text(nested(levels)), 1008)
+        }
+        expect(await isRefused("[".repeat(1000), 413)).toBe("limit requestDepth is 256")
+        const objects = `${'{"a":'.repeat(300)}1${"}".repeat(300)}`
+        expect(await isRefused(text(objects), 413)).toBe("limit requestDepth is 256")
+        // The control: one level less is taken, and brackets in a text are no levels.
+        const peer = await place.connect(newTenant("deep"))
+        expect(await peer.call("echo", { value: JSON.parse(nested(254)) })).toMatchObject({ _tag: "Success" })
+        expect(await peer.call("live:echo", { value: "x" }).catch(() => "watching")).toBe("watching")
+        expect(await peer.call("echo", { value: `\\"${"[{".repeat(2000)}` })).toMatchObject({ _tag: "Success" })
+      })
+    })
+
+    it("S1: whatever is done to a message, it is answered, and what it says is not half done", async () => {
+      const tenant = newTenant("fuzz")
+      const runs: Array<string> = []
+      forAll(options.runs, (random) => runs.push(garble(random)))
+      const statuses = new Set<number>()
+      for (const text of runs) {
+        const response = await post(place, tenant, text)
+        statuses.add(response.status)
+        expect([200, 400, 404, 413], text).toContain(response.status)
+        const answer = (await response.json()) as any
+        if (response.status === 200) for (const message of answer) expect(message._tag, text).toMatch(/^(Exit|Chunk)$/)
+        else if (!Array.isArray(answer)) expect(typeof answer.error).toBe("string")
+        expect(JSON.stringify(answer)).not.toMatch(/ at .*:\d+:\d+/)
+      }
+      expect(statuses.size).toBeGreaterThan(1)
+      expect((await call(place, tenant, "echo", { value: "alive" })).value).toBe("alive")
+      expect(place.starts(tenant)).toBe(1)
+    })
+  })
+
+/** A good message with something done to it. */
+const garble = (random: Random): string => {
+  const good = JSON.stringify([
+    request("a", random.pick(["notes.add", "notes.list", "live:notes.list", "keys", "echo"]), {
+      body: "b",
+      value: [1, { a: null }],
+      record: { a: 1 }
+    }),
+    request(random.int(10), "notes.page", { size: 1, after: "eyJ9" }, [["a", "b"]])
+  ])
+  const characters = '{}[]",:\\0-1e9.\u0000\u007f\u00ff\ud83d🐁'
+  let text = good
+  for (let edits = random.int(4); edits >= 0; edits--) {
+    const at = random.int(text.length)
+    switch (random.int(4)) {
+      case 0:
+        text = text.slice(0, at) + text.slice(at + 1 + random.int(5))
+        break
+      case 1:
+        text = text.slice(0, at) + characters[random.int(characters.length)] + text.slice(at)
+        break
+      case 2:
+        text = text.slice(0, at) + text.slice(random.int(text.length))
+        break
+      default:
+        text = text.slice(0, at) + random.pick(["null", "true", "1e999", '"x"', "{}", "[]"]) + text.slice(at + 3)
+    }
+  }
+  return text
+}
