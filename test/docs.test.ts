@@ -41,7 +41,7 @@ interface Block {
 }
 
 const blocksOf = (page: string, text: string): ReadonlyArray<Block> =>
-  [...text.matchAll(/^```ts\n([\s\S]*?)^```$/gm)].map((match) => {
+  [...text.matchAll(/^```tsx?\n([\s\S]*?)^```$/gm)].map((match) => {
     const [first = "", ...rest] = match[1]!.split("\n")
     const [, kind, name] = /^\/\/ (example|file): (.+)$/.exec(first) ?? []
     return {

@@ -3,10 +3,10 @@ import type { FromClientEncoded, FromServerEncoded } from "effect/rpc/RpcMessage
 import { CallError, LimitExceeded } from "../protocol/CallError.ts"
 import { livePrefix } from "../protocol/Frame.ts"
 import type * as Limits from "../protocol/Limits.ts"
-import { decodeMessages, type Request } from "../protocol/Messages.ts"
+import type { Request } from "../protocol/Messages.ts"
 import type { Backend } from "./Backend.ts"
 import type { Session } from "./Host.ts"
-import { answers, explainPath, isRequest, readSession, refused } from "./HttpMessages.ts"
+import { answers, explainPath, readRequests, readSession, refused } from "./HttpMessages.ts"
 import { hashOf } from "./LiveQueries.ts"
 import { failure, type Server } from "./Server.ts"
 import { Caller } from "./Transaction.ts"
@@ -90,10 +90,9 @@ export const fetch = async (
   if (session === undefined) return refused(403, "only the Worker in front of the object may ask it")
   if (new URL(request.url).pathname === explainPath) return Response.json(backend.live.explain())
   if (request.headers.get("upgrade") === "websocket") return accept(session)
-  // The Worker has read it before, and held it against the limits.
-  const requests = decodeMessages(await request.text())?.filter(isRequest)
-  if (requests === undefined) return refused(400, "the body is not made of messages of effect/rpc")
-  return answers(await answer(backend, requests, session), limits)
+  const body = await readRequests(request, limits)
+  if (body instanceof Response) return body
+  return answers(await answer(backend, body.requests, session), limits)
 }
 
 /** Answers requests to the object. A live query over HTTP, where nothing can follow, is its first frame and an end. */

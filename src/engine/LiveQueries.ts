@@ -151,6 +151,7 @@ export class LiveQueries {
   private pending = new WriteRecorder()
   private scheduled = false
   private version = 0
+  private isAwake = false
   private flushed = 0
   /** Groups that deliver with the flush that is to come, whether or not it concerns them. */
   private waiting = new Set<Group>()
@@ -163,7 +164,11 @@ export class LiveQueries {
 
   /** The version of the last commit. */
   get currentVersion(): number {
-    if (this.version === 0) this.version = this.nextVersion()
+    // What the sockets remember may be older than what one that is gone was told: after a wake time counts as well.
+    if (!this.isAwake) {
+      this.isAwake = true
+      this.version = this.nextVersion()
+    }
     return this.version
   }
 

@@ -9,7 +9,7 @@ import { Api, App, Query } from "effect-dormouse"
 import type { Client } from "effect-dormouse/client"
 import { createHooks } from "effect-dormouse/react"
 import { TestApp } from "effect-dormouse/testing"
-import { Component, type ReactNode, StrictMode, Suspense, useState } from "react"
+import { Component, Profiler, type ReactNode, StrictMode, Suspense, useState } from "react"
 import { createRoot, hydrateRoot } from "react-dom/client"
 import { renderToString } from "react-dom/server"
 import { expectTypeOf } from "vitest"
@@ -184,6 +184,40 @@ describe("useLive", () => {
     await page.shows("[two]")
     page.click("")
     await page.shows("[two,one]")
+    page.unmount()
+  })
+
+  test("C: no render shows two queries at two versions, and rows that did not change stay the same", async (world) => {
+    const { channel, chat, say } = world
+    const renders: Array<ReadonlyArray<Message>> = []
+    const Twice = () => {
+      const { value: five } = useLive("messages.list", { channel: channel.id, limit: 5 })
+      const { value: ten } = useLive("messages.list", { channel: channel.id, limit: 10 })
+      if (five === undefined || ten === undefined) return "…"
+      if (five !== renders.at(-1)) renders.push(five)
+      return `${five.length}/${ten.length}`
+    }
+    const seen: Array<string | null> = []
+    const page = render(
+      <Provider client={chat}>
+        <Profiler id="twice" onRender={() => seen.push(page.text())}>
+          <Twice />
+        </Profiler>
+      </Provider>
+    )
+    await page.shows("0/0")
+    for (let i = 1; i < 5; i++) {
+      await say(`${i}`)
+      await page.shows(`${i}/${i}`)
+    }
+    expect(seen.filter((text) => !["", "…", "0/0", "1/1", "2/2", "3/3", "4/4"].includes(text ?? ""))).toEqual([])
+    expect(renders.at(-1)!.slice(1)).toEqual(renders.at(-2)!)
+    expect(
+      renders
+        .at(-1)!
+        .slice(1)
+        .every((row, i) => row === renders.at(-2)![i])
+    ).toBe(true)
     page.unmount()
   })
 

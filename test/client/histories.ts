@@ -38,7 +38,8 @@ interface Call {
   readonly list: string
   readonly kind: Kind
   outcome: Outcome
-  /** Whether its success was held back for as long as the client waits for its live values. */
+  /** Whether the caller waits until its live values show what was done, however long that takes. */
+  readonly isPatient: boolean
   readonly fiber: Fiber.Fiber<unknown, unknown>
 }
 
@@ -105,7 +106,7 @@ class Watched {
       for (const marker of this.shown) if (!markers.has(marker)) history.vanished.push({ marker, from: this })
       this.shown = markers
       for (const call of this.user.calls) {
-        if (call.outcome === "done" && this.concerns(call) && !markers.has(call.marker)) {
+        if (call.outcome === "done" && call.isPatient && this.concerns(call) && !markers.has(call.marker)) {
           history.wrong(`${this} does not show ${call.marker}, which was done`)
         }
         if (call.outcome === "failed" && markers.has(call.marker)) {
@@ -167,8 +168,9 @@ class User {
     const isOptimistic = random.chance(0.6)
     const payload = { list, marker, ...(kind === "addUpTo" ? { max: random.int(6) } : {}) }
     const add = (markers: ReadonlyArray<string>) => (markers.includes(marker) ? markers : [...markers, marker].sort())
+    const isPatient = random.chance(0.9)
     const options = {
-      giveUpAfter: random.chance(0.1) ? "3 seconds" : "5 minutes",
+      giveUpAfter: isPatient ? "5 minutes" : "3 seconds",
       ...(isOptimistic
         ? {
             optimistic: (view: any) => {
@@ -188,6 +190,7 @@ class User {
         list,
         kind,
         outcome: "pending",
+        isPatient,
         fiber: undefined as never
       }
       this.calls.push(call)
@@ -197,7 +200,7 @@ class User {
       call.fiber.addObserver((exit) => {
         call.outcome = outcomeOf(exit)
         this.history.count(call.outcome)
-        if (call.outcome !== "done") return
+        if (call.outcome !== "done" || !isPatient) return
         for (const watched of this.watched) {
           if (watched.value !== undefined && watched.concerns(call) && !watched.shows(marker)) {
             this.history.wrong(`${marker} was done and ${watched} does not show it`)
@@ -324,7 +327,18 @@ export const run = (seed: number, tally: Tally, options: Options = {}): Promise<
     const { network } = object()
     const history = new History(object(), tally)
     options.sabotage?.(object())
-    if (process.env['LOG']) { const push = network.log.push.bind(network.log); network.log.push = (...a: any) => { for (const x of a) console.log(x.direction, x.data.slice(0, 700)); return push(...a) }; const p2 = history.trace.push.bind(history.trace); history.trace.push = (...a: any) => { console.log('##', ...a); return p2(...a) } }
+    if (process.env["LOG"]) {
+      const push = network.log.push.bind(network.log)
+      network.log.push = (...a: any) => {
+        for (const x of a) console.log(x.direction, x.data.slice(0, 700))
+        return push(...a)
+      }
+      const p2 = history.trace.push.bind(history.trace)
+      history.trace.push = (...a: any) => {
+        console.log("##", ...a)
+        return p2(...a)
+      }
+    }
     const names = ["p", "q", "r"].slice(0, 1 + random.int(3))
     for (const name of names) history.users.push(new User(history, name, (yield* TestApp.client(MarksApi)) as never))
     network.hold()
@@ -406,4 +420,3 @@ export const run = (seed: number, tally: Tally, options: Options = {}): Promise<
     Effect.catchCause((cause) => Effect.die(new Error(`seed ${seed}: ${cause}`))),
     Effect.runPromise
   )
-

@@ -1,0 +1,111 @@
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import * as Rpc from "effect/rpc/Rpc"
+import * as RpcSchema from "effect/rpc/RpcSchema"
+import * as Schema from "effect/Schema"
+import { describe, expect, it } from "vitest"
+import { CallError, InternalError } from "../../src/protocol/CallError.ts"
+import { Frame } from "../../src/protocol/Frame.ts"
+import * as Patch from "../../src/protocol/Patch.ts"
+import { NotesApi } from "../worker/notes.ts"
+import errors from "./fixtures/errors.json" with { type: "json" }
+import frames from "./fixtures/frames.json" with { type: "json" }
+import { fill, type Message, overHttp, overSockets } from "./fixtures.ts"
+
+/** Decodes as Effect's client does, and encodes again. */
+const roundTrip = (schema: Schema.Top, encoded: unknown): { readonly decoded: any; readonly again: unknown } => {
+  const codec = Schema.toCodecJson(schema as Schema.Codec<unknown, unknown>)
+  const decoded = Schema.decodeUnknownSync(codec)(encoded)
+  return { decoded, again: Schema.encodeUnknownSync(codec)(decoded) }
+}
+
+/** The schema of what a message carries, for the request that it answers. */
+const carriedBy = (
+  message: Message,
+  tags: ReadonlyMap<unknown, string>
+): readonly [Schema.Top, unknown] | undefined => {
+  const tag = tags.get(message.requestId)
+  const rpc = tag === undefined ? undefined : (NotesApi.requests.get(tag as never) as Rpc.AnyWithProps | undefined)
+  if (rpc === undefined) return undefined
+  if (message._tag === "Exit") return [Rpc.exitSchema(rpc as never) as unknown as Schema.Top, message.exit]
+  if (message._tag !== "Chunk") return undefined
+  const { success } = Option.getOrThrow(RpcSchema.getStreamSchemas(rpc.successSchema))
+  return [Schema.NonEmptyArray(success), message.values]
+}
+
+const check = (messages: ReadonlyArray<Message>, tags: ReadonlyMap<unknown, string>) => {
+  let count = 0
+  for (const message of fill(messages, new Map())) {
+    const carried = carriedBy(message, tags)
+    if (carried === undefined) continue
+    count++
+    const { again } = roundTrip(...carried)
+    // A defect becomes an `Error` with its message.
+    if (JSON.stringify(message).includes("InternalError")) continue
+    expect(again, JSON.stringify(message)).toEqual(carried[1])
+  }
+  return count
+}
+
+const requestsOf = (messages: unknown): ReadonlyArray<readonly [unknown, string]> =>
+  [messages].flat().flatMap((message: any) => (message?._tag === "Request" ? [[message.id, message.tag] as const] : []))
+
+describe("the protocol's fixtures and Effect's client", () => {
+  for (const { name, steps } of overHttp) {
+    it(`${name}: every answer is what the contract says`, () => {
+      let count = 0
+      for (const { request, response } of steps) {
+        if (Array.isArray(response.body)) count += check(response.body, new Map(requestsOf(request.body)))
+      }
+      expect(count > 0).toBe(name !== "http-refusals")
+    })
+  }
+
+  for (const { name, steps } of overSockets) {
+    it(`${name}: every answer is what the contract says`, () => {
+      const tags = new Map<unknown, string>()
+      let count = 0
+      for (const step of steps) {
+        if ("client" in step) for (const [id, tag] of requestsOf(step.client)) tags.set(id, tag)
+        if ("batch" in step) for (const [id, tag] of requestsOf(step.batch)) tags.set(id, tag)
+        if ("server" in step) count += check(step.server, tags)
+      }
+      expect(count).toBeGreaterThan(0)
+    })
+  }
+
+  it("frames: a client that follows them has these values", () => {
+    for (const { frames: given, values } of frames.streams) {
+      let parts = ""
+      let value: unknown = "<nothing>"
+      const seen = given.map((encoded) => {
+        let { decoded: frame } = roundTrip(Frame(Schema.Json), encoded)
+        if (frame._tag === "Part") {
+          parts += frame.text
+          if (!frame.last) return value
+          frame = roundTrip(Frame(Schema.Json), JSON.parse(parts)).decoded
+        }
+        if (frame._tag === "Snapshot") value = frame.value
+        if (frame._tag === "Patch") value = Result.getOrThrow(Patch.apply(value as Schema.Json, frame.ops))
+        return value
+      })
+      expect(seen).toEqual(values)
+    }
+  })
+
+  it("errors: every one is what the client's classes say", () => {
+    for (const encoded of errors.fails) {
+      const { again, decoded } = roundTrip(CallError, encoded)
+      expect(decoded).toBeInstanceOf(CallError)
+      expect(decoded.isRetryable).toBe(["CallLost", "Unavailable"].includes(encoded.reason._tag))
+      expect(again).toEqual(encoded)
+      const exit = { _tag: "Failure", cause: [{ _tag: "Fail", error: encoded }] }
+      const rpc = NotesApi.requests.get("look")!
+      expect(Exit.isFailure(roundTrip(Rpc.exitSchema(rpc) as unknown as Schema.Top, exit).decoded)).toBe(true)
+    }
+    const reasons = CallError.fields.reason.members.map(({ fields }) => fields._tag.schema.literal)
+    expect(new Set(errors.fails.map(({ reason }) => reason._tag))).toEqual(new Set(reasons))
+    for (const encoded of errors.dies) expect(roundTrip(InternalError, encoded).again).toEqual(encoded)
+  })
+})

@@ -1,0 +1,4 @@
+import { cloudflare } from "../place/cloudflare.ts"
+import { suite } from "./fixtureCases.ts"
+
+suite("The protocol's fixtures and workerd", async () => cloudflare())

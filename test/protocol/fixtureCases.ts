@@ -1,0 +1,86 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { newTenant, type Peer, type Place, post } from "../place/Place.ts"
+import { type Bindings, fill, type Message, mismatch, overHttp, overSockets } from "./fixtures.ts"
+
+/** The server's side of the fixtures: it says, byte for byte of JSON, what they say it says. */
+export const suite = (name: string, here: () => Promise<Place & { readonly close?: () => Promise<void> }>) =>
+  describe(name, () => {
+    let place: Awaited<ReturnType<typeof here>>
+    beforeAll(async () => {
+      place = await here()
+    })
+    afterAll(() => place.close?.())
+
+    for (const { name, steps } of overHttp) {
+      it(`${name}: the server answers as it is written`, async () => {
+        const tenant = newTenant(name)
+        const bindings: Bindings = new Map()
+        for (const { request, response } of steps) {
+          const body = request.text ?? JSON.stringify(request.body)
+          const answer =
+            request.method === undefined && request.path === undefined
+              ? await post(place, tenant, body)
+              : await place.fetch(request.path ?? "/rpc", {
+                  method: request.method ?? "POST",
+                  ...(request.method === "GET" ? {} : { body })
+                })
+          const actual = (await answer.json()) as unknown
+          expect(answer.status, JSON.stringify(actual)).toBe(response.status)
+          for (const [header, value] of Object.entries(response.headers ?? {})) {
+            expect(answer.headers.get(header)).toBe(value)
+          }
+          const inOrder = response.unordered === true ? sorted : <A>(messages: A) => messages
+          expect(mismatch(inOrder(response.body), inOrder(actual), bindings)).toBeUndefined()
+        }
+      })
+    }
+
+    for (const { name, steps } of overSockets) {
+      it(`${name}: the server answers as it is written`, async () => {
+        const tenant = newTenant(name)
+        const bindings: Bindings = new Map()
+        let peer = await place.connect(tenant)
+        let taken = 0
+        for (const step of steps) {
+          if ("client" in step) peer.send(...fill(step.client, bindings))
+          else if ("batch" in step) peer.send(fill(step.batch, bindings))
+          else if ("sleep" in step) {
+            await quiet(peer)
+            await place.evict(tenant)
+          } else if ("reconnect" in step) {
+            peer.close(1000)
+            peer = await place.connect(tenant)
+            taken = 0
+          } else {
+            const { server, together } = step
+            await peer.until(() => peer.messages.length >= taken + server.length)
+            const actual = peer.messages.slice(taken, taken + server.length)
+            expect(mismatch(server, actual, bindings), JSON.stringify(actual)).toBeUndefined()
+            if (together === true) expect(JSON.parse(peer.texts.at(-1)!)).toHaveLength(server.length)
+            taken += server.length
+          }
+        }
+        await quiet(peer)
+        expect(peer.messages.slice(taken)).toEqual([])
+      })
+    }
+
+    it("a fixture that says something else is found out (the control)", () => {
+      const [{ steps }] = overHttp as unknown as readonly [{ readonly steps: any }]
+      const { body } = steps[0].response
+      const actual = fill(body, new Map())
+      expect(mismatch(body, actual, new Map())).toBeUndefined()
+      expect(mismatch(body, [{ ...actual[0], more: 1 }], new Map())).toContain("/0/more")
+      expect(mismatch(["<version:2>", "<version:1>"], [1, 2], new Map())).toContain("below")
+      expect(mismatch(["<id:1>", "<id:1>"], [fill("<id:1>", new Map()), "other"], new Map())).toContain(
+        "something else"
+      )
+    })
+  })
+
+const quiet = (peer: Peer) => peer.until(() => true).then(() => new Promise((resolve) => setTimeout(resolve, 50)))
+
+const sorted = (messages: unknown): ReadonlyArray<Message> =>
+  (messages as ReadonlyArray<Message>).toSorted(
+    (a, b) => a.requestId.localeCompare(b.requestId) || a._tag.localeCompare(b._tag)
+  )
