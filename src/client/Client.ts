@@ -24,13 +24,14 @@ import * as LiveRpc from "./LiveRpc.ts"
 import { type LiveValue, LiveValues } from "./LiveValues.ts"
 import * as Mutations from "./Mutations.ts"
 import { OptimisticChanges, type View } from "./Optimistic.ts"
+import type { Outbox } from "./Outbox.ts"
 import { Signals } from "./Signals.ts"
 import { requestIds, SocketCalls } from "./SocketCalls.ts"
 import * as Transport from "./Transport.ts"
 
 export interface Options extends Transport.Options {
   /** Writes mutations down before they are sent, so that they outlive the page. */
-  readonly outbox?: Mutations.OutboxOptions
+  readonly outbox?: Outbox
 }
 
 /** A live value, and how fresh it is. */

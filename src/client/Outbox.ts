@@ -1,8 +1,11 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import type { Scope } from "effect/Scope"
+import type * as Mutations from "./Mutations.ts"
+import * as WrittenMutations from "./WrittenMutations.ts"
 
 /** A mutation that has no outcome yet, as it is written down. */
 export const Entry = Schema.Struct({
@@ -40,6 +43,29 @@ export class OutboxStorage extends Context.Service<
     readonly claim: (client: string) => Effect.Effect<boolean, never, Scope>
   }
 >()("effect-dormouse/client/OutboxStorage") {}
+
+/** How a mutation ended that was left over by a client that is gone. */
+export interface Replayed {
+  readonly tag: string
+  readonly payload: unknown
+  readonly exit: Exit.Exit<unknown, unknown>
+}
+
+export interface Options {
+  readonly storage: OutboxStorage["Service"]
+  /** Whose mutations these are; those of one identity are not sent with the token of another. */
+  readonly identity?: string
+  /** Hears how the mutations ended that a closed page left. Nobody else waits for them. */
+  readonly onReplayed?: (replayed: Replayed) => Effect.Effect<void>
+}
+
+/** What a client needs to write mutations down. */
+export interface Outbox {
+  readonly run: (options: Mutations.Options) => Effect.Effect<Mutations.Mutations["run"], never, Scope>
+}
+
+/** Makes the outbox of a client: mutations are written down before they are sent, so that they outlive the page. */
+export const make = (options: Options): Outbox => ({ run: (mutations) => WrittenMutations.make(mutations, options) })
 
 const put = (entries: ReadonlyArray<Entry>, entry: Entry): ReadonlyArray<Entry> =>
   entries.some(({ id }) => id === entry.id)

@@ -93,7 +93,11 @@ export const make = <Rpcs extends Rpc.Any>(app: App<Rpcs>): TenantObjectClass =>
       if (socket === undefined) {
         socket = {
           send: (text) => {
-            if (webSocket.readyState === WebSocket.OPEN) webSocket.send(text)
+            try {
+              webSocket.send(text)
+            } catch {
+              // It has closed, which the object hears of by `webSocketClose`.
+            }
           },
           close: (code, reason) => webSocket.close(code, reason),
           attachment: () => webSocket.deserializeAttachment(),

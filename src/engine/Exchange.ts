@@ -105,7 +105,7 @@ const answer = async (
   const snapshots = requests
     .filter(({ tag }) => tag.startsWith(livePrefix))
     .flatMap((request) => snapshot(backend, request, session))
-  return [...snapshots, ...(await exchange(backend.server, unary, { context: Context.make(Caller, session.identity) }))]
+  return [...snapshots, ...(await exchange(backend.server, unary, { context: contextOf(session) }))]
 }
 
 const snapshot = (backend: Backend, request: Request, session: Session): ReadonlyArray<FromServerEncoded> => {
@@ -127,3 +127,14 @@ const snapshot = (backend: Backend, request: Request, session: Session): Readonl
   const frame = { _tag: "Snapshot", value, version, hash: hashOf(JSON.stringify(value)) }
   return [{ _tag: "Chunk", requestId: request.id, values: [frame] }, exit({ _tag: "Success", value: null })]
 }
+
+/** What handlers may know of a caller: one object for a session, so that what is made of it is made once. */
+const contextOf = (session: Session): Context.Context<never> => {
+  let context = contexts.get(session)
+  if (context === undefined) {
+    context = Context.make(Caller, session.identity)
+    contexts.set(session, context)
+  }
+  return context
+}
+const contexts = new WeakMap<Session, Context.Context<never>>()

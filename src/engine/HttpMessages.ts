@@ -156,7 +156,6 @@ export const readSession = (request: Request): Session | undefined => {
 /** How the object asks for an action's messages as they come, one to a line. */
 export const ndjson = "application/x-ndjson"
 
-/** Where an object listens; the name means nothing, the object is chosen by its tenant. */
 /** The subprotocol of sockets, and the header that names it. Clients that give a token must offer one. */
 export const subprotocol = "dormouse"
 export const protocolHeader = "sec-websocket-protocol"
@@ -164,6 +163,7 @@ export const protocolHeader = "sec-websocket-protocol"
 /** Where the Worker, and the object behind it, tell about their live queries. */
 export const explainPath = "/rpc/explain"
 
+/** Where an object listens; the name means nothing, the object is chosen by its tenant. */
 export const objectUrl = "https://dormouse/rpc"
 
 const ignore = () => {}

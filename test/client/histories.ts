@@ -5,7 +5,6 @@ import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import * as EffectRandom from "effect/Random"
 import * as TestClock from "effect/testing/TestClock"
-import type { Client } from "effect-dormouse/client"
 import { TestApp } from "effect-dormouse/testing"
 import type { Observed } from "../../src/client/Client.ts"
 import type { MemoryObject } from "../../src/testing/MemoryObject.ts"
@@ -28,7 +27,8 @@ export interface Options {
 /** What was seen of a kind of event, over all histories. */
 export type Tally = Record<string, number>
 
-type MarksClient = Client.Client<any>
+const makeClient = () => TestApp.client(MarksApi)
+type MarksClient = Effect.Success<ReturnType<typeof makeClient>>
 type Kind = "add" | "addUpTo" | "addAndFail" | "addAndDie"
 type Outcome = "pending" | "done" | "failed" | "unknown" | "defect" | "interrupted"
 
@@ -167,7 +167,7 @@ class User {
     const guess = random.chance(0.85) ? list : random.pick(lists)
     const isOptimistic = random.chance(0.6)
     const payload = { list, marker, ...(kind === "addUpTo" ? { max: random.int(6) } : {}) }
-    const add = (markers: ReadonlyArray<string>) => (markers.includes(marker) ? markers : [...markers, marker].sort())
+    const add = (markers: ReadonlyArray<string>) => [...markers, marker].sort()
     const isPatient = random.chance(0.9)
     const options = {
       giveUpAfter: isPatient ? "5 minutes" : "3 seconds",
@@ -178,7 +178,7 @@ class User {
               view.update("list", { list: guess }, inList)
               view.update("total", {}, inList)
               view.updateEach("rows", (rows: ReadonlyArray<{ id: string }>, payload: { list: string }) =>
-                payload.list === guess ? add(rows.map(({ id }) => id)).map((id) => ({ id })) : rows
+                payload.list === guess ? add(rows.map(({ id }) => id)).map((id) => ({ id, ballast: "" })) : rows
               )
             }
           }
@@ -232,6 +232,7 @@ class History {
   /** Marks that a value showed and then did not, to be looked at when it is known why. */
   vanished: Array<{ readonly marker: string; readonly from: Watched }> = []
   readonly trace: Array<string> = []
+  failure: Error | undefined
   private readonly tally: Tally
 
   constructor(object: MemoryObject<any>, tally: Tally) {
@@ -240,13 +241,25 @@ class History {
   }
 
   wrong(what: string): never {
-    throw (this.failure ??= new Error(`${what}\n${this.trace.join("\n")}`))
+    // A client may catch what is thrown into it.
+    this.failure ??= new Error(`${what}\n${this.trace.join("\n")}`)
+    throw this.failure
   }
-  /** The first thing that was wrong: a client may have caught what was thrown into it. */
-  failure: Error | undefined
 
   count(what: string): void {
     this.tally[what] = (this.tally[what] ?? 0) + 1
+  }
+
+  /** What went over the sockets, by what it shows about the history. */
+  countMessages(): void {
+    const sent = new Set<string>()
+    for (const { data } of this.object.network.log) {
+      for (const word of ["Patch", "Snapshot", "Current", "Settled"]) if (data.includes(`"${word}"`)) this.count(word)
+      const mutation = /"dormouse-mutation","([^"]+)"/.exec(data)?.[1]
+      if (mutation === undefined) continue
+      this.count(sent.has(mutation) ? "sent again" : "sent by socket")
+      sent.add(mutation)
+    }
   }
 
   rows(): ReadonlyArray<{ readonly list: string; readonly marker: string }> {
@@ -327,20 +340,8 @@ export const run = (seed: number, tally: Tally, options: Options = {}): Promise<
     const { network } = object()
     const history = new History(object(), tally)
     options.sabotage?.(object())
-    if (process.env["LOG"]) {
-      const push = network.log.push.bind(network.log)
-      network.log.push = (...a: any) => {
-        for (const x of a) console.log(x.direction, x.data.slice(0, 700))
-        return push(...a)
-      }
-      const p2 = history.trace.push.bind(history.trace)
-      history.trace.push = (...a: any) => {
-        console.log("##", ...a)
-        return p2(...a)
-      }
-    }
     const names = ["p", "q", "r"].slice(0, 1 + random.int(3))
-    for (const name of names) history.users.push(new User(history, name, (yield* TestApp.client(MarksApi)) as never))
+    for (const name of names) history.users.push(new User(history, name, yield* makeClient()))
     network.hold()
     const steps = options.steps ?? 30 + random.int(50)
     for (let i = 0; i < steps; i++) {
@@ -410,6 +411,7 @@ export const run = (seed: number, tally: Tally, options: Options = {}): Promise<
     }
     history.checkRows()
     history.checkValues()
+    history.countMessages()
     for (const { watched } of history.users) for (const query of watched) query.end()
   }).pipe(
     Effect.scoped,

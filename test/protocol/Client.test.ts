@@ -1,5 +1,4 @@
 import * as Exit from "effect/Exit"
-import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Rpc from "effect/rpc/Rpc"
 import * as RpcSchema from "effect/rpc/RpcSchema"
@@ -30,8 +29,8 @@ const carriedBy = (
   if (rpc === undefined) return undefined
   if (message._tag === "Exit") return [Rpc.exitSchema(rpc as never) as unknown as Schema.Top, message.exit]
   if (message._tag !== "Chunk") return undefined
-  const { success } = Option.getOrThrow(RpcSchema.getStreamSchemas(rpc.successSchema))
-  return [Schema.NonEmptyArray(success), message.values]
+  if (!RpcSchema.isStreamSchema(rpc.successSchema)) throw new Error(`${tag} gives no chunks`)
+  return [Schema.NonEmptyArray(rpc.successSchema.success), message.values]
 }
 
 const check = (messages: ReadonlyArray<Message>, tags: ReadonlyMap<unknown, string>) => {

@@ -8,7 +8,7 @@ import { ChatApi } from "../api.ts"
 /** A client of the Worker that served this page. What is written without a network is kept until there is one. */
 export const client = Effect.gen(function* () {
   const storage = Context.get(yield* Layer.build(Outbox.layerIndexedDb()), Outbox.OutboxStorage)
-  return yield* Client.make(ChatApi, { url: location.origin, outbox: { storage } })
+  return yield* Client.make(ChatApi, { url: location.origin, outbox: Outbox.make({ storage }) })
 })
 
 export const { Provider, useConnection, useLive, useMutation, usePages } = createHooks(ChatApi)

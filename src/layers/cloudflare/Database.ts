@@ -27,8 +27,15 @@ const fromRow = (row: ReadonlyArray<ArrayBuffer | string | number | null>): Read
 export const make = (storage: Storage): Database["Service"] => ({
   all(sql, params, most) {
     const cursor = storage.sql.exec(sql, ...params)
-    const rows = most === undefined ? cursor.raw() : take(cursor.raw(), most)
-    return { columns: cursor.columnNames, rows: Array.from(rows, fromRow) }
+    const rows: Array<ReadonlyArray<SqlValue>> = []
+    for (const row of most === undefined ? cursor.raw() : take(cursor.raw(), most)) rows.push(fromRow(row))
+    return {
+      // Asked for only where rows become objects: the platform makes the names anew each time.
+      get columns() {
+        return cursor.columnNames
+      },
+      rows
+    }
   },
   *iterate(sql, params) {
     for (const row of storage.sql.exec(sql, ...params).raw()) yield fromRow(row)

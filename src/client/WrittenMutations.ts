@@ -1,0 +1,106 @@
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Result from "effect/Result"
+import type { Scope } from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
+import { outcomesKept } from "../protocol/MutationId.ts"
+import { OutcomeUnknown } from "./ClientError.ts"
+import type { Mutations, Options } from "./Mutations.ts"
+import type { Entry, Options as OutboxOptions } from "./Outbox.ts"
+import { type Signals, signal } from "./Signals.ts"
+
+/**
+ * Runs mutations that are written down before they are sent: in order, one after the other. What clients left that are
+ * gone is sent in their place, under the numbers that they gave.
+ */
+export const make = (options: Options, outbox: OutboxOptions): Effect.Effect<Mutations["run"], never, Scope> =>
+  Effect.gen(function* () {
+    const { storage } = outbox
+    const owner = `${options.server} ${outbox.identity ?? ""}`
+    const inOrder = yield* Semaphore.make(1)
+    yield* storage.claim(options.clientId)
+
+    /** Sends what is written down, and forgets it when its outcome is known. */
+    const send = (entry: Entry, payload: unknown, giveUpAfter?: Duration.Input) =>
+      Effect.gen(function* () {
+        yield* online(options.signals)
+        const now = yield* Clock.currentTimeMillis
+        const sentAt = entry.sentAt ?? now
+        if (entry.sentAt === null) yield* storage.put({ ...entry, sentAt })
+        // The server forgets outcomes in the end; sent again after that, it would be done again.
+        const left = Duration.millis(sentAt + outcomesKept - now)
+        if (Duration.isNegative(left) || Duration.isZero(left)) return yield* new OutcomeUnknown({ tag: entry.tag })
+        const most = giveUpAfter === undefined ? left : Duration.min(left, Duration.fromInputUnsafe(giveUpAfter))
+        return yield* options.deliver(entry.tag, payload, entry.id, {
+          giveUpAfter: most,
+          sentAt: entry.sentAt ?? undefined
+        })
+      }).pipe(
+        // An interruption is the end of this page, not of the mutation.
+        Effect.onExit((exit) => (Exit.hasInterrupts(exit) ? Effect.void : storage.remove(entry.id)))
+      )
+
+    const resume = (entry: Entry) => {
+      const rpc = options.rpcOf(entry.tag)
+      const payload = rpc?.decodePayload(entry.payload)
+      const sent =
+        payload === undefined || Result.isFailure(payload)
+          ? // The contract has changed since; nobody can tell any more what was meant.
+            Effect.andThen(storage.remove(entry.id), Effect.fail(new OutcomeUnknown({ tag: entry.tag })))
+          : send(entry, payload.success)
+      return Effect.flatMap(Effect.exit(sent), (exit) =>
+        Exit.hasInterrupts(exit)
+          ? Effect.void
+          : (outbox.onReplayed?.({ tag: entry.tag, payload: entry.payload, exit }) ?? Effect.void)
+      )
+    }
+
+    /** Sends what the clients left that are gone, each in its order. */
+    const replay = Effect.gen(function* () {
+      const left = (yield* storage.entries).filter((entry) => entry.owner === owner)
+      const clients = new Set(left.map(({ client }) => client))
+      clients.delete(options.clientId)
+      for (const client of clients) {
+        yield* Effect.scoped(
+          Effect.gen(function* () {
+            if (!(yield* storage.claim(client))) return
+            // It may have sent some before it went.
+            const entries = (yield* storage.entries).filter((entry) => entry.owner === owner && entry.client === client)
+            yield* Effect.forEach(entries, resume, { discard: true })
+          })
+        )
+      }
+    }).pipe(inOrder.withPermit)
+
+    yield* Effect.forkScoped(
+      Effect.gen(function* () {
+        while (true) {
+          yield* replay
+          yield* signal(options.signals, "wake")
+        }
+      })
+    )
+
+    return (tag, payload, mutation, giveUpAfter) =>
+      Effect.gen(function* () {
+        const at = yield* Clock.currentTimeMillis
+        const encoded = options.rpcOf(tag)!.encodePayload(payload)
+        const entry: Entry = {
+          id: mutation,
+          client: options.clientId,
+          owner,
+          tag,
+          payload: encoded,
+          at,
+          sentAt: null
+        }
+        yield* storage.put(entry)
+        return yield* inOrder.withPermit(send(entry, payload, giveUpAfter))
+      })
+  })
+
+/** Waits until the device has a network. */
+const online = (signals: Signals): Effect.Effect<void> =>
+  Effect.suspend(() => (signals.isOnline() ? Effect.void : Effect.andThen(signal(signals, "wake"), online(signals))))
