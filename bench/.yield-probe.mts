@@ -1,4 +1,5 @@
 import { Miniflare } from "miniflare"
+
 const code = `
 import { DurableObject } from "cloudflare:workers"
 const ways = {
@@ -32,21 +33,53 @@ export class T extends DurableObject {
 }
 export default { fetch: (r, env) => env.T.getByName("a").fetch(r) }
 `
-const mf = new Miniflare({ workers: [{ config: { type: "worker", name: "worker", compatibilityDate: "2026-09-01", manifest: { mainModule: "worker.js", modules: { "worker.js": { type: "esm", contents: code } } }, exports: { T: { type: "durable-object", storage: "sqlite" } }, env: { T: { type: "durable-object", worker: "worker", exportName: "T" } } } as any, dev: { unsafeDirectSockets: [{}] } } as any] } as any)
+const mf = new Miniflare({
+  workers: [
+    {
+      config: {
+        type: "worker",
+        name: "worker",
+        compatibilityDate: "2026-09-01",
+        manifest: { mainModule: "worker.js", modules: { "worker.js": { type: "esm", contents: code } } },
+        exports: { T: { type: "durable-object", storage: "sqlite" } },
+        env: { T: { type: "durable-object", worker: "worker", exportName: "T" } }
+      } as any,
+      dev: { unsafeDirectSockets: [{}] }
+    } as any
+  ]
+} as any)
 const url = await (mf as any).unsafeGetDirectURL("worker")
 const { WebSocket } = await import("ws")
 const ws = new WebSocket(String(url).replace("http", "ws")) as any
 await new Promise((r) => ws.once("open", r))
-const once = (way: string, burn: number) => new Promise<[number, number]>((resolve) => {
-  const t0 = performance.now(); let a = 0
-  ws.removeAllListeners("message")
-  ws.on("message", (d: any) => { const s = d.toString(); if (s === "answer") a = performance.now() - t0; else resolve([a, performance.now() - t0]) })
-  ws.send(JSON.stringify({ way, burn }))
-})
+const once = (way: string, burn: number) =>
+  new Promise<[number, number]>((resolve) => {
+    const t0 = performance.now()
+    let a = 0
+    ws.removeAllListeners("message")
+    ws.on("message", (d: any) => {
+      const s = d.toString()
+      if (s === "answer") a = performance.now() - t0
+      else resolve([a, performance.now() - t0])
+    })
+    ws.send(JSON.stringify({ way, burn }))
+  })
 const med = (xs: number[]) => xs.sort((a, b) => a - b)[xs.length >> 1]!
-const ways = (process.argv[2] ?? "micro,sync,wait,timeout,syncwait,mc,syncmc,syncsync,sync4,pair,bcw,alarmget,stream,digest,self").split(",")
-for (const way of ways) { for (const burn of [0, 20_000_000]) {
-  const as: number[] = [], fs: number[] = []
-  for (let i = 0; i < 60; i++) { const [a, f] = await once(way, burn); as.push(a); fs.push(f); await new Promise((r) => setTimeout(r, 10)) }
-  console.log(way.padEnd(10), String(burn).padEnd(9), "answer", med(as).toFixed(2), "frame", med(fs).toFixed(2)) } }
-ws.close(); await mf.dispose()
+const ways = (
+  process.argv[2] ?? "micro,sync,wait,timeout,syncwait,mc,syncmc,syncsync,sync4,pair,bcw,alarmget,stream,digest,self"
+).split(",")
+for (const way of ways) {
+  for (const burn of [0, 20_000_000]) {
+    const as: number[] = [],
+      fs: number[] = []
+    for (let i = 0; i < 60; i++) {
+      const [a, f] = await once(way, burn)
+      as.push(a)
+      fs.push(f)
+      await new Promise((r) => setTimeout(r, 10))
+    }
+    console.log(way.padEnd(10), String(burn).padEnd(9), "answer", med(as).toFixed(2), "frame", med(fs).toFixed(2))
+  }
+}
+ws.close()
+await mf.dispose()

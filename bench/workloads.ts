@@ -39,11 +39,11 @@ const unary: Workload = {
   subjects: everyone,
   rounds: 15,
   measures: [
-    { key: "mutationSocket", label: "Mutations, 32 in flight on a socket", unit: "/s" },
+    { key: "mutationSocket", label: "Mutations, 32 in flight on a socket", unit: "/s", target: "≥ 0.85×" },
     { key: "mutationHttp", label: "Mutations, 32 in flight over HTTP", unit: "/s" },
-    { key: "query", label: "Queries of 50 rows, 32 in flight on a socket", unit: "/s" },
-    { key: "mutationOne", label: "One mutation at a time, p50", unit: "ms" },
-    { key: "queryOne", label: "One query of 50 rows at a time, p50", unit: "ms" }
+    { key: "query", label: "Queries of 50 rows, 32 in flight on a socket", unit: "/s", target: "≥ 0.80×" },
+    { key: "mutationOne", label: "One mutation at a time, p50", unit: "ms", target: "≤ 1.25×" },
+    { key: "queryOne", label: "One query of 50 rows at a time, p50", unit: "ms", target: "≤ 1.25×" }
   ],
   open: async (subject) => {
     const server = await Server.start(subject, await bundle(subject))
@@ -81,9 +81,9 @@ const cold: Workload = {
   rounds: 9,
   measures: [
     { key: "start", label: "First answer of a fresh workerd, above that of an empty worker", unit: "ms", ratio: false },
-    { key: "create", label: "First answer of a new object in a warm workerd, p50", unit: "ms" },
-    { key: "wake", label: "First answer of an evicted object, 50 rows, p50", unit: "ms" },
-    { key: "size", label: "Worker, minified and gzipped", unit: "KB" }
+    { key: "create", label: "First answer of a new object in a warm workerd, p50", unit: "ms", target: "≤ 2×" },
+    { key: "wake", label: "First answer of an evicted object, 50 rows, p50", unit: "ms", target: "≤ 2×" },
+    { key: "size", label: "Worker, minified and gzipped", unit: "KB", target: "≤ 110 KB" }
   ],
   open: async (subject) => {
     const code = await bundle(subject)
@@ -127,8 +127,8 @@ const sameList: Workload = {
   rounds: 7,
   measures: [
     { key: "alone", label: "Answer to the writer, nobody listens, p50", unit: "ms" },
-    { key: "answer", label: `Answer to the writer, ${crowd} sockets listen, p50`, unit: "ms", target: "≤ 5 ms" },
-    { key: "last", label: `Last of ${crowd} deliveries, p50`, unit: "ms", target: "≤ 25 ms" }
+    { key: "answer", label: `Answer to the writer, ${crowd} sockets listen, p50`, unit: "ms", target: "≤ 1.5× nobody" },
+    { key: "last", label: `Last of ${crowd} deliveries, p50`, unit: "ms", target: "≤ 0.6×, ≤ 0.25× pramen" }
   ],
   open: async (subject) => {
     const code = await bundle(subject)
@@ -220,8 +220,8 @@ const bytes: Workload = {
   subjects: everyone,
   rounds: 1,
   measures: [
-    { key: "list50", label: "To a socket for one new row, list of 50", unit: "bytes" },
-    { key: "list1000", label: "To a socket for one new row, list of 1,000", unit: "bytes" }
+    { key: "list50", label: "To a socket for one new row, list of 50", unit: "bytes", target: "≤ 600" },
+    { key: "list1000", label: "To a socket for one new row, list of 1,000", unit: "bytes", target: "≤ 600" }
   ],
   open: async (subject) => {
     const code = await bundle(subject)
@@ -245,7 +245,8 @@ const afterEviction: Workload = {
     {
       key: "last",
       label: `One write after an eviction until ${sleepers.toLocaleString("en")} sockets are told`,
-      unit: "ms"
+      unit: "ms",
+      target: "≤ 2×"
     },
     { key: "lost", label: "Sockets that had to be opened again", unit: "", target: "0" }
   ],
@@ -300,7 +301,7 @@ export const workloads: ReadonlyArray<Workload> = [
   cold,
   sameList,
   burst,
-  ownLists("own-lists", crowd, 1, "≤ 4 ms"),
+  ownLists("own-lists", crowd, 1, "≤ 1.3×, ≤ 0.05× pramen"),
   ownLists("many-lists", crowd, 10),
   bytes,
   afterEviction,

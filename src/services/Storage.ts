@@ -116,6 +116,9 @@ const attempt = <A>(body: () => A): Effect.Effect<A, StorageError> =>
     }
   })
 
+/** Words by which SQL asks what no table holds: the time, or chance. One in a string or a name does no harm. */
+const looksAtTime = /\b(now|current_time|current_date|current_timestamp|unixepoch|julianday|random|randomblob)\b/i
+
 const rolledBack = Symbol("rolled back")
 
 /**
@@ -581,6 +584,7 @@ export class Session implements Context.Service.Shape<typeof Storage>, Context.S
     if (this.reads !== undefined) {
       if (footprint.reads === "everything") this.reads.everything()
       else for (const table of footprint.reads) this.reads.table(table)
+      if (looksAtTime.test(sql)) this.reads.clock()
     }
     try {
       return footprint.readOnly ? this.readRaw(sql, params) : this.writeRaw(sql, params, footprint)

@@ -503,9 +503,8 @@ describe("failures", () => {
           </Boundary>
         </hooks.Provider>
       )
-      yield* Effect.promise(() =>
-        page.shows("Refusing caught Refusing caught the server could not answer; the cause is in its log")
-      )
+      const expected = "Refusing caught Refusing caught the server could not answer; the cause is in its log"
+      yield* Effect.promise(() => until(() => page.text().startsWith(expected), page.text))
       page.unmount()
     }).pipe(Effect.provide(TestApp.layer(refusingApp)))
   )
