@@ -63,15 +63,17 @@ describe("npm start", () => {
     })
     const response = await fetch(url!, { method: "POST", body: body! })
     const [{ exit }] = JSON.parse(await response.text())
+    const page = await (await fetch(url!.replace("/rpc", "/"))).text()
     child.kill(signal)
     const code = await ended(child)
     await until("every process to be gone", () => (isAlive(child.pid!) ? undefined : true))
-    return { status: response.status, exit, code }
+    return { status: response.status, exit, page, code }
   }
 
-  it("prints a call that works, keeps its data, and leaves no process", async () => {
+  it("serves the page, prints a call that works, keeps its data, and leaves no process", async () => {
     const first = await visit("SIGTERM")
     expect(first).toMatchObject({ status: 200, code: 0, exit: { _tag: "Success", value: { name: "general" } } })
+    expect(first.page).toContain("<title>Dormouse chat</title>")
     const second = await visit("SIGINT")
     expect(second).toMatchObject({ status: 200, code: 0, exit: { cause: [{ error: { _tag: "ChannelExists" } }] } })
   })

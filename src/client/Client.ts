@@ -457,7 +457,7 @@ const unavailable = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E | Ca
   effect.pipe(
     Effect.catchIf(
       (error) => error instanceof RpcClientError,
-      (error) => Effect.fail(unavailableError((error as RpcClientError).message))
+      (error) => Effect.fail(unavailableError((error as RpcClientError).reason.message))
     ),
     Effect.catchDefect((defect) =>
       Schema.isSchemaError(defect) ? Effect.fail(unavailableError(unreadable)) : Effect.die(defect)

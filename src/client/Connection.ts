@@ -170,7 +170,8 @@ export const make = Effect.fnUntraced(function* (options: Options) {
         continue
       }
       fallBehind()
-      const delay = Math.min(longestDelay, firstDelay * 2 ** attempts++)
+      // A device that says it has no network may be wrong, but seldom is.
+      const delay = signals.isOnline() ? Math.min(longestDelay, firstDelay * 2 ** attempts++) : longestDelay
       const jitter = yield* Random.nextBetween(0.5, 1)
       yield* Effect.raceAllFirst([
         Effect.sleep(Duration.millis(Math.round(delay * jitter))),

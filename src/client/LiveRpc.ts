@@ -3,6 +3,7 @@ import * as Exit from "effect/Exit"
 import type * as Result from "effect/Result"
 import * as Rpc from "effect/rpc/Rpc"
 import * as Schema from "effect/Schema"
+import { CallError, Unavailable } from "../protocol/CallError.ts"
 
 /** A query or a mutation as it is used without its types: its name on the wire, and how its payloads and values are written and read. */
 export interface LiveRpc {
@@ -27,13 +28,19 @@ export const make = (rpc: Rpc.AnyWithProps): LiveRpc => {
     decode: rowDecoder(rpc.successSchema as Schema.Codec<unknown, unknown>),
     decodeFailure: (input) => {
       const decoded = decodeExit(input)
-      if (Exit.isFailure(decoded)) return Cause.die(decoded.cause)
-      return Exit.isFailure(decoded.value)
-        ? decoded.value.cause
-        : Cause.die(new Error("the server ended a live query, which has no end"))
+      if (Exit.isFailure(decoded)) return unfit(`the end of live:${rpc._tag}`, decoded.cause)
+      const { value } = decoded
+      // Neither has been asked for; whoever watches must not take it for an end of their own.
+      if (Exit.isSuccess(value) || Cause.hasInterruptsOnly(value.cause))
+        return unfit(`the end of live:${rpc._tag}`, "none")
+      return value.cause
     }
   }
 }
+
+/** What the server sent is not what the contract says. */
+export const unfit = (what: string, why: unknown): Cause.Cause<CallError> =>
+  Cause.fail(new CallError({ reason: new Unavailable({ detail: `${what} does not fit the contract: ${why}` }) }))
 
 const rowDecoder = (schema: Schema.Codec<unknown, unknown>): ((json: Schema.Json) => unknown) => {
   const item = "schema" in schema && schema.ast._tag === "Arrays" ? (schema.schema as typeof schema) : undefined

@@ -1,13 +1,21 @@
-import * as Cause from "effect/Cause"
+import type * as Cause from "effect/Cause"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import { CallError, Unavailable } from "../protocol/CallError.ts"
 import { Frame, haveHeader, livePrefix, promptHeader } from "../protocol/Frame.ts"
 import * as Patch from "../protocol/Patch.ts"
-import type { LiveRpc } from "./LiveRpc.ts"
+import { type LiveRpc, unfit } from "./LiveRpc.ts"
 
-const decodeFrame = Schema.decodeUnknownOption(Frame(Schema.Json))
+// What was parsed is JSON; whether it is a value of its query, the query's own schema says.
+const decode = Schema.decodeUnknownOption(Frame(Schema.Unknown as unknown as typeof Schema.Json))
+const decodeFrame = (input: unknown): ReturnType<typeof decode> => {
+  try {
+    return decode(input)
+  } catch {
+    // A patch can be nested more deeply than anything can follow.
+    return Option.none()
+  }
+}
 
 /** An optimistic change of a value, until the server's own value contains it. */
 export interface Overlay {
@@ -294,9 +302,8 @@ export class LiveValues {
         const accepted = live.accept(frame.value, frame.hash)
         if (Result.isSuccess(accepted)) break
         // Another snapshot would not fit either: the server has another contract.
-        const detail = `the server's value of ${live.rpc.tag} does not fit the contract: ${accepted.failure}`
         this.drop(live)
-        this.end(live, Cause.fail(new CallError({ reason: new Unavailable({ detail }) })))
+        this.end(live, unfit(`the value of ${live.rpc.tag}`, accepted.failure))
         return true
       }
       case "Patch": {

@@ -1,3 +1,4 @@
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
@@ -120,6 +121,13 @@ class Opened<Rpcs extends Rpc.Any> {
       Effect.forkScoped(Stream.runForEach(client.connection, (state) => Effect.sync(() => connection.set(state))))
     )
     this.making = Effect.runFork(Scope.provide(watched, this.scope))
+    this.making.addObserver((exit) => {
+      if (Exit.isSuccess(exit) || Cause.hasInterruptsOnly(exit.cause)) return
+      // No component waits for this that could be told; the page hears of it as of any uncaught error.
+      queueMicrotask(() => {
+        throw Cause.squash(exit.cause)
+      })
+    })
   }
 
   use(f: (client: Client<Rpcs>) => void): void {
@@ -144,7 +152,7 @@ class Holders {
   }
 
   add(): () => void {
-    clearTimeout(this.timer)
+    if (this.timer !== undefined) clearTimeout(this.timer)
     this.count++
     let isHeld = true
     return () => {

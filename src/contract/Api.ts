@@ -113,23 +113,33 @@ export type Live<R> =
       : never
     : never
 
+type Implemented<Rpcs extends Rpc.Any, H, EX, RX> = Handlers<
+  Rpcs,
+  Exclude<RX, Scope> | RequirementsOf<Rpcs, H, "query" | "mutation">,
+  Exclude<RX, Scope> | RequirementsOf<Rpcs, H, "action">,
+  EX
+>
+
+/**
+ * Implements a contract. The signature between, that no call fits, lets a contract be an `RpcGroup` without having that
+ * one's `toLayer`, which knows no kinds; TypeScript types a handler's payload by the first and reports errors by the last.
+ */
+interface ToLayer<in out Rpcs extends Rpc.Any> {
+  <H extends HandlersFrom<Rpcs>, EX = never, RX = never>(
+    build: (H & Check<Rpcs, H>) | Effect.Effect<H & Check<Rpcs, H>, EX, RX>
+  ): Implemented<Rpcs, H, EX, RX>
+  (build: never): any
+  <H extends HandlersFrom<Rpcs>, EX = never, RX = never>(
+    build: (H & Check<Rpcs, H>) | Effect.Effect<H & Check<Rpcs, H>, EX, RX>
+  ): Implemented<Rpcs, H, EX, RX>
+}
+
 /** What the author declared, and how it is implemented. */
 export interface Declared<in out Rpcs extends Rpc.Any> {
   /** The rpcs that have handlers; live streams have none of their own. */
   readonly declared: RpcGroup.RpcGroup<Rpcs>
   /** Implements the contract. Each handler is an effect; its kind decides which services exist. */
-  readonly toLayer: {
-    // No call fits this one. It lets a contract be an `RpcGroup` without having that one's `toLayer`, which knows no kinds.
-    (build: never): any
-    <H extends HandlersFrom<Rpcs>, EX = never, RX = never>(
-      build: (H & Check<Rpcs, H>) | Effect.Effect<H & Check<Rpcs, H>, EX, RX>
-    ): Handlers<
-      Rpcs,
-      Exclude<RX, Scope> | RequirementsOf<Rpcs, H, "query" | "mutation">,
-      Exclude<RX, Scope> | RequirementsOf<Rpcs, H, "action">,
-      EX
-    >
-  }
+  readonly toLayer: ToLayer<Rpcs>
 }
 
 /** A contract: an `RpcGroup` of the declared rpcs and of the live stream of each query. */

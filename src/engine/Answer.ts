@@ -7,7 +7,7 @@ import type * as Rpc from "effect/rpc/Rpc"
 import * as RpcSchema from "effect/rpc/RpcSchema"
 import * as Schema from "effect/Schema"
 import { StorageError } from "../contract/Storage.ts"
-import { CallError, type InternalError, LimitExceeded } from "../protocol/CallError.ts"
+import { CallError, InternalError, LimitExceeded } from "../protocol/CallError.ts"
 import { Suspended } from "../services/Synchronous.ts"
 
 /** Whether an rpc declared this failure, itself or through a middleware. */
@@ -31,10 +31,16 @@ export const toAnswer = <A, E>(rpc: Rpc.AnyWithProps, exit: Exit.Exit<A, E>): Ef
   const failed = Cause.findErrorOption(exit.cause)
   if (Option.isSome(failed) && isDeclared(rpc)(failed.value)) return exit
   if (Option.isNone(failed) && Cause.hasInterruptsOnly(exit.cause)) return exit
+  if (isConcealed(exit.cause)) return exit
   const limit = limitOf(exit.cause)
   if (limit !== undefined) return Effect.fail(new CallError({ reason: limit }))
   return Effect.flatMap(conceal(rpc._tag, exit.cause), Effect.die)
 }
+
+/** Whether this is the answer to a failure that was logged already. */
+const isConcealed = (cause: Cause.Cause<unknown>): boolean =>
+  cause.reasons.every((reason) => Cause.isDieReason(reason) && isInternalError(reason.defect))
+const isInternalError = Schema.is(InternalError)
 
 /** The limit that a handler met, also where it was made a defect or the cause of an `SqlError`. */
 const limitOf = (cause: Cause.Cause<unknown>): LimitExceeded | undefined => {

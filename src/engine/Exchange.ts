@@ -114,6 +114,9 @@ const snapshot = (backend: Backend, request: Request, session: Session): Readonl
     requestId: request.id,
     exit
   })
+  const end = exit({ _tag: "Success", value: null })
+  if (request.isNotification === true) return []
+  if (request.discard === true) return [end]
   const question = backend.queries.question(request.tag.slice(livePrefix.length), {
     payload: request.payload,
     headers: request.headers,
@@ -125,7 +128,7 @@ const snapshot = (backend: Backend, request: Request, session: Session): Readonl
   const value = answer.exit.value ?? null
   const version = backend.live.flushedVersion
   const frame = { _tag: "Snapshot", value, version, hash: hashOf(JSON.stringify(value)) }
-  return [{ _tag: "Chunk", requestId: request.id, values: [frame] }, exit({ _tag: "Success", value: null })]
+  return [{ _tag: "Chunk", requestId: request.id, values: [frame] }, end]
 }
 
 /** What handlers may know of a caller: one object for a session, so that what is made of it is made once. */

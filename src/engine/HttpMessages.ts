@@ -102,6 +102,7 @@ export const route = <Rpcs extends Rpc.Any>(app: App<Rpcs>, requests: ReadonlyAr
   for (const request of requests) {
     const rpc = app.api.requests.get(request.tag)
     if (rpc === undefined) {
+      if (request.isNotification === true) continue
       refusals.push({ _tag: "Exit", requestId: request.id, exit: refusal(app.api as any, request)! })
     } else if (isAction(app, request.tag)) actions.push(request)
     else transactions.push(request)

@@ -235,6 +235,9 @@ class SocketClient implements Group {
 
   private subscribe(message: Request): void {
     const { live, queries } = this.options
+    // Nobody would read its frames.
+    if (message.isNotification === true) return
+    if (message.discard === true) return this.exit(message.id, { _tag: "Success", value: null })
     const question = queries.question(message.tag.slice(livePrefix.length), {
       payload: message.payload,
       headers: message.headers.filter(([name]) => name !== haveHeader && name !== promptHeader),

@@ -352,8 +352,8 @@ export class Session implements Context.Service.Shape<typeof Storage>, Context.S
   }
 
   /**
-   * To be called before anything is written or rolled back. Open scans take over what they have not given yet: they go on
-   * with the rows as they were, and never meet a row that was moved ahead of them while they ran.
+   * To be called before anything is written and before a nested transaction ends. Open scans take over what they have not
+   * given yet: they go on with the rows as they were, and never meet a row that was moved ahead of them while they ran.
    */
   private settle(): void {
     for (const feed of this.feeds) {
@@ -438,7 +438,6 @@ export class Session implements Context.Service.Shape<typeof Storage>, Context.S
 
   atomically<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
     return Effect.withFiber((fiber: Fiber.Fiber<any, any>) => {
-      this.settle()
       const mark = this.writes?.mark()
       // The fiber that runs this effect has everything the effect requires.
       const context = fiber.context as Context.Context<R>

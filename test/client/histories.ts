@@ -263,6 +263,8 @@ class History {
   }
 
   rows(): ReadonlyArray<{ readonly list: string; readonly marker: string }> {
+    // The tables are made when the object first wakes.
+    if (this.object.starts === 0) return []
     return this.object.database.prepare("SELECT list, marker FROM marks").all() as any
   }
 

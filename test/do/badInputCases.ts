@@ -12,7 +12,7 @@ const injections = [
   "notes; PRAGMA writable_schema = ON"
 ]
 
-/** S1: what comes from outside. `isRefusing` tells a tenant that the front door was told to refuse. */
+/** S1: what comes from outside. `runs` messages are garbled at random; `refusedTenant` is one that the app refuses. */
 export const suite = (
   name: string,
   here: () => Promise<Place & { readonly close?: () => Promise<void> }>,
@@ -128,12 +128,12 @@ export const suite = (
 
     describe("S1: rpcs that are not there", () => {
       for (const tag of [
-        "nothing",
+        "no.such.rpc",
         "",
         "__proto__",
         "constructor",
         "live:",
-        "live:nothing",
+        "live:no.such.rpc",
         "live:notes.add",
         ...injections
       ]) {
@@ -151,13 +151,36 @@ export const suite = (
         })
       }
 
+      it("S1: what asks for no answer gets none, and is done", async () => {
+        const tenant = newTenant("silent")
+        const silent = (tag: string, payload: unknown) => ({ ...request("", tag, payload), isNotification: true })
+        const batch = [
+          silent("notes.add", { body: "by a mutation" }),
+          silent("no.such.rpc", {}),
+          silent("notes.add", { body: 1 }),
+          silent("notes.list", {}),
+          silent("live:notes.list", {}),
+          silent("act.add", { body: "by an action" })
+        ]
+        const response = await post(place, tenant, JSON.stringify(batch))
+        expect([response.status, await response.json()]).toEqual([200, []])
+        const peer = await place.connect(tenant)
+        peer.send(batch)
+        await peer.call("notes.add", { body: "last" })
+        await new Promise((resolve) => setTimeout(resolve, 50))
+        expect(peer.messages).toHaveLength(1)
+        expect((await bodies(place, tenant)).toSorted()).toEqual(
+          ["by a mutation", "by a mutation", "by an action", "by an action", "last"].toSorted()
+        )
+      })
+
       it("S1: in a batch each request is answered for itself", async () => {
         const tenant = newTenant("batch")
         const response = await post(
           place,
           tenant,
           JSON.stringify([
-            request("unknown", "nothing", {}),
+            request("unknown", "no.such.rpc", {}),
             request("mutation", "notes.add", { body: "one" }),
             request("invalid", "notes.add", { body: 1 }),
             request("action", "act.end", { ending: "typed failure" }),
@@ -471,7 +494,7 @@ export const suite = (
         const nested = (levels: number) => `${"[".repeat(levels)}${"]".repeat(levels)}`
         const text = (value: string) =>
           `{"_tag":"Request","id":"1","tag":"echo","payload":{"value":${value}},"headers":[]}`
-        for (const levels of [255, 10_000, 1_000_000]) {
+        for (const levels of [255, 1_000_000]) {
           expect(await isRefused(text(nested(levels)), 413)).toBe("limit requestDepth is 256")
           await isClosed(text(nested(levels)), 1008)
         }
@@ -481,7 +504,6 @@ export const suite = (
         // The control: one level less is taken, and brackets in a text are no levels.
         const peer = await place.connect(newTenant("deep"))
         expect(await peer.call("echo", { value: JSON.parse(nested(254)) })).toMatchObject({ _tag: "Success" })
-        expect(await peer.call("live:echo", { value: "x" }).catch(() => "watching")).toBe("watching")
         expect(await peer.call("echo", { value: `\\"${"[{".repeat(2000)}` })).toMatchObject({ _tag: "Success" })
       })
     })

@@ -45,6 +45,17 @@ export const suite = (name: string, here: Layer.Layer<Here>) =>
         }).pipe(Effect.scoped)
       )
 
+      it.effect(`L10, ${kind}: an rpc that takes nothing and gives nothing`, () =>
+        Effect.gen(function* () {
+          const rpc = yield* connect
+          expect(yield* rpc("nothing", undefined)).toBeUndefined()
+          expect(yield* rpc("nothingDone", undefined)).toBeUndefined()
+          expect(yield* Stream.runCollect(Stream.take(rpc("live:nothing", undefined), 1))).toMatchObject([
+            { _tag: "Snapshot", value: undefined }
+          ])
+        }).pipe(Effect.scoped)
+      )
+
       it.effect(`L10, ${kind}: many calls at once are told apart`, () =>
         Effect.gen(function* () {
           const rpc = yield* connect

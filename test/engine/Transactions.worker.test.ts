@@ -1,5 +1,36 @@
-import { env } from "cloudflare:test"
-import { cloudflare, objects } from "../place/cloudflare.ts"
+import { env, runInDurableObject } from "cloudflare:test"
+import { expect, it } from "vitest"
+import { cloudflare, object, objects } from "../place/cloudflare.ts"
+import { newTenant } from "../place/Place.ts"
 import { suite } from "./transactionCases.ts"
 
 suite("Transactions in workerd", async () => ({ place: cloudflare(), limited: objects(env.LIMITED) }))
+
+it("T4: a commit adds the author's rows, and one more when the mutation is numbered", async () => {
+  const opened = object(env.TENANT_OBJECT, newTenant("t4"))
+  const peer = await opened.connect()
+  const rows = () =>
+    runInDurableObject(opened.stub(), (_, { storage: { sql } }) => {
+      const names = sql.exec(
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '\\_cf%' ESCAPE '\\'"
+      )
+      const counts = names.toArray().map(({ name }) => {
+        const [row] = sql.exec<{ rows: number }>(`SELECT count(*) AS rows FROM "${name}"`).toArray()
+        return [name as string, row!.rows] as const
+      })
+      return Object.fromEntries(counts)
+    })
+  const live = peer.ask("live:notes.list", {})
+  await peer.itemsOf(live, 1)
+  const before = await rows()
+  for (let i = 0; i < 3; i++) {
+    await peer.call("notes.add", { body: "x" })
+    peer.send({ _tag: "Ack", requestId: live })
+  }
+  await peer.settled()
+  expect(await rows()).toEqual({ ...before, notes: 3 })
+  await peer.call("notes.add", { body: "x" }, [["dormouse-mutation", "a-client/1"]])
+  await peer.call("notes.add", { body: "x" }, [["dormouse-mutation", "a-client/1"]])
+  await peer.settled()
+  expect(await rows()).toEqual({ ...before, notes: 4, _dormouse_mutations: 1 })
+})

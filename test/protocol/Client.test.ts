@@ -1,3 +1,6 @@
+/// <reference types="node" />
+import { readFileSync } from "node:fs"
+import { URL } from "node:url"
 import * as Exit from "effect/Exit"
 import * as Result from "effect/Result"
 import * as Rpc from "effect/rpc/Rpc"
@@ -91,6 +94,19 @@ describe("the protocol's fixtures and Effect's client", () => {
       })
       expect(seen).toEqual(values)
     }
+  })
+
+  it("docs/protocol.md shows messages of the fixtures, and no others", () => {
+    const page = readFileSync(new URL("../../docs/protocol.md", import.meta.url), "utf8")
+    const shown = [...page.matchAll(/^```json\n([\s\S]*?)^```$/gm)].flatMap(([, block]) => block!.trim().split("\n"))
+    expect(shown.length).toBeGreaterThan(10)
+    const known = new Set<string>()
+    const collect = (value: unknown): void => {
+      known.add(JSON.stringify(value))
+      if (typeof value === "object" && value !== null) for (const part of Object.values(value)) collect(part)
+    }
+    for (const file of [...overHttp, ...overSockets, frames, errors]) collect(file)
+    for (const line of shown) expect(known, line).toContain(JSON.stringify(JSON.parse(line)))
   })
 
   it("errors: every one is what the client's classes say", () => {

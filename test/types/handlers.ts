@@ -228,6 +228,14 @@ Api.make(fetchTitle).toLayer({
   "notes.fetchTitle": ({ url }) => Effect.flatMap(HttpClient.get(url), (response) => response.text)
 })
 
+Api.make(list).toLayer({
+  "notes.list": Effect.fnUntraced(function* ({ author }) {
+    // @ts-expect-error: is not assignable to type 'number'
+    const wrong: number = author
+    return yield* notes.query("byAuthor").eq("author", author).take(wrong)
+  })
+})
+
 Api.make(words).toLayer({
   // @ts-expect-error: Effect
   "notes.words": () => Effect.succeed("one")

@@ -72,6 +72,9 @@ export class NotesApi extends Api.make(
   /** Lets a handler that waited for the deferred go on. */
   Mutation.make("notes.resume", { payload: {}, success: Schema.Boolean }),
   Query.make("end", { payload: { ending: Ending }, success: Schema.Int, error: Refused }),
+  /** Takes nothing and gives nothing. */
+  Query.make("nothing"),
+  Mutation.make("nothingDone"),
   Query.make("look", {
     payload: {},
     success: Schema.Struct({ times: Schema.Array(Schema.Finite), randoms: Schema.Array(Schema.Finite) })
@@ -202,6 +205,8 @@ export const NotesHandlers = NotesApi.toLayer({
     return Deferred.succeed(current, 1)
   },
   end: ({ ending }) => end(ending),
+  nothing: () => Effect.void,
+  nothingDone: () => Effect.void,
   look: () => look,
   lookAndAdd: () =>
     Effect.gen(function* () {

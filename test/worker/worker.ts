@@ -62,7 +62,7 @@ export class Restless extends counted(
 export class Dying extends counted(
   class extends served.TenantObject {
     override webSocketMessage(socket: WebSocket, data: string | ArrayBuffer): void {
-      super.webSocketMessage(socket, data)
+      super.webSocketMessage?.(socket, data)
       if (typeof data === "string" && data.includes("die now")) this.ctx.abort("killed by the test")
     }
   }

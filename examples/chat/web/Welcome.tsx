@@ -23,6 +23,7 @@ export const Welcome = ({ missing }: { readonly missing: string }) => {
       <button type="button" className="primary" onClick={onClick} disabled={isPending}>
         Create #{name}
       </button>
+      {missing !== "" && <a href="#/">All channels</a>}
     </div>
   )
 }

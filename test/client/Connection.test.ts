@@ -1,0 +1,537 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import * as Random from "effect/Random"
+import * as Schema from "effect/Schema"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as TestClock from "effect/testing/TestClock"
+import { Action, Api, Query } from "effect-dormouse"
+import { Client, ConnectionRefused, type ConnectionState, Signals } from "effect-dormouse/client"
+import { TestApp } from "effect-dormouse/testing"
+import { ping } from "../../src/protocol/Messages.ts"
+import { FakeServer, settle } from "./fakeServer.ts"
+import { app, MarksApi } from "./marks.ts"
+
+/** A contract with what a connection is needed for. */
+class SmallApi extends Api.make(
+  Query.make("value", { payload: {}, success: Schema.String }),
+  Query.make("other", { payload: { id: Schema.Int }, success: Schema.String }),
+  Action.make("stream", { payload: {}, success: Schema.Int, stream: true })
+) {}
+
+const url = "http://server.test"
+
+/** A client of a server in the test's hands. */
+const connect = Effect.fnUntraced(function* (options: Partial<Client.Options> = {}) {
+  const server = yield* FakeServer.make
+  const client = yield* server.provide(Client.make(SmallApi, { url, ...options }))
+  return { server, client }
+})
+
+/** Watches a query and keeps what it shows. */
+const watch = Effect.fnUntraced(function* (client: Client.Client<any>, tag = "value", payload: unknown = {}) {
+  const seen: Array<Client.Live<any>> = []
+  const fiber = yield* client.watch(tag as never, payload as never).pipe(
+    Stream.runForEach((live) => Effect.sync(() => seen.push(live as Client.Live<any>))),
+    Effect.forkScoped({ startImmediately: true })
+  )
+  yield* settle
+  return {
+    seen,
+    fiber,
+    get state(): ConnectionState {
+      return seen.at(-1)!.connection
+    },
+    get value(): unknown {
+      return Option.getOrUndefined(seen.at(-1)!.value)
+    }
+  }
+})
+
+/** Lets time pass with everything that happens in it. */
+const wait = (millis: number) => Effect.andThen(TestClock.adjust(millis), settle)
+
+describe("C: reconnecting", () => {
+  it.effect("waits twice as long each time, up to 16 seconds, and a random part less", () =>
+    Effect.gen(function* () {
+      const ratios: Array<number> = []
+      for (let seed = 0; seed < 20; seed++) {
+        yield* Effect.gen(function* () {
+          const { client, server } = yield* connect()
+          server.accepts = false
+          yield* watch(client)
+          yield* TestClock.adjust("3 minutes")
+          const { delays } = server
+          expect(delays.length).toBeGreaterThan(12)
+          delays.forEach((delay, attempt) => {
+            const most = Math.min(16_000, 250 * 2 ** attempt)
+            expect(delay).toBeGreaterThanOrEqual(most / 2)
+            expect(delay).toBeLessThanOrEqual(most)
+            ratios.push(delay / most)
+          })
+        }).pipe(Effect.scoped, Random.withSeed(seed))
+      }
+      // The whole range is made use of, so that clients that were cut off together do not come back together.
+      expect(Math.min(...ratios)).toBeLessThan(0.55)
+      expect(Math.max(...ratios)).toBeGreaterThan(0.95)
+      expect(new Set(ratios.map((ratio) => ratio.toFixed(2))).size).toBeGreaterThan(40)
+    })
+  )
+
+  it.effect("begins anew after a connection that was of use", () =>
+    Effect.gen(function* () {
+      const { client, server } = yield* connect()
+      server.accepts = false
+      yield* watch(client)
+      yield* wait(60_000)
+      server.accepts = true
+      server.serve("one")
+      yield* wait(16_000)
+      expect(server.last.isOpen).toBe(true)
+      const before = server.sockets.length
+      server.last.end()
+      yield* wait(250)
+      expect(server.sockets.length).toBe(before + 1)
+    })
+  )
+
+  it.effect("waits longer each time for a server that hangs up without a word", () =>
+    Effect.gen(function* () {
+      const { client, server } = yield* connect()
+      server.onMessage = (socket) => socket.end(1011)
+      yield* watch(client)
+      for (let i = 0; i < 120; i++) yield* wait(1000)
+      expect(server.sockets.length).toBeLessThan(20)
+      expect(server.delays.at(-1)).toBeGreaterThanOrEqual(8000)
+    })
+  )
+
+  it.effect("is stale since the loss, and live when the value is known to be the server's", () =>
+    Effect.gen(function* () {
+      const { client, server } = yield* connect()
+      server.serve("one")
+      const watched = yield* watch(client)
+      expect([watched.value, watched.state]).toEqual(["one", { _tag: "Live" }])
+      yield* wait(5000)
+      server.onMessage = () => {}
+      server.last.end()
+      yield* settle
+      expect([watched.value, watched.state]).toEqual(["one", { _tag: "Stale", since: 5000 }])
+      yield* wait(250)
+      // The socket is open, and what the value is now is not known yet.
+      expect(server.sockets.length).toBe(2)
+      expect(watched.state).toEqual({ _tag: "Stale", since: 5000 })
+      const [request] = server.last.requests("live:value")
+      expect(request.headers).toContainEqual(["dormouse-have", "h"])
+      server.last.chunk(request.id, { _tag: "Current", version: 2 })
+      yield* settle
+      expect([watched.value, watched.state]).toEqual(["one", { _tag: "Live" }])
+    })
+  )
+
+  it.effect("shows the values of a new connection together", () =>
+    Effect.gen(function* () {
+      const { client, server } = yield* connect()
+      server.serve("one")
+      const first = yield* watch(client, "other", { id: 1 })
+      const second = yield* watch(client, "other", { id: 2 })
+      server.onMessage = () => {}
+      server.last.end()
+      yield* wait(250)
+      const [one, two] = server.last.requests("live:other")
+      server.last.chunk(one.id, { _tag: "Snapshot", value: "two", version: 2, hash: "i" })
+      yield* settle
+      expect([first.value, second.value]).toEqual(["one", "one"])
+      expect(server.last.received).toContainEqual({ _tag: "Ack", requestId: one.id })
+      server.last.chunk(two.id, { _tag: "Snapshot", value: "two", version: 2, hash: "i" })
+      yield* settle
+      expect([first.value, second.value]).toEqual(["two", "two"])
+      expect(first.state).toEqual({ _tag: "Live" })
+    })
+  )
+
+  it.effect("does not wait for what nobody watches any more", () =>
+    Effect.gen(function* () {
+      const { client, server } = yield* connect()
+      server.serve("one")
+      const first = yield* watch(client, "other", { id: 1 })
+      const second = yield* watch(client, "other", { id: 2 })
+      server.onMessage = () => {}
+      server.last.end()
+      yield* wait(250)
+      const [one] = server.last.requests("live:other")
+      server.last.chunk(one.id, { _tag: "Snapshot", value: "two", version: 2, hash: "i" })
+      yield* Fiber.interrupt(second.fiber)
+      yield* settle
+      expect([first.value, first.state]).toEqual(["two", { _tag: "Live" }])
+    })
+  )
+
+  it.effect("asks for the token anew for each connection", () =>
+    Effect.gen(function* () {
+      let tokens = 0
+      const { client, server } = yield* connect({ token: Effect.sync(() => `token${tokens++}`) })
+      server.serve("one")
+      yield* watch(client)
+      server.last.end()
+      yield* wait(250)
+      expect(server.sockets.map(({ protocols }) => protocols)).toEqual([
+        ["dormouse", "dormouse.bearer.token0"],
+        ["dormouse", "dormouse.bearer.token1"]
+      ])
+      expect(server.last.url).toBe("ws://server.test/rpc?tenant=main")
+    })
+  )
+})
+
+describe("C: one socket while it is wanted", () => {
+  it.effect("none when nothing is live, one for any number of queries, none when they have ended", () =>
+    Effect.gen(function* () {
+      const { client, server } = yield* connect()
+      server.serve("one")
+      yield* wait(60_000)
+      expect(server.sockets).toEqual([])
+      const watched = yield* Effect.forEach([1, 2, 3], (id) => watch(client, "other", { id }))
+      expect(server.sockets.length).toBe(1)
+      expect(server.last.requests("live:other").length).toBe(3)
+      // Those who watch the same share what is asked.
+      const again = yield* watch(client, "other", { id: 1 })
+      expect(again.value).toBe("one")
+      expect(server.last.requests("live:other").length).toBe(3)
+      for (const { fiber } of [...watched, again]) yield* Fiber.interrupt(fiber)
+      yield* settle
+      expect(server.last.isOpen).toBe(false)
+      yield* wait(60_000)
+      expect(server.sockets.length).toBe(1)
+    })
+  )
+
+  it.effect("ends what was being opened when it is not wanted any more", () =>
+    Effect.gen(function* () {
+      const { client, server } = yield* connect()
+      const watched = client.observe("value", {}, () => {})
+      yield* Effect.yieldNow
+      watched.end()
+      yield* wait(60_000)
+      expect(server.sockets.filter(({ isOpen }) => isOpen)).toEqual([])
+      expect(server.sockets.length).toBeLessThanOrEqual(1)
+    })
+  )
+
+  it.effect("keeps the socket when one query is left for another", () =>
+    Effect.gen(function* () {
+      const { client, server } = yield* connect()
+      server.serve("one")
+      const first = client.observe("other", { id: 1 }, () => {})
+      yield* settle
+      first.end()
+      const second = client.observe("other", { id: 2 }, () => {})
+      yield* settle
+      expect(server.sockets.length).toBe(1)
+      expect(Option.getOrUndefined(second.live().value)).toBe("one")
+    })
+  )
+
+  it.effect("opens one at once for who comes back, and stops trying for who has left", () =>
+    Effect.gen(function* () {
+      const { client, server } = yield* connect()
+      server.serve("one")
+      const first = client.observe("value", {}, () => {})
+      yield* settle
+      first.end()
+      yield* settle
+      const second = client.observe("value", {}, () => {})
+      yield* settle
+      expect(server.sockets.map(({ isOpen }) => isOpen)).toEqual([false, true])
+      server.accepts = false
+      server.last.end()
+      yield* settle
+      second.end()
+      yield* wait(120_000)
+      expect(server.sockets.length).toBeLessThanOrEqual(3)
+      expect(second.live().connection._tag).toBe("Idle")
+    })
+  )
+
+  it.effect("closes it with the client", () =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const { client, server } = yield* connect().pipe(Scope.provide(scope))
+      server.serve("one")
+      client.observe("value", {}, () => {})
+      yield* settle
+      yield* Scope.close(scope, Exit.void)
+      yield* wait(60_000)
+      expect(server.sockets.map(({ isOpen }) => isOpen)).toEqual([false])
+    })
+  )
+})
+
+describe("C: a connection that dies in silence", () => {
+  it.effect("is asked for a sign of life after 20 seconds without a word, and given up 10 seconds later", () =>
+    Effect.gen(function* () {
+      const { client, server } = yield* connect()
+      server.answersPings = false
+      server.serve("one")
+      const watched = yield* watch(client)
+      const pings = () => server.last.texts.filter((text) => text === ping).length
+      yield* wait(19_999)
+      expect(pings()).toBe(0)
+      yield* wait(1)
+      expect(pings()).toBe(1)
+      yield* wait(9_999)
+      expect(server.last.isOpen).toBe(true)
+      yield* wait(1)
+      expect(server.sockets[0]!.isOpen).toBe(false)
+      expect(watched.state._tag).toBe("Stale")
+      yield* wait(250)
+      expect(watched.state._tag).toBe("Live")
+    })
+  )
+
+  it.effect("is noticed within 50 seconds of the last word", () =>
+    Effect.gen(function* () {
+      const client = yield* TestApp.client(MarksApi)
+      const { object } = yield* TestApp
+      const watched = yield* watch(client, "list", { list: "a" })
+      yield* wait(7000)
+      yield* client.mutate("add", { list: "a", marker: "one" })
+      yield* settle
+      for (const wire of object().network.wires) wire.silence()
+      const other = yield* TestApp.client(MarksApi)
+      yield* other.mutate("add", { list: "a", marker: "two" })
+      for (let i = 0; i < 51; i++) yield* wait(1000)
+      expect(watched.seen.some(({ connection }) => connection._tag === "Stale")).toBe(true)
+      expect(watched.state._tag).toBe("Live")
+      expect(watched.value).toMatchObject({ markers: ["one", "two"] })
+    }).pipe(Effect.provide(TestApp.layer(app)))
+  )
+
+  it.effect("L8: the object sleeps while its clients ask for signs of life", () =>
+    Effect.gen(function* () {
+      const client = yield* TestApp.client(MarksApi)
+      const { object } = yield* TestApp
+      const watched = yield* watch(client, "list", { list: "a" })
+      const { network } = object()
+      yield* Effect.promise(() => object().evict())
+      const { starts } = object()
+      for (let i = 0; i < 60; i++) yield* wait(10_000)
+      expect(network.log.filter(({ data }) => data === ping).length).toBeGreaterThan(10)
+      expect(object().starts).toBe(starts)
+      expect(network.wires.size).toBe(1)
+      expect(watched.seen.at(-1)!.connection._tag).toBe("Live")
+    }).pipe(Effect.provide(TestApp.layer(app)))
+  )
+})
+
+/** A device whose network and screen the test switches. */
+const device = () => {
+  const listeners = new Set<(signal: "offline" | "wake") => void>()
+  let online = true
+  const tell = (signal: "offline" | "wake") => {
+    for (const listener of [...listeners]) listener(signal)
+  }
+  const signals: Signals = {
+    isOnline: () => online,
+    listen: (listener) => {
+      listeners.add(listener)
+      return () => listeners.delete(listener)
+    }
+  }
+  return {
+    signals,
+    look: () => tell("wake"),
+    setOnline(next: boolean) {
+      online = next
+      tell(next ? "wake" : "offline")
+    }
+  }
+}
+
+describe("C: what the device says", () => {
+  it.effect("offline at once, and live again at once", () =>
+    Effect.gen(function* () {
+      const { setOnline, signals } = device()
+      const { client, server } = yield* connect().pipe(Effect.provideService(Signals, signals))
+      server.serve("one")
+      const watched = yield* watch(client)
+      yield* wait(1000)
+      server.accepts = false
+      setOnline(false)
+      yield* settle
+      expect(watched.state).toEqual({ _tag: "Offline", since: 1000 })
+      expect(watched.value).toBe("one")
+      yield* wait(600_000)
+      expect(watched.state).toEqual({ _tag: "Offline", since: 1000 })
+      server.accepts = true
+      setOnline(true)
+      yield* settle
+      expect(watched.state).toEqual({ _tag: "Live" })
+      // The same state is told once, however many attempts fail meanwhile.
+      expect(watched.seen.filter(({ connection }) => connection._tag === "Offline").length).toBe(1)
+    })
+  )
+
+  it.effect("somebody looks at the page: what waits to be tried is tried now", () =>
+    Effect.gen(function* () {
+      const { look, signals } = device()
+      const { client, server } = yield* connect().pipe(Effect.provideService(Signals, signals))
+      server.accepts = false
+      const watched = yield* watch(client)
+      yield* wait(120_000)
+      server.accepts = true
+      server.serve("one")
+      look()
+      yield* settle
+      expect(watched.state).toEqual({ _tag: "Live" })
+    })
+  )
+
+  it.effect("somebody looks at the page: a connection that may be dead is asked now", () =>
+    Effect.gen(function* () {
+      const { look, signals } = device()
+      const { client, server } = yield* connect().pipe(Effect.provideService(Signals, signals))
+      server.answersPings = false
+      server.serve("one")
+      yield* watch(client)
+      yield* wait(1000)
+      look()
+      yield* settle
+      expect(server.last.texts.at(-1)).toBe(ping)
+      yield* wait(10_000)
+      expect(server.sockets[0]!.isOpen).toBe(false)
+    })
+  )
+})
+
+describe("C: a server that refuses", () => {
+  it.effect.each([4400, 4401, 4403, 4404, 4499, 1008])(
+    "by code %i: live streams fail, and nothing is tried again",
+    (code) =>
+      Effect.gen(function* () {
+        const { client, server } = yield* connect()
+        server.serve("one")
+        const states: Array<ConnectionState> = []
+        yield* client.connection.pipe(
+          Stream.runForEach((state) => Effect.sync(() => states.push(state))),
+          Effect.forkScoped({ startImmediately: true })
+        )
+        const live = yield* client
+          .live("value", {})
+          .pipe(Stream.runDrain, Effect.forkScoped({ startImmediately: true }))
+        const other = yield* client.live("other", { id: 1 }).pipe(Stream.runDrain, Effect.forkScoped)
+        yield* settle
+        server.last.end(code, "because")
+        for (const fiber of [live, other]) {
+          const error = yield* Effect.flip(Fiber.join(fiber))
+          expect(error).toBeInstanceOf(ConnectionRefused)
+          expect(error).toMatchObject({ reason: `${code} because` })
+        }
+        yield* wait(600_000)
+        expect(states.at(-1)).toEqual({ _tag: "Refused", reason: `${code} because` })
+        expect(server.sockets.length).toBe(1)
+
+        // Whoever watches anew, with another token perhaps, is heard.
+        const watched = yield* watch(client)
+        expect([watched.value, watched.state]).toEqual(["one", { _tag: "Live" }])
+      })
+  )
+
+  it.effect("as it answers the handshake", () =>
+    Effect.gen(function* () {
+      const { client, server } = yield* connect()
+      server.accepts = { code: 4401, reason: "token expired" }
+      const live = yield* client.live("value", {}).pipe(Stream.runDrain, Effect.forkScoped)
+      yield* settle
+      expect(yield* Effect.flip(Fiber.join(live))).toMatchObject({ reason: "4401 token expired" })
+    })
+  )
+
+  it.effect("lets one who asks again from within the refusal come back", () =>
+    Effect.gen(function* () {
+      const { client, server } = yield* connect()
+      server.accepts = { code: 4401 }
+      const seen: Array<string> = []
+      const first = client.observe("value", {}, () => {
+        if (Option.isNone(first.failure()) || seen.length > 0) return
+        server.accepts = true
+        server.serve("one")
+        seen.push("refused")
+        const second = client.observe("value", {}, () => seen.push(second.live().connection._tag))
+      })
+      yield* wait(1000)
+      expect(seen.at(0)).toBe("refused")
+      expect(seen.at(-1)).toBe("Live")
+    })
+  )
+
+  it.effect("fails an action that streams", () =>
+    Effect.gen(function* () {
+      const { client, server } = yield* connect()
+      server.accepts = { code: 4401 }
+      const error = yield* Effect.flip(Stream.runDrain(client.act("stream", {})))
+      expect(error).toMatchObject({ _tag: "CallError", reason: { _tag: "Unavailable" } })
+    })
+  )
+
+  it.effect.each([1000, 1001, 1006, 1009, 1011, 1012, 1013, 3000, 4000, 4500])("not by code %i", (code) =>
+    Effect.gen(function* () {
+      const { client, server } = yield* connect()
+      server.serve("one")
+      const watched = yield* watch(client)
+      server.last.end(code)
+      yield* wait(250)
+      expect(server.sockets.length).toBe(2)
+      expect(watched.state).toEqual({ _tag: "Live" })
+    })
+  )
+})
+
+describe("L9: 200 live queries that have not changed", () => {
+  it.effect("come back with one message each way, an acknowledgement, and nobody is told of a value", () =>
+    Effect.gen(function* () {
+      const client = yield* TestApp.client(MarksApi)
+      const { object } = yield* TestApp
+      const { network } = object()
+      for (let i = 0; i < 20; i++) yield* client.mutate("add", { list: `${i % 10}`, marker: `marker ${i}` })
+      let told = 0
+      const observed = Array.from({ length: 200 }, (_, i) =>
+        client.observe("rows", { list: String(i) }, () => {
+          if (observed?.[i]?.live().connection._tag === "Live") told++
+        })
+      )
+      yield* settle
+      yield* settle
+      const values = observed.map(({ live }) => Option.getOrThrow(live().value))
+      const first = bytes(network.log)
+
+      network.log.length = 0
+      told = 0
+      network.cut()
+      for (let i = 0; i < 10; i++) yield* wait(100)
+      const messages = network.log.map(({ data }) => JSON.parse(data))
+      expect(messages.every((message) => !Array.isArray(message))).toBe(true)
+      expect(messages.filter(({ _tag }) => _tag === "Request").length).toBe(200)
+      expect(messages.filter(({ _tag }) => _tag === "Ack").length).toBe(200)
+      const frames = messages.filter(({ _tag }) => _tag === "Chunk").flatMap((chunk) => chunk.values)
+      expect(frames.length).toBe(200)
+      expect(frames.every(({ _tag }) => _tag === "Current")).toBe(true)
+      expect(messages.length).toBe(600)
+      const again = bytes(network.log)
+      expect(again.toClient).toBeLessThan(200 * 100)
+      // They are told once that the connection is live, and have the very values that they had.
+      expect(told).toBe(200)
+      expect(observed.every(({ live }, i) => Option.getOrThrow(live().value) === values[i])).toBe(true)
+      console.info(`200 live queries: ${JSON.stringify(first)} bytes at first, ${JSON.stringify(again)} when unchanged`)
+    }).pipe(Effect.provide(TestApp.layer(app)))
+  )
+})
+
+const bytes = (log: ReadonlyArray<{ readonly direction: string; readonly data: string }>) => {
+  const sum = { toServer: 0, toClient: 0 }
+  for (const { data, direction } of log) sum[direction as keyof typeof sum] += data.length
+  return sum
+}

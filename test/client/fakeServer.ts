@@ -1,0 +1,155 @@
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Socket from "effect/socket/Socket"
+import { Fetch } from "../../src/client/Transport.ts"
+import { ping, pong } from "../../src/protocol/Messages.ts"
+
+/** A server in the test's hands, which need not keep to any protocol. */
+export class FakeServer {
+  /** Every socket that a client tried to open, with the time of the attempt. */
+  readonly sockets: Array<FakeSocket> = []
+  /** Whether sockets open; a code closes them instead. */
+  accepts: boolean | { readonly code: number; readonly reason?: string } = true
+  /** Whether it gives signs of life. */
+  answersPings = true
+  /** What it does with each message of a client, pings aside. */
+  onMessage: (socket: FakeSocket, message: any) => void = () => {}
+  onFetch: (body: any) => Response | Promise<Response> = () => new Response(null, { status: 503 })
+  private readonly now: () => number
+
+  constructor(now: () => number) {
+    this.now = now
+  }
+
+  static readonly make = Effect.map(Clock.Clock, (clock) => new FakeServer(() => clock.currentTimeMillisUnsafe()))
+
+  /** Has an effect reach this server. */
+  provide<A, E, R>(effect: Effect.Effect<A, E, R>) {
+    return effect.pipe(
+      Effect.provideService(Socket.WebSocketConstructor, (url, options) => {
+        const socket = new FakeSocket(this, url, options as never, this.now())
+        this.sockets.push(socket)
+        socket.begin()
+        return socket
+      }),
+      Effect.provideService(Fetch, async (_url, init) => this.onFetch(JSON.parse(String(init.body))))
+    )
+  }
+
+  get last(): FakeSocket {
+    return this.sockets.at(-1)!
+  }
+
+  /** How long after the attempt before it each attempt was made. */
+  get delays(): ReadonlyArray<number> {
+    return this.sockets.slice(1).map(({ at }, index) => at - this.sockets[index]!.at)
+  }
+
+  /** Answers live queries with this value, and says that it is current to who has it. */
+  serve(value: unknown, version = 1): void {
+    this.onMessage = (socket, message) => {
+      if (message._tag !== "Request") return
+      const has = message.headers.some(([name]: [string]) => name === "dormouse-have")
+      socket.chunk(message.id, has ? { _tag: "Current", version } : { _tag: "Snapshot", value, version, hash: "h" })
+    }
+  }
+}
+
+export class FakeSocket implements Socket.WebSocketLike {
+  readyState = 0
+  readonly url: string
+  readonly protocols: ReadonlyArray<string> | undefined
+  /** When the client made it. */
+  readonly at: number
+  /** What the client sent, parsed. */
+  readonly received: Array<any> = []
+  readonly texts: Array<string> = []
+  private readonly server: FakeServer
+  private readonly listeners: Array<readonly [type: string, listener: (event: Socket.WebSocketEvent) => void]> = []
+
+  constructor(server: FakeServer, url: string, protocols: ReadonlyArray<string> | undefined, at: number) {
+    this.server = server
+    this.url = url
+    this.protocols = protocols
+    this.at = at
+  }
+
+  begin(): void {
+    const { accepts } = this.server
+    if (accepts === false) this.readyState = 3
+    else if (accepts === true) queueMicrotask(() => this.open())
+    else queueMicrotask(() => this.end(accepts.code, accepts.reason))
+  }
+
+  private open(): void {
+    if (this.readyState !== 0) return
+    this.readyState = 1
+    this.emit("open", {})
+  }
+
+  get isOpen(): boolean {
+    return this.readyState === 1
+  }
+
+  addEventListener(type: string, listener: (event: Socket.WebSocketEvent) => void): void {
+    this.listeners.push([type, listener])
+  }
+
+  removeEventListener(type: string, listener: (event: Socket.WebSocketEvent) => void): void {
+    const index = this.listeners.findIndex((entry) => entry[0] === type && entry[1] === listener)
+    if (index >= 0) this.listeners.splice(index, 1)
+  }
+
+  /** The client sends. */
+  send(data: unknown): void {
+    if (!this.isOpen) return
+    this.texts.push(String(data))
+    const message = JSON.parse(String(data))
+    this.received.push(message)
+    queueMicrotask(() => {
+      if (data !== ping) this.server.onMessage(this, message)
+      else if (this.server.answersPings) this.text(pong)
+    })
+  }
+
+  /** The client closes. */
+  close(code = 1000, reason = ""): void {
+    this.end(code, reason)
+  }
+
+  /** The server sends a text, or messages as JSON. */
+  tell(...messages: ReadonlyArray<unknown>): void {
+    if (this.isOpen) {
+      this.emit("message", { data: JSON.stringify(messages.length === 1 ? messages[0] : messages) })
+    }
+  }
+
+  text(data: string): void {
+    if (this.isOpen) this.emit("message", { data })
+  }
+
+  chunk(requestId: unknown, ...values: ReadonlyArray<unknown>): void {
+    this.tell({ _tag: "Chunk", requestId, values })
+  }
+
+  /** The connection ends, with a word of the server or without. */
+  end(code = 1006, reason = ""): void {
+    if (this.readyState === 3) return
+    this.readyState = 3
+    this.emit("close", { code, reason })
+  }
+
+  /** The requests of a tag. */
+  requests(tag: string): ReadonlyArray<any> {
+    return this.received.filter((message) => message._tag === "Request" && message.tag === tag)
+  }
+
+  private emit(type: string, event: object): void {
+    for (const entry of [...this.listeners]) if (entry[0] === type) entry[1]({ type, ...event } as never)
+  }
+}
+
+/** Lets everything happen that needs no time. */
+export const settle = Effect.promise(async () => {
+  for (let i = 0; i < 8; i++) await new Promise((resolve) => setImmediate(resolve))
+})
