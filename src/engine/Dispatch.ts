@@ -42,8 +42,11 @@ export const transactions = (options: Options): Layer.Layer<QueryKind | Mutation
       )
     ),
     Layer.succeed(MutationKind, (handler, { headers, rpc }) => {
-      const id = parseMutationId(headers[mutationHeader] ?? "")
-      return id === undefined ? mutate(options, rpc, handler) : mutateOnce(options, rpc, handler, id)
+      const header = headers[mutationHeader]
+      if (header === undefined) return mutate(options, rpc, handler)
+      const id = parseMutationId(header)
+      // Who numbers a mutation relies on its being done once: it is not done under a number that is none.
+      return id === undefined ? refuseId("this mutation id is none") : mutateOnce(options, rpc, handler, id)
     }),
     Layer.succeed(ActionKind, refuse("in the object"))
   )
@@ -61,6 +64,8 @@ export const mutate = <A, E, R>(
     return toAnswer(rpc, commit.exit as Exit.Exit<A, E>)
   })
 
+const refuseId = (issue: string) => Effect.fail(new CallError({ reason: new PayloadInvalid({ issue }) }))
+
 /** T3: the outcome is written with the rows it belongs to; the same id is answered with it and does nothing again. */
 const mutateOnce = <A, E, R>(
   options: Options,
@@ -74,23 +79,34 @@ const mutateOnce = <A, E, R>(
     const known = log.find(id)
     if (known !== undefined) {
       if (known.tag === rpc._tag) return codec.decode(known.outcome) as Exit.Exit<A, E>
-      const issue = "this mutation id was used for another call"
-      return Effect.fail(new CallError({ reason: new PayloadInvalid({ issue }) }))
+      return refuseId("this mutation id was used for another call")
     }
-    const record = (exit: Exit.Exit<A, E | CallError>) =>
-      Effect.clockWith((clock) =>
-        Effect.sync(() => log.record(id, rpc._tag, codec.encode(exit), clock.currentTimeMillisUnsafe()))
-      )
+    const record = (exit: Exit.Exit<A, E | CallError>): Effect.Effect<void, StorageError> =>
+      Effect.clockWith((clock) => {
+        const outcome = codec.encode(exit)
+        const actual = Limits.bytesBeyond(outcome, recordBytes)
+        if (actual !== undefined) {
+          return Effect.fail(
+            new StorageError({ reason: new StorageLimit({ limit: "rowBytes", max: recordBytes, actual }) })
+          )
+        }
+        return Effect.sync(() => log.record(id, rpc._tag, outcome, clock.currentTimeMillisUnsafe()))
+      })
     return mutate(
       options,
       rpc,
       Effect.tap(handler, (value) => record(Exit.succeed(value)))
     ).pipe(
-      // A failure has rolled everything back, so its record is a write of its own. What the server did wrong is not an
-      // outcome: it can be tried again.
-      Effect.tapCause((cause) => (Cause.hasDies(cause) ? Effect.void : record(Exit.failCause<E | CallError>(cause))))
+      // A failure has rolled everything back, so its record is a write of its own; one that is too large for it will be
+      // the same again. What the server did wrong is not an outcome: it can be tried again.
+      Effect.tapCause((cause) =>
+        Cause.hasDies(cause) ? Effect.void : Effect.ignore(record(Exit.failCause<E | CallError>(cause)))
+      )
     )
   })
+
+/** Bytes of an outcome as it is written down; the id and the tag need some of the row. */
+const recordBytes = Limits.sqlite.rowBytes - 10_000
 
 /** For the place where I/O is done. `Calls` is the caller's own and comes with each message. */
 export const actions: Layer.Layer<QueryKind | MutationKind | ActionKind, never, HttpClient.HttpClient> = Layer.mergeAll(

@@ -15,6 +15,8 @@ export class Database extends Context.Service<
      * one has the parameters and gives the rows. Throws what the platform throws.
      */
     readonly all: (sql: string, params: ReadonlyArray<SqlValue>, most?: number) => Rows
+    /** Runs one statement that gives no rows. */
+    readonly run: (sql: string, params: ReadonlyArray<SqlValue>) => void
     /** Runs one statement as its rows are asked for. The rows belong to the caller until the iterator returns. */
     readonly iterate: (sql: string, params: ReadonlyArray<SqlValue>) => IterableIterator<ReadonlyArray<SqlValue>>
     /** Runs the body in a transaction, or in a savepoint of the one under way. A throw rolls it back alone. */

@@ -530,11 +530,10 @@ export class Session implements Context.Service.Shape<typeof Storage>, Context.S
     this.countWritten(rows.length)
     this.settle()
     const perStatement = Math.max(1, Math.floor(Limits.sqlite.boundParameters / store.codec.columns.length))
-    const marks = `(${store.codec.columns.map(() => "?").join(", ")})`
     const statements: Array<Scan.Statement & { readonly writing: Writing }> = []
     for (let i = 0; i < rows.length; i += perStatement) {
       const part = rows.slice(i, i + perStatement)
-      const sql = `INSERT INTO ${store.name} (${store.columns}) VALUES ${part.map(() => marks).join(", ")}`
+      const sql = part.length === 1 ? store.insert : `${store.insert}${`, ${store.marks}`.repeat(part.length - 1)}`
       statements.push({ sql, params: part.flat(), writing: { store, rows: part } })
     }
     this.together(statements)
@@ -544,7 +543,7 @@ export class Session implements Context.Service.Shape<typeof Storage>, Context.S
   /** Several statements are one operation: a later one that fails must not leave what an earlier one has done. */
   private together(statements: ReadonlyArray<Scan.Statement & { readonly writing?: Writing }>): void {
     const run = () => {
-      for (const { params, sql, writing } of statements) this.run(sql, params, writing)
+      for (const { params, sql, writing } of statements) this.write(sql, params, writing)
     }
     if (statements.length > 1) this.shared.database.transaction(run)
     else run()
@@ -558,7 +557,7 @@ export class Session implements Context.Service.Shape<typeof Storage>, Context.S
     if (changed.length === 0) return
     this.countWritten(1)
     this.settle()
-    this.run(
+    this.write(
       `UPDATE ${store.name} SET ${changed.map((i) => `${quote(store.codec.columns[i]!.name)} = ?`).join(", ")} WHERE ${store.keyName} = ?`,
       [...changed.map((i) => next[i]!), old[store.keyPosition]!],
       { store, rows: [next] }
@@ -619,11 +618,21 @@ export class Session implements Context.Service.Shape<typeof Storage>, Context.S
 
   // --- statements, values, limits
 
-  private run(sql: string, params: ReadonlyArray<SqlValue>, writing?: Writing): Rows {
+  private run(sql: string, params: ReadonlyArray<SqlValue>): Rows {
     this.checkOpen()
     checkStatement(sql, params)
     try {
       return this.shared.database.all(sql, params)
+    } catch (cause) {
+      throw this.statementError(cause)
+    }
+  }
+
+  private write(sql: string, params: ReadonlyArray<SqlValue>, writing: Writing | undefined): void {
+    this.checkOpen()
+    checkStatement(sql, params)
+    try {
+      this.shared.database.run(sql, params)
     } catch (cause) {
       throw this.statementError(cause, writing)
     }

@@ -16,6 +16,9 @@ export interface Store {
   readonly codec: RowCodec.RowCodec
   readonly name: string
   readonly columns: string
+  /** Marks for the values of one row, and the statement that inserts one. */
+  readonly marks: string
+  readonly insert: string
   readonly keyName: string
   readonly keyPosition: number
   /** Positions of the columns of each index in order, the key last. */
@@ -64,11 +67,16 @@ const make = (table: Table.Any, referrers: ReadonlyArray<Referrer>): Store => {
   const { fields, update } = table.model as typeof table.model & {
     readonly update: { readonly fields: Schema.Struct.Fields }
   }
+  const name = quote(table.name)
+  const columns = codec.columns.map((column) => quote(column.name)).join(", ")
+  const marks = `(${codec.columns.map(() => "?").join(", ")})`
   return {
     table,
     codec,
-    name: quote(table.name),
-    columns: codec.columns.map((column) => quote(column.name)).join(", "),
+    name,
+    columns,
+    marks,
+    insert: `INSERT INTO ${name} (${columns}) VALUES ${marks}`,
     keyName: quote(table.key),
     keyPosition,
     orders,

@@ -206,6 +206,21 @@ export const suite = (name: string, here: Layer.Layer<Here>) =>
       }).pipe(Effect.scoped)
     )
 
+    it.effect("L10, socket: an action that is only acknowledged goes on", () =>
+      Effect.gen(function* () {
+        const name = newTenant("acknowledged")
+        yield* Effect.gen(function* () {
+          const rpc = yield* connect(newTenant("stock"))
+          yield* rpc("act.wait", { name }, { discard: true })
+          yield* until(() => waiting.started.has(name))
+          yield* Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 100)))
+          expect(waiting.interrupted.has(name)).toBe(false)
+        }).pipe(Effect.scoped)
+        // As long as its caller stays.
+        yield* until(() => waiting.interrupted.has(name))
+      })
+    )
+
     it.effect("L10, socket: who stops waiting interrupts the action", () =>
       Effect.gen(function* () {
         const rpc = yield* connect(newTenant("stock"))

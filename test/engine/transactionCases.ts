@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { bodies, call, defectOf, errorOf, newTenant, type Place, post, request } from "../place/Place.ts"
-import { type Ending, lateWrites, secret } from "../worker/notes.ts"
+import { type Ending, lateWrites, secret, waiting } from "../worker/notes.ts"
 
 const endings: ReadonlyArray<Ending> = [
   "typed failure",
@@ -87,6 +87,7 @@ export const suite = (
         await call(place, tenant, "notes.addAndEnd", { ending: "deferred" })
         expect(await call(place, tenant, "notes.resume", {})).toEqual({ _tag: "Success", value: true })
         await later()
+        expect(waiting.resumed).toBe(0)
         expect(await bodies(place, tenant)).toEqual([])
       })
 

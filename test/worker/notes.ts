@@ -130,7 +130,7 @@ const end = (ending: Ending): Effect.Effect<number, Refused> => {
     case "promise":
       return Effect.promise(async () => 1)
     case "deferred":
-      return Deferred.await(waiting.current)
+      return Effect.tap(Deferred.await(waiting.current), () => Effect.sync(() => waiting.resumed++))
     case "result that does not fit":
       return Effect.succeed(secret as unknown as number)
     case "commit that fails":
@@ -141,6 +141,8 @@ const end = (ending: Ending): Effect.Effect<number, Refused> => {
 /** What `deferred` waits for, and the actions that wait for a minute, by name. Shared by all who run in this isolate. */
 export const waiting = {
   current: Deferred.makeUnsafe<number>(),
+  /** How often somebody went on who waited for the deferred. */
+  resumed: 0,
   started: new Set<string>(),
   interrupted: new Set<string>()
 }

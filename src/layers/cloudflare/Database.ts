@@ -37,6 +37,9 @@ export const make = (storage: Storage): Database["Service"] => ({
       rows
     }
   },
+  run(sql, params) {
+    storage.sql.exec(sql, ...params)
+  },
   *iterate(sql, params) {
     for (const row of storage.sql.exec(sql, ...params).raw()) yield fromRow(row)
   },

@@ -57,6 +57,9 @@ export const make = (sqlite: DatabaseSync): Database["Service"] => {
   }
   let depth = 0
   return {
+    run(sql, params) {
+      prepared(sql).statement.run(...params)
+    },
     all(sql, params, most) {
       let { rest, statement } = prepared(sql)
       while (rest !== "") {

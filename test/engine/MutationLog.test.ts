@@ -1,0 +1,86 @@
+import { expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as TestClock from "effect/testing/TestClock"
+import { TestApp } from "effect-dormouse/testing"
+import { outcomesKept } from "../../src/protocol/MutationId.ts"
+import { memory } from "../place/memory.ts"
+import { app, limited, NotesApi } from "../worker/notes.ts"
+import { suite } from "./mutationLogCases.ts"
+
+suite("Numbered mutations in memory", async () => {
+  const [place, small] = await Promise.all([memory(app), memory(limited)])
+  return {
+    place,
+    limited: small,
+    close: async () => {
+      await Promise.all([place.close(), small.close()])
+    }
+  }
+})
+
+/** Adds a note under a number, and gives its id. */
+const adding = Effect.gen(function* () {
+  const rpc = yield* TestApp.rpc(NotesApi)
+  const { object } = yield* TestApp
+  return {
+    object,
+    add: (id: string) =>
+      Effect.map(rpc("notes.add", { body: "x" }, { headers: { "dormouse-mutation": id } }), (note) => note.id),
+    addUnnumbered: rpc("notes.add", { body: "x" }),
+    kept: () =>
+      object()
+        .database.prepare("SELECT client, number FROM _dormouse_mutations ORDER BY at")
+        .all()
+        .map(({ client, number }) => `${client}/${number}`),
+    /** The rows of all tables. */
+    rows: () =>
+      Object.fromEntries(
+        object()
+          .database.prepare("SELECT name FROM sqlite_master WHERE type = 'table'")
+          .all()
+          .map(({ name }) => [name, object().database.prepare(`SELECT count(*) AS rows FROM "${name}"`).get()!["rows"]])
+      )
+  }
+})
+
+it.effect("T3: an outcome is kept for a day, and swept when there is another after that", () =>
+  Effect.gen(function* () {
+    const { add, kept } = yield* adding
+    const first = yield* add("a-client/1")
+    yield* TestClock.adjust(outcomesKept / 2)
+    yield* add("a-client/2")
+    yield* TestClock.adjust(outcomesKept / 2)
+    // At the last moment, and with a sweep right before.
+    yield* add("a-client/3")
+    expect(yield* add("a-client/1")).toBe(first)
+    expect(kept()).toEqual(["a-client/1", "a-client/2", "a-client/3"])
+    yield* TestClock.adjust("61 minutes")
+    yield* add("a-client/4")
+    expect(kept()).toEqual(["a-client/2", "a-client/3", "a-client/4"])
+    // Whoever sends it again now has it done again: clients do not.
+    expect(yield* add("a-client/1")).not.toBe(first)
+  }).pipe(Effect.provide(TestApp.layer(app)))
+)
+
+it.effect("T3: an object that wakes sweeps as well", () =>
+  Effect.gen(function* () {
+    const { add, kept, object } = yield* adding
+    yield* add("a-client/1")
+    yield* TestClock.adjust(outcomesKept + 1)
+    yield* Effect.promise(() => object().evict())
+    yield* add("a-client/2")
+    expect(kept()).toEqual(["a-client/2"])
+  }).pipe(Effect.provide(TestApp.layer(app)))
+)
+
+it.effect("T4: a mutation without a number adds the author's rows alone, a numbered one its record", () =>
+  Effect.gen(function* () {
+    const { add, addUnnumbered, rows } = yield* adding
+    yield* addUnnumbered
+    const before = rows()
+    for (let i = 0; i < 3; i++) yield* addUnnumbered
+    expect(rows()).toEqual({ ...before, notes: 4 })
+    for (let i = 0; i < 3; i++) yield* add("a-client/1")
+    expect(rows()).toEqual({ ...before, notes: 5, _dormouse_mutations: 1 })
+  }).pipe(Effect.provide(TestApp.layer(app)))
+)

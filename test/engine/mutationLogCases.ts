@@ -1,0 +1,202 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { bodies, call, defectOf, errorOf, newTenant, type Place, post, request } from "../place/Place.ts"
+
+const header = "dormouse-mutation"
+const numbered = (id: string): ReadonlyArray<readonly [string, string]> => [[header, id]]
+
+/** What becomes of a mutation that is sent again under its number. `limited` is an app with limits that a test can reach. */
+export const suite = (
+  name: string,
+  places: () => Promise<{ readonly place: Place; readonly limited: Place; readonly close?: () => Promise<void> }>
+) =>
+  describe(name, () => {
+    let place: Place
+    let limited: Place
+    let close: (() => Promise<void>) | undefined
+    beforeAll(async () => {
+      const made = await places()
+      place = made.place
+      limited = made.limited
+      close = made.close
+    })
+    afterAll(() => close?.())
+
+    const overHttp = async (tenant: string, tag: string, payload: unknown, id: string) => {
+      const response = await post(place, tenant, JSON.stringify(request("1", tag, payload, numbered(id))))
+      const messages = (await response.json()) as ReadonlyArray<any>
+      return messages.find((message) => message._tag === "Exit").exit
+    }
+
+    it("T3: the same number gets the first success, and does nothing again", async () => {
+      const tenant = newTenant("t3")
+      const peer = await place.connect(tenant)
+      const first = await peer.call("notes.add", { body: "one" }, numbered("a-client/1"))
+      expect(first).toMatchObject({ _tag: "Success", value: { body: "one" } })
+      expect(await peer.call("notes.add", { body: "one" }, numbered("a-client/1"))).toEqual(first)
+      // What it is sent with does not matter any more.
+      expect(await peer.call("notes.add", { body: "other" }, numbered("a-client/1"))).toEqual(first)
+      expect(await bodies(place, tenant)).toEqual(["one"])
+    })
+
+    it("T3: whichever way it comes, and whatever happened to the object in between", async () => {
+      const tenant = newTenant("t3")
+      const first = await overHttp(tenant, "notes.add", { body: "one" }, "a-client/1")
+      const peer = await place.connect(tenant)
+      expect(await peer.call("notes.add", { body: "one" }, numbered("a-client/1"))).toEqual(first)
+      await peer.settled()
+      await place.evict(tenant)
+      expect(await peer.call("notes.add", { body: "one" }, numbered("a-client/1"))).toEqual(first)
+      const other = await place.connect(tenant)
+      expect(await other.call("notes.add", { body: "one" }, numbered("a-client/1"))).toEqual(first)
+      expect(await overHttp(tenant, "notes.add", { body: "one" }, "a-client/1")).toEqual(first)
+      expect(await bodies(place, tenant)).toEqual(["one"])
+    })
+
+    it("T3: twice in one message, and from two sockets at once", async () => {
+      const tenant = newTenant("t3")
+      const peer = await place.connect(tenant)
+      const other = await place.connect(tenant)
+      const ask = (id: string) => request(id, "notes.add", { body: "one" }, numbered("a-client/1"))
+      peer.sendText(JSON.stringify([ask("a"), ask("b")]))
+      other.send(ask("c"))
+      const exits = await Promise.all([peer.exit("a"), peer.exit("b"), other.exit("c")])
+      expect(exits[0]).toMatchObject({ _tag: "Success" })
+      expect(exits[1]).toEqual(exits[0])
+      expect(exits[2]).toEqual(exits[0])
+      expect(await bodies(place, tenant)).toEqual(["one"])
+    })
+
+    it("T3: other numbers and other clients are other mutations", async () => {
+      const tenant = newTenant("t3")
+      const peer = await place.connect(tenant)
+      for (const id of [
+        "a-client/0",
+        "a-client/1",
+        "a-client/01",
+        "b-client/1",
+        "A-client/1",
+        "a-client/999999999999999"
+      ]) {
+        expect(await peer.call("notes.add", { body: id }, numbered(id))).toMatchObject({ _tag: "Success" })
+      }
+      // A number is a number, however it is written.
+      const written = ["a-client/0", "a-client/1", "b-client/1", "A-client/1", "a-client/999999999999999"]
+      expect(new Set(await bodies(place, tenant))).toEqual(new Set(written))
+    })
+
+    it("T3: a typed failure is an outcome, and the same number gets it again", async () => {
+      const tenant = newTenant("t3")
+      const peer = await place.connect(tenant)
+      const first = await peer.call("notes.addAndEnd", { ending: "typed failure" }, numbered("a-client/1"))
+      expect(errorOf(first)).toMatchObject({ _tag: "Refused", why: "because" })
+      const again = await peer.call("notes.addAndEnd", { ending: "defect" }, numbered("a-client/1"))
+      expect(again).toEqual(first)
+      expect(await bodies(place, tenant)).toEqual([])
+    })
+
+    it("T3: so is a limit that was met", async () => {
+      const tenant = newTenant("t3")
+      const peer = await limited.connect(tenant)
+      const first = await peer.call("notes.addMany", { count: 50, body: "x" }, numbered("a-client/1"))
+      expect(errorOf(first)).toMatchObject({ reason: { _tag: "LimitExceeded", limit: "rowsWritten" } })
+      expect(await peer.call("notes.addMany", { count: 1, body: "x" }, numbered("a-client/1"))).toEqual(first)
+      expect(await bodies(limited, tenant)).toEqual([])
+    })
+
+    for (const ending of ["defect", "thrown error", "undeclared failure", "sleep", "commit that fails"] as const) {
+      it(`T3: what the server did wrong is none (${ending}): the same number is run again`, async () => {
+        const tenant = newTenant("t3")
+        const peer = await place.connect(tenant)
+        const failed = await peer.call("notes.addAndEnd", { ending }, numbered("a-client/1"))
+        expect(defectOf(failed)).toMatchObject({ _tag: "InternalError" })
+        const again = await peer.call("notes.addAndEnd", { ending: "typed failure" }, numbered("a-client/1"))
+        expect(errorOf(again)).toMatchObject({ _tag: "Refused" })
+        expect(await bodies(place, tenant)).toEqual([])
+      })
+    }
+
+    it("T3: a payload that does not fit is none", async () => {
+      const tenant = newTenant("t3")
+      const peer = await place.connect(tenant)
+      const refused = await peer.call("notes.add", { body: 5 }, numbered("a-client/1"))
+      expect(errorOf(refused)).toMatchObject({ reason: { _tag: "PayloadInvalid" } })
+      expect(await peer.call("notes.add", { body: "one" }, numbered("a-client/1"))).toMatchObject({ _tag: "Success" })
+    })
+
+    it("T3: a number that was used for another rpc is refused, and nothing is done", async () => {
+      const tenant = newTenant("t3")
+      const peer = await place.connect(tenant)
+      const first = await peer.call("notes.add", { body: "one" }, numbered("a-client/1"))
+      const refused = await peer.call("notes.addMany", { count: 3, body: "x" }, numbered("a-client/1"))
+      expect(errorOf(refused)).toMatchObject({ _tag: "CallError", reason: { _tag: "PayloadInvalid" } })
+      expect(await peer.call("notes.add", { body: "one" }, numbered("a-client/1"))).toEqual(first)
+      expect(await bodies(place, tenant)).toEqual(["one"])
+    })
+
+    const malformed = [
+      "",
+      "a-client",
+      "a-client/",
+      "/1",
+      "short/1",
+      "a-client/-1",
+      "a-client/1.5",
+      "a-client/one",
+      "a-client/1/2",
+      "a client/1",
+      "a-client /1",
+      "a-client/1234567890123456",
+      `${"a".repeat(65)}/1`,
+      "ä-client/1",
+      "a-client/1\n"
+    ]
+    for (const id of malformed) {
+      it(`T3: a header that is no number of a client is refused, and nothing is done: ${JSON.stringify(id)}`, async () => {
+        const tenant = newTenant("t3")
+        const peer = await place.connect(tenant)
+        const refused = await peer.call("notes.add", { body: "one" }, numbered(id))
+        expect(errorOf(refused)).toMatchObject({ _tag: "CallError", reason: { _tag: "PayloadInvalid" } })
+        expect(await bodies(place, tenant)).toEqual([])
+      })
+    }
+
+    it("T3: the header's name is read in any case", async () => {
+      const tenant = newTenant("t3")
+      const peer = await place.connect(tenant)
+      const ids: ReadonlyArray<readonly [string, string]> = [["Dormouse-Mutation", "a-client/1"]]
+      const first = await peer.call("notes.add", { body: "one" }, ids)
+      expect(await peer.call("notes.add", { body: "one" }, numbered("a-client/1"))).toEqual(first)
+    })
+
+    it("T3: queries take no number: they are asked anew each time", async () => {
+      const tenant = newTenant("t3")
+      const peer = await place.connect(tenant)
+      expect(await peer.call("notes.list", {}, numbered("a-client/1"))).toMatchObject({ value: [] })
+      await call(place, tenant, "notes.add", { body: "one" })
+      expect(await peer.call("notes.list", {}, numbered("a-client/1"))).toMatchObject({ value: [{ body: "one" }] })
+    })
+
+    it("T3: a mutation that is known does not wake those who watch", async () => {
+      const tenant = newTenant("t3")
+      const peer = await place.connect(tenant)
+      const live = peer.ask("live:notes.list", {})
+      await peer.itemsOf(live, 1)
+      peer.send({ _tag: "Ack", requestId: live })
+      await peer.call("notes.add", { body: "one" }, numbered("a-client/1"))
+      await peer.itemsOf(live, 2)
+      peer.send({ _tag: "Ack", requestId: live })
+      await peer.call("notes.add", { body: "one" }, numbered("a-client/1"))
+      await peer.settled()
+      expect(peer.items(live).length).toBe(2)
+    })
+
+    it("T3: an outcome that cannot be written down fails before the commit, by the limit's name", async () => {
+      const tenant = newTenant("t3")
+      const peer = await place.connect(tenant)
+      const body = "x".repeat(1_500_000)
+      // The row fits, and what is written down of it does not: every quote takes another character.
+      const exit = await peer.call("notes.add", { body: `${body}${'"'.repeat(400_000)}` }, numbered("a-client/1"))
+      expect(errorOf(exit)).toMatchObject({ _tag: "CallError", reason: { _tag: "LimitExceeded" } })
+      expect(await bodies(place, tenant)).toEqual([])
+    })
+  })
