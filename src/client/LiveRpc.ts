@@ -43,7 +43,10 @@ export const unfit = (what: string, why: unknown): Cause.Cause<CallError> =>
   Cause.fail(new CallError({ reason: new Unavailable({ detail: `${what} does not fit the contract: ${why}` }) }))
 
 const rowDecoder = (schema: Schema.Codec<unknown, unknown>): ((json: Schema.Json) => unknown) => {
-  const item = "schema" in schema && schema.ast._tag === "Arrays" ? (schema.schema as typeof schema) : undefined
+  const { ast } = schema
+  // What holds for the list as a whole needs the whole list.
+  const isList = ast._tag === "Arrays" && ast.elements.length === 0 && ast.checks === undefined
+  const item = isList && "value" in schema ? (schema.value as typeof schema) : undefined
   if (item === undefined) return Schema.decodeUnknownSync(Schema.toCodecJson(schema)) as (json: Schema.Json) => unknown
   const decode = Schema.decodeUnknownSync(Schema.toCodecJson(item))
   const rows = new WeakMap<object, unknown>()

@@ -95,7 +95,8 @@ const mutateOnce = <A, E, R>(
     return mutate(
       options,
       rpc,
-      Effect.tap(handler, (value) => record(Exit.succeed(value)))
+      // What `record` fails with is a limit, which `mutate` answers for whatever the rpc declares.
+      Effect.tap(handler, (value) => record(Exit.succeed(value))) as Effect.Effect<A, E, R>
     ).pipe(
       // A failure has rolled everything back, so its record is a write of its own; one that is too large for it will be
       // the same again. What the server did wrong is not an outcome: it can be tried again.

@@ -60,11 +60,11 @@ export const exchange = (
         if (message._tag === "Exit") waiting.delete(message.requestId)
         const taken = options.onMessage === undefined ? collect(message) : options.onMessage(message)
         // Over HTTP nobody acknowledges: a chunk is taken when the body has it.
-        if (message._tag === "Chunk") {
-          const acknowledge = () => connection.receive({ _tag: "Ack", requestId: message.requestId })
-          if (taken === undefined) acknowledge()
-          else taken.then(acknowledge, interrupt)
+        const acknowledge = () => {
+          if (message._tag === "Chunk") connection.receive({ _tag: "Ack", requestId: message.requestId })
         }
+        if (taken === undefined) acknowledge()
+        else taken.then(acknowledge, interrupt)
         finish()
       },
       // A call that was acknowledged at once may run on, and so may one that nobody wants to hear of.

@@ -182,11 +182,9 @@ export const lines = (
   const writer = writable.getWriter()
   const encoder = new TextEncoder()
   const effect = run((message) => writer.write(encoder.encode(`${JSON.stringify(message)}\n`)))
-  const done = Effect.runPromise(effect, { signal }).then(
-    () => void writer.close().catch(ignore),
-    (cause) => void writer.abort(cause).catch(ignore)
-  )
-  waitUntil(done)
+  // Lines that end without an exit say that there is none.
+  const end = () => void writer.close().catch(ignore)
+  waitUntil(Effect.runPromise(Effect.ignoreCause(effect, { log: "Error" }), { signal }).then(end, end))
   // When the stream is cut, nobody is left to hear of it.
   writer.closed.catch(ignore)
   return new Response(readable, { headers: { "content-type": ndjson } })

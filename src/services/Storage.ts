@@ -67,7 +67,7 @@ export class TableStorage {
     return store
   }
 
-  /** The next UUIDv7. Keys of one object ascend, within a millisecond too, so that key order is insert order. */
+  /** The next UUIDv7. Keys ascend, within a millisecond too, as long as one heap makes them. */
   nextKey(time: number, random: Random.Random): string {
     if (time > this.lastKey.time) {
       this.lastKey = { time, sequence: Math.floor(random.nextDoubleUnsafe() * 2 ** 31) }

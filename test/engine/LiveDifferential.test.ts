@@ -696,7 +696,7 @@ describe("live queries against fresh runs", () => {
       vi.spyOn(PeerSocket.prototype, "attach").mockImplementation(function (this: PeerSocket, text) {
         attach.call(this, JSON.stringify({ ...JSON.parse(text as string), subscriptions: [] }))
       })
-      await talkMustFail(/instead of|shows no state|never settled/)
+      await talkMustFail(/instead of|shows no state|never settled|settled before/)
     })
   })
 })

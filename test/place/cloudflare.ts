@@ -76,11 +76,14 @@ export const cloudflare = (namespace: DurableObjectNamespace = env.TENANT_OBJECT
           Layer.provide([serialization, http])
         )
       }
-      const open = Effect.promise(async () => {
-        const socket = (await upgrade(tenant)).webSocket!
-        socket.accept()
-        return socket as unknown as Socket.WebSocketLike
-      })
+      const open = Effect.acquireRelease(
+        Effect.promise(async () => {
+          const socket = (await upgrade(tenant)).webSocket!
+          socket.accept()
+          return socket as unknown as Socket.WebSocketLike
+        }),
+        (socket) => Effect.sync(() => socket.close(1000))
+      )
       return RpcClient.layerProtocolSocket().pipe(
         Layer.provide([serialization, Layer.effect(Socket.Socket, Socket.fromWebSocket(open))])
       )
