@@ -134,7 +134,7 @@ it(`C: ${kills} kills in the middle of writes lose nothing and double nothing`, 
               optimistic: (view) => view.update("messages.list", list(channel), (messages) => [guess, ...messages])
             }
           )
-          yield* Effect.forkChild(Effect.map(sending, () => void done.add(body)))
+          yield* Effect.forkDetach(Effect.map(sending, () => void done.add(body)))
           sent.add(body)
           yield* Effect.sleep(40)
         }
