@@ -86,6 +86,7 @@ const start = ({ data, page, port }: Options, code: string) =>
           type: "worker",
           name: "chat",
           compatibilityDate: "2026-09-01",
+          compatibilityFlags: ["enable_request_signal"],
           manifest: { mainModule: "worker.js", modules: { "worker.js": { type: "esm", contents: code } } },
           exports: { TenantObject: { type: "durable-object", storage: "sqlite" } },
           // What is no file of the page is the Worker's, as `assets` of wrangler.jsonc has it.

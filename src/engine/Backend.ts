@@ -48,6 +48,7 @@ export const make = Effect.fnUntraced(function* <Rpcs extends Rpc.Any>(app: App<
   const live: LiveQueries = new LiveQueries({
     run: (question) => queries.run(question),
     schedule: () => host.afterCommit(() => flush()),
+    soon: host.soon,
     resultBytes: app.limits.resultBytes,
     now: host.now
   })

@@ -129,11 +129,16 @@ export interface Options {
   readonly run: (question: Question) => Answer
   /** Called when there is something to flush, once until `flush` is called. */
   readonly schedule: () => void
+  /** Runs a task in a later turn. */
+  readonly soon: (task: () => void) => void
   /** The limit of that name. */
   readonly resultBytes: number
   /** Milliseconds, for versions that also grow across restarts. */
   readonly now: () => number
 }
+
+/** Groups that are told in one turn, which takes two milliseconds then; calls that come meanwhile are answered between. */
+const groupsPerTurn = 200
 
 /**
  * Every live query of an object. A commit is matched against what the queries read; the touched ones run once each, and
@@ -156,7 +161,9 @@ export class LiveQueries {
   /** Groups that deliver with the flush that is to come, whether or not it concerns them. */
   private waiting = new Set<Group>()
   /** Groups that have something to deliver. */
-  private told = new Set<Group>()
+  private readonly told = new Set<Group>()
+  /** Whether some of them wait for a later turn. */
+  private isContinued = false
 
   constructor(options: Options) {
     this.options = options
@@ -244,18 +251,33 @@ export class LiveQueries {
     this.deliver()
   }
 
-  /** Has those groups deliver that have something to deliver. */
+  /**
+   * Has the groups deliver that have something to deliver: as many as one turn should take, the others in later ones.
+   * Those bring whatever is the newest by then.
+   */
   deliver(): void {
-    const groups = this.told
-    this.told = new Set()
+    if (!this.isContinued) this.deliverSome()
+  }
+
+  private deliverSome(): void {
+    let delivered = 0
     let failed: { readonly cause: unknown } | undefined
-    for (const group of groups) {
+    for (const group of this.told) {
+      if (delivered++ === groupsPerTurn) break
+      this.told.delete(group)
       try {
         group.deliver()
       } catch (cause) {
         // The others must hear of it all the same.
         failed ??= { cause }
       }
+    }
+    if (this.told.size > 0 && !this.isContinued) {
+      this.isContinued = true
+      this.options.soon(() => {
+        this.isContinued = false
+        this.deliverSome()
+      })
     }
     if (failed !== undefined) throw failed.cause
   }

@@ -240,7 +240,7 @@ class SocketClient implements Group {
     if (message.discard === true) return this.exit(message.id, { _tag: "Success", value: null })
     const question = queries.question(message.tag.slice(livePrefix.length), {
       payload: message.payload,
-      headers: message.headers.filter(([name]) => name !== haveHeader && name !== promptHeader),
+      headers: message.headers.filter(([name]) => !ownHeaders.has(name.toLowerCase())),
       identity: this.identity
     })
     if ("_tag" in question) return this.exit(message.id, question)
@@ -254,6 +254,7 @@ class SocketClient implements Group {
     this.readers.set(message.id, reader)
     this.isForgetful = true
     live.subscribe(reader, question)
+    this.deliver()
     live.deliver()
   }
 
@@ -567,6 +568,9 @@ const lost = failure(new CallError({ reason: new CallLost({}) }))
 const unavailable = (detail: string) => failure(new CallError({ reason: new Unavailable({ detail }) }))
 
 const settled = [0, 0] as const
+
+/** What a request says to live queries, and not to middleware. */
+const ownHeaders: ReadonlySet<string> = new Set([haveHeader, promptHeader])
 
 const headerOf = ({ headers }: Request, name: string): string | undefined =>
   headers.find(([key]) => key.toLowerCase() === name)?.[1]

@@ -10,6 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import { Client, Signals } from "effect-dormouse/client"
+import * as Esbuild from "esbuild"
 import { expect, it } from "vitest"
 import { ChatApi } from "../../examples/chat/api.ts"
 import { type ChannelId, Message, type MessageId } from "../../examples/chat/schema.ts"
@@ -27,11 +28,27 @@ const freePort = (): Promise<number> =>
     })
   })
 
+/** The chat's Worker as one module. */
+const bundle = async (file: string): Promise<void> => {
+  await Esbuild.build({
+    entryPoints: [fileURLToPath(new URL("../../examples/chat/worker.ts", import.meta.url))],
+    outfile: file,
+    bundle: true,
+    format: "esm",
+    target: "es2024",
+    conditions: ["source", "workerd", "worker", "browser"],
+    external: ["cloudflare:*"],
+    logLevel: "silent"
+  })
+  // esbuild is a process of its own, and would wait for more to bundle.
+  await Esbuild.stop()
+}
+
 /** Starts the chat's server as the first of a process group of its own; resolves when it listens. */
-const start = (port: number, data: string): Promise<ChildProcess> =>
+const start = (port: number, data: string, worker: string): Promise<ChildProcess> =>
   new Promise((resolve, reject) => {
     const script = fileURLToPath(new URL("chatProcess.ts", import.meta.url))
-    const child = spawn(process.execPath, ["--conditions=source", script, String(port), data], {
+    const child = spawn(process.execPath, [script, String(port), data, worker], {
       detached: true,
       stdio: ["ignore", "pipe", "pipe"]
     })
@@ -82,7 +99,9 @@ it(`C: ${kills} kills in the middle of writes lose nothing and double nothing`, 
   const data = mkdtempSync(join(tmpdir(), "dormouse-kill-"))
   const port = await freePort()
   const random = new Random(1)
-  let server = await start(port, data)
+  const worker = join(data, "worker.js")
+  await bundle(worker)
+  let server = await start(port, data, worker)
   const { signals, wake } = device()
 
   const test = Effect.gen(function* () {
@@ -147,7 +166,7 @@ it(`C: ${kills} kills in the middle of writes lose nothing and double nothing`, 
       yield* until("the clients are live", isLive)
       yield* Effect.sleep(random.int(300))
       yield* Effect.promise(() => kill(server))
-      server = yield* Effect.promise(() => start(port, data))
+      server = yield* Effect.promise(() => start(port, data, worker))
       wake()
     }
     isWriting = false

@@ -1,14 +1,30 @@
 /// <reference types="node" />
-import * as Console from "effect/Console"
-import * as Effect from "effect/Effect"
-import * as Server from "../../examples/chat/server.ts"
+import { readFileSync } from "node:fs"
+import { Miniflare } from "miniflare"
 
-/** The chat's server as a process of its own, to be killed: `node chatProcess.ts <port> <data>`. Says when it listens. */
-const [port, data] = process.argv.slice(2)
-Server.runMain(
-  Server.make({ port: Number(port), data: data! }).pipe(
-    Effect.flatMap((url) => Console.log(`listening at ${url}`)),
-    Effect.andThen(Effect.never),
-    Effect.scoped
-  )
-)
+/**
+ * The chat's Worker in a process that is there to be killed: `node chatProcess.ts <port> <data> <bundle>`. Says when it
+ * listens.
+ */
+const [port, data, bundle] = process.argv.slice(2)
+const server = new Miniflare({
+  port: Number(port),
+  resourcePersistencePath: data!,
+  cf: false,
+  workers: [
+    {
+      config: {
+        type: "worker",
+        name: "chat",
+        compatibilityDate: "2026-09-01",
+        manifest: {
+          mainModule: "worker.js",
+          modules: { "worker.js": { type: "esm", contents: readFileSync(bundle!, "utf8") } }
+        },
+        exports: { TenantObject: { type: "durable-object", storage: "sqlite" } }
+      }
+    }
+  ]
+})
+const { origin } = await server.ready
+console.log(`listening at ${origin}`)

@@ -1,0 +1,210 @@
+/// <reference types="node" />
+import { type ChildProcess, spawn } from "node:child_process"
+import { mkdtempSync, rmSync } from "node:fs"
+import { createServer } from "node:net"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath, URL } from "node:url"
+import * as DateTime from "effect/DateTime"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import { Client, Signals } from "effect-dormouse/client"
+import * as Esbuild from "esbuild"
+import { expect, it } from "vitest"
+import { ChatApi } from "../../examples/chat/api.ts"
+import { type ChannelId, Message, type MessageId } from "../../examples/chat/schema.ts"
+import { Random } from "../random.ts"
+
+/** The server's machine is lost in the middle of writes, again and again. */
+
+const kills = 4
+
+const freePort = (): Promise<number> =>
+  new Promise((resolve) => {
+    const server = createServer().listen(0, "127.0.0.1", () => {
+      const { port } = server.address() as { readonly port: number }
+      server.close(() => resolve(port))
+    })
+  })
+
+/** The chat's Worker as one module. */
+const bundle = async (file: string): Promise<void> => {
+  await Esbuild.build({
+    entryPoints: [fileURLToPath(new URL("../../examples/chat/worker.ts", import.meta.url))],
+    outfile: file,
+    bundle: true,
+    format: "esm",
+    target: "es2024",
+    conditions: ["source", "workerd", "worker", "browser"],
+    external: ["cloudflare:*"],
+    logLevel: "silent"
+  })
+  // esbuild is a process of its own, and would wait for more to bundle.
+  await Esbuild.stop()
+}
+
+/** Starts the chat's server as the first of a process group of its own; resolves when it listens. */
+const start = (port: number, data: string, worker: string): Promise<ChildProcess> =>
+  new Promise((resolve, reject) => {
+    const script = fileURLToPath(new URL("chatProcess.ts", import.meta.url))
+    const child = spawn(process.execPath, [script, String(port), data, worker], {
+      detached: true,
+      stdio: ["ignore", "pipe", "pipe"]
+    })
+    let log = ""
+    const listen = (chunk: Buffer) => {
+      log += chunk
+      if (log.includes("listening at")) resolve(child)
+    }
+    child.stdout.on("data", listen)
+    child.stderr.on("data", listen)
+    child.once("exit", (code) => reject(new Error(`the server ended with ${code}: ${log}`)))
+  })
+
+/** Kills the process and all that it started, and waits until they are gone. */
+const kill = async (child: ChildProcess): Promise<void> => {
+  const group = -child.pid!
+  const isGone = () => {
+    try {
+      process.kill(group, 0)
+      return false
+    } catch {
+      return true
+    }
+  }
+  if (!isGone()) process.kill(group, "SIGKILL")
+  while (!isGone()) await new Promise((resolve) => setTimeout(resolve, 5))
+}
+
+/** A device that says when it is worth to try again: else the test would wait for the clients' patience. */
+const device = () => {
+  const listeners = new Set<(signal: "offline" | "wake") => void>()
+  const signals: Signals = {
+    isOnline: () => true,
+    listen: (listener) => {
+      listeners.add(listener)
+      return () => listeners.delete(listener)
+    }
+  }
+  return {
+    signals,
+    wake: () => {
+      for (const listener of [...listeners]) listener("wake")
+    }
+  }
+}
+
+it(`C: ${kills} kills in the middle of writes lose nothing and double nothing`, async () => {
+  const data = mkdtempSync(join(tmpdir(), "dormouse-kill-"))
+  const port = await freePort()
+  const random = new Random(1)
+  const worker = join(data, "worker.js")
+  await bundle(worker)
+  let server = await start(port, data, worker)
+  const { signals, wake } = device()
+
+  const test = Effect.gen(function* () {
+    const clients = yield* Effect.forEach(["p", "q", "r"], (name) =>
+      Effect.map(
+        Client.make(ChatApi, { url: `http://127.0.0.1:${port}` }).pipe(Effect.provideService(Signals, signals)),
+        (client) => ({ name, client })
+      )
+    )
+    const { client: first } = clients[0]!
+    const channels: ReadonlyArray<ChannelId> = yield* Effect.forEach(["one", "two"], (name) =>
+      Effect.map(first.mutate("channels.create", { name }), ({ id }) => id)
+    )
+    const list = (channel: ChannelId) => ({ channel, limit: 1000 })
+    const watched = clients.flatMap(({ client, name }) =>
+      channels.map((channel) => {
+        const observed = client.observe("messages.list", list(channel), () => {
+          const { value } = observed.live()
+          if (Option.isNone(value)) return
+          const bodies = value.value.map(({ body }) => body)
+        const lacking = [...done].filter((body) => body.startsWith(`${name} ${channel}`) && !bodies.includes(body))
+        if (lacking.length > 0 && wrong.length < 5) console.log(name, "shows", bodies.length, "lacks", lacking.length, "done", done.size, "sent", sent.size, observed.live().version, observed.live().connection)
+          if (new Set(bodies).size < bodies.length) wrong.push(`${name} shows a message twice: ${bodies}`)
+          for (const body of done) {
+            if (body.startsWith(`${name} ${channel}`) && !bodies.includes(body)) wrong.push(`${name} lacks ${body}`)
+          }
+        })
+        return { name, channel, observed }
+      })
+    )
+    const wrong: Array<string> = []
+    const done = new Set<string>()
+    let isWriting = true
+    const write = ({ client, name }: (typeof clients)[number]) =>
+      Effect.gen(function* () {
+        for (let i = 0; isWriting; i++) {
+          const channel = channels[i % 2]!
+          const body = `${name} ${channel} ${i}`
+          const guess = new Message({
+            id: body as MessageId,
+            channel,
+            author: name,
+            body,
+            sentAt: DateTime.makeUnsafe(0)
+          })
+          const sending = client.mutate(
+            "messages.send",
+            { channel, author: name, body },
+            {
+              giveUpAfter: "5 minutes",
+              optimistic: (view) => view.update("messages.list", list(channel), (messages) => [guess, ...messages])
+            }
+          )
+          yield* Effect.forkDetach(Effect.map(sending, () => void done.add(body)))
+          sent.add(body)
+          yield* Effect.sleep(40)
+        }
+      })
+    const sent = new Set<string>()
+    const writers = yield* Effect.forEach(clients, (client) => Effect.forkChild(write(client)))
+
+    const isLive = () => watched.every(({ observed }) => observed.live().connection._tag === "Live")
+    for (let i = 0; i < kills; i++) {
+      yield* until("the clients are live", isLive)
+      yield* Effect.sleep(random.int(300))
+      yield* Effect.promise(() => kill(server))
+      server = yield* Effect.promise(() => start(port, data, worker))
+      wake()
+    }
+    isWriting = false
+    yield* Effect.forEach(writers, (fiber) => Fiber.await(fiber))
+    yield* until("every message is sent", () => done.size === sent.size)
+    yield* until("the clients are live", isLive)
+    yield* until("nothing is a guess", () => watched.every(({ observed }) => !observed.live().isOptimistic))
+
+    expect(wrong).toEqual([])
+    expect(sent.size).toBeGreaterThan(kills * 3)
+    for (const channel of channels) {
+      const rows = yield* first.query("messages.list", list(channel))
+      const bodies = rows.map(({ body }) => body)
+      expect(bodies.length).toBeLessThan(1000)
+      expect([...bodies].sort()).toEqual([...sent].filter((body) => body.includes(channel)).sort())
+      for (const { observed } of watched.filter((query) => query.channel === channel)) {
+        expect(Option.getOrThrow(observed.live().value)).toEqual(rows)
+      }
+    }
+    console.info(`${sent.size} messages of ${clients.length} clients`)
+  })
+
+  try {
+    await Effect.runPromise(Effect.scoped(test))
+  } finally {
+    await kill(server)
+    rmSync(data, { recursive: true, force: true })
+  }
+}, 120_000)
+
+const until = (what: string, condition: () => boolean): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    while (!condition()) yield* Effect.sleep(10)
+  }).pipe(
+    Effect.timeoutOrElse({
+      duration: "20 seconds",
+      orElse: () => Effect.die(new Error(`waited in vain until ${what}`))
+    })
+  )
