@@ -175,7 +175,11 @@ export const make: <Rpcs extends Rpc.Any>(
       live.settle()
       return true
     },
-    onRefused: (reason) => live.failAll(Cause.fail(new ConnectionRefused({ reason })))
+    onRefused: (reason) => live.failAll(Cause.fail(new ConnectionRefused({ reason }))),
+    onTooLarge: (reason) => {
+      const max = /^limit requestBytes is (\d+)/.exec(reason)
+      if (max !== null) calls.limit(Number(max[1]))
+    }
   })
 
   // --- calls

@@ -7,6 +7,7 @@ import * as Equal from "effect/Equal"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
+import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as Socket from "effect/socket/Socket"
 import { ping } from "../protocol/Messages.ts"
@@ -24,6 +25,8 @@ export interface Options {
   readonly onMessage: (message: unknown) => boolean
   /** The server does not want this client. */
   readonly onRefused: (reason: string) => void
+  /** The server closed the connection because of a message that was too large. */
+  readonly onTooLarge: (reason: string) => void
 }
 
 /** How long nothing may come in before the connection is asked for a sign of life. */
@@ -32,6 +35,9 @@ const heartbeat = Duration.seconds(20)
 const patience = Duration.seconds(10)
 const firstDelay = 250
 const longestDelay = 16_000
+
+/** The code by which a server says that a message was too large. */
+const tooLarge = 1009
 
 /** Codes by which a server says that trying again will not help. */
 const isRefusal = (code: number): boolean => code === 1008 || (code >= 4400 && code < 4500)
@@ -160,8 +166,9 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       if (state.value._tag === "Idle" || state.value._tag === "Refused") setState(ConnectionState.Connecting())
       const exit = yield* Effect.exit(Effect.raceFirst(Effect.as(open, "lost"), Effect.as(unwanted, "unwanted")))
       if (Exit.isSuccess(exit) && exit.value === "unwanted") continue
-      const refusal = refusalOf(exit)
-      if (refusal !== undefined) {
+      const { code, reason } = closeOf(exit)
+      if (isRefusal(code)) {
+        const refusal = reason === "" ? String(code) : `${code} ${reason}`
         // Whoever is told may want a connection again at once.
         want(false)
         setState(ConnectionState.Refused({ reason: refusal }))
@@ -169,6 +176,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
         yield* wanted.await
         continue
       }
+      if (code === tooLarge) options.onTooLarge(reason)
       fallBehind()
       // A device that says it has no network may be wrong, but seldom is.
       const delay = signals.isOnline() ? Math.min(longestDelay, firstDelay * 2 ** attempts++) : longestDelay
@@ -225,11 +233,10 @@ const parse = (text: string | Uint8Array): unknown => {
   }
 }
 
-const refusalOf = (exit: Exit.Exit<unknown, unknown>): string | undefined => {
-  const error = Exit.findErrorOption(exit)
-  if (error._tag === "None" || !Socket.isSocketError(error.value)) return undefined
-  const { reason } = error.value
-  return reason._tag === "SocketCloseError" && isRefusal(reason.code)
-    ? `${reason.code}${reason.closeReason ? ` ${reason.closeReason}` : ""}`
-    : undefined
+/** What the server closed the connection with. */
+const closeOf = (exit: Exit.Exit<unknown, unknown>): { readonly code: number; readonly reason: string } => {
+  const error = Option.getOrUndefined(Exit.findErrorOption(exit))
+  return Socket.isSocketError(error) && error.reason._tag === "SocketCloseError"
+    ? { code: error.reason.code, reason: error.reason.closeReason ?? "" }
+    : { code: 1006, reason: "" }
 }

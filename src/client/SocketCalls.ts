@@ -3,7 +3,8 @@ import * as RpcClient from "effect/rpc/RpcClient"
 import type { FromServerEncoded, RequestEncoded } from "effect/rpc/RpcMessage"
 import * as RpcSerialization from "effect/rpc/RpcSerialization"
 import * as Schema from "effect/Schema"
-import { CallError, Unavailable } from "../protocol/CallError.ts"
+import { CallError, type CallErrorReason, LimitExceeded, Unavailable } from "../protocol/CallError.ts"
+import { bytesBeyond } from "../protocol/Limits.ts"
 import { mutationHeader } from "../protocol/MutationId.ts"
 
 /** A call that has no answer yet. */
@@ -87,11 +88,22 @@ export class SocketCalls {
   closed(): void {
     this.send = undefined
     this.answered.clear()
-    for (const [id, { client, mutation }] of [...this.pending]) {
-      if (mutation !== undefined) continue
-      this.pending.delete(id)
-      this.respond(client, { _tag: "Exit", requestId: id, exit: connectionLost })
+    for (const [id, { mutation }] of [...this.pending]) if (mutation === undefined) this.fail(id, connectionLost)
+  }
+
+  /** The server takes no message of more bytes: what has more is not sent again. */
+  limit(max: number): void {
+    for (const [id, { text }] of [...this.pending]) {
+      const actual = bytesBeyond(text, max)
+      if (actual === undefined) continue
+      this.fail(id, failure(new LimitExceeded({ limit: "requestBytes", max, actual })))
     }
+  }
+
+  private fail(id: string | number, exit: ExitEncoded): void {
+    const { client } = this.pending.get(id)!
+    this.settle(id)
+    this.respond(client, { _tag: "Exit", requestId: id, exit })
   }
 
   /** Takes a message; answers whether it was one that a server may send. */
@@ -142,14 +154,11 @@ export const requestIds = () => {
   return () => `call-${next++}` as any
 }
 
-const connectionLost: Extract<FromServerEncoded, { _tag: "Exit" }>["exit"] = {
+type ExitEncoded = Extract<FromServerEncoded, { _tag: "Exit" }>["exit"]
+
+const encodeError = Schema.encodeSync(Schema.toCodecJson(CallError))
+const failure = (reason: CallErrorReason): ExitEncoded => ({
   _tag: "Failure",
-  cause: [
-    {
-      _tag: "Fail",
-      error: Schema.encodeSync(Schema.toCodecJson(CallError))(
-        new CallError({ reason: new Unavailable({ detail: "the connection was lost before the answer came" }) })
-      )
-    }
-  ]
-}
+  cause: [{ _tag: "Fail", error: encodeError(new CallError({ reason })) }]
+})
+const connectionLost = failure(new Unavailable({ detail: "the connection was lost before the answer came" }))

@@ -1,3 +1,4 @@
+import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { Identity } from "../contract/Auth.ts"
 import * as Limits from "../protocol/Limits.ts"
@@ -32,22 +33,58 @@ const Progress = Schema.Tuple([
 ])
 export type Progress = typeof Progress.Type
 
-const Attachment = Schema.Struct({
+/** What differs from socket to socket. */
+const Own = Schema.Struct({
   id: Schema.String,
-  session: Schema.Struct({ tenant: Schema.String, identity: Identity }),
   version: Schema.Finite,
   /** The first and the last commit whose sender waits to hear that everything up to it was delivered; 0 for none. */
   settling: Schema.Tuple([Schema.Finite, Schema.Finite]),
   /** Calls that were under way and cannot be resumed. */
   calls: Schema.Array(RequestId),
-  /** The subscriptions; `null` when they outgrew the attachment and are rows of a table. */
-  subscriptions: Schema.NullOr(Schema.Array(Asked)),
-  /** The progress of each subscription; `null` when that outgrew the attachment as well. */
+  /** The progress of each subscription; `null` when that outgrew the attachment. */
   progress: Schema.NullOr(Schema.Array(Progress))
 })
-export type Attachment = typeof Attachment.Type
 
-export const decode = Schema.decodeUnknownExit(Schema.fromJsonString(Attachment))
+/** What many sockets have in common. */
+const Common = Schema.Struct({
+  session: Schema.Struct({ tenant: Schema.String, identity: Identity }),
+  /** The subscriptions; `null` when they outgrew the attachment and are rows of a table. */
+  subscriptions: Schema.NullOr(Schema.Array(Asked))
+})
+
+export type Attachment = typeof Own.Type & typeof Common.Type
+
+const decodeOwn = Schema.decodeUnknownOption(
+  Schema.Struct({ ...Own.fields, session: Schema.Unknown, subscriptions: Schema.Unknown })
+)
+const decodeCommon = Schema.decodeUnknownOption(Common)
+
+/**
+ * Decodes attachments; `None` for what is none. After a sleep there may be thousands: what they have in common is decoded
+ * once.
+ */
+export const decoder = (): ((text: unknown) => Option.Option<Attachment>) => {
+  const known = new Map<string, Option.Option<typeof Common.Type>>()
+  return (text) =>
+    Option.flatMap(decodeOwn(parse(text)), ({ session, subscriptions, ...own }) => {
+      const key = JSON.stringify([session, subscriptions])
+      let common = known.get(key)
+      if (common === undefined) {
+        common = decodeCommon({ session, subscriptions })
+        known.set(key, common)
+      }
+      return Option.map(common, (common) => ({ ...own, ...common }))
+    })
+}
+
+const parse = (text: unknown): unknown => {
+  try {
+    return JSON.parse(String(text))
+  } catch {
+    return undefined
+  }
+}
+
 export const decodeAsked = Schema.decodeUnknownExit(Schema.fromJsonString(Asked))
 
 /** The first part of a socket's attachment, which does not change. */

@@ -137,8 +137,11 @@ export interface Options {
   readonly now: () => number
 }
 
-/** Groups that are told in one turn, which takes two milliseconds then; calls that come meanwhile are answered between. */
-const groupsPerTurn = 200
+/**
+ * Groups that are told in one turn, which then takes some ten milliseconds; calls that come meanwhile are answered before
+ * the next. More turns would cost the last ones more: what the first ones acknowledge comes in between.
+ */
+const groupsPerTurn = 1000
 
 /**
  * Every live query of an object. A commit is matched against what the queries read; the touched ones run once each, and

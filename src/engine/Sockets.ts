@@ -1,5 +1,6 @@
 import * as Context from "effect/Context"
 import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
 import type { FromClientEncoded, FromServerEncoded } from "effect/rpc/RpcMessage"
 import { CallError, CallLost, LimitExceeded, Unavailable } from "../protocol/CallError.ts"
 import { haveHeader, livePrefix, promptHeader } from "../protocol/Frame.ts"
@@ -34,8 +35,8 @@ export class Sockets {
 
   constructor(options: Options) {
     this.options = options
-    const question = once(options.queries)
-    for (const socket of options.host.sockets()) this.restore(socket, question)
+    const memory = this.memory()
+    for (const socket of options.host.sockets()) this.restore(socket, memory)
     this.forgetGone()
   }
 
@@ -47,7 +48,7 @@ export class Sockets {
   }
 
   message(socket: Socket, data: string | ArrayBuffer): void {
-    const client = this.clients.get(socket) ?? this.restore(socket, once(this.options.queries))
+    const client = this.clients.get(socket) ?? this.restore(socket, this.memory())
     if (client === undefined) return socket.close(1011, "this socket is not known any more")
     const { requestBytes, requestDepth, requestsPerBatch } = this.options.limits
     const text = typeof data === "string" ? data : decodeText(data)
@@ -76,6 +77,10 @@ export class Sockets {
     this.clients.delete(socket)
   }
 
+  private memory(): Memory {
+    return { decode: Attachment.decoder(), question: once(this.options.queries) }
+  }
+
   /**
    * Has a client write down what is new once the messages of this turn have left, together with what the next ones
    * change: the object does not sleep before.
@@ -91,9 +96,9 @@ export class Sockets {
     this.forgetful.add(client)
   }
 
-  private restore(socket: Socket, question: Queries["question"]): SocketClient | undefined {
-    const attachment = Attachment.decode(socket.attachment())
-    if (Exit.isFailure(attachment)) {
+  private restore(socket: Socket, { decode, question }: Memory): SocketClient | undefined {
+    const attachment = decode(socket.attachment())
+    if (Option.isNone(attachment)) {
       socket.close(1011, "this socket is not known any more")
       return undefined
     }
@@ -113,6 +118,12 @@ export class Sockets {
       if (!here.has(id as string)) database.all("DELETE FROM _dormouse_subscriptions WHERE socket = ?", [id!])
     }
   }
+}
+
+/** What it takes to find out what a socket remembers, for many sockets that may remember the same. */
+interface Memory {
+  readonly decode: ReturnType<typeof Attachment.decoder>
+  readonly question: Queries["question"]
 }
 
 /** Thousands of sockets may have asked the same: what it takes to understand a question is done once. */

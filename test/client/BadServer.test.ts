@@ -98,7 +98,7 @@ const survive = Effect.fnUntraced(function* (bad: (socket: FakeSocket, message: 
   expect([list.value, list.state, text.value, text.state]).toEqual([rows, "Live", "hello", "Live"])
 })
 
-describe("C: text that is no message", () => {
+describe("C10: text that is no message", () => {
   const texts = [
     "",
     "garbage",
@@ -126,7 +126,7 @@ describe("C: text that is no message", () => {
   )
 })
 
-describe("C: messages of another version", () => {
+describe("C10: messages of another version", () => {
   it.effect("are let be", () =>
     Effect.gen(function* () {
       const { list, server } = yield* begin
@@ -147,7 +147,7 @@ describe("C: messages of another version", () => {
   )
 })
 
-describe("C: a frame that does not fit", () => {
+describe("C10: a frame that does not fit", () => {
   const id = (message: any) => message.id
   const frames: ReadonlyArray<readonly [string, (socket: FakeSocket, message: any) => void]> = [
     ["an unknown frame", (socket, message) => socket.chunk(id(message), { _tag: "Frob", version: 2 })],
@@ -241,7 +241,7 @@ describe("C: a frame that does not fit", () => {
   )
 })
 
-describe("C: a value that does not fit the contract", () => {
+describe("C3: a value that does not fit the contract", () => {
   const values: ReadonlyArray<unknown> = [
     7,
     null,
@@ -270,7 +270,7 @@ describe("C: a value that does not fit the contract", () => {
   )
 })
 
-describe("C: a live query that is ended", () => {
+describe("C3: a live query that is ended", () => {
   const exits: ReadonlyArray<unknown> = [
     { _tag: "Success", value: undefined },
     { _tag: "Failure", cause: [{ _tag: "Interrupt", fiberId: 1 }] },
@@ -291,7 +291,7 @@ describe("C: a live query that is ended", () => {
   )
 })
 
-describe("C: large frames", () => {
+describe("C10: large frames", () => {
   const large = Array.from({ length: 10_000 }, (_, n) => ({ id: `${n} ${"x".repeat(1000)}`, n }))
   const frame = snapshot(large, 2)
 
@@ -334,7 +334,7 @@ describe("C: large frames", () => {
   )
 })
 
-describe("C: calls over a socket", () => {
+describe("C7 C10: calls over a socket", () => {
   const call = Effect.fnUntraced(function* (answer: (id: string) => ReadonlyArray<unknown>, mutation = true) {
     const { client, server } = yield* begin
     const good = server.onMessage
@@ -393,7 +393,7 @@ describe("C: calls over a socket", () => {
   )
 })
 
-describe("C: calls over HTTP", () => {
+describe("C7 C10: calls over HTTP", () => {
   const bodies: ReadonlyArray<readonly [string, number?]> = [
     ["garbage"],
     [""],
@@ -463,7 +463,7 @@ describe("C: calls over HTTP", () => {
   )
 })
 
-describe("C: frames that were changed at random", () => {
+describe("C10: frames that were changed at random", () => {
   it.effect("never make a client fail or show a value that is none", () =>
     Effect.gen(function* () {
       const random = new Random(1)

@@ -13,7 +13,7 @@ import { Message } from "../../examples/chat/schema.ts"
 const test = (name: string, body: () => Effect.Effect<void, any, any>) =>
   it.effect(name, () => body().pipe(Effect.provide(TestApp.layer(app))) as Effect.Effect<void>)
 
-test("C: calls go over HTTP when nothing is live, and over the socket when something is", () =>
+test("C1: calls go over HTTP when nothing is live, and over the socket when something is", () =>
   Effect.gen(function* () {
     const chat = yield* TestApp.client(ChatApi)
     const { object } = yield* TestApp
@@ -41,7 +41,7 @@ test("C: calls go over HTTP when nothing is live, and over the socket when somet
     expect((yield* chat.query("messages.list", { channel: channel.id, limit: 10 })).length).toBe(2)
   }))
 
-test("C: a live value outlives a cut, a mutation is done once", () =>
+test("C3 C7 C9: a live value outlives a cut, a mutation is done once", () =>
   Effect.gen(function* () {
     const chat = yield* TestApp.client(ChatApi)
     const { object } = yield* TestApp

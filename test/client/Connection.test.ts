@@ -54,7 +54,7 @@ const watch = Effect.fnUntraced(function* (client: Client.Client<any>, tag = "va
 /** Lets time pass with everything that happens in it. */
 const wait = (millis: number) => Effect.andThen(TestClock.adjust(millis), settle)
 
-describe("C: reconnecting", () => {
+describe("C2 C4 C5 C6: reconnecting", () => {
   it.effect("waits twice as long each time, up to 16 seconds, and a random part less", () =>
     Effect.gen(function* () {
       const ratios: Array<number> = []
@@ -187,7 +187,7 @@ describe("C: reconnecting", () => {
   )
 })
 
-describe("C: one socket while it is wanted", () => {
+describe("C1: one socket while it is wanted", () => {
   it.effect("none when nothing is live, one for any number of queries, none when they have ended", () =>
     Effect.gen(function* () {
       const { client, server } = yield* connect()
@@ -270,7 +270,7 @@ describe("C: one socket while it is wanted", () => {
   )
 })
 
-describe("C: a connection that dies in silence", () => {
+describe("C4: a connection that dies in silence", () => {
   it.effect("is asked for a sign of life after 20 seconds without a word, and given up 10 seconds later", () =>
     Effect.gen(function* () {
       const { client, server } = yield* connect()
@@ -351,7 +351,7 @@ const device = () => {
   }
 }
 
-describe("C: what the device says", () => {
+describe("C4: what the device says", () => {
   it.effect("offline at once, and live again at once", () =>
     Effect.gen(function* () {
       const { setOnline, signals } = device()
@@ -407,7 +407,7 @@ describe("C: what the device says", () => {
   )
 })
 
-describe("C: a server that refuses", () => {
+describe("C3: a server that refuses", () => {
   it.effect.each([4400, 4401, 4403, 4404, 4499, 1008])(
     "by code %i: live streams fail, and nothing is tried again",
     (code) =>
@@ -490,7 +490,7 @@ describe("C: a server that refuses", () => {
   )
 })
 
-describe("L9: 200 live queries that have not changed", () => {
+describe("C5 L9: 200 live queries that have not changed", () => {
   it.effect("come back with one message each way, an acknowledgement, and nobody is told of a value", () =>
     Effect.gen(function* () {
       const client = yield* TestApp.client(MarksApi)

@@ -10,7 +10,7 @@ const first = Number(process.env["SEED"] ?? Date.now() % 1_000_000_000)
 const parts = 4
 const perPart = process.env["SEED"] === undefined ? 500 : 1
 
-describe("C: random histories", () => {
+describe("C5 C6 C7 C8 C9: random histories", () => {
   const tally: Tally = {}
 
   it.each(kept)("seed %i", (seed) => run(seed, {}))

@@ -11,7 +11,7 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import { Client, Signals } from "effect-dormouse/client"
 import * as Esbuild from "esbuild"
-import { expect, it } from "vitest"
+import { afterAll, expect, it } from "vitest"
 import { ChatApi } from "../../examples/chat/api.ts"
 import { type ChannelId, Message, type MessageId } from "../../examples/chat/schema.ts"
 import { Random } from "../random.ts"
@@ -44,6 +44,11 @@ const bundle = async (file: string): Promise<void> => {
   await Esbuild.stop()
 }
 
+const started: Array<ChildProcess> = []
+afterAll(() => {
+  for (const child of started) endGroup(child)
+})
+
 /** Starts the chat's server as the first of a process group of its own; resolves when it listens. */
 const start = (port: number, data: string, worker: string): Promise<ChildProcess> =>
   new Promise((resolve, reject) => {
@@ -52,6 +57,7 @@ const start = (port: number, data: string, worker: string): Promise<ChildProcess
       detached: true,
       stdio: ["ignore", "pipe", "pipe"]
     })
+    started.push(child)
     let log = ""
     const listen = (chunk: Buffer) => {
       log += chunk
@@ -60,22 +66,25 @@ const start = (port: number, data: string, worker: string): Promise<ChildProcess
     child.stdout.on("data", listen)
     child.stderr.on("data", listen)
     child.once("exit", (code) => reject(new Error(`the server ended with ${code}: ${log}`)))
+    setTimeout(() => reject(new Error(`the server did not start: ${log}`)), 20_000).unref()
   })
 
-/** Kills the process and all that it started, and waits until they are gone. */
-const kill = async (child: ChildProcess): Promise<void> => {
-  const group = -child.pid!
-  const isGone = () => {
-    try {
-      process.kill(group, 0)
-      return false
-    } catch {
-      return true
-    }
-  }
-  if (!isGone()) process.kill(group, "SIGKILL")
-  while (!isGone()) await new Promise((resolve) => setTimeout(resolve, 5))
+const endGroup = (child: ChildProcess): boolean =>
+  child.exitCode === null && child.signalCode === null && process.kill(-child.pid!, "SIGKILL")
+
+/** Kills the process and all that it started, and waits until its port is free. */
+const kill = async (child: ChildProcess, port: number): Promise<void> => {
+  const ended = new Promise((resolve) => child.once("exit", resolve))
+  if (endGroup(child)) await ended
+  while (!(await isFree(port))) await new Promise((resolve) => setTimeout(resolve, 10))
 }
+
+const isFree = (port: number): Promise<boolean> =>
+  new Promise((resolve) => {
+    const probe = createServer()
+    probe.once("error", () => resolve(false))
+    probe.listen(port, "127.0.0.1", () => probe.close(() => resolve(true)))
+  })
 
 /** A device that says when it is worth to try again: else the test would wait for the clients' patience. */
 const device = () => {
@@ -95,7 +104,7 @@ const device = () => {
   }
 }
 
-it(`C: ${kills} kills in the middle of writes lose nothing and double nothing`, async () => {
+it(`C7: ${kills} kills in the middle of writes lose nothing and double nothing`, async () => {
   const data = mkdtempSync(join(tmpdir(), "dormouse-kill-"))
   const port = await freePort()
   const random = new Random(1)
@@ -155,7 +164,7 @@ it(`C: ${kills} kills in the middle of writes lose nothing and double nothing`, 
           )
           yield* Effect.forkDetach(Effect.map(sending, () => void done.add(body)))
           sent.add(body)
-          yield* Effect.sleep(40)
+          yield* Effect.sleep(100)
         }
       })
     const sent = new Set<string>()
@@ -165,7 +174,7 @@ it(`C: ${kills} kills in the middle of writes lose nothing and double nothing`, 
     for (let i = 0; i < kills; i++) {
       yield* until("the clients are live", isLive)
       yield* Effect.sleep(random.int(300))
-      yield* Effect.promise(() => kill(server))
+      yield* Effect.promise(() => kill(server, port))
       server = yield* Effect.promise(() => start(port, data, worker))
       wake()
     }
@@ -192,7 +201,8 @@ it(`C: ${kills} kills in the middle of writes lose nothing and double nothing`, 
   try {
     await Effect.runPromise(Effect.scoped(test))
   } finally {
-    await kill(server)
+    // The one that still listens is the last one.
+    for (const child of started.reverse()) await kill(child, port)
     rmSync(data, { recursive: true, force: true })
   }
 }, 120_000)

@@ -65,7 +65,7 @@ const app = App.make({
   limits: { rowsWritten: 20_000 }
 })
 
-it.effect("C: of 1,000 live queries a changed row concerns one, and of its rows one", () =>
+it.effect("C11: of 1,000 live queries a changed row concerns one, and of its rows one", () =>
   Effect.gen(function* () {
     const client = yield* TestApp.client(RowsApi)
     const other = yield* TestApp.client(RowsApi)

@@ -1,0 +1,404 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import * as TestClock from "effect/testing/TestClock"
+import { Api, App, Mutation, Query } from "effect-dormouse"
+import { Client } from "effect-dormouse/client"
+import { TestApp } from "effect-dormouse/testing"
+import { FakeServer, settle } from "./fakeServer.ts"
+import { app, MarksApi, MarksHandlers, marks, ticks } from "./marks.ts"
+
+class SmallApi extends Api.make(
+  Query.make("rows", { payload: {}, success: Schema.Array(Schema.String) }),
+  Mutation.make("write", { payload: { row: Schema.NonEmptyString }, success: Schema.Int })
+) {}
+
+const wait = (millis: number) => Effect.andThen(TestClock.adjust(millis), settle)
+
+/** A client that watches rows of a server in the test's hands, which answers no mutation by itself. */
+const begin = Effect.fnUntraced(function* (options: { readonly accepts: boolean } = { accepts: true }) {
+  const server = yield* FakeServer.make
+  server.accepts = options.accepts
+  server.serve(["old"])
+  const good = server.onMessage
+  server.onMessage = (socket, message) => {
+    if (message.tag === "live:rows") good(socket, message)
+  }
+  const client = yield* server.provide(Client.make(SmallApi, { url: "http://server.test" }))
+  const shown: Array<ReadonlyArray<string>> = []
+  const observed = client.observe("rows", {}, () => {
+    const { value } = observed.live()
+    if (Option.isSome(value) && value.value !== shown.at(-1)) shown.push(value.value)
+  })
+  yield* settle
+  const write = (row: string, giveUpAfter: `${number} seconds` = "60 seconds") =>
+    client
+      .mutate(
+        "write",
+        { row },
+        { giveUpAfter, optimistic: (view) => view.update("rows", {}, (rows) => [...rows, row]) }
+      )
+      .pipe(Effect.forkChild({ startImmediately: true }))
+  return {
+    server,
+    client,
+    observed,
+    shown,
+    write,
+    /** Sends the value of the live query, as it is at a version. */
+    frame: (value: ReadonlyArray<string>, version: number) => ({
+      _tag: "Chunk",
+      requestId: server.last.requests("live:rows").at(-1)!.id,
+      values: [{ _tag: "Snapshot", value, version, hash: `h${version}` }]
+    }),
+    get written() {
+      return server.sockets.flatMap((socket) => socket.requests("write"))
+    }
+  }
+})
+
+const success = (requestId: unknown, value = 1) => ({ _tag: "Exit", requestId, exit: { _tag: "Success", value } })
+const committed = (requestId: unknown, version: number) => ({ _tag: "Committed", requestId, version })
+const settled = (version: number) => ({ _tag: "Settled", version })
+const errorOf = (fiber: Fiber.Fiber<unknown, unknown>) => Effect.flip(Fiber.join(fiber))
+
+describe("C8 C9: a mutation succeeds when the live values show it", () => {
+  it.effect("the guess stays until the frame, and the frame takes its place", () =>
+    Effect.gen(function* () {
+      const { frame, observed, server, shown, write } = yield* begin()
+      const writing = yield* write("new")
+      expect(shown.at(-1)).toEqual(["old", "new"])
+      expect(observed.live()).toMatchObject({ isOptimistic: true, version: 1 })
+      const [{ id }] = server.last.requests("write")
+      server.last.tell(success(id), committed(id, 5))
+      yield* settle
+      expect(writing.pollUnsafe()).toBeUndefined()
+      expect(shown.at(-1)).toEqual(["old", "new"])
+      // Another commit, of before.
+      server.last.tell(frame(["older", "old"], 4))
+      yield* settle
+      expect(shown.at(-1)).toEqual(["older", "old", "new"])
+      expect(writing.pollUnsafe()).toBeUndefined()
+      server.last.tell(frame(["older", "old", "new!"], 5), settled(5))
+      yield* settle
+      expect(shown.at(-1)).toEqual(["older", "old", "new!"])
+      expect(observed.live().isOptimistic).toBe(false)
+      expect(yield* Fiber.join(writing)).toBe(1)
+    })
+  )
+
+  it.effect("when the frame and the word that it was the last come apart, nothing is shown twice", () =>
+    Effect.gen(function* () {
+      const { frame, server, shown, write } = yield* begin()
+      const writing = yield* write("new")
+      const [{ id }] = server.last.requests("write")
+      server.last.tell(success(id), committed(id, 5))
+      server.last.tell(frame(["old", "new"], 5))
+      yield* settle
+      expect(shown.at(-1)).toEqual(["old", "new"])
+      server.last.tell(settled(5))
+      yield* settle
+      expect(shown.every((rows) => new Set(rows).size === rows.length)).toBe(true)
+      expect(yield* Fiber.join(writing)).toBe(1)
+    })
+  )
+
+  it.effect("a guess that the server does not share goes when everything was delivered", () =>
+    Effect.gen(function* () {
+      const { server, shown, write } = yield* begin()
+      const writing = yield* write("new")
+      const [{ id }] = server.last.requests("write")
+      server.last.tell(success(id), committed(id, 5), settled(5))
+      yield* settle
+      expect(shown).toEqual([["old"], ["old", "new"], ["old"]])
+      expect(yield* Fiber.join(writing)).toBe(1)
+    })
+  )
+
+  it.effect("a success that was heard before the connection was lost", () =>
+    Effect.gen(function* () {
+      const { frame, server, shown, write } = yield* begin()
+      const writing = yield* write("new")
+      const [{ id }] = server.last.requests("write")
+      server.last.tell(success(id), committed(id, 5))
+      yield* settle
+      server.onMessage = () => {}
+      server.last.end()
+      yield* wait(250)
+      expect(server.last.requests("write")).toEqual([])
+      expect(shown.at(-1)).toEqual(["old", "new"])
+      expect(writing.pollUnsafe()).toBeUndefined()
+      server.last.tell(frame(["old", "new!"], 6))
+      yield* settle
+      expect(shown.at(-1)).toEqual(["old", "new!"])
+      expect(yield* Fiber.join(writing)).toBe(1)
+    })
+  )
+
+  it.effect("stays a success when the frames never come", () =>
+    Effect.gen(function* () {
+      const { server, shown, write } = yield* begin()
+      const writing = yield* write("new", "10 seconds")
+      const [{ id }] = server.last.requests("write")
+      server.last.tell(success(id), committed(id, 5))
+      yield* settle
+      server.accepts = false
+      server.last.end()
+      yield* wait(10_000)
+      expect(yield* Fiber.join(writing)).toBe(1)
+      expect(shown.at(-1)).toEqual(["old", "new"])
+    })
+  )
+
+  it.effect("whoever does not wait any more takes nothing back that was done", () =>
+    Effect.gen(function* () {
+      const { frame, server, shown, write } = yield* begin()
+      const writing = yield* write("new")
+      const [{ id }] = server.last.requests("write")
+      server.last.tell(success(id), committed(id, 5))
+      yield* settle
+      yield* Fiber.interrupt(writing)
+      expect(shown.at(-1)).toEqual(["old", "new"])
+      server.last.tell(frame(["old", "new!"], 5), settled(5))
+      yield* settle
+      expect(shown).toEqual([["old"], ["old", "new"], ["old", "new!"]])
+    })
+  )
+
+  it.effect("a failure takes the guess back at once, and so does an interruption", () =>
+    Effect.gen(function* () {
+      const { server, shown, write } = yield* begin()
+      const failing = yield* write("new")
+      const [{ id }] = server.last.requests("write")
+      server.last.tell({
+        _tag: "Exit",
+        requestId: id,
+        exit: { _tag: "Failure", cause: [{ _tag: "Die", defect: "no" }] }
+      })
+      yield* settle
+      expect(shown).toEqual([["old"], ["old", "new"], ["old"]])
+      expect(Exit.isFailure(yield* Fiber.await(failing))).toBe(true)
+      const interrupted = yield* write("other")
+      expect(shown.at(-1)).toEqual(["old", "other"])
+      yield* Fiber.interrupt(interrupted)
+      expect(shown.at(-1)).toEqual(["old"])
+    })
+  )
+
+  // The answer over HTTP overtakes the frame, or the frame the answer.
+  it.effect.each([0, 1])("one that was called before there was anything live, too (%i)", (way) =>
+    Effect.gen(function* () {
+      const client = yield* TestApp.client(MarksApi)
+      const { object } = yield* TestApp
+      const { network } = object()
+      const rows = () => object().database.prepare("SELECT count(*) AS rows FROM marks").get()!["rows"]
+      const step = (choose: (ways: number) => number) =>
+        Effect.andThen(
+          Effect.sync(() => network.stepAny(choose)),
+          settle
+        )
+      network.hold()
+      const writing = yield* client.mutate("add", { list: "a", marker: "one" }).pipe(Effect.forkChild)
+      yield* settle
+      const observed = client.observe("list", { list: "a" }, () => {})
+      yield* settle
+      // The handshake, the question, its answer, and that it came: all before the mutation is done.
+      for (let i = 0; i < 4; i++) yield* step((ways) => ways - 1)
+      expect(Option.getOrThrow(observed.live().value).markers).toEqual([])
+      yield* step(() => 0)
+      expect(rows()).toBe(1)
+      expect(network.inFlight).toBe(2)
+      yield* step(() => way)
+      const markers = () => Option.getOrThrow(observed.live().value).markers
+      if (writing.pollUnsafe() !== undefined) expect(markers()).toEqual(["one"])
+      network.release()
+      yield* Fiber.join(writing)
+      expect(markers()).toEqual(["one"])
+      expect(rows()).toBe(1)
+    }).pipe(Effect.provide(TestApp.layer(app)))
+  )
+})
+
+describe("C7: sending again", () => {
+  it.effect("the same request under the same number, before the live queries", () =>
+    Effect.gen(function* () {
+      const { server, write } = yield* begin()
+      yield* write("one")
+      yield* write("two")
+      server.last.end()
+      yield* wait(250)
+      const [before, after] = server.sockets.map((socket) => socket.requests("write"))
+      expect(after).toEqual(before)
+      expect(server.last.received.map(({ tag }) => tag).slice(0, 3)).toEqual(["write", "write", "live:rows"])
+      const numbers = after!.map(({ headers }) => headers.find(([name]: [string]) => name === "dormouse-mutation")[1])
+      expect(new Set(numbers).size).toBe(2)
+      for (const number of numbers) expect(number).toMatch(/^[a-z0-9-]{36}\/\d+$/)
+    })
+  )
+
+  it.effect("one that was sent and has no answer ends with an unknown outcome, and is not sent after that", () =>
+    Effect.gen(function* () {
+      const test = yield* begin()
+      const writing = yield* test.write("new", "10 seconds")
+      yield* wait(9_999)
+      expect(writing.pollUnsafe()).toBeUndefined()
+      yield* wait(1)
+      expect(yield* errorOf(writing)).toMatchObject({ _tag: "OutcomeUnknown", tag: "write" })
+      expect(test.shown.at(-1)).toEqual(["old"])
+      test.server.last.end()
+      yield* wait(1000)
+      expect(test.server.sockets.length).toBe(2)
+      expect(test.server.last.requests("write")).toEqual([])
+    })
+  )
+
+  it.effect("one that was never sent was not done, and says so", () =>
+    Effect.gen(function* () {
+      const test = yield* begin({ accepts: false })
+      const writing = yield* test.write("new", "10 seconds")
+      yield* wait(10_000)
+      expect(yield* errorOf(writing)).toMatchObject({ _tag: "CallError", reason: { _tag: "Unavailable" } })
+      test.server.accepts = true
+      yield* wait(20_000)
+      expect(test.written).toEqual([])
+    })
+  )
+
+  it.effect("not when the server may have forgotten the outcome: a device can sleep for a day", () =>
+    Effect.gen(function* () {
+      const test = yield* begin()
+      const writing = yield* test.write("new", `${100 * 60 * 60} seconds`)
+      test.server.accepts = false
+      test.server.last.end()
+      yield* wait(24 * 60 * 60 * 1000 - 30_000)
+      expect(writing.pollUnsafe()).toBeUndefined()
+      test.server.accepts = true
+      yield* wait(20_000)
+      expect(test.observed.live().connection._tag).toBe("Live")
+      expect(yield* errorOf(writing)).toMatchObject({ _tag: "OutcomeUnknown" })
+      expect(test.written.length).toBe(1)
+    })
+  )
+
+  it.effect("over HTTP, when the server does not want the socket any more", () =>
+    Effect.gen(function* () {
+      const test = yield* begin()
+      const calls: Array<any> = []
+      test.server.onFetch = (body) => {
+        calls.push(body)
+        return Response.json([success(body.id, 7)])
+      }
+      const writing = yield* test.write("new")
+      test.server.last.end(4401)
+      yield* settle
+      expect(yield* Fiber.join(writing)).toBe(7)
+      const [sent] = test.written
+      expect(calls.map(({ headers }) => headers)).toEqual([sent.headers])
+    })
+  )
+
+  it.effect("over HTTP when the object was lost while it answered: done once", () =>
+    Effect.gen(function* () {
+      const client = yield* TestApp.client(MarksApi)
+      const { object } = yield* TestApp
+      const { network } = object()
+      yield* client.query("total", {})
+      let crashes = 0
+      network.hold()
+      const writing = yield* client.mutate("add", { list: "a", marker: "one" }).pipe(Effect.forkChild)
+      for (let i = 0; i < 20; i++) {
+        yield* settle
+        network.step()
+        if (crashes++ < 4) yield* Effect.promise(() => object().crash())
+        yield* wait(1000)
+      }
+      expect(yield* Fiber.join(writing)).toBe(0)
+      expect(object().database.prepare("SELECT count(*) AS n FROM marks").get()).toEqual({ n: 1 })
+    }).pipe(Effect.provide(TestApp.layer(app)))
+  )
+})
+
+describe("C7: what cannot be sent", () => {
+  it.effect("a payload that is none is the caller's mistake: nothing is sent and nothing shown", () =>
+    Effect.gen(function* () {
+      const test = yield* begin()
+      const exit = yield* Effect.exit(test.client.mutate("write", { row: "" }))
+      expect(Exit.isFailure(exit) && Exit.hasDies(exit)).toBe(true)
+      expect(test.written).toEqual([])
+      expect(test.shown).toEqual([["old"]])
+    })
+  )
+
+  it.effect("one that is too large for the server fails by the limit's name, and leaves the others alone", () =>
+    Effect.gen(function* () {
+      const limits = { requestBytes: 3000 }
+      const small = App.make({ api: MarksApi, tables: [marks, ticks], handlers: MarksHandlers, limits })
+      yield* Effect.gen(function* () {
+        const client = yield* TestApp.client(MarksApi)
+        const observed = client.observe("list", { list: "a" }, () => {})
+        yield* settle
+        const large = yield* client.mutate("add", { list: "a", marker: "x".repeat(4000) }).pipe(Effect.forkChild)
+        const other = yield* client.mutate("add", { list: "a", marker: "other" }).pipe(Effect.forkChild)
+        for (let i = 0; i < 10; i++) yield* wait(100)
+        expect(yield* errorOf(large)).toMatchObject({
+          reason: { _tag: "LimitExceeded", limit: "requestBytes", max: 3000 }
+        })
+        yield* Fiber.join(other)
+        expect(Option.getOrThrow(observed.live().value).markers).toEqual(["other"])
+        expect(observed.live().connection._tag).toBe("Live")
+      }).pipe(Effect.provide(TestApp.layer(small)))
+    })
+  )
+})
+
+describe("C9: a change that throws", () => {
+  it.effect("is left out, now and over every later value", () =>
+    Effect.gen(function* () {
+      const { client, frame, server, shown } = yield* begin()
+      const writing = yield* client
+        .mutate(
+          "write",
+          { row: "new" },
+          {
+            optimistic: (view) =>
+              view.update("rows", {}, (rows) => {
+                if (rows.length > 1) throw new Error("not expected")
+                return [...rows, "new"]
+              })
+          }
+        )
+        .pipe(Effect.forkChild({ startImmediately: true }))
+      expect(shown.at(-1)).toEqual(["old", "new"])
+      server.last.tell(frame(["old", "older"], 2))
+      yield* settle
+      expect(shown.at(-1)).toEqual(["old", "older"])
+      const [{ id }] = server.last.requests("write")
+      server.last.tell(success(id), committed(id, 3), frame(["old", "older", "new"], 3), settled(3))
+      yield* settle
+      expect(yield* Fiber.join(writing)).toBe(1)
+      expect(shown.at(-1)).toEqual(["old", "older", "new"])
+    })
+  )
+
+  it.effect("nothing is sent when the changes themselves cannot be told", () =>
+    Effect.gen(function* () {
+      const test = yield* begin()
+      const exit = yield* Effect.exit(
+        test.client.mutate(
+          "write",
+          { row: "new" },
+          {
+            optimistic: () => {
+              throw new Error("no")
+            }
+          }
+        )
+      )
+      expect(Exit.hasDies(exit)).toBe(true)
+      expect(test.written).toEqual([])
+    })
+  )
+})
