@@ -126,7 +126,7 @@ const snapshot = (backend: Backend, request: Request, session: Session): Readonl
   const answer = backend.queries.run(question)
   if (answer.exit._tag === "Failure") return [exit(answer.exit)]
   const value = answer.exit.value ?? null
-  const version = backend.live.flushedVersion
+  const version = backend.live.currentVersion
   const frame = { _tag: "Snapshot", value, version, hash: hashOf(JSON.stringify(value)) }
   return [{ _tag: "Chunk", requestId: request.id, values: [frame] }, end]
 }

@@ -90,7 +90,17 @@ export class Sockets {
       this.options.host.soon(() => {
         const clients = this.forgetful
         this.forgetful = new Set()
-        for (const client of clients) client.remember()
+        let failed: { readonly cause: unknown } | undefined
+        for (const client of clients) {
+          try {
+            client.remember()
+          } catch (cause) {
+            // Who would be forgotten comes again; the others are remembered all the same.
+            client.giveUp()
+            failed ??= { cause }
+          }
+        }
+        if (failed !== undefined) throw failed.cause
       })
     }
     this.forgetful.add(client)
@@ -353,6 +363,10 @@ class SocketClient implements Group {
     if (this.stored !== undefined) {
       this.options.database.all("DELETE FROM _dormouse_subscriptions WHERE socket = ?", [this.id])
     }
+  }
+
+  giveUp(): void {
+    this.socket.close(1011, "the server could not remember what is under way here; the cause is in its log")
   }
 
   // --- messages out

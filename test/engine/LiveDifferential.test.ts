@@ -573,6 +573,7 @@ const seeds = (count: number): ReadonlyArray<number> => {
   const given = Number(process.env["LIVE_SEED"])
   if (given > 0) return [given]
   const first = (Date.now() ^ (Math.random() * 2 ** 31)) >>> 0
+  console.log(`seeds ${first} to ${first + count - 1}`)
   return Array.from({ length: count }, (_, i) => first + i)
 }
 

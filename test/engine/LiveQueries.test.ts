@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest"
+import { describe, expect, it, vi } from "vitest"
 import { type Group, LiveQueries, type Question, Subscription } from "../../src/engine/LiveQueries.ts"
 import { Range } from "../../src/services/KeyOrder.ts"
 import { ReadRecorder, WriteRecorder } from "../../src/services/ReadSet.ts"
@@ -37,8 +37,11 @@ const start = () => {
         for (const subscription of group.changed) {
           group.changed.delete(subscription)
           if (!subscription.isDue) continue
-          subscription.sent = subscription.query.value?.hash
-          got.push(subscription.query.failure ?? subscription.query.value!.json)
+          const { failure, value } = subscription.query
+          value?.frameFrom(subscription.base)
+          subscription.sent = value?.hash
+          subscription.base = value
+          got.push(failure ?? value!.json)
         }
       }
     }
@@ -68,6 +71,21 @@ describe("LiveQueries", () => {
     expect(state.runs).toBe(2)
     const seen = new Set(crowd.map(({ got }) => JSON.stringify(got)))
     expect([...seen].toSorted()).toEqual(["[0,1,2]", "[0,2]"])
+  })
+
+  it("L3: a result and its patch are encoded once, however many get them", () => {
+    const encodings = (subscribers: number) => {
+      const { live, subscribe, write } = start()
+      for (let i = 0; i < subscribers; i++) subscribe()
+      const stringify = vi.spyOn(JSON, "stringify")
+      write(1)
+      live.flush()
+      const { length } = stringify.mock.calls
+      stringify.mockRestore()
+      return length
+    }
+    expect(encodings(500)).toBe(encodings(1))
+    expect(encodings(1)).toBeGreaterThan(0)
   })
 
   it("L1: a subscriber that cannot be told does not keep the others from it", () => {
