@@ -433,8 +433,7 @@ class SocketClient implements Group {
     for (const part of split(frame)) {
       const text = `{"_tag":"Chunk","requestId":${reader.key},"values":[${part}]}`
       reader.unacknowledged++
-      query.stats.frames++
-      query.stats.bytes += text.length
+      this.options.live.countFrame(query, text.length)
       this.text(text)
     }
   }

@@ -1,8 +1,11 @@
 /// <reference types="node" />
+import * as Effect from "effect/Effect"
 import * as ManagedRuntime from "effect/ManagedRuntime"
+import * as Metric from "effect/Metric"
 import { App } from "effect-dormouse"
 import { TestApp } from "effect-dormouse/testing"
 import { afterAll, describe, expect, it } from "vitest"
+import * as Metrics from "../../src/engine/Metrics.ts"
 import { newTenant, Peer, request } from "../place/Place.ts"
 import { app, flags, items, ListsApi, ListsHandlers, lists } from "../worker/lists.ts"
 import { ok, quiet, suite, watch, watchRequest } from "./liveSuite.ts"
@@ -34,6 +37,30 @@ suite("Live queries in memory", async () => {
     explain: async (tenant) => (await object(tenant).backend()).live.explain(),
     rows: async (tenant, sql) => object(tenant).database.prepare(sql).all()
   }
+})
+
+it("counts runs, frames and their bytes as metrics, as `explain` does for each query", async () => {
+  const { close, connect, object } = await open(app)
+  const count = (metric: Metric.Counter<number>) => Effect.runSync(Metric.value(metric)).count
+  const counts = () => ({ runs: count(Metrics.runs), frames: count(Metrics.frames), bytes: count(Metrics.bytes) })
+  const before = counts()
+  const tenant = newTenant("metrics")
+  const writer = await connect(tenant)
+  await ok(writer.call("lists.add", { id: "a" }))
+  const items = watch(await connect(tenant), "items", { list: "a", limit: 9 })
+  await items.frameCount(1)
+  await quiet(items.peer)
+  await ok(writer.call("items.add", { list: "a", title: "one", rank: 0 }))
+  await items.shows("one")
+  const [explained] = (await object(tenant).backend()).live.explain()
+  const after = counts()
+  expect(explained).toMatchObject({ runs: 2, frames: 2 })
+  expect({
+    runs: after.runs - before.runs,
+    frames: after.frames - before.frames,
+    bytes: after.bytes - before.bytes
+  }).toEqual({ runs: 2, frames: 2, bytes: explained!.bytes })
+  await close()
 })
 
 describe("Live queries on a bad network", async () => {
