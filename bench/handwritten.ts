@@ -86,19 +86,36 @@ export class TenantObject extends DurableObject<Env> {
       this.ctx.acceptWebSocket(server)
       return new Response(null, { status: 101, webSocket: client })
     }
-    const answers: Array<string> = []
-    const written: Array<string> = []
-    for (const message of decode(await request.text())) {
-      if (message._tag !== "Request") continue
-      const { answer, topic } = this.#answer(message)
-      answers.push(answer)
-      if (topic !== undefined) written.push(topic)
-    }
-    for (const topic of written) this.#broadcast(topic)
-    return new Response(`[${answers.join(",")}]`, { headers: { "content-type": "application/json" } })
+    const messages = decode(await request.text())
+    return new Promise((resolve) => {
+      this.schedule(() => {
+        const answers: Array<string> = []
+        for (const message of messages) {
+          if (message._tag !== "Request") continue
+          const { answer, topic } = this.#answer(message)
+          answers.push(answer)
+          if (topic !== undefined) this.changed(topic)
+        }
+        resolve(new Response(`[${answers.join(",")}]`, { headers: { "content-type": "application/json" } }))
+      })
+    })
   }
 
   override webSocketMessage(socket: WebSocket, data: string | ArrayBuffer): void {
+    this.schedule(() => this.#receive(socket, data))
+  }
+
+  /** Handles a message as it comes. */
+  protected schedule(task: () => void): void {
+    task()
+  }
+
+  /** Tells all who listen to a topic, in the turn that answers the writer. */
+  protected changed(topic: string): void {
+    this.broadcast(topic)
+  }
+
+  #receive(socket: WebSocket, data: string | ArrayBuffer): void {
     for (const message of decode(typeof data === "string" ? data : new TextDecoder().decode(data))) {
       switch (message._tag) {
         case "Request": {
@@ -111,7 +128,7 @@ export class TenantObject extends DurableObject<Env> {
           // of both leave together, once the write is on disk and the broadcast loop is done. Giving the turn up in
           // between would answer sooner, at the price of an order that the code no longer shows.
           socket.send(answer)
-          if (topic !== undefined) this.#broadcast(topic)
+          if (topic !== undefined) this.changed(topic)
           break
         }
         case "Interrupt":
@@ -244,7 +261,7 @@ export class TenantObject extends DurableObject<Env> {
   }
 
   /** Runs each distinct query of the topic once and sends the whole result to all who wait for it. */
-  #broadcast(topic: string): void {
+  protected broadcast(topic: string): void {
     for (const { query, sockets } of this.#listening().get(topic)?.values() ?? []) {
       const result = this.#run(query)
       for (const [id, members] of sockets) {

@@ -26,6 +26,9 @@ export const handwritten: Subject = {
   openTenants: true
 }
 
+/** The same worker with group commit. */
+export const grouped: Subject = { ...handwritten, name: "grouped", entry: pathOf("handwrittenGrouped.ts") }
+
 /** The same worker a second time: how far its numbers are from the first is the noise. */
 export const copy: Subject = { ...handwritten, name: "copy" }
 

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises"
 import { bundle, bundleCounting, gzippedBytes, Server } from "./harness.ts"
 import { inFlight, median, timed, timedEach } from "./measure.ts"
 import { createChannels, listOf, messageTo, openRoom, sendMessages, writes } from "./room.ts"
-import { dormouse, handwritten, pramen, type Subject } from "./subjects.ts"
+import { dormouse, grouped, handwritten, pramen, type Subject } from "./subjects.ts"
 import type { Call } from "./wire.ts"
 
 /** One line of a table. */
@@ -30,7 +30,7 @@ export interface Workload {
   readonly open: (subject: Subject) => Promise<() => Promise<Sample>>
 }
 
-const everyone: ReadonlyArray<Subject> = [handwritten, dormouse, pramen]
+const everyone: ReadonlyArray<Subject> = [handwritten, grouped, dormouse, pramen]
 
 const perSecond = (count: number, milliseconds: number): number => (count / milliseconds) * 1000
 

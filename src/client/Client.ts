@@ -17,10 +17,10 @@ import * as Stream from "effect/Stream"
 import type * as Api from "../contract/Api.ts"
 import { CallError, Unavailable } from "../protocol/CallError.ts"
 import { mutationHeader, outcomesKept } from "../protocol/MutationId.ts"
+import * as RpcCodec from "../protocol/RpcCodec.ts"
 import { ConnectionRefused, OutcomeUnknown } from "./ClientError.ts"
 import * as Connection from "./Connection.ts"
 import type { ConnectionState } from "./ConnectionState.ts"
-import * as LiveRpc from "./LiveRpc.ts"
 import { type LiveValue, LiveValues } from "./LiveValues.ts"
 import * as Mutations from "./Mutations.ts"
 import { OptimisticChanges, type View } from "./Optimistic.ts"
@@ -150,7 +150,7 @@ export const make: <Rpcs extends Rpc.Any>(
       if (isCurrent) optimistic.shown(live.session)
     },
     contains: (mutation, session, version) => optimistic.contains(mutation, session, version),
-    onSettled: (version, session) => optimistic.settled(version, session),
+    onDelivered: (version, session) => optimistic.delivered(version, session),
     onDistrust: () => connection.reset()
   })
 
@@ -191,16 +191,6 @@ export const make: <Rpcs extends Rpc.Any>(
       (error) => retries > 0 && isUnavailable(error),
       () => ask(tag, payload, retries - 1)
     )
-
-  const liveRpcs = new Map<string, LiveRpc.LiveRpc>()
-  const liveRpc = (rpc: Rpc.AnyWithProps) => {
-    let found = liveRpcs.get(rpc._tag)
-    if (found === undefined) {
-      found = LiveRpc.make(rpc)
-      liveRpcs.set(rpc._tag, found)
-    }
-    return found
-  }
 
   const rpcOf = (tag: string) => group.requests.get(tag) as Rpc.AnyWithProps
 
@@ -273,7 +263,7 @@ export const make: <Rpcs extends Rpc.Any>(
     outbox: options.outbox,
     signals: yield* Signals,
     deliver,
-    rpcOf: (tag) => (group.requests.has(tag) ? liveRpc(rpcOf(tag)) : undefined)
+    rpcOf: (tag) => (group.requests.has(tag) ? RpcCodec.of(rpcOf(tag)) : undefined)
   })
 
   const mutate = (tag: string, payload: unknown, mutateOptions: MutateOptions<Rpcs> = {}) =>
@@ -285,7 +275,7 @@ export const make: <Rpcs extends Rpc.Any>(
         const changes: Array<readonly [LiveValue, (value: unknown) => unknown]> = []
         mutateOptions.optimistic?.({
           update: (tag, payload, change) => {
-            const value = live.find(tag, liveRpc(rpcOf(tag)).encodePayload(payload))
+            const value = live.find(tag, RpcCodec.of(rpcOf(tag)).encodePayload(payload))
             if (value !== undefined) changes.push([value, change as any])
           },
           updateEach: (tag, change) => {
@@ -340,7 +330,7 @@ export const make: <Rpcs extends Rpc.Any>(
   // --- live values
 
   const observe = (tag: string, payload: unknown, onChange: () => void): Observed<any, any> => {
-    const rpc = liveRpc(rpcOf(tag))
+    const rpc = RpcCodec.of(rpcOf(tag))
     let failure: Option.Option<Cause.Cause<any>> = Option.none()
     const watched = live.watch(rpc, rpc.encodePayload(payload), (event) => {
       if (event._tag === "Failed") failure = Option.some(event.failure)

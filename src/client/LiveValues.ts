@@ -4,7 +4,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import { Frame, haveHeader, livePrefix, promptHeader } from "../protocol/Frame.ts"
 import * as Patch from "../protocol/Patch.ts"
-import { type LiveRpc, unfit } from "./LiveRpc.ts"
+import { contractMismatch, type RpcCodec } from "../protocol/RpcCodec.ts"
 
 // What was parsed is JSON; whether it is a value of its query, the query's own schema says.
 const decode = Schema.decodeUnknownOption(Frame(Schema.Unknown as unknown as typeof Schema.Json))
@@ -40,7 +40,7 @@ export type Listener = (event: { readonly _tag: "Shown" } | Ended) => void
 
 /** One live query of a client, however many watch it. */
 export class LiveValue {
-  readonly rpc: LiveRpc
+  readonly rpc: RpcCodec
   readonly payload: unknown
   readonly key: string
   readonly listeners = new Set<Listener>()
@@ -60,7 +60,7 @@ export class LiveValue {
   /** Pieces of a frame that is too large for one message. */
   parts: Array<string> = []
 
-  constructor(rpc: LiveRpc, payload: unknown, key: string) {
+  constructor(rpc: RpcCodec, payload: unknown, key: string) {
     this.rpc = rpc
     this.payload = payload
     this.key = key
@@ -68,7 +68,7 @@ export class LiveValue {
 
   /** Takes a value of the server; fails when it is none of this query, and then changes nothing. */
   accept(json: Schema.Json, hash: string): Result.Result<void, unknown> {
-    return Result.map(Result.try({ try: () => this.rpc.decode(json), catch: (cause) => cause }), (value) => {
+    return Result.map(Result.try({ try: () => this.rpc.decodeValue(json), catch: (cause) => cause }), (value) => {
       this.json = json
       this.hash = hash
       this.base = Option.some(value)
@@ -110,7 +110,7 @@ export interface Options {
   /** Whether the server's value, as a frame of this connection and version left it, contains what a mutation did. */
   readonly contains: (mutation: string, session: number, version: number) => boolean
   /** All frames up to this version have been applied: gives the values whose optimistic changes end with that. */
-  readonly onSettled: (version: number, session: number) => Iterable<LiveValue>
+  readonly onDelivered: (version: number, session: number) => Iterable<LiveValue>
   /** Nothing that comes fits: this connection cannot be trusted. */
   readonly onDistrust: () => void
 }
@@ -156,7 +156,7 @@ export class LiveValues {
   }
 
   /** Watches a query until the function that is returned is called. */
-  watch(rpc: LiveRpc, payload: unknown, listener: Listener): { readonly live: LiveValue; readonly end: () => void } {
+  watch(rpc: RpcCodec, payload: unknown, listener: Listener): { readonly live: LiveValue; readonly end: () => void } {
     const key = keyOf(rpc.tag, payload)
     let live = this.values.get(key)
     if (live === undefined) {
@@ -205,13 +205,13 @@ export class LiveValues {
 
   /** Whether a message belongs here. */
   owns({ _tag, requestId }: Message): boolean {
-    return _tag === "Settled" || (typeof requestId === "string" && requestId.startsWith("live-"))
+    return _tag === "Delivered" || (typeof requestId === "string" && requestId.startsWith("live-"))
   }
 
   /** Takes the messages of one delivery, and gives the values that they changed. */
   receive(messages: ReadonlyArray<Message>): Set<LiveValue> {
     for (const message of messages) {
-      if (message["_tag"] === "Settled") {
+      if (message["_tag"] === "Delivered") {
         this.held.push(message)
         continue
       }
@@ -244,10 +244,10 @@ export class LiveValues {
     const messages = this.held
     this.held = []
     for (const message of messages) {
-      if (message["_tag"] === "Settled") {
+      if (message["_tag"] === "Delivered") {
         const { version } = message
         if (typeof version !== "number") this.options.onDistrust()
-        else for (const live of this.options.onSettled(version, this.session)) changed.add(live)
+        else for (const live of this.options.onDelivered(version, this.session)) changed.add(live)
         continue
       }
       const live = this.byRequest.get(message["requestId"] as string)
@@ -303,7 +303,7 @@ export class LiveValues {
         if (Result.isSuccess(accepted)) break
         // Another snapshot would not fit either: the server has another contract.
         this.drop(live)
-        this.end(live, unfit(`the value of ${live.rpc.tag}`, accepted.failure))
+        this.end(live, contractMismatch(`the value of ${live.rpc.tag}`, accepted.failure))
         return true
       }
       case "Patch": {

@@ -2,7 +2,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { Scope } from "effect/Scope"
 import { formatMutationId, outcomesKept } from "../protocol/MutationId.ts"
-import type { LiveRpc } from "./LiveRpc.ts"
+import type { RpcCodec } from "../protocol/RpcCodec.ts"
 import type { Outbox } from "./Outbox.ts"
 import type { Signals } from "./Signals.ts"
 
@@ -24,7 +24,7 @@ export interface Options {
     }
   ) => Effect.Effect<unknown, unknown>
   /** `undefined` for a tag that is no mutation of the contract. */
-  readonly rpcOf: (tag: string) => LiveRpc | undefined
+  readonly rpcOf: (tag: string) => RpcCodec | undefined
 }
 
 /** How long to go on when no answer comes and nothing was written down. */

@@ -29,7 +29,7 @@ interface Pending {
   /** The connection in which its success was heard. */
   session: number | undefined
   /** Whether every frame of the commit has been delivered. */
-  isSettled: boolean
+  isDelivered: boolean
   /** Who waits until the live values show it. */
   readonly waiting: Set<() => void>
 }
@@ -46,7 +46,7 @@ export class OptimisticChanges {
       changed: new Set(),
       version: undefined,
       session: undefined,
-      isSettled: false,
+      isDelivered: false,
       waiting: new Set()
     })
   }
@@ -82,11 +82,11 @@ export class OptimisticChanges {
    * Every frame up to this version has been delivered: gives the values that lose their changes. A value that has no
    * frame of this connection yet keeps them until it has, because until then it shows what was before.
    */
-  settled(version: number, session: number): ReadonlyArray<LiveValue> {
+  delivered(version: number, session: number): ReadonlyArray<LiveValue> {
     const values: Array<LiveValue> = []
     for (const [mutation, pending] of this.pending) {
       if (pending.version === undefined || pending.version > version) continue
-      pending.isSettled = true
+      pending.isDelivered = true
       for (const live of pending.changed) {
         if (live.session !== session) continue
         withdraw(mutation, live)
@@ -99,7 +99,7 @@ export class OptimisticChanges {
   /** Whether a frame of this connection and version shows what the mutation did. */
   contains(mutation: string, session: number, version: number): boolean {
     const pending = this.pending.get(mutation)
-    if (pending === undefined || pending.isSettled) return true
+    if (pending === undefined || pending.isDelivered) return true
     if (pending.session !== undefined && pending.session < session) return true
     return pending.version !== undefined && pending.version <= version
   }
@@ -118,7 +118,7 @@ export class OptimisticChanges {
   shown(session: number): void {
     for (const [mutation, pending] of [...this.pending]) {
       if (pending.session === undefined) continue
-      if (pending.isSettled || pending.session < session) this.remove(mutation)
+      if (pending.isDelivered || pending.session < session) this.remove(mutation)
     }
   }
 

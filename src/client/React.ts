@@ -21,10 +21,10 @@ import {
 } from "react"
 import type { Declared, TagOf } from "../contract/Api.ts"
 import type * as Page from "../contract/Page.ts"
+import * as RpcCodec from "../protocol/RpcCodec.ts"
 import * as Client from "./Client.ts"
 import type { ConnectionRefused, OutcomeUnknown } from "./ClientError.ts"
 import { ConnectionState } from "./ConnectionState.ts"
-import * as LiveRpc from "./LiveRpc.ts"
 import { keyOf } from "./LiveValues.ts"
 import type { View } from "./Optimistic.ts"
 import * as Pages from "./Pages.ts"
@@ -139,7 +139,6 @@ export interface Hooks<in out Rpcs extends Rpc.Any> {
 export const createHooks = <Rpcs extends Rpc.Any>(api: Declared<Rpcs>): Hooks<Rpcs> => {
   const Current = createContext<Store<Rpcs> | undefined>(undefined)
   const stores = new Stores(api)
-  const liveRpcs = new Map<string, LiveRpc.LiveRpc>()
 
   const useStore = (): Store<Rpcs> => {
     const store = useContext(Current)
@@ -149,12 +148,9 @@ export const createHooks = <Rpcs extends Rpc.Any>(api: Declared<Rpcs>): Hooks<Rp
 
   /** Queries are the same when tag and payload are. */
   const keyFor = (tag: string, payload: unknown): string => {
-    let rpc = liveRpcs.get(tag)
-    if (rpc === undefined) {
-      rpc = LiveRpc.make((api.declared.requests as ReadonlyMap<string, unknown>).get(tag) as Rpc.AnyWithProps)
-      liveRpcs.set(tag, rpc)
-    }
-    return keyOf(tag, rpc.encodePayload(payload))
+    const rpc: Rpc.Any | undefined = api.declared.requests.get(tag)
+    if (rpc === undefined) throw new Error(`the contract has no rpc ${tag}`)
+    return keyOf(tag, RpcCodec.of(rpc).encodePayload(payload))
   }
 
   /** What a source shows, which is open while the component is mounted; `undefined` before. */

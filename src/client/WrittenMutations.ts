@@ -2,7 +2,6 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Result from "effect/Result"
 import type { Scope } from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import { outcomesKept } from "../protocol/MutationId.ts"
@@ -44,12 +43,12 @@ export const make = (options: Options, outbox: OutboxOptions): Effect.Effect<Mut
 
     const resume = (entry: Entry) => {
       const rpc = options.rpcOf(entry.tag)
-      const payload = rpc?.decodePayload(entry.payload)
+      const payload = rpc && Effect.runSyncExit(rpc.decodePayload(entry.payload))
       const sent =
-        payload === undefined || Result.isFailure(payload)
+        payload === undefined || Exit.isFailure(payload)
           ? // The contract has changed since; nobody can tell any more what was meant.
             Effect.andThen(storage.remove(entry.id), Effect.fail(new OutcomeUnknown({ tag: entry.tag })))
-          : send(entry, payload.success)
+          : send(entry, payload.value)
       return Effect.flatMap(Effect.exit(sent), (exit) =>
         Exit.hasInterrupts(exit)
           ? Effect.void

@@ -445,7 +445,7 @@ class SocketClient implements Group {
     let version = this.options.live.flushedVersion
     for (const { base } of this.changed) version = Math.min(version, base?.version ?? 0)
     if (version < first) return
-    this.text(JSON.stringify({ _tag: "Settled", version }))
+    this.text(JSON.stringify({ _tag: "Delivered", version }))
     this.settling = version < last ? [version + 1, last] : settled
     this.isForgetful = true
   }

@@ -136,7 +136,7 @@ describe("C10: messages of another version", () => {
       server.last.tell({ _tag: "Exit", requestId: 5, exit: 5 }, { _tag: "Exit" })
       server.last.chunk("live-9-9", snapshot([]))
       server.last.chunk("nobody", snapshot([]))
-      server.last.tell({ _tag: "Committed", requestId: "call-77", version: 1 }, { _tag: "Settled", version: 9e15 })
+      server.last.tell({ _tag: "Committed", requestId: "call-77", version: 1 }, { _tag: "Delivered", version: 9e15 })
       yield* settle
       expect([list.value, list.state]).toEqual([rows, "Live"])
       expect(server.sockets.length).toBe(1)
@@ -380,7 +380,7 @@ describe("C7 C10: calls over a socket", () => {
 
   it.effect.each([
     [{ _tag: "Committed", version: "x" }],
-    [{ _tag: "Settled", version: null }],
+    [{ _tag: "Delivered", version: null }],
     [{ _tag: "Defect", defect: 1 }]
   ])("%j is no message of the server we know", ([message]) =>
     Effect.gen(function* () {
@@ -484,7 +484,7 @@ describe("C10: frames that were changed at random", () => {
             const message = random.pick([
               { _tag: "Chunk", requestId: id, values: [frame] },
               { _tag: "Exit", requestId: id, exit: { _tag: "Success", value: 1 } },
-              { _tag: "Settled", version },
+              { _tag: "Delivered", version },
               { _tag: "Committed", requestId: id, version }
             ])
             socket.text(JSON.stringify(mangle(random, message)))

@@ -38,7 +38,7 @@ describe("C5 C6 C7 C8 C9: random histories", () => {
       "interrupt"
     ]
     const outcomes = ["done", "failed", "unknown", "defect", "interrupted"]
-    const messages = ["Patch", "Snapshot", "Current", "Settled", "sent by socket", "sent again"]
+    const messages = ["Patch", "Snapshot", "Current", "Delivered", "sent by socket", "sent again"]
     expect([...events, ...outcomes, ...messages].filter((name) => (tally[name] ?? 0) < 100)).toEqual([])
   })
 })
@@ -70,7 +70,7 @@ describe("C: the histories find", () => {
 
   it("a client that does not hear that a commit was delivered", async () => {
     const sabotage: Options["sabotage"] = ({ network }) => {
-      network.tamper = (_, data) => text(messagesOf(data).filter(({ _tag }) => _tag !== "Settled"))
+      network.tamper = (_, data) => text(messagesOf(data).filter(({ _tag }) => _tag !== "Delivered"))
     }
     expect(await found({ sabotage })).toMatch(/is optimistic in the end|never ended/)
   })
@@ -80,7 +80,7 @@ describe("C: the histories find", () => {
       network.tamper = (_, data) =>
         text(
           messagesOf(data).flatMap((message) =>
-            message._tag === "Committed" ? [message, { _tag: "Settled", version: message.version }] : [message]
+            message._tag === "Committed" ? [message, { _tag: "Delivered", version: message.version }] : [message]
           )
         )
     }

@@ -62,7 +62,7 @@ const begin = Effect.fnUntraced(function* (options: { readonly accepts: boolean 
 
 const success = (requestId: unknown, value = 1) => ({ _tag: "Exit", requestId, exit: { _tag: "Success", value } })
 const committed = (requestId: unknown, version: number) => ({ _tag: "Committed", requestId, version })
-const settled = (version: number) => ({ _tag: "Settled", version })
+const settled = (version: number) => ({ _tag: "Delivered", version })
 const errorOf = (fiber: Fiber.Fiber<unknown, unknown>) => Effect.flip(Fiber.join(fiber))
 
 describe("C8 C9: a mutation succeeds when the live values show it", () => {

@@ -254,7 +254,7 @@ class History {
   countMessages(): void {
     const sent = new Set<string>()
     for (const { data } of this.object.network.log) {
-      for (const word of ["Patch", "Snapshot", "Current", "Settled"]) if (data.includes(`"${word}"`)) this.count(word)
+      for (const word of ["Patch", "Snapshot", "Current", "Delivered"]) if (data.includes(`"${word}"`)) this.count(word)
       const mutation = /"dormouse-mutation","([^"]+)"/.exec(data)?.[1]
       if (mutation === undefined) continue
       this.count(sent.has(mutation) ? "sent again" : "sent by socket")

@@ -394,7 +394,7 @@ class Peer {
           this.sent.delete(message.requestId)
           break
         }
-        case "Settled": {
+        case "Delivered": {
           for (const [id, version] of this.unsettled) {
             if (version > message.version) continue
             this.unsettled.delete(id)

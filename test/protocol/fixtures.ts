@@ -2,9 +2,9 @@ import httpBatch from "./fixtures/http-batch.json" with { type: "json" }
 import httpCalls from "./fixtures/http-calls.json" with { type: "json" }
 import httpRefusals from "./fixtures/http-refusals.json" with { type: "json" }
 import socketCalls from "./fixtures/socket-calls.json" with { type: "json" }
+import socketDelivered from "./fixtures/socket-delivered.json" with { type: "json" }
 import socketLive from "./fixtures/socket-live.json" with { type: "json" }
 import socketResume from "./fixtures/socket-resume.json" with { type: "json" }
-import socketSettled from "./fixtures/socket-settled.json" with { type: "json" }
 import socketStream from "./fixtures/socket-stream.json" with { type: "json" }
 
 /**
@@ -63,7 +63,7 @@ export const overSockets = [
   conversation<SocketStep>("socket-calls", socketCalls),
   conversation<SocketStep>("socket-live", socketLive),
   conversation<SocketStep>("socket-resume", socketResume),
-  conversation<SocketStep>("socket-settled", socketSettled),
+  conversation<SocketStep>("socket-delivered", socketDelivered),
   conversation<SocketStep>("socket-stream", socketStream)
 ]
 

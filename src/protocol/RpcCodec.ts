@@ -1,0 +1,157 @@
+/**
+ * How one rpc's payloads, results and exits are written as JSON and read back.
+ * Client and server use the same codecs. Each is built when it is first used, once per rpc.
+ */
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Rpc from "effect/rpc/Rpc"
+import type { ResponseExitEncoded } from "effect/rpc/RpcMessage"
+import * as Schema from "effect/Schema"
+import { CallError, Unavailable } from "./CallError.ts"
+
+/** An exit as it crosses the wire. */
+export type EncodedExit = ResponseExitEncoded["exit"]
+
+/** Whether an rpc has its schemas. Every rpc that `Rpc.make` made has them; `Rpc.Any` does not say so. */
+const hasSchemas = (rpc: Rpc.Any): rpc is Rpc.AnyWithProps => "payloadSchema" in rpc
+
+/** The rpc with its schemas and middleware. Throws for an object that is not an rpc. */
+export const withSchemas = (rpc: Rpc.Any): Rpc.AnyWithProps => {
+  if (hasSchemas(rpc)) return rpc
+  throw new Error(`${rpc._tag} was not made by Rpc.make`)
+}
+
+/** The codecs of one rpc. */
+export class RpcCodec {
+  readonly rpc: Rpc.AnyWithProps
+  readonly tag: string
+  private payload: Codec | undefined
+  private exit: Codec | undefined
+  private value: ((json: Schema.Json) => unknown) | undefined
+
+  constructor(rpc: Rpc.AnyWithProps) {
+    this.rpc = rpc
+    this.tag = rpc._tag
+  }
+
+  /** The JSON of a payload, from what its constructor takes. Throws when it does not fit the schema. */
+  encodePayload(input: unknown): Schema.Json {
+    return Effect.runSync(this.payloadCodec.encode(this.makePayload(input)))
+  }
+
+  /** A payload from what its constructor takes: defaults filled in and checked. Throws when it does not fit. */
+  makePayload(input: unknown): unknown {
+    // `Schema.Top` does not say what its constructor takes; the schema checks it.
+    return this.rpc.payloadSchema.make(input as never)
+  }
+
+  /** Reads a payload. A schema that uses services finds them in the context that the effect is run with. */
+  decodePayload(json: unknown): Effect.Effect<unknown, Schema.SchemaError> {
+    return this.payloadCodec.decode(json)
+  }
+
+  /** The JSON of an exit. Fails when its value does not fit the rpc's schemas. */
+  encodeExit(exit: Exit.Exit<unknown, unknown>): Effect.Effect<EncodedExit, Schema.SchemaError> {
+    return this.exitCodec.encode(exit)
+  }
+
+  /** Reads an exit. Throws when it does not fit the rpc's schemas. */
+  decodeExit(json: unknown): Exit.Exit<unknown, unknown> {
+    return Effect.runSync(this.exitCodec.decode(json))
+  }
+
+  /**
+   * Reads a successful result. Rows of a list are decoded once for each JSON object, so that rows that did not change
+   * stay the same objects. Throws when the JSON does not fit.
+   */
+  decodeValue(json: Schema.Json): unknown {
+    this.value ??= valueDecoder(this.rpc.successSchema)
+    return this.value(json)
+  }
+
+  /** The failure in the exit that ended a live query. An exit that cannot be one is a `contractMismatch`. */
+  decodeFailure(json: unknown): Cause.Cause<unknown> {
+    const what = `the end of live:${this.tag}`
+    const decoded = Effect.runSyncExit(this.exitCodec.decode(json))
+    if (Exit.isFailure(decoded)) return contractMismatch(what, decoded.cause)
+    const exit: Exit.Exit<unknown, unknown> = decoded.value
+    // A live query ends with a failure only, and nobody asked for an interruption.
+    if (Exit.isSuccess(exit) || Cause.hasInterruptsOnly(exit.cause)) return contractMismatch(what, "no failure")
+    return exit.cause
+  }
+
+  private get payloadCodec(): Codec {
+    this.payload ??= codec(this.rpc.payloadSchema, Context.get(this.rpc.annotations, Rpc.ParseOptions))
+    return this.payload
+  }
+
+  private get exitCodec(): Codec {
+    this.exit ??= codec(Rpc.exitSchema(this.rpc), Context.get(this.rpc.annotations, Rpc.ParseOptions))
+    return this.exit
+  }
+}
+
+const codecs = new WeakMap<Rpc.Any, RpcCodec>()
+
+/** The codecs of an rpc: the same object each time. */
+export const of = (rpc: Rpc.Any): RpcCodec => {
+  let codec = codecs.get(rpc)
+  if (codec === undefined) {
+    codec = new RpcCodec(withSchemas(rpc))
+    codecs.set(rpc, codec)
+  }
+  return codec
+}
+
+/** What the server sent does not fit the contract. */
+export const contractMismatch = (what: string, why: unknown): Cause.Cause<CallError> =>
+  Cause.fail(new CallError({ reason: new Unavailable({ detail: `${what} does not fit the contract: ${why}` }) }))
+
+interface Codec {
+  readonly encode: (value: unknown) => Effect.Effect<any, Schema.SchemaError>
+  readonly decode: (json: unknown) => Effect.Effect<any, Schema.SchemaError>
+}
+
+const codec = (schema: Schema.Top, options?: Parameters<typeof Schema.decodeUnknownEffect>[1]): Codec => {
+  // The services that a schema asks for are not in its type here: whoever runs the effects has them in the context.
+  const json = Schema.toCodecJson(schema) as unknown as Schema.Codec<unknown, unknown>
+  return { encode: Schema.encodeUnknownEffect(json, options), decode: Schema.decodeUnknownEffect(json, options) }
+}
+
+const valueDecoder = (schema: Schema.Top): ((json: Schema.Json) => unknown) => {
+  const item = itemOf(schema)
+  if (item === undefined) {
+    const { decode } = codec(schema)
+    return (json) => Effect.runSync(decode(json))
+  }
+  const { decode } = codec(item)
+  const rows = new WeakMap<object, unknown>()
+  return (json) => {
+    if (!Array.isArray(json)) throw new Error("the value is not a list")
+    return json.map((row) => {
+      if (typeof row !== "object" || row === null) return Effect.runSync(decode(row))
+      let value = rows.get(row)
+      if (value === undefined) {
+        value = Effect.runSync(decode(row))
+        rows.set(row, value)
+      }
+      return value
+    })
+  }
+}
+
+const isArraySchema = (schema: Schema.Top): schema is Schema.Top & { readonly value: Schema.Top } =>
+  schema.ast._tag === "Arrays" && "value" in schema
+
+/** The schema of a list's items, when the list is nothing but its items: checks of its own need the whole list. */
+export const itemOf = (schema: Schema.Top): Schema.Top | undefined =>
+  isArraySchema(schema) &&
+  schema.ast._tag === "Arrays" &&
+  schema.ast.elements.length === 0 &&
+  schema.ast.rest.length === 1 &&
+  schema.ast.checks === undefined &&
+  schema.ast.encoding === undefined
+    ? schema.value
+    : undefined
