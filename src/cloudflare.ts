@@ -1,3 +1,4 @@
-/** Deploys an app on Cloudflare: `Cloudflare.serve(app)`. */
+/**
+ * Deploys an app on Cloudflare: `Cloudflare.serve(app)`.
+ */
 export * as Cloudflare from "./do/Cloudflare.ts"
-export * as CloudflareDatabase from "./layers/cloudflare/Database.ts"

@@ -1,2 +1,4 @@
-/** A whole backend in memory, for tests. */
-export { type Options, TestApp } from "./testing/TestApp.ts"
+/**
+ * A whole backend in memory, for tests.
+ */
+export { TestApp, type TestAppOptions } from "./testing/TestApp.ts"

@@ -19,10 +19,10 @@ const Explanation = Schema.Struct({
   subscribers: Schema.Int,
   reads: Schema.Unknown,
   runs: Schema.Int,
-  vainRuns: Schema.Int,
+  unchangedRuns: Schema.Int,
   frames: Schema.Int,
   bytes: Schema.Int,
-  wokenBy: Schema.Array(Schema.String)
+  invalidatedBy: Schema.Array(Schema.String)
 })
 
 const [url = "http://127.0.0.1:8787", tenant = "main"] = process.argv.slice(2)
@@ -38,9 +38,9 @@ HttpClientRequest.get(new URL("/rpc/explain", url)).pipe(
       : Effect.forEach(explanations, (each) =>
           Console.log(
             `${each.tag} ${JSON.stringify(each.payload)}\n` +
-              `  watched by ${each.subscribers}; run ${each.runs} times, ${each.vainRuns} of them in vain; ` +
+              `  watched by ${each.subscribers}; run ${each.runs} times, ${each.unchangedRuns} of them in vain; ` +
               `${each.frames} frames, ${each.bytes} bytes\n` +
-              `  last woken by ${each.wokenBy.join(", ") || "nothing yet"}\n` +
+              `  last woken by ${each.invalidatedBy.join(", ") || "nothing yet"}\n` +
               `  reads ${JSON.stringify(each.reads)}`
           )
         )

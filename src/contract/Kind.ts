@@ -1,3 +1,7 @@
+/**
+ * The kinds of rpcs: query, mutation, action. A kind is an rpc middleware that provides the services which only it has.
+ * Effect's own types then subtract those services from a handler, and the engine implements the kind around it.
+ */
 import type * as HttpClient from "effect/http/HttpClient"
 import type * as Rpc from "effect/rpc/Rpc"
 import * as RpcMiddleware from "effect/rpc/RpcMiddleware"
@@ -7,35 +11,52 @@ import type { Auth } from "./Auth.ts"
 import type { Calls } from "./Calls.ts"
 import type { Storage, StorageWriter } from "./Storage.ts"
 
-/**
- * The kind of an rpc is an rpc middleware: it names the services that only this kind has, so that Effect's own types
- * subtract them from a handler, and the engine implements it as the transaction around the handler.
- */
+/** What a query's handler has: rows and SQL to read, and who is calling. */
+export type QueryServices = Storage | SqlClient.SqlClient | Auth
+
+/** What a mutation's handler has: the same, and rows to write. */
+export type MutationServices = QueryServices | StorageWriter
+
+/** What an action's handler has: I/O, and calls of queries and mutations. */
+export type ActionServices = Calls | HttpClient.HttpClient | Auth
 
 /** Reads, in one transaction, synchronously to the end. */
-export class QueryKind extends RpcMiddleware.Service<QueryKind, { provides: Storage | SqlClient.SqlClient | Auth }>()(
+export class QueryKind extends RpcMiddleware.Service<QueryKind, { provides: QueryServices }>()(
   "effect-dormouse/Kind/Query",
   { error: CallError }
 ) {}
 
 /** Reads and writes in one transaction, synchronously to the end. */
-export class MutationKind extends RpcMiddleware.Service<
-  MutationKind,
-  { provides: Storage | StorageWriter | SqlClient.SqlClient | Auth }
->()("effect-dormouse/Kind/Mutation", { error: CallError }) {}
+export class MutationKind extends RpcMiddleware.Service<MutationKind, { provides: MutationServices }>()(
+  "effect-dormouse/Kind/Mutation",
+  { error: CallError }
+) {}
 
 /** Does I/O; reaches data by calling queries and mutations. */
-export class ActionKind extends RpcMiddleware.Service<ActionKind, { provides: Calls | HttpClient.HttpClient | Auth }>()(
+export class ActionKind extends RpcMiddleware.Service<ActionKind, { provides: ActionServices }>()(
   "effect-dormouse/Kind/Action",
   { error: CallError }
 ) {}
 
+/** The middlewares that are kinds. */
+export type AnyKind = QueryKind | MutationKind | ActionKind
+
+/** The names of the kinds. */
 export type Kind = "query" | "mutation" | "action"
+
+const hasMiddlewares = (rpc: Rpc.Any): rpc is Rpc.AnyWithProps => "middlewares" in rpc
+
+/** The middlewares of an rpc, the innermost first. */
+export const middlewaresOf = (rpc: Rpc.Any): ReadonlySet<RpcMiddleware.AnyServiceWithProps> =>
+  hasMiddlewares(rpc) ? rpc.middlewares : new Set()
+
+/** Whether a middleware is the kind of an rpc, and not the author's own. */
+export const isKind = (middleware: { readonly key: string }): boolean =>
+  middleware.key === QueryKind.key || middleware.key === MutationKind.key || middleware.key === ActionKind.key
 
 /** The kind of an rpc, or `undefined` for an rpc that was not made by `Query`, `Mutation` or `Action`. */
 export const kindOf = (rpc: Rpc.Any): Kind | undefined => {
-  const { middlewares } = rpc as unknown as Rpc.AnyWithProps
-  for (const middleware of middlewares) {
+  for (const middleware of middlewaresOf(rpc)) {
     if (middleware.key === QueryKind.key) return "query"
     if (middleware.key === MutationKind.key) return "mutation"
     if (middleware.key === ActionKind.key) return "action"
@@ -57,7 +78,7 @@ export type KindOf<R> =
 
 /** What a handler of this kind may never ask for. Everything else it needs becomes a requirement of the app. */
 export type Forbidden<K extends Kind> = K extends "query"
-  ? StorageWriter | Calls | HttpClient.HttpClient
+  ? Exclude<MutationServices | ActionServices, QueryServices>
   : K extends "mutation"
-    ? Calls | HttpClient.HttpClient
-    : Storage | StorageWriter | SqlClient.SqlClient
+    ? Exclude<ActionServices, MutationServices>
+    : Exclude<MutationServices, ActionServices>

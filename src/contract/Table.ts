@@ -214,7 +214,11 @@ export const make = /* @__NO_SIDE_EFFECTS__ */ <
   return Object.assign(table, methods) as Table<Name, M, K, Indexes>
 }
 
-const fieldsOf = (schema: Schema.Top) => (schema as Schema.Top & { readonly fields: Schema.Struct.Fields }).fields
+const hasFields = (schema: Schema.Top): schema is Schema.Top & { readonly fields: Schema.Struct.Fields } =>
+  "fields" in schema
+
+/** The fields of a model or of one of its variants, which are all structs. */
+export const fieldsOf = (schema: Schema.Top): Schema.Struct.Fields => (hasFields(schema) ? schema.fields : {})
 
 /** SQLite compares names without regard to the case of ASCII letters. */
 const sameName = (a: string, b: string) => a.toLowerCase() === b.toLowerCase()

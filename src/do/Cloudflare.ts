@@ -1,41 +1,94 @@
+/**
+ * `Cloudflare.serve(app)`: the Durable Object class of an app and the Worker in front of it.
+ */
 import { WorkerEntrypoint } from "cloudflare:workers"
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as FetchHttpClient from "effect/http/FetchHttpClient"
-import * as Layer from "effect/Layer"
-import * as ManagedRuntime from "effect/ManagedRuntime"
+import type * as ManagedRuntime from "effect/ManagedRuntime"
+import * as Option from "effect/Option"
 import type * as Rpc from "effect/rpc/Rpc"
-import * as ActionRunner from "../engine/Actions.ts"
-import type { App } from "../engine/App.ts"
-import * as FrontDoor from "../engine/FrontDoor.ts"
-import type { Session } from "../engine/Host.ts"
+import * as Scope from "effect/Scope"
+import * as Tracer from "effect/Tracer"
+import type { App } from "../contract/App.ts"
+import type { ObjectStub } from "../engine/rpc/ObjectStub.ts"
+import { objectUrl, sessionHeaders } from "../engine/rpc/SessionHeader.ts"
+import * as ActionRunner from "../engine/worker/ActionRunner.ts"
+import { Gateway, type GatewayOptions } from "../engine/worker/Gateway.ts"
+import { exportsOf, Flushing, type HostOptions, makeRuntime, type TenantStub, type WorkerProps } from "./Host.ts"
 import * as Tenant from "./TenantObject.ts"
 
-export type Options = FrontDoor.Options
+export { WorkerEnv } from "../layers/cloudflare/WorkerEnv.ts"
+
+/** Who may come in, and what Worker and object have beside the app. */
+export interface ServeOptions<R = never> extends GatewayOptions, HostOptions<R> {}
+
+/** What `serve` gives. */
+export interface Deployment {
+  readonly TenantObject: Tenant.TenantObjectClass
+  readonly worker: new (ctx: ExecutionContext, env: Cloudflare.Env) => WorkerEntrypoint
+}
+
+/** What lives as long as an isolate of the Worker. */
+interface WorkerRuntime<R> {
+  readonly runtime: ManagedRuntime.ManagedRuntime<R, never>
+  readonly isTraced: Promise<boolean>
+  /** Built when the first action is called. */
+  actions: Promise<ActionRunner.ActionRunner> | undefined
+}
 
 /**
  * The whole deployment of an app: the Durable Object class and the Worker in front of it. Export both, the Worker as the
  * default; the class must be exported as `TenantObject` and have SQLite storage.
  */
-export const serve = <Rpcs extends Rpc.Any>(app: App<Rpcs>, options: Options = {}): Deployment => {
-  const TenantObject = Tenant.make(app)
+export const serve = <Rpcs extends Rpc.Any, R = never>(app: App<Rpcs>, options: ServeOptions<R> = {}): Deployment => {
+  const TenantObject = Tenant.make(app, options)
+  const gateway = new Gateway(app, options)
+  // Made with the first request: the environment is known only then.
+  let shared: WorkerRuntime<R> | undefined
 
-  // Built when the first action comes, once for an isolate.
-  const runtime = ManagedRuntime.make(
-    Layer.effect(Actions, ActionRunner.make(app)).pipe(Layer.provide(FetchHttpClient.layer))
-  )
+  const makeShared = (env: Cloudflare.Env): WorkerRuntime<R> => {
+    const runtime = makeRuntime(options, env)
+    return {
+      runtime,
+      isTraced:
+        options.layer === undefined
+          ? Promise.resolve(false)
+          : runtime.runPromise(Effect.map(Effect.serviceOption(Tracer.Tracer), Option.isSome)),
+      actions: undefined
+    }
+  }
 
-  const worker = class extends WorkerEntrypoint<Cloudflare.Env, Props> {
-    override fetch(request: Request): Promise<Response> {
-      const objects: DurableObjectNamespace = (this.ctx as any).exports.TenantObject
-      return Effect.runPromise(
-        FrontDoor.enter(app, options, {
-          request,
-          session: this.ctx.props?.session,
-          object: (tenant) => (url, init) => objects.getByName(tenant).fetch(url, init as RequestInit<any>),
-          actions: Effect.promise(() => runtime.runPromise(Actions)),
-          waitUntil: (work) => this.ctx.waitUntil(work)
-        })
+  const makeActions = (runtime: ManagedRuntime.ManagedRuntime<R, never>): Promise<ActionRunner.ActionRunner> =>
+    runtime.runPromise(
+      ActionRunner.make(app).pipe(
+        Effect.provide(FetchHttpClient.layer),
+        // The handlers live as long as the isolate.
+        Scope.provide(Scope.makeUnsafe())
+      )
+    )
+
+  const worker = class extends WorkerEntrypoint<Cloudflare.Env, WorkerProps> {
+    override async fetch(request: Request): Promise<Response> {
+      shared ??= makeShared(this.env)
+      const { isTraced, runtime } = shared
+      const waitUntil = (work: Promise<unknown>) => this.ctx.waitUntil(work)
+      new Flushing(runtime, options, waitUntil).request()
+      const objects = exportsOf(this.ctx).TenantObject
+      return gateway.handle(
+        {
+          object: (tenant) => stubOf(objects.getByName(tenant)),
+          actions: () => {
+            const own = shared ?? makeShared(this.env)
+            own.actions ??= makeActions(runtime)
+            // Another request may wait for it as well: this one must not end before.
+            waitUntil(own.actions)
+            return own.actions
+          },
+          waitUntil,
+          run: (effect) => runtime.runPromise(effect),
+          isTraced: options.layer !== undefined && (await isTraced)
+        },
+        { request, trustedSession: this.ctx.props?.session }
       )
     }
   }
@@ -43,14 +96,9 @@ export const serve = <Rpcs extends Rpc.Any>(app: App<Rpcs>, options: Options = {
   return { TenantObject, worker }
 }
 
-export interface Deployment {
-  readonly TenantObject: Tenant.TenantObjectClass
-  readonly worker: new (ctx: ExecutionContext, env: Cloudflare.Env) => WorkerEntrypoint
-}
-
-/** What the object gives along when it has the Worker run an action. */
-interface Props {
-  readonly session?: Session
-}
-
-class Actions extends Context.Service<Actions, ActionRunner.Actions>()("effect-dormouse/do/Actions") {}
+const stubOf = (stub: TenantStub): ObjectStub => ({
+  call: (session, body) => stub.call(session, body),
+  connect: (session, headers) =>
+    stub.fetch(objectUrl, { headers: { ...sessionHeaders(session), ...headers, upgrade: "websocket" } }),
+  explain: () => stub.explain()
+})

@@ -1,138 +1,147 @@
+/**
+ * The Durable Object class of an app: one object, one tenant, one database. It translates the platform's events for the
+ * engine and decides nothing.
+ */
 import { DurableObject } from "cloudflare:workers"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import type * as ManagedRuntime from "effect/ManagedRuntime"
 import type * as Rpc from "effect/rpc/Rpc"
 import type { FromServerEncoded } from "effect/rpc/RpcMessage"
 import * as Scope from "effect/Scope"
-import type { App } from "../engine/App.ts"
-import * as Backend from "../engine/Backend.ts"
-import { fetch } from "../engine/Exchange.ts"
-import type { Host, Session, Socket } from "../engine/Host.ts"
-import * as Messages from "../engine/HttpMessages.ts"
-import { readLines } from "../engine/Lines.ts"
-import { Live } from "../engine/Live.ts"
-import type { Explanation } from "../engine/LiveQueries.ts"
+import type { App } from "../contract/App.ts"
+import { Live } from "../contract/Live.ts"
+import { ActionHost } from "../engine/object/ActionRelay.ts"
+import type { Explanation } from "../engine/object/LiveQueries.ts"
+import * as TenantEngine from "../engine/object/TenantEngine.ts"
+import { errorResponse } from "../engine/rpc/HttpBody.ts"
+import { ndjson, readLines } from "../engine/rpc/Ndjson.ts"
+import type { ObjectAnswer } from "../engine/rpc/ObjectStub.ts"
+import { objectUrl, protocolHeader, type RequestSession, readSession } from "../engine/rpc/SessionHeader.ts"
+import * as CloudflareBackground from "../layers/cloudflare/Background.ts"
 import * as CloudflareDatabase from "../layers/cloudflare/Database.ts"
+import { CloudflareSockets } from "../layers/cloudflare/SocketHost.ts"
 import { ping, pong, type Request as RpcRequest } from "../protocol/Messages.ts"
+import { Background } from "../services/Background.ts"
+import { SocketHost } from "../services/SocketHost.ts"
+import { Transactor } from "../services/Transactor.ts"
+import { exportsOf, Flushing, type HostOptions, makeRuntime } from "./Host.ts"
 
 const couldNotStart = "the object could not start; the cause is in its log"
 
 /** The object of one tenant, for classes that extend it. */
 export interface TenantObject extends DurableObject {
-  /** What each live query read, what last woke it, how often it ran and how often in vain. */
+  /** Answers the requests in the text of a body, in the name of a caller. */
+  call(session: RequestSession, body: string): Promise<ObjectAnswer>
+  /** What each live query reads and costs. */
   explain(): Promise<ReadonlyArray<Explanation>>
-  /** Runs an effect beside the tables, with the app's live queries. */
-  run<A, E>(effect: Effect.Effect<A, E, Live>): Promise<A>
+  /** Runs an effect beside the calls, with the app's live queries and transactions. */
+  run<A, E>(effect: Effect.Effect<A, E, Live | Transactor>): Promise<A>
 }
 
 export type TenantObjectClass = new (ctx: DurableObjectState, env: Cloudflare.Env) => TenantObject
 
-/** Makes the Durable Object class of an app: one object, one tenant, one database. */
-export const make = <Rpcs extends Rpc.Any>(app: App<Rpcs>): TenantObjectClass =>
+/** Makes the Durable Object class of an app. */
+export const make = <Rpcs extends Rpc.Any, R = never>(
+  app: App<Rpcs>,
+  options: HostOptions<R> = {}
+): TenantObjectClass =>
   class extends DurableObject implements TenantObject {
-    private backend: Backend.Backend | undefined
-    private readonly sockets = new WeakMap<WebSocket, Socket>()
+    private engine: TenantEngine.TenantEngine | undefined
+    private readonly sockets: CloudflareSockets
+    private readonly runtime: ManagedRuntime.ManagedRuntime<R, never>
+    private readonly flushing: Flushing<R>
 
     constructor(ctx: DurableObjectState, env: Cloudflare.Env) {
       super(ctx, env)
       ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair(ping, pong))
-      // Nothing arrives before the tables are up to date.
+      this.sockets = new CloudflareSockets(ctx)
+      this.runtime = makeRuntime(options, env)
+      this.flushing = new Flushing(this.runtime, options, (work) => ctx.waitUntil(work))
+      // No event arrives before the tables are up to date.
       ctx.blockConcurrencyWhile(async () => {
-        const boot = Backend.make(app, this.host).pipe(
-          Effect.provide(CloudflareDatabase.layer(ctx.storage)),
-          Scope.provide(Scope.makeUnsafe())
-        )
-        const exit = await Effect.runPromiseExit(boot)
+        const exit = await this.runtime.runPromiseExit(this.boot())
         if (Exit.isSuccess(exit)) {
-          this.backend = exit.value
+          this.engine = exit.value
           return
         }
-        await Effect.runPromise(Effect.logError("the object could not start", exit.cause))
-        // The platform goes on answering pings: a client that is not told would wait for ever.
+        await this.runtime.runPromise(Effect.logError("the object could not start", exit.cause))
+        // The platform goes on answering pings: close the sockets so that their clients reconnect.
         for (const socket of ctx.getWebSockets()) socket.close(1011, couldNotStart)
       })
     }
 
-    override async fetch(request: Request): Promise<Response> {
-      const { backend } = this
-      if (backend === undefined) return Messages.refused(503, couldNotStart)
-      return fetch(backend, request, app.limits, (session) => {
-        const { 0: client, 1: server } = new WebSocketPair()
-        this.ctx.acceptWebSocket(server)
-        backend.sockets.open(this.socket(server), session)
-        const protocol = request.headers.get(Messages.protocolHeader)
-        const headers = protocol === null ? {} : { [Messages.protocolHeader]: protocol }
-        return new Response(null, { status: 101, webSocket: client, headers })
-      })
+    private boot() {
+      const host = Layer.mergeAll(
+        CloudflareDatabase.layer(this.ctx.storage),
+        Layer.succeed(SocketHost, this.sockets.service),
+        Layer.succeed(Background, CloudflareBackground.make(this.ctx)),
+        Layer.succeed(ActionHost, {
+          runAction: (request, session, signal) => this.runAction(request, session, signal)
+        })
+      )
+      return TenantEngine.make(app, { now: Date.now }).pipe(
+        Effect.provide(host),
+        // The engine lives as long as the heap; nothing ends it before.
+        Scope.provide(Scope.makeUnsafe())
+      )
     }
 
-    async run<A, E>(effect: Effect.Effect<A, E, Live>): Promise<A> {
-      if (this.backend === undefined) throw new Error("the object could not start")
-      return Effect.runPromise(Effect.provideService(effect, Live, this.backend.local))
+    override async fetch(request: Request): Promise<Response> {
+      const { engine } = this
+      if (engine === undefined) return errorResponse(503, couldNotStart)
+      const session = readSession(request)
+      if (session === undefined) return errorResponse(403, "only the Worker in front of the object may call it")
+      if (request.headers.get("upgrade") !== "websocket") return errorResponse(426, "only sockets are opened here")
+      const { 0: client, 1: server } = new WebSocketPair()
+      engine.sockets.open(this.sockets.accept(server), session)
+      const protocol = request.headers.get(protocolHeader)
+      const headers = protocol === null ? {} : { [protocolHeader]: protocol }
+      return new Response(null, { status: 101, webSocket: client, headers })
+    }
+
+    async call(session: RequestSession, body: string): Promise<ObjectAnswer> {
+      if (this.engine === undefined) throw new Error(couldNotStart)
+      this.flushing.request()
+      return this.engine.http.call(session, body)
     }
 
     async explain() {
-      return this.backend?.live.explain() ?? []
+      return this.engine?.live.explain() ?? []
+    }
+
+    async run<A, E>(effect: Effect.Effect<A, E, Live | Transactor>): Promise<A> {
+      if (this.engine === undefined) throw new Error(couldNotStart)
+      const { local, transactor } = this.engine
+      return this.runtime.runPromise(
+        effect.pipe(Effect.provideService(Live, local), Effect.provideService(Transactor, transactor))
+      )
     }
 
     override webSocketMessage(socket: WebSocket, data: string | ArrayBuffer): void {
-      this.backend?.sockets.message(this.socket(socket), data)
+      this.flushing.request()
+      this.engine?.sockets.message(this.sockets.of(socket), data)
     }
 
     override webSocketClose(socket: WebSocket): void {
-      this.backend?.sockets.closed(this.socket(socket))
+      this.engine?.sockets.closed(this.sockets.of(socket))
     }
 
     override webSocketError(socket: WebSocket): void {
-      this.backend?.sockets.closed(this.socket(socket))
+      this.engine?.sockets.closed(this.sockets.of(socket))
     }
 
-    /** One `Socket` for each WebSocket, so that the engine can know it again. */
-    private socket(webSocket: WebSocket): Socket {
-      let socket = this.sockets.get(webSocket)
-      if (socket === undefined) {
-        socket = {
-          send: (text) => {
-            try {
-              webSocket.send(text)
-            } catch {
-              // It has closed, which the object hears of by `webSocketClose`.
-            }
-          },
-          close: (code, reason) => webSocket.close(code, reason),
-          attachment: () => webSocket.deserializeAttachment(),
-          attach: (value) => webSocket.serializeAttachment(value)
-        }
-        this.sockets.set(webSocket, socket)
-      }
-      return socket
-    }
-
-    private readonly host: Host = {
-      sockets: () => this.ctx.getWebSockets().map((webSocket) => this.socket(webSocket)),
-      afterCommit: (task) => {
-        // `sync` resolves when the commit is on disk, which is when answers leave; a turn later they have left.
-        this.ctx.waitUntil(
-          this.ctx.storage
-            .sync()
-            .then(() => scheduler.wait(0))
-            .then(task)
-        )
-      },
-      soon: (task) => {
-        this.ctx.waitUntil(scheduler.wait(0).then(task))
-      },
-      act: (request, session, signal) => this.act(request, session, signal),
-      now: Date.now,
-      socketId: () => crypto.randomUUID()
-    }
-
-    /** The Worker runs actions: here their I/O would keep the object awake and everybody's calls in its way. */
-    private async *act(request: RpcRequest, session: Session, signal: AbortSignal): AsyncGenerator<FromServerEncoded> {
-      const worker: Fetcher = (this.ctx as any).exports.default({ props: { session } })
-      const response = await worker.fetch(Messages.objectUrl, {
+    /** Actions run in the Worker: here their I/O would keep the object awake, and their work would block calls. */
+    private async *runAction(
+      request: RpcRequest,
+      session: RequestSession,
+      signal: AbortSignal
+    ): AsyncGenerator<FromServerEncoded> {
+      const worker = exportsOf(this.ctx).default({ props: { session } })
+      const response = await worker.fetch(objectUrl, {
         method: "POST",
-        headers: { accept: Messages.ndjson },
+        headers: { accept: ndjson },
         body: JSON.stringify(request),
         signal
       })

@@ -18,6 +18,10 @@ export interface Limits {
   readonly rowsRead: number
   /** Rows that one mutation may write. */
   readonly rowsWritten: number
+  /** Messages of one socket that may wait while a commit is on its way. */
+  readonly queuedMessages: number
+  /** Characters of all messages that may wait in one object. They are kept in its 128 MB of memory. */
+  readonly queuedBytes: number
 }
 
 /** The defaults; `App.make({ limits })` changes them for one app. */
@@ -27,7 +31,9 @@ export const defaults: Limits = {
   requestDepth: 256,
   resultBytes: 8 * 1024 * 1024,
   rowsRead: 50_000,
-  rowsWritten: 10_000
+  rowsWritten: 10_000,
+  queuedMessages: 1000,
+  queuedBytes: 16 * 1024 * 1024
 }
 
 /** What SQLite in a Durable Object allows. The memory layer holds itself to the same numbers. */

@@ -7,12 +7,10 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Rpc from "effect/rpc/Rpc"
-import type { ResponseExitEncoded } from "effect/rpc/RpcMessage"
 import * as Schema from "effect/Schema"
 import { CallError, Unavailable } from "./CallError.ts"
-
-/** An exit as it crosses the wire. */
-export type EncodedExit = ResponseExitEncoded["exit"]
+import type { EncodedExit } from "./Exit.ts"
+import { jsonCodec } from "./JsonCodec.ts"
 
 /** Whether an rpc has its schemas. Every rpc that `Rpc.make` made has them; `Rpc.Any` does not say so. */
 const hasSchemas = (rpc: Rpc.Any): rpc is Rpc.AnyWithProps => "payloadSchema" in rpc
@@ -38,7 +36,12 @@ export class RpcCodec {
 
   /** The JSON of a payload, from what its constructor takes. Throws when it does not fit the schema. */
   encodePayload(input: unknown): Schema.Json {
-    return Effect.runSync(this.payloadCodec.encode(this.makePayload(input)))
+    return this.normalizePayload(this.makePayload(input))
+  }
+
+  /** The JSON of a payload that was made or read: the one form that its schema gives it. */
+  normalizePayload(payload: unknown): Schema.Json {
+    return Effect.runSync(this.payloadCodec.encode(payload))
   }
 
   /** A payload from what its constructor takes: defaults filled in and checked. Throws when it does not fit. */
@@ -115,8 +118,7 @@ interface Codec {
 }
 
 const codec = (schema: Schema.Top, options?: Parameters<typeof Schema.decodeUnknownEffect>[1]): Codec => {
-  // The services that a schema asks for are not in its type here: whoever runs the effects has them in the context.
-  const json = Schema.toCodecJson(schema) as unknown as Schema.Codec<unknown, unknown>
+  const json = jsonCodec(schema)
   return { encode: Schema.encodeUnknownEffect(json, options), decode: Schema.decodeUnknownEffect(json, options) }
 }
 

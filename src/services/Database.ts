@@ -1,12 +1,13 @@
+/**
+ * The port that a platform supplies to `Storage`: one SQLite database that answers synchronously.
+ * Limits, errors and everything else are derived from it once, in `storage/`.
+ */
 import * as Context from "effect/Context"
-import type { SqlValue } from "./KeyOrder.ts"
+import type { SqlValue } from "./storage/KeyOrder.ts"
 
 export type { SqlValue }
 
-/**
- * The port a platform supplies to `Storage`: one SQLite database that answers synchronously. Everything else, limits
- * and errors included, is derived from it once, in `Storage`.
- */
+/** One SQLite database. Whatever its methods throw is what the platform threw. */
 export class Database extends Context.Service<
   Database,
   {
@@ -33,7 +34,7 @@ export interface Rows {
 export const toObjects = ({ columns, rows }: Rows): ReadonlyArray<Record<string, SqlValue>> =>
   rows.map((row) => Object.fromEntries(columns.map((column, index) => [column, row[index]!])))
 
-/** The first rows of an iterator, and no look at the next one. */
+/** The first rows of an iterator. The row after them is not asked for. */
 export const take = <Row>(rows: Iterable<Row>, most: number): Array<Row> => {
   const taken: Array<Row> = []
   if (most > 0) {

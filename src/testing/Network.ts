@@ -3,12 +3,12 @@ import type { ServerSocket } from "./MemoryObject.ts"
 
 export type Direction = "toServer" | "toClient"
 
-/** Something on its way. What is on one way arrives in the order of sending, and ways know nothing of each other. */
-interface Parcel {
-  readonly way: object
+/** Something on its channel. What is on one channel arrives in the order of sending, and channels know nothing of each other. */
+interface Packet {
+  readonly channel: object
   readonly arrive: () => void
   /** It will not arrive. */
-  readonly lose: () => void
+  readonly drop: () => void
 }
 
 /**
@@ -20,8 +20,8 @@ export class Network {
   readonly log: Array<{ readonly direction: Direction; readonly data: string }> = []
   readonly wires = new Set<Wire>()
   /** Puts other messages in the place of one that a socket was given, or none. */
-  tamper: ((direction: Direction, data: string) => ReadonlyArray<string>) | undefined
-  private parcels: Array<Parcel> = []
+  intercept: ((direction: Direction, data: string) => ReadonlyArray<string>) | undefined
+  private packets: Array<Packet> = []
   private held = false
   private refusing = false
   private pumping = false
@@ -38,34 +38,34 @@ export class Network {
       if (await accept()) wire.opened()
       else wire.cut()
     }
-    this.send({ way: wire.toServer, arrive: () => void arrive(), lose: () => {} })
+    this.send({ channel: wire.toServer, arrive: () => void arrive(), drop: () => {} })
     return wire
   }
 
-  /** A call over HTTP: two ways, and either can be lost. */
+  /** A call over HTTP: two channels, and either can be lost. */
   exchange(answer: () => Promise<Response>): Promise<Response> {
     return new Promise((resolve, reject) => {
-      const way = {}
-      const lose = () => reject(new TypeError("the connection was lost"))
-      if (this.refusing) return lose()
+      const channel = {}
+      const drop = () => reject(new TypeError("the connection was lost"))
+      if (this.refusing) return drop()
       const arrive = () => {
-        answer().then((response) => this.send({ way, arrive: () => resolve(response), lose }), reject)
+        answer().then((response) => this.send({ channel, arrive: () => resolve(response), drop }), reject)
       }
-      this.send({ way, arrive, lose })
+      this.send({ channel, arrive, drop })
     })
   }
 
   message(wire: Wire, direction: Direction, data: string): void {
-    for (const sent of this.tamper === undefined ? [data] : this.tamper(direction, data)) {
+    for (const sent of this.intercept === undefined ? [data] : this.intercept(direction, data)) {
       this.log.push({ direction, data: sent })
       const arrive = () => (direction === "toServer" ? wire.server.receive(sent) : wire.receive(sent))
-      this.send({ way: wire[direction], arrive, lose: () => {} })
+      this.send({ channel: wire[direction], arrive, drop: () => {} })
     }
   }
 
-  /** Puts something on its way. */
-  send(parcel: Parcel): void {
-    this.parcels.push(parcel)
+  /** Puts something on its channel. */
+  send(packet: Packet): void {
+    this.packets.push(packet)
     this.pump()
   }
 
@@ -79,33 +79,33 @@ export class Network {
     this.pump()
   }
 
-  /** Lets a number of held parcels through, those that were sent first. */
+  /** Lets a number of held packets through, those that were sent first. */
   step(count = 1): void {
     for (let i = 0; i < count; i++) this.deliver(0)
   }
 
-  /** Lets one held parcel through: the first of one of the ways, of which the function chooses one. */
-  stepAny(choose: (ways: number) => number): void {
-    const ways = new Set<object>()
+  /** Lets one held packet through: the first of one of the channels, of which the function chooses one. */
+  stepAny(choose: (channels: number) => number): void {
+    const channels = new Set<object>()
     const heads: Array<number> = []
-    this.parcels.forEach(({ way }, index) => {
-      if (ways.has(way)) return
-      ways.add(way)
+    this.packets.forEach(({ channel }, index) => {
+      if (channels.has(channel)) return
+      channels.add(channel)
       heads.push(index)
     })
     if (heads.length > 0) this.deliver(heads[choose(heads.length)]!)
   }
 
   get inFlight(): number {
-    return this.parcels.length
+    return this.packets.length
   }
 
-  /** Cuts every connection: what was on its way is lost, and both ends hear of it. */
+  /** Cuts every connection: what was on its channel is lost, and both ends hear of it. */
   cut(): void {
     for (const wire of [...this.wires]) wire.cut()
-    const lost = this.parcels
-    this.parcels = []
-    for (const { lose } of lost) lose()
+    const lost = this.packets
+    this.packets = []
+    for (const { drop } of lost) drop()
   }
 
   /** While offline, connections are cut and none opens. */
@@ -122,9 +122,9 @@ export class Network {
     return this.refusing
   }
 
-  /** What was on this way is lost. */
-  forget(way: object): void {
-    this.parcels = this.parcels.filter((parcel) => parcel.way !== way)
+  /** What was on this channel is lost. */
+  forget(channel: object): void {
+    this.packets = this.packets.filter((packet) => packet.channel !== channel)
   }
 
   private pump(): void {
@@ -134,13 +134,13 @@ export class Network {
       this.pumping = false
       if (this.held) return
       this.deliver(0)
-      if (this.parcels.length > 0) this.pump()
+      if (this.packets.length > 0) this.pump()
     })
   }
 
   private deliver(index: number): void {
-    const [parcel] = this.parcels.splice(index, 1)
-    parcel?.arrive()
+    const [packet] = this.packets.splice(index, 1)
+    packet?.arrive()
   }
 }
 
@@ -197,7 +197,7 @@ export class Wire {
     if (this.state === 1) this.emit("message", { data })
   }
 
-  /** Either end closes the socket: the other hears of it, and what was on its way is lost. */
+  /** Either end closes the socket: the other hears of it, and what was on its channel is lost. */
   close(code: number, reason: string): void {
     if (this.end(code, reason)) this.server.gone()
   }
@@ -210,7 +210,7 @@ export class Wire {
   /** The client's end is lost. What it sent still arrives, and only then does the other end hear of it. */
   cutClient(): void {
     if (!this.end(1006, "", false)) return
-    this.network.send({ way: this.toServer, arrive: () => this.server.gone(), lose: () => this.server.gone() })
+    this.network.send({ channel: this.toServer, arrive: () => this.server.gone(), drop: () => this.server.gone() })
   }
 
   /** The connection dies in silence: nothing arrives any more, and nobody hears of it. */
@@ -220,12 +220,12 @@ export class Wire {
     this.network.forget(this.toClient)
   }
 
-  private end(code: number, reason: string, losing = true): boolean {
+  private end(code: number, reason: string, dropping = true): boolean {
     if (this.state === 3) return false
     this.state = 3
     this.network.wires.delete(this)
     this.network.forget(this.toClient)
-    if (losing) this.network.forget(this.toServer)
+    if (dropping) this.network.forget(this.toServer)
     this.emit("close", { code, reason })
     return true
   }

@@ -1,9 +1,13 @@
+/**
+ * A whole backend in memory for tests: the engine that runs on Cloudflare, over real SQLite, under the test's clock.
+ */
 import { DatabaseSync } from "node:sqlite"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as FetchHttpClient from "effect/http/FetchHttpClient"
 import type * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import type * as Rpc from "effect/rpc/Rpc"
 import * as RpcClient from "effect/rpc/RpcClient"
 import type { RpcClientError } from "effect/rpc/RpcClientError"
@@ -11,26 +15,36 @@ import * as RpcSerialization from "effect/rpc/RpcSerialization"
 import type { Scope } from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Socket from "effect/socket/Socket"
+import * as Tracer from "effect/Tracer"
 import * as Client from "../client/Client.ts"
 import * as Transport from "../client/Transport.ts"
-import type * as Api from "../contract/Api.ts"
-import * as ActionRunner from "../engine/Actions.ts"
-import type { App } from "../engine/App.ts"
-import * as FrontDoor from "../engine/FrontDoor.ts"
-import type { Session } from "../engine/Host.ts"
-import * as Messages from "../engine/HttpMessages.ts"
-import * as Live from "../engine/Live.ts"
+import * as Api from "../contract/Api.ts"
+import type { App } from "../contract/App.ts"
+import type { Identity } from "../contract/Auth.ts"
+import * as Live from "../contract/Live.ts"
+import type { ObjectStub } from "../engine/rpc/ObjectStub.ts"
+import { protocolHeader, type RequestSession } from "../engine/rpc/SessionHeader.ts"
+import * as ActionRunner from "../engine/worker/ActionRunner.ts"
+import { Gateway, type GatewayHost, type GatewayOptions } from "../engine/worker/Gateway.ts"
+import { tenantOf } from "../engine/worker/Routing.ts"
+import * as Transactor from "../services/Transactor.ts"
 import { MemoryObject } from "./MemoryObject.ts"
 
-export interface Options extends FrontDoor.Options {
+/** What a test changes of an app, without another app. */
+export interface TestAppOptions<Services = never, ActionServices = never, Middleware = never> extends GatewayOptions {
+  /** In place of the app's `services`. */
+  readonly services?: Layer.Layer<Services>
+  /** In place of the app's `actionServices`. */
+  readonly actionServices?: Layer.Layer<ActionServices>
+  /** In place of the app's `middleware`. */
+  readonly middleware?: Layer.Layer<Middleware>
   /** What actions do their I/O with; the global `fetch` unless given. */
   readonly http?: Layer.Layer<HttpClient.HttpClient>
+  /** The caller of every request; `identify` finds it from the request. */
+  readonly identity?: Identity
 }
 
-/**
- * A whole backend in memory: the engine that runs on Cloudflare, over real SQLite, under the test's clock. Each layer is
- * a backend of its own, with one object for each tenant that is asked for.
- */
+/** A backend of its own, with one object for each tenant that is asked for. */
 export class TestApp extends Context.Service<
   TestApp,
   {
@@ -44,10 +58,10 @@ export class TestApp extends Context.Service<
   }
 >()("effect-dormouse/TestApp") {
   /** A backend of an app. It lives as long as the layer; a test that wants its own provides it itself. */
-  static readonly layer: <Rpcs extends Rpc.Any>(app: App<Rpcs>, options?: Options) => Layer.Layer<TestApp> = (
-    app,
-    options
-  ) => layer(app, options)
+  static readonly layer: <Rpcs extends Rpc.Any, Services, ActionServices, Middleware>(
+    app: App<Rpcs, Services, ActionServices, Middleware>,
+    options?: TestAppOptions<Services, ActionServices, Middleware>
+  ) => Layer.Layer<TestApp> = (app, options) => layer(app, options)
 
   /** A client of the backend, typed by its contract. */
   static readonly client: <Rpcs extends Rpc.Any>(
@@ -56,10 +70,10 @@ export class TestApp extends Context.Service<
   ) => Effect.Effect<Client.Client<Rpcs>, never, TestApp | Scope> = (api, options) =>
     Effect.gen(function* () {
       const { transport, url } = yield* TestApp
-      return yield* Client.make(api, { url, ...options }).pipe(Effect.provideContext(yield* Layer.build(transport)))
-    }) as Effect.Effect<any, never, TestApp | Scope>
+      return yield* Effect.provideContext(Client.make(api, { url, ...options }), yield* Layer.build(transport))
+    })
 
-  /** The live value of a query where the tables are, without a socket between. */
+  /** The live value of a query in the object, without a socket between. */
   static readonly live: <Rpcs extends Rpc.Any, Tag extends Api.TagOf<Rpcs, "query">>(
     api: Api.Declared<Rpcs>,
     tag: Tag,
@@ -72,10 +86,21 @@ export class TestApp extends Context.Service<
     Stream.unwrap(
       Effect.gen(function* () {
         const { object } = yield* TestApp
-        const { local } = yield* Effect.promise(() => object().backend())
+        const { local } = yield* Effect.promise(() => object().engine())
         return Live.stream(api, tag, payload).pipe(Stream.provideService(Live.Live, local))
       })
     )
+
+  /** Runs an effect beside the calls of a tenant's object, with its transactions. */
+  static readonly run: <A, E, R>(
+    effect: Effect.Effect<A, E, R>,
+    tenant?: string
+  ) => Effect.Effect<A, E, TestApp | Exclude<R, Transactor.Transactor>> = (effect, tenant) =>
+    Effect.gen(function* () {
+      const { object } = yield* TestApp
+      const { transactor } = yield* Effect.promise(() => object(tenant).engine())
+      return yield* Effect.provideService(effect, Transactor.Transactor, transactor)
+    })
 
   /** The stock RPC client of Effect over a socket to the backend, typed by its contract. */
   static readonly rpc: <Rpcs extends Rpc.Any>(
@@ -89,13 +114,29 @@ export class TestApp extends Context.Service<
 
 const url = "http://dormouse.test"
 
-const layer = <Rpcs extends Rpc.Any>(app: App<Rpcs>, options: Options = {}): Layer.Layer<TestApp> =>
+const layer = <Rpcs extends Rpc.Any>(tested: App<Rpcs>, options: TestAppOptions = {}): Layer.Layer<TestApp> =>
   Layer.effect(
     TestApp,
     Effect.gen(function* () {
+      const {
+        actionServices,
+        http = FetchHttpClient.layer,
+        identity,
+        middleware,
+        services,
+        ...gatewayOptions
+      } = options
+      const app: App<Rpcs> = {
+        ...tested,
+        layers: {
+          ...tested.layers,
+          ...(services && { services }),
+          ...(actionServices && { actionServices }),
+          ...(middleware && { middleware })
+        }
+      }
       const context = yield* Effect.context<never>()
-      const http = yield* Layer.build(options.http ?? FetchHttpClient.layer)
-      const actions = yield* Effect.provideContext(ActionRunner.make(app), http)
+      const actions = yield* Effect.provideContext(ActionRunner.make(app), yield* Layer.build(http))
       const objects = new Map<string, MemoryObject<Rpcs>>()
       const databases: Array<DatabaseSync> = []
       const object = (tenant = "main") => {
@@ -114,45 +155,54 @@ const layer = <Rpcs extends Rpc.Any>(app: App<Rpcs>, options: Options = {}): Lay
           for (const database of databases) database.close()
         })
       )
-      const tenantOf = (request: Request) => Messages.tenantOf(request, new URL(request.url)) ?? "main"
-      const toObject = (tenant: string, url: string, init: RequestInit) => object(tenant).fetch(url, init)
-      const enter = (request: Request, ask = toObject) =>
-        Effect.runPromiseWith(context)(
-          FrontDoor.enter(app, options, {
-            request,
-            object: (tenant) => (url, init) => ask(tenant, url, init),
-            actions: Effect.succeed(actions)
-          })
-        )
+      const gateway = new Gateway(app, {
+        ...(identity && { identify: () => identity }),
+        ...gatewayOptions
+      })
+      const host: GatewayHost = {
+        object: (tenant) => object(tenant).stub,
+        actions: () => Promise.resolve(actions),
+        waitUntil: () => {},
+        run: (effect) => Effect.runPromiseWith(context)(effect),
+        isTraced: Option.isSome(Context.getOption(context, Tracer.Tracer))
+      }
+      const objectOf = (request: Request) => object(tenantOf(request, new URL(request.url)))
       const fetch = (input: string | URL, init?: RequestInit) => {
         const request = new Request(input, init)
-        return object(tenantOf(request)).network.exchange(() => enter(request))
+        return objectOf(request).network.exchange(() => gateway.handle(host, { request }))
       }
-      /** Who may open a socket, as the front door decides it. */
+      /** Who may open a socket, as the gateway decides it. */
       const identify = async (request: Request) => {
-        let session: Session | undefined
-        const accept = async (_tenant: string, url: string, init: RequestInit) => {
-          session = Messages.readSession(new Request(url, init))
-          return new Response()
+        let session: RequestSession | undefined
+        const stub: ObjectStub = {
+          ...object().stub,
+          connect: async (accepted) => {
+            session = accepted
+            return new Response()
+          }
         }
-        await enter(request, accept)
+        await gateway.handle({ ...host, object: () => stub }, { request })
         return session
       }
       const transport = Layer.mergeAll(
         Layer.succeed(Socket.WebSocketConstructor, (url, options) => {
           const protocols = Array.isArray(options) || typeof options === "string" ? options : options?.protocols
-          const headers = { upgrade: "websocket", [Messages.protocolHeader]: [protocols ?? []].flat().join(", ") }
+          const headers = { upgrade: "websocket", [protocolHeader]: [protocols ?? []].flat().join(", ") }
           const request = new Request(url.replace(/^ws/, "http"), { headers })
-          return object(tenantOf(request)).connect(() => identify(request))
+          return objectOf(request).connect(() => identify(request))
         }),
         Layer.succeed(Transport.Fetch, fetch),
-        FetchHttpClient.layer.pipe(
-          Layer.provide(Layer.succeed(FetchHttpClient.Fetch, fetch as typeof globalThis.fetch))
-        )
+        FetchHttpClient.layer.pipe(Layer.provide(Layer.succeed(FetchHttpClient.Fetch, toFetch(fetch))))
       )
       return { object, transport, url, app }
     })
   )
+
+/** The global `fetch` also takes a `Request`. */
+const toFetch =
+  (fetch: (input: string | URL, init?: RequestInit) => Promise<Response>): typeof globalThis.fetch =>
+  (input, init) =>
+    fetch(input instanceof Request ? input.url : input, init)
 
 const rpc = <Rpcs extends Rpc.Any>(
   api: Api.Declared<Rpcs>,
@@ -160,16 +210,15 @@ const rpc = <Rpcs extends Rpc.Any>(
 ): Effect.Effect<RpcClient.RpcClient.Flat<Rpcs | Api.Live<Rpcs>, RpcClientError>, never, TestApp | Scope> =>
   Effect.gen(function* () {
     const { transport, url } = yield* TestApp
+    const socketUrl = `${url.replace("http", "ws")}/rpc?tenant=${options.tenant ?? "main"}`
     const protocol = RpcClient.layerProtocolSocket().pipe(
       Layer.provide([
         RpcSerialization.layerJson,
-        Layer.effect(
-          Socket.Socket,
-          Socket.makeWebSocket(`${url.replace("http", "ws")}/rpc?tenant=${options.tenant ?? "main"}`)
-        ).pipe(Layer.provide(transport))
+        Layer.effect(Socket.Socket, Socket.makeWebSocket(socketUrl)).pipe(Layer.provide(transport))
       ])
     )
-    return yield* RpcClient.make(api as any, { flatten: true }).pipe(
-      Effect.provideContext(yield* Layer.build(protocol))
+    return yield* Effect.provideContext(
+      RpcClient.make(Api.toGroup(api), { flatten: true }),
+      yield* Layer.build(protocol)
     )
-  }) as any
+  })

@@ -70,14 +70,14 @@ describe("C: the histories find", () => {
 
   it("a client that does not hear that a commit was delivered", async () => {
     const sabotage: Options["sabotage"] = ({ network }) => {
-      network.tamper = (_, data) => text(messagesOf(data).filter(({ _tag }) => _tag !== "Delivered"))
+      network.intercept = (_, data) => text(messagesOf(data).filter(({ _tag }) => _tag !== "Delivered"))
     }
     expect(await found({ sabotage })).toMatch(/is optimistic in the end|never ended/)
   })
 
   it("a client that hears too early that a commit was delivered", async () => {
     const sabotage: Options["sabotage"] = ({ network }) => {
-      network.tamper = (_, data) =>
+      network.intercept = (_, data) =>
         text(
           messagesOf(data).flatMap((message) =>
             message._tag === "Committed" ? [message, { _tag: "Delivered", version: message.version }] : [message]
@@ -89,7 +89,7 @@ describe("C: the histories find", () => {
 
   it("a server that sends what one commit changed in pieces", async () => {
     const sabotage: Options["sabotage"] = ({ network }) => {
-      network.tamper = (_, data) => messagesOf(data).map((message) => JSON.stringify(message))
+      network.intercept = (_, data) => messagesOf(data).map((message) => JSON.stringify(message))
     }
     expect(await found({ sabotage })).toMatch(/at once/)
   })
@@ -100,7 +100,7 @@ describe("C: the histories find", () => {
         ? { ...message, values: [{ _tag: "Current", version: message.values[0].version }] }
         : message
     const sabotage: Options["sabotage"] = ({ network }) => {
-      network.tamper = (_, data) => text(messagesOf(data).map(current))
+      network.intercept = (_, data) => text(messagesOf(data).map(current))
     }
     expect(await found({ sabotage })).toMatch(/does not show|at once|the database has/)
   })

@@ -5,22 +5,22 @@ import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { expect } from "vitest"
 import type { Database } from "../../src/services/Database.ts"
-import { Range } from "../../src/services/KeyOrder.ts"
-import { spaceKey } from "../../src/services/ReadSet.ts"
+import { Range } from "../../src/services/storage/KeyOrder.ts"
+import { indexKey } from "../../src/services/storage/ReadSet.ts"
 import type { Random } from "../random.ts"
-import { Fresh, show } from "./fresh.ts"
 import { Oracle, type Places, type Plan, type Row, type Taken } from "./oracle.ts"
+import { StorageHarness, show } from "./StorageHarness.ts"
 
 /** A random table with random rows, and how to read it. */
 class World {
   readonly oracle: Oracle
-  readonly app: Fresh
+  readonly app: StorageHarness
   private readonly random: Random
 
   constructor(random: Random, database: Database["Service"], rows: number) {
     this.random = random
     this.oracle = new Oracle(random)
-    this.app = new Fresh(database, [this.oracle.table])
+    this.app = new StorageHarness(database, [this.oracle.table])
     for (let i = 0; i < rows; i++) {
       const row = this.oracle.newRow()
       if (row !== undefined) this.oracle.rows = [...this.oracle.rows, row]
@@ -32,7 +32,7 @@ class World {
   read(effect: Effect.Effect<any, any, any>, plan: Plan, { last }: Taken, context: string, places?: Places) {
     const { app, oracle } = this
     const { exit, reads } = app.run(effect)
-    const ranges = reads.ranges.get(spaceKey(oracle.table.name, plan.index))?.ranges ?? []
+    const ranges = reads.ranges.get(indexKey(oracle.table.name, plan.index))?.ranges ?? []
     for (const row of [...oracle.rows, ...this.random.array(10, () => oracle.row())]) {
       const reached = last === undefined || (last !== "none" && oracle.compareIn(plan, row, last) <= 0)
       const looked = reached && oracle.meets(plan, row, places)

@@ -7,9 +7,9 @@ import * as SqlClient from "effect/sql/SqlClient"
 import { Table } from "effect-dormouse"
 import { expect } from "vitest"
 import type { Database } from "../../src/services/Database.ts"
-import { touches, type WriteSet } from "../../src/services/ReadSet.ts"
+import { touches, type WriteSet } from "../../src/services/storage/ReadSet.ts"
 import type { Random } from "../random.ts"
-import { Fresh, type Reads, show, type Writes } from "./fresh.ts"
+import { type Reads, StorageHarness, show, type Writes } from "./StorageHarness.ts"
 
 /** Tables that refer to each other and to themselves, in every way. */
 const id = Schema.String
@@ -112,7 +112,7 @@ const populate = (random: Random): Effect.Effect<unknown, never, Writes> => {
 
 /** A write that touches nothing of what a run recorded does not change its result. */
 export const sound = (random: Random, database: Database["Service"]): void => {
-  const app = new Fresh(database, family)
+  const app = new StorageHarness(database, family)
   const write = () => app.mutation(Effect.all(random.array(1 + random.int(2), () => Effect.exit(operation(random)))))
   app.mutate(populate(random))
   const queryOf = (): any => {
@@ -184,7 +184,7 @@ const showWrites = (writes: WriteSet): ReadonlyArray<string> =>
 
 /** What a mutation records is what it changed: cascades included, nested transactions that rolled back left out. */
 export const recorded = (random: Random, database: Database["Service"]): void => {
-  const app = new Fresh(database, family)
+  const app = new StorageHarness(database, family)
   const orders: ReadonlyArray<readonly [Table.Any, string, ReadonlyArray<string>]> = family.flatMap((table) => [
     [table, "", ["id"]] as const,
     ...[...table.indexes.values()].map((index) => [table, index.name, [...index.columns, "id"]] as const)

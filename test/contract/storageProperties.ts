@@ -6,9 +6,9 @@ import { describe, expect, it } from "vitest"
 import type { Database } from "../../src/services/Database.ts"
 import { forAll, type Random } from "../random.ts"
 import { columnType } from "./columns.ts"
-import { Fresh, type WithDatabase } from "./fresh.ts"
 import { pages, plans } from "./queryLaws.ts"
 import { recorded, sound } from "./recordLaws.ts"
+import { StorageHarness, type WithDatabase } from "./StorageHarness.ts"
 
 type Law = (random: Random, database: Database["Service"]) => void
 
@@ -39,7 +39,7 @@ const roundTrips: Law = (random, database) => {
   const fields = { id: Table.key(Schema.String), ...Object.fromEntries(types.map((type, i) => [`c${i}`, type.schema])) }
   class Row extends Model.Class<Row>("properties/Row")(fields as { id: Table.Key<typeof Schema.String> }) {}
   const table = Table.make(`t${random.int(2 ** 31)}`, Row, { key: "id" })
-  const app = new Fresh(database, [table])
+  const app = new StorageHarness(database, [table])
   const changes = () => types.map((type, i) => [`c${i}`, type.value(random)] as const)
   // An exactly optional field must not be there at all.
   const values = () =>

@@ -12,9 +12,9 @@ import * as SqlSchema from "effect/sql/SqlSchema"
 import { Table } from "effect-dormouse"
 import { describe, expect, it } from "vitest"
 import type * as Limits from "../../src/protocol/Limits.ts"
-import * as Cursor from "../../src/services/Cursor.ts"
-import { touches } from "../../src/services/ReadSet.ts"
-import { Fresh, type WithDatabase } from "./fresh.ts"
+import * as Cursor from "../../src/services/storage/Cursor.ts"
+import { touches } from "../../src/services/storage/ReadSet.ts"
+import { StorageHarness, type WithDatabase } from "./StorageHarness.ts"
 
 const ChannelId = Schema.String.pipe(Schema.brand("ChannelId"))
 const channelId = (id: string) => ChannelId.make(id)
@@ -89,8 +89,8 @@ const channel = (name: string, more: Partial<Table.Insert<typeof Channel>> = {})
 
 /** What every platform's storage has to do. `run` gives a new database of one platform. */
 export const suite = (name: string, run: WithDatabase): void => {
-  const test = (title: string, body: (app: Fresh) => void, limits: Partial<Limits.Limits> = {}) =>
-    it(title, () => run((database) => body(new Fresh(database, tables, limits))))
+  const test = (title: string, body: (app: StorageHarness) => void, limits: Partial<Limits.Limits> = {}) =>
+    it(title, () => run((database) => body(new StorageHarness(database, tables, limits))))
 
   describe(`${name}: rows`, () => {
     test("ST2 a key that is not given is a UUIDv7, and keys ascend as rows are inserted", (app) => {
@@ -120,7 +120,7 @@ export const suite = (name: string, run: WithDatabase): void => {
         n: Schema.Int
       }) {}
       const tagged = Table.make("tagged", Tagged, { key: "id" })
-      const own = new Fresh(app.database, [tagged])
+      const own = new StorageHarness(app.database, [tagged])
       const row = own.mutate(tagged.insert({ n: 1 }))
       expect(row.id).toHaveLength(1)
       expect(own.query(tagged.get(row.id))).toEqual(row)
@@ -212,7 +212,7 @@ export const suite = (name: string, run: WithDatabase): void => {
         })
       }) {}
       const jobs = Table.make("jobs", Job, { key: "id" })
-      const own = new Fresh(app.database, [jobs])
+      const own = new StorageHarness(app.database, [jobs])
       own.mutate(jobs.insert({ id: "a", owner: "ann", state: "new" }))
       expect(own.reason(jobs.insert({ id: "b", owner: "ann", state: "done" as "new" }))).toMatchObject({
         _tag: "RowInvalid"
@@ -273,7 +273,7 @@ export const suite = (name: string, run: WithDatabase): void => {
         count: Schema.optionalKey(Schema.Int)
       }) {}
       const odd = Table.make("odd", Odd, { key: "id" })
-      const own = new Fresh(app.database, [odd])
+      const own = new StorageHarness(app.database, [odd])
       const junk: ReadonlyArray<readonly [string, string | number]> = [
         ["flag", 2],
         ["flag", "yes"],
@@ -356,7 +356,7 @@ export const suite = (name: string, run: WithDatabase): void => {
         key: "id",
         references: { next: { table: (): Table.Any => nodes } }
       })
-      const own = new Fresh(app.database, [nodes])
+      const own = new StorageHarness(app.database, [nodes])
       own.mutate(
         nodes.insertMany([
           { id: "a", next: "a" },
@@ -413,7 +413,7 @@ export const suite = (name: string, run: WithDatabase): void => {
         key: "id",
         indexes: { byRow: { columns: ["row"], unique: true }, byRows: { columns: ["rows"], unique: true } }
       })
-      const own = new Fresh(app.database, [seats])
+      const own = new StorageHarness(app.database, [seats])
       own.mutate(seats.insert({ id: "a", row: 1, rows: 1 }))
       expect(own.reason(seats.insert({ id: "b", row: 1, rows: 2 }))).toMatchObject({ index: "byRow" })
       expect(own.reason(seats.insert({ id: "b", row: 2, rows: 1 }))).toMatchObject({ index: "byRows" })
@@ -428,7 +428,7 @@ export const suite = (name: string, run: WithDatabase): void => {
         key: "id",
         indexes: { byCode: { columns: ["code"], unique: true } }
       })
-      const own = new Fresh(app.database, [slots])
+      const own = new StorageHarness(app.database, [slots])
       own.mutate(slots.insertMany([{ id: "a" }, { id: "b" }, { id: "c", code: "x" }]))
       expect(own.reason(slots.insert({ id: "d", code: "x" }))).toMatchObject({ index: "byCode" })
     })
@@ -713,7 +713,7 @@ export const suite = (name: string, run: WithDatabase): void => {
 
     test("ST22 a read that fails is recorded as far as it went, so that its end is noticed", (app) => {
       app.mutate(some)
-      const own = new Fresh(app.database, tables, { rowsRead: 3 })
+      const own = new StorageHarness(app.database, tables, { rowsRead: 3 })
       const queries = [messages.query("byLikes"), messages.query("byLikes").filter(() => true)]
       for (const [i, query] of queries.entries()) {
         const { exit, reads } = own.run(query)
@@ -855,7 +855,7 @@ export const suite = (name: string, run: WithDatabase): void => {
         note: Model.FieldOption(Schema.String)
       }) {}
       const plain = Table.make("plain", Plain, { key: "id" })
-      const own = new Fresh(app.database, [plain])
+      const own = new StorageHarness(app.database, [plain])
       const row = { id: "a", done: true, at: DateTime.makeUnsafe(5), note: Option.some("x") }
       own.mutate(
         Effect.gen(function* () {
@@ -1022,7 +1022,7 @@ export const suite = (name: string, run: WithDatabase): void => {
       const fields = Object.fromEntries(Array.from({ length: 99 }, (_, i) => [`c${i}`, Schema.Int]))
       class Wide extends Model.Class<Wide>("suite/Wide")({ id: Schema.String, ...fields }) {}
       const wide = Table.make("wide", Wide, { key: "id" })
-      const own = new Fresh(app.database, [wide])
+      const own = new StorageHarness(app.database, [wide])
       const row = (id: string, value: number) =>
         ({ id, ...Object.fromEntries(Object.keys(fields).map((name) => [name, value])) }) as never
       own.mutate(wide.insertMany([row("a", 1), row("b", 1)]))
@@ -1063,7 +1063,7 @@ export const suite = (name: string, run: WithDatabase): void => {
           key: "id",
           indexes: { [text]: { columns: [text as "x"], unique: true } }
         })
-        const own = new Fresh(app.database, [odd])
+        const own = new StorageHarness(app.database, [odd])
         own.mutate(odd.insert({ id: "a", [text]: 1 } as never))
         own.mutate(odd.patch("a", { [text]: 2 } as never))
         expect(own.query(odd.query(text as never).gt(text as never, 1 as never))).toHaveLength(1)
@@ -1098,7 +1098,7 @@ export const suite = (name: string, run: WithDatabase): void => {
       }
       class Nest extends Model.Class<Nest>("suite/Nest")({ id: Schema.String, in: Schema.Array(Schema.String) }) {}
       const nests = Table.make("nests", Nest, { key: "id" })
-      const own = new Fresh(app.database, [nests])
+      const own = new StorageHarness(app.database, [nests])
       own.mutate(nests.insert({ id: "a", in: [half] }))
       expect(own.query(nests.get("a")).in).toEqual([half])
     })
@@ -1111,7 +1111,7 @@ export const suite = (name: string, run: WithDatabase): void => {
         counts: Schema.Record(Schema.String, Schema.Int)
       }) {}
       const bags = Table.make("bags", Bag, { key: "id" })
-      const own = new Fresh(app.database, [bags])
+      const own = new StorageHarness(app.database, [bags])
       const evil = JSON.parse('{ "__proto__": 1, "constructor": 2 }')
       const values = { any: JSON.parse('{ "__proto__": { "flag": true } }'), counts: evil }
       own.mutate(bags.insert({ id: "a", ...values }))
@@ -1134,7 +1134,7 @@ export const suite = (name: string, run: WithDatabase): void => {
         huge: Schema.BigInt
       }) {}
       const bigs = Table.make("bigs", Big, { key: "id", indexes: { byHuge: ["huge"] } })
-      const own = new Fresh(app.database, [bigs])
+      const own = new StorageHarness(app.database, [bigs])
       const row = (id: number, float: number, huge: bigint) => bigs.insert({ id, float, huge })
       for (const id of [2 ** 53, 1.5, Number.NaN, Number.POSITIVE_INFINITY, -(2 ** 60)]) {
         expect(own.reason(row(id, 1, 1n)), String(id)).toMatchObject({ _tag: "RowInvalid" })

@@ -1,4 +1,4 @@
-import { memory } from "../place/memory.ts"
+import { memory } from "../deployment/memory.ts"
 import { app } from "../worker/notes.ts"
 import { suite } from "./badInputCases.ts"
 

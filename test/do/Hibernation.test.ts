@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, it } from "vitest"
-import { memory } from "../place/memory.ts"
-import { errorOf, newTenant } from "../place/Place.ts"
+import { errorOf, newTenant } from "../deployment/Deployment.ts"
+import { memory } from "../deployment/memory.ts"
 import { app, waiting } from "../worker/notes.ts"
 
 /** R2: an eviction in memory is one in workerd, and can come where the platform's own would wait. */

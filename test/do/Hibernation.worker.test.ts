@@ -5,8 +5,8 @@ import { describe, expect, it } from "vitest"
 import * as Limits from "../../src/protocol/Limits.ts"
 import { ping, pong } from "../../src/protocol/Messages.ts"
 import * as Patch from "../../src/protocol/Patch.ts"
-import { cloudflare, object } from "../place/cloudflare.ts"
-import { errorOf, newTenant, type Peer, request } from "../place/Place.ts"
+import { cloudflare, object } from "../deployment/cloudflare.ts"
+import { errorOf, newTenant, type Peer, request } from "../deployment/Deployment.ts"
 import { waiting } from "../worker/notes.ts"
 
 // The log is kept quiet, and can be looked at.
@@ -574,11 +574,11 @@ describe("close codes", () => {
     await watch(peer, "notes.list")
     // What no message can bring about as far as anybody knows.
     await runInDurableObject(opened.stub(), (instance) => {
-      const { queries } = (instance as any).backend
-      const { question } = queries
-      queries.question = (tag: string, request: unknown) => {
+      const { executor } = (instance as any).engine
+      const { decode } = executor
+      executor.decode = (tag: string, payload: unknown) => {
         if (tag === "look") throw new Error("the engine failed")
-        return question.call(queries, tag, request)
+        return decode.call(executor, tag, payload)
       }
     })
     peer.ask("live:look", {})

@@ -15,7 +15,7 @@ import * as Socket from "effect/socket/Socket"
 import { ChannelExists, ChatApi } from "../../examples/chat/api.ts"
 import { Channel } from "../../examples/chat/schema.ts"
 import * as Server from "../../examples/chat/server.ts"
-import { memory } from "../place/memory.ts"
+import { memory } from "../deployment/memory.ts"
 import { app } from "../worker/notes.ts"
 import { Here, suite } from "./stockClientCases.ts"
 

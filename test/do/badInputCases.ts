@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
-import { bodies, call, errorOf, newTenant, type Place, post, request } from "../place/Place.ts"
+import { bodies, call, type Deployment, errorOf, newTenant, post, request } from "../deployment/Deployment.ts"
 import { forAll, type Random } from "../random.ts"
 
 const injections = [
@@ -15,7 +15,7 @@ const injections = [
 /** S1: what comes from outside. `runs` messages are garbled at random; `refusedTenant` is one that the app refuses. */
 export const suite = (
   name: string,
-  here: () => Promise<Place & { readonly close?: () => Promise<void> }>,
+  here: () => Promise<Deployment & { readonly close?: () => Promise<void> }>,
   options: { readonly runs: number; readonly refusedTenant: string }
 ) =>
   describe(name, () => {

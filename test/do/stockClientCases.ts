@@ -9,11 +9,11 @@ import * as Layer from "effect/Layer"
 import * as RpcClient from "effect/rpc/RpcClient"
 import * as Stream from "effect/Stream"
 import { CallError, LimitExceeded } from "../../src/protocol/CallError.ts"
-import { newTenant, type Place } from "../place/Place.ts"
+import { type Deployment, newTenant } from "../deployment/Deployment.ts"
 import { Note, NotesApi, Refused, secret, waiting } from "../worker/notes.ts"
 
 /** Where the suite runs. */
-export class Here extends Context.Service<Here, Place>()("test/Here") {}
+export class Here extends Context.Service<Here, Deployment>()("test/Here") {}
 
 /** Waits, by the machine's clock, until something is so. */
 const until = (condition: () => boolean) =>

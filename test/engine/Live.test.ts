@@ -5,8 +5,8 @@ import * as Metric from "effect/Metric"
 import { App } from "effect-dormouse"
 import { TestApp } from "effect-dormouse/testing"
 import { afterAll, describe, expect, it } from "vitest"
-import * as Metrics from "../../src/engine/Metrics.ts"
-import { newTenant, Peer, request } from "../place/Place.ts"
+import * as Metrics from "../../src/engine/object/Metrics.ts"
+import { newTenant, Peer, request } from "../deployment/Deployment.ts"
 import { app, flags, items, ListsApi, ListsHandlers, lists } from "../worker/lists.ts"
 import { ok, quiet, suite, watch, watchRequest } from "./liveSuite.ts"
 
@@ -34,7 +34,7 @@ suite("Live queries in memory", async () => {
     close,
     connect,
     evict: (tenant) => object(tenant).evict(),
-    explain: async (tenant) => (await object(tenant).backend()).live.explain(),
+    explain: async (tenant) => (await object(tenant).engine()).live.explain(),
     rows: async (tenant, sql) => object(tenant).database.prepare(sql).all()
   }
 })
@@ -52,7 +52,7 @@ it("counts runs, frames and their bytes as metrics, as `explain` does for each q
   await quiet(items.peer)
   await ok(writer.call("items.add", { list: "a", title: "one", rank: 0 }))
   await items.shows("one")
-  const [explained] = (await object(tenant).backend()).live.explain()
+  const [explained] = (await object(tenant).engine()).live.explain()
   const after = counts()
   expect(explained).toMatchObject({ runs: 2, frames: 2 })
   expect({

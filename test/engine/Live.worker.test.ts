@@ -1,15 +1,15 @@
 /// <reference types="@cloudflare/vitest-plugin/types" />
 import { env, evictDurableObject, runInDurableObject } from "cloudflare:test"
-import * as Messages from "../../src/engine/HttpMessages.ts"
-import { Peer } from "../place/Place.ts"
+import { objectUrl, sessionHeaders } from "../../src/engine/rpc/SessionHeader.ts"
+import { Peer } from "../deployment/Deployment.ts"
 import { suite } from "./liveSuite.ts"
 
 suite("Live queries in workerd", async () => {
   const stub = (tenant: string) => env.LISTS.getByName(tenant)
   return {
     connect: async (tenant, subject) => {
-      const session = Messages.sessionHeaders({ tenant, identity: { subject: subject ?? null, claims: {} } })
-      const response = await stub(tenant).fetch(Messages.objectUrl, { headers: { ...session, upgrade: "websocket" } })
+      const session = sessionHeaders({ tenant, identity: { subject: subject ?? null, claims: {} } })
+      const response = await stub(tenant).fetch(objectUrl, { headers: { ...session, upgrade: "websocket" } })
       const socket = response.webSocket!
       socket.accept()
       const peer = new Peer(socket as never)

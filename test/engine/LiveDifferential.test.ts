@@ -4,19 +4,25 @@ import { isDeepStrictEqual } from "node:util"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Result from "effect/Result"
 import type * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import { afterEach, describe, expect, it, vi } from "vitest"
-import * as Backend from "../../src/engine/Backend.ts"
-import type { Host, Socket } from "../../src/engine/Host.ts"
-import { type Group, type LiveQuery, type Question, Subscription, Value } from "../../src/engine/LiveQueries.ts"
-import { ReadIndex } from "../../src/engine/ReadIndex.ts"
+import { ActionHost } from "../../src/engine/object/ActionRelay.ts"
+import { noHeaders } from "../../src/engine/object/Executor.ts"
+import { type LiveQuery, type QueryKey, type Subscriber, Subscription } from "../../src/engine/object/LiveQueries.ts"
+import { QueryResult } from "../../src/engine/object/QueryResult.ts"
+import { ReadIndex } from "../../src/engine/object/ReadIndex.ts"
+import { callerOf } from "../../src/engine/object/SocketSession.ts"
+import * as TenantEngine from "../../src/engine/object/TenantEngine.ts"
 import * as MemoryDatabase from "../../src/layers/memory/Database.ts"
 import * as Patch from "../../src/protocol/Patch.ts"
+import { Background } from "../../src/services/Background.ts"
 import { Database } from "../../src/services/Database.ts"
-import { ReadRecorder, WriteRecorder } from "../../src/services/ReadSet.ts"
+import { type HostSocket, SocketHost } from "../../src/services/SocketHost.ts"
+import { ReadRecorder, WriteRecorder } from "../../src/services/storage/ReadSet.ts"
 import { Random } from "../random.ts"
 import {
   exactReads,
@@ -28,7 +34,7 @@ import {
   views,
   type World,
   type Write
-} from "./world.ts"
+} from "./randomApp.ts"
 
 /**
  * L1: whenever a fresh run of a query gives another result, its subscribers are told, and what they have after applying
@@ -50,10 +56,10 @@ const clock: Clock.Clock = {
 }
 
 let socketIds = 0
-let lives = 0
+let generations = 0
 
 /** The platform's end of a socket: it outlives engines, and so do its attachment and what is on its way. */
-class PeerSocket implements Socket {
+class PeerSocket implements HostSocket {
   readonly toClient: Array<any> = []
   attached: unknown = null
   isClosed = false
@@ -77,83 +83,105 @@ class PeerSocket implements Socket {
 
 /** An engine over a database, without any platform around it: its tasks run when the test says so. */
 class Engine {
-  readonly backend: Backend.Backend
-  readonly sockets: Set<Socket>
+  readonly engine: TenantEngine.TenantEngine
+  readonly sockets: Set<HostSocket>
   private readonly tasks: Array<() => void>
   private readonly scope: Scope.Closeable
   private readonly writer = new PeerSocket()
 
   private constructor(
-    backend: Backend.Backend,
-    sockets: Set<Socket>,
+    engine: TenantEngine.TenantEngine,
+    sockets: Set<HostSocket>,
     tasks: Array<() => void>,
     scope: Scope.Closeable
   ) {
-    this.backend = backend
+    this.engine = engine
     this.sockets = sockets
     this.tasks = tasks
     this.scope = scope
   }
 
-  static async make(world: World, sqlite: DatabaseSync, sockets = new Set<Socket>()): Promise<Engine> {
+  /** `smallFlush` 0 puts every flush off to a later turn, so that commits are folded. */
+  static async make(
+    world: World,
+    sqlite: DatabaseSync,
+    smallFlush: number,
+    sockets = new Set<HostSocket>()
+  ): Promise<Engine> {
     const tasks: Array<() => void> = []
-    const life = ++lives
-    const host: Host = {
-      sockets: () => sockets,
-      afterCommit: (task) => void tasks.push(task),
-      soon: (task) => void tasks.push(task),
-      act: () => {
-        throw new Error("no actions here")
-      },
-      // Time stands still while an engine lives: versions grow by counting.
-      now: () => life,
-      socketId: () => `socket-${socketIds++}`
-    }
-    const scope = Scope.makeUnsafe()
-    const backend = await Effect.runPromise(
-      Backend.make(world.app, host).pipe(
-        Effect.provideService(Database, MemoryDatabase.make(sqlite)),
-        Effect.provide(Logger.layer([])),
-        Effect.provideService(Clock.Clock, clock),
-        Scope.provide(scope)
-      ) as Effect.Effect<Backend.Backend>
+    const generation = ++generations
+    const host = Layer.mergeAll(
+      Layer.succeed(Database, MemoryDatabase.make(sqlite)),
+      Layer.succeed(Background, { defer: (task) => void tasks.push(task), waitUntil: () => {} }),
+      Layer.succeed(SocketHost, { sockets: () => sockets, newId: () => `socket-${socketIds++}` }),
+      Layer.succeed(ActionHost, {
+        runAction: () => {
+          throw new Error("no actions here")
+        }
+      }),
+      Logger.layer([]),
+      Layer.succeed(Clock.Clock, clock)
     )
-    return new Engine(backend, sockets, tasks, scope)
+    const scope = Scope.makeUnsafe()
+    const engine = await Effect.runPromise(
+      // Time stands still while an engine lives: versions grow by counting.
+      TenantEngine.make(world.app, { now: () => generation, smallFlush }).pipe(
+        Effect.provide(host),
+        Scope.provide(scope)
+      )
+    )
+    return new Engine(engine, sockets, tasks, scope)
   }
 
+  /** Writes, and lets turns pass until the answer is there: a commit may be on its way. */
   write(program: Write): void {
-    const { backend, writer } = this
+    const { engine, writer } = this
     if (!this.sockets.has(writer)) {
       this.sockets.add(writer)
-      backend.sockets.open(writer, { tenant: "main", identity: { subject: null, claims: {} } })
+      engine.sockets.open(writer, { tenant: "main", identity: { subject: null, claims: {} } })
     }
     const message = { _tag: "Request", id: "1", tag: "write", payload: { program }, headers: [] }
-    backend.sockets.message(writer, JSON.stringify(message))
+    engine.sockets.message(writer, JSON.stringify(message))
+    while (writer.toClient.length === 0) {
+      const task = this.tasks.shift()
+      if (task === undefined) throw new Error("a mutation was not answered")
+      task()
+    }
     const answered = writer.toClient.splice(0).flat()
-    if (answered[0]?._tag !== "Exit") throw new Error("a mutation was not answered at once")
+    if (answered[0]?._tag !== "Exit") throw new Error("a mutation was not answered")
   }
 
-  /** Runs what was promised to run by now. */
+  /** Whether something is still to run. */
+  get isBusy(): boolean {
+    return this.tasks.length > 0
+  }
+
+  /** Runs the tasks that are there now. */
   flush(): void {
     for (const task of this.tasks.splice(0)) task()
   }
 
-  /** Runs all that was promised to run: the platform takes no heap away before. */
-  settle(): void {
-    while (this.tasks.length > 0) this.flush()
+  /** Runs all tasks: the platform takes no heap away before. */
+  idle(): void {
+    while (this.isBusy) this.flush()
   }
 
   /** What a run gives now, as text. */
-  fresh(question: Question): string {
-    const { exit } = this.backend.queries.run(question)
-    if (exit._tag === "Failure") throw new Error(JSON.stringify(exit))
-    return JSON.stringify(exit.value)
+  fresh({ identity, payload, tag }: QueryKey): string {
+    const { executor } = this.engine
+    const decoded = executor.decode(tag, payload)
+    if ("_tag" in decoded) throw new Error(JSON.stringify(decoded))
+    const caller = callerOf({ tenant: "main", identity: JSON.parse(identity) })
+    const { failure, result } = executor.execute({ ...decoded, caller, headers: noHeaders, requestId: "fresh" })
+    if (result === undefined) throw new Error(JSON.stringify(failure))
+    return result.text
   }
 
-  question(program: Read, identity: string): Question {
-    const question = this.backend.queries.question("read", { payload: { program }, headers: [], identity })
-    if ("_tag" in question) throw new Error(JSON.stringify(question))
-    return question
+  key(program: Read, identity: string): QueryKey {
+    const decoded = this.engine.executor.decode("read", { program })
+    if ("_tag" in decoded) throw new Error(JSON.stringify(decoded))
+    const payload = decoded.procedure.codec.normalizePayload(decoded.payload)
+    return { tag: "read", payload, identity, headers: [] }
   }
 
   close(): Promise<void> {
@@ -184,34 +212,34 @@ class Copy {
 }
 
 /** A subscriber of one query that takes what it is sent when it likes. */
-class Reader implements Group {
+class Reader implements Subscriber {
   readonly identity: string
   readonly program: Read
-  readonly question: Question
-  readonly changed = new Set<Subscription>()
+  readonly key: QueryKey
+  readonly pending = new Set<Subscription>()
   readonly copy = new Copy()
   readonly subscription = new Subscription(this, "1")
   isSlow = false
 
-  constructor(program: Read, question: Question) {
+  constructor(program: Read, key: QueryKey) {
     this.program = program
-    this.question = question
-    this.identity = question.identity
+    this.key = key
+    this.identity = key.identity
   }
 
   get query(): LiveQuery {
     return this.subscription.query
   }
 
-  deliver(): void {
+  notify(): void {
     const { subscription } = this
-    if (this.isSlow || !this.changed.delete(subscription) || !subscription.isDue) return
-    const value = subscription.query.value!
-    const frame = JSON.parse(value.frameFrom(subscription.base))
+    if (this.isSlow || !this.pending.delete(subscription) || !subscription.isDue) return
+    const result = subscription.query.result!
+    const frame = JSON.parse(result.frameFrom(subscription.base))
     if (frame.hash === this.copy.hash) throw new Error("a frame brought nothing new")
     this.copy.apply(frame)
-    subscription.base = value
-    subscription.sent = value.hash
+    subscription.base = result
+    subscription.sent = result.hash
   }
 }
 
@@ -226,7 +254,7 @@ const watchAtRandom = async (seed: number, steps: number, counts: Counts = new M
   const random = new Random(seed)
   const world = makeWorld(random)
   const sqlite = new DatabaseSync(":memory:", { enableForeignKeyConstraints: true })
-  const engine = await Engine.make(world, sqlite)
+  const engine = await Engine.make(world, sqlite, random.pick([0, 50]))
   for (const view of views(world)) sqlite.exec(view)
   world.keysIn = (table) =>
     sqlite
@@ -234,7 +262,7 @@ const watchAtRandom = async (seed: number, steps: number, counts: Counts = new M
       .all()
       .map(({ id }) => id as string | number)
   for (let i = 0; i < 30; i++) engine.write(randomWrite(random, world))
-  const { live } = engine.backend
+  const { live } = engine.engine
   const readers: Array<Reader> = []
   let onlyTyped = true
 
@@ -243,17 +271,20 @@ const watchAtRandom = async (seed: number, steps: number, counts: Counts = new M
       const { runs, vain } = before.get(query) ?? { runs: 0, vain: 0 }
       const kind = kindOfRead(program)
       const total = counts.get(kind) ?? { runs: 0, vain: 0 }
-      counts.set(kind, { runs: total.runs + query.stats.runs - runs, vain: total.vain + query.stats.vainRuns - vain })
+      counts.set(kind, {
+        runs: total.runs + query.stats.runs - runs,
+        vain: total.vain + query.stats.unchangedRuns - vain
+      })
     }
   }
   const check = () => {
     const fresh = new Map<string, string>()
-    for (const { copy, identity, isSlow, program, query, question } of readers) {
-      const key = JSON.stringify([question.payload, identity])
-      const text = fresh.get(key) ?? engine.fresh(question)
+    for (const { copy, identity, isSlow, key: queryKey, program, query } of readers) {
+      const key = JSON.stringify([queryKey.payload, identity])
+      const text = fresh.get(key) ?? engine.fresh(queryKey)
       fresh.set(key, text)
       const state = () => `${JSON.stringify(program)} for ${identity}: ${text}`
-      if (query.value?.text !== text) throw new Error(`not told of ${state()}, but has ${query.value?.text}`)
+      if (query.result?.text !== text) throw new Error(`not told of ${state()}, but has ${query.result?.text}`)
       if (isSlow) continue
       if (!isDeepStrictEqual(copy.json, JSON.parse(text))) {
         throw new Error(`has ${JSON.stringify(copy.json)} instead of ${state()}`)
@@ -266,10 +297,10 @@ const watchAtRandom = async (seed: number, steps: number, counts: Counts = new M
       // Half of the time a question that somebody asks already.
       const program =
         readers.length > 0 && random.chance(0.4) ? random.pick(readers).program : randomRead(random, world)
-      const reader = new Reader(program, engine.question(program, random.pick(identities)))
-      live.subscribe(reader.subscription, reader.question)
+      const reader = new Reader(program, engine.key(program, random.pick(identities)))
+      live.subscribe(reader.subscription, reader.key)
       readers.push(reader)
-      live.deliver()
+      live.notify()
     }
     const program = randomWrite(random, world)
     engine.write(program)
@@ -277,13 +308,13 @@ const watchAtRandom = async (seed: number, steps: number, counts: Counts = new M
     for (const reader of readers) {
       if (!random.chance(0.1)) continue
       reader.isSlow = !reader.isSlow
-      reader.deliver()
+      reader.notify()
     }
     if (random.chance(0.3)) continue
     const before = new Map(
-      readers.map(({ query }) => [query, { runs: query.stats.runs, vain: query.stats.vainRuns }] as const)
+      readers.map(({ query }) => [query, { runs: query.stats.runs, vain: query.stats.unchangedRuns }] as const)
     )
-    engine.flush()
+    engine.idle()
     if (onlyTyped) count(before)
     onlyTyped = true
     check()
@@ -455,8 +486,9 @@ const talkAtRandom = async (seed: number, steps: number): Promise<void> => {
   const random = new Random(seed)
   const world = makeWorld(random)
   const sqlite = new DatabaseSync(":memory:", { enableForeignKeyConstraints: true })
-  const sockets = new Set<Socket>()
-  const migrated = await Engine.make(world, sqlite)
+  const sockets = new Set<HostSocket>()
+  const smallFlush = random.pick([0, 50])
+  const migrated = await Engine.make(world, sqlite, smallFlush)
   await migrated.close()
   for (const view of views(world)) sqlite.exec(view)
   world.keysIn = (table) =>
@@ -466,14 +498,14 @@ const talkAtRandom = async (seed: number, steps: number): Promise<void> => {
       .map(({ id }) => id as string | number)
 
   const history: History = [{ version: 0, results: new Map() }]
-  const questions = new Map<string, Question>()
+  const questions = new Map<string, QueryKey>()
   const look = () => {
     const { results } = history.at(-1)!
     for (const [key, question] of questions) results.set(key, canonical(JSON.parse(engine.fresh(question))))
   }
   const start = async () => {
-    const engine = await Engine.make(world, sqlite, sockets)
-    const { live } = engine.backend
+    const engine = await Engine.make(world, sqlite, smallFlush, sockets)
+    const { live } = engine.engine
     const committed = live.committed.bind(live)
     live.committed = (writes) => {
       committed(writes)
@@ -488,7 +520,7 @@ const talkAtRandom = async (seed: number, steps: number): Promise<void> => {
   const peers = random.array(3, (i) => new Peer(random.pick(identities), i > 0))
   const open = (peer: Peer) => {
     sockets.add(peer.socket)
-    engine.backend.sockets.open(peer.socket, { tenant: "main", identity: JSON.parse(peer.identity) })
+    engine.engine.sockets.open(peer.socket, { tenant: "main", identity: JSON.parse(peer.identity) })
   }
   for (const peer of peers) open(peer)
   // One peer asks more than its attachment holds.
@@ -498,7 +530,7 @@ const talkAtRandom = async (seed: number, steps: number): Promise<void> => {
     const messages = peer.toServer.splice(0, 1 + random.int(peer.toServer.length))
     if (messages.length === 0) return
     for (const { tag } of messages) if (tag === "live:read") look()
-    engine.backend.sockets.message(peer.socket, JSON.stringify(messages))
+    engine.engine.sockets.message(peer.socket, JSON.stringify(messages))
   }
   const quiesce = () => {
     for (let rounds = 0; ; rounds++) {
@@ -510,7 +542,7 @@ const talkAtRandom = async (seed: number, steps: number): Promise<void> => {
         for (const id of peer.owed.splice(0)) peer.acknowledge(id)
       }
       const isQuiet = peers.every(({ socket, toServer }) => toServer.length === 0 && socket.toClient.length === 0)
-      if (isQuiet && !engine.backend.live.isScheduled) break
+      if (isQuiet && !engine.engine.live.needsFlush && !engine.isBusy) break
     }
     for (const peer of peers) {
       if (!peer.isSettled) throw new Error("a mutation never settled")
@@ -532,7 +564,7 @@ const talkAtRandom = async (seed: number, steps: number): Promise<void> => {
           ? random.pick([...peers[0]!.queries.values()]).program
           : randomRead(random, world)
       const key = canonical([program, peer.identity])
-      questions.set(key, engine.question(program, peer.identity))
+      questions.set(key, engine.key(program, peer.identity))
       peer.ask(program, key, new Copy())
     } else if (kind < 5 && peer.queries.size > 0) peer.leave(random.pick([...peer.queries.keys()]))
     else if (kind < 10) peer.write(randomWrite(random, world))
@@ -541,13 +573,13 @@ const talkAtRandom = async (seed: number, steps: number): Promise<void> => {
     else if (kind < 24 && peer.owed.length > 0) peer.acknowledge(peer.owed.shift()!)
     else if (kind < 27) engine.flush()
     else if (kind < 28) {
-      engine.settle()
+      engine.idle()
       await engine.close()
       engine = await start()
     } else if (kind < 29 && random.chance(0.5)) {
       peer.socket.isClosed = true
       sockets.delete(peer.socket)
-      engine.backend.sockets.closed(peer.socket)
+      engine.engine.sockets.closed(peer.socket)
       peer.reconnect()
       open(peer)
     } else if (random.chance(0.2)) quiesce()
@@ -661,9 +693,9 @@ describe("live queries against fresh runs", () => {
     })
 
     it("a patch is made for another value than the subscriber has", async () => {
-      const { frameFrom } = Value.prototype
-      let base: Value | undefined
-      vi.spyOn(Value.prototype, "frameFrom").mockImplementation(function (this: Value, own) {
+      const { frameFrom } = QueryResult.prototype
+      let base: QueryResult | undefined
+      vi.spyOn(QueryResult.prototype, "frameFrom").mockImplementation(function (this: QueryResult, own) {
         const frame = frameFrom.call(this, own === undefined ? undefined : (base ?? own))
         base = own
         return frame

@@ -1,7 +1,7 @@
 import { describe, expect, it, vi } from "vitest"
-import { type Group, LiveQueries, type Question, Subscription } from "../../src/engine/LiveQueries.ts"
-import { Range } from "../../src/services/KeyOrder.ts"
-import { ReadRecorder, WriteRecorder } from "../../src/services/ReadSet.ts"
+import { LiveQueries, type QueryKey, type Subscriber, Subscription } from "../../src/engine/object/LiveQueries.ts"
+import { Range } from "../../src/services/storage/KeyOrder.ts"
+import { ReadRecorder, WriteRecorder } from "../../src/services/storage/ReadSet.ts"
 
 /** Live queries over one number, which every query reads. */
 const start = () => {
@@ -12,12 +12,14 @@ const start = () => {
       state.runs++
       const reads = new ReadRecorder()
       reads.range("t", "", Range.point([1]))
-      if (state.fails) return { exit: { _tag: "Failure", cause: [] }, reads: reads.toReadSet() }
-      return { exit: { _tag: "Success", value: state.n }, reads: reads.toReadSet() }
+      if (state.fails) {
+        return { result: undefined, failure: { _tag: "Failure", cause: [] }, reads: reads.toReadSet() }
+      }
+      const { n } = state
+      const result = { text: JSON.stringify(n), json: () => n }
+      return { result, failure: undefined, reads: reads.toReadSet() }
     },
-    schedule: () => {},
-    soon: (task) => void tasks.push(task),
-    resultBytes: 1000,
+    defer: (task) => void tasks.push(task),
     now: () => state.time
   })
   const write = (n: number) => {
@@ -26,28 +28,28 @@ const start = () => {
     writes.key("t", "", [1])
     live.committed(writes)
   }
-  const question: Question = { tag: "q", payload: null, identity: "", headers: [] }
-  const subscribe = (onDeliver?: () => void) => {
+  const key: QueryKey = { tag: "q", payload: null, identity: "", headers: [] }
+  const subscribe = (onNotify?: () => void) => {
     const got: Array<unknown> = []
-    const group: Group = {
+    const subscriber: Subscriber = {
       identity: "",
-      changed: new Set(),
-      deliver() {
-        onDeliver?.()
-        for (const subscription of group.changed) {
-          group.changed.delete(subscription)
+      pending: new Set(),
+      notify() {
+        onNotify?.()
+        for (const subscription of subscriber.pending) {
+          subscriber.pending.delete(subscription)
           if (!subscription.isDue) continue
-          const { failure, value } = subscription.query
-          value?.frameFrom(subscription.base)
-          subscription.sent = value?.hash
-          subscription.base = value
-          got.push(failure ?? value!.json)
+          const { failure, result } = subscription.query
+          result?.frameFrom(subscription.base)
+          subscription.sent = result?.hash
+          subscription.base = result
+          got.push(failure ?? result!.json())
         }
       }
     }
-    const subscription = new Subscription(group, 1)
-    live.subscribe(subscription, question)
-    live.deliver()
+    const subscription = new Subscription(subscriber, 1)
+    live.subscribe(subscription, key)
+    live.notify()
     return { got, subscription }
   }
   return { live, state, tasks, write, subscribe }
@@ -116,7 +118,7 @@ describe("LiveQueries", () => {
       [0, 1],
       [0, 1]
     ])
-    expect(live.isScheduled).toBe(true)
+    expect(live.needsFlush).toBe(true)
     live.flush()
     expect([first.got, second.got]).toEqual([
       [0, 1, 2],

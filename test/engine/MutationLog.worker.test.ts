@@ -1,5 +1,5 @@
 import { env } from "cloudflare:test"
-import { cloudflare, objects } from "../place/cloudflare.ts"
+import { cloudflare, objects } from "../deployment/cloudflare.ts"
 import { suite } from "./mutationLogCases.ts"
 
 suite("Numbered mutations in workerd", async () => ({ place: cloudflare(), limited: objects(env.LIMITED) }))

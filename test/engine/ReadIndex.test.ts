@@ -1,7 +1,13 @@
 import { describe, expect, it } from "vitest"
-import { type Order, ReadIndex } from "../../src/engine/ReadIndex.ts"
-import { compareKeyToPosition, comparePositions, type Key, Position, Range } from "../../src/services/KeyOrder.ts"
-import { ReadRecorder, type ReadSet, touches, WriteRecorder } from "../../src/services/ReadSet.ts"
+import { type Order, ReadIndex } from "../../src/engine/object/ReadIndex.ts"
+import {
+  compareKeyToPosition,
+  comparePositions,
+  type Key,
+  Position,
+  Range
+} from "../../src/services/storage/KeyOrder.ts"
+import { ReadRecorder, type ReadSet, touches, WriteRecorder } from "../../src/services/storage/ReadSet.ts"
 import { forAll, type Random } from "../random.ts"
 
 const tables = ["t", "u"]

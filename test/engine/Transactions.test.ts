@@ -2,7 +2,7 @@ import { expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as TestClock from "effect/testing/TestClock"
 import { TestApp } from "effect-dormouse/testing"
-import { memory } from "../place/memory.ts"
+import { memory } from "../deployment/memory.ts"
 import { app, limited, NotesApi } from "../worker/notes.ts"
 import { suite } from "./transactionCases.ts"
 

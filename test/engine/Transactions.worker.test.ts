@@ -1,7 +1,7 @@
 import { env, runInDurableObject } from "cloudflare:test"
 import { expect, it } from "vitest"
-import { cloudflare, object, objects } from "../place/cloudflare.ts"
-import { newTenant } from "../place/Place.ts"
+import { cloudflare, object, objects } from "../deployment/cloudflare.ts"
+import { newTenant } from "../deployment/Deployment.ts"
 import { suite } from "./transactionCases.ts"
 
 suite("Transactions in workerd", async () => ({ place: cloudflare(), limited: objects(env.LIMITED) }))

@@ -2,7 +2,7 @@ import * as Result from "effect/Result"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { socketMessageBytes } from "../../src/protocol/Limits.ts"
 import * as Patch from "../../src/protocol/Patch.ts"
-import { errorOf, newTenant, type Peer, request } from "../place/Place.ts"
+import { errorOf, newTenant, type Peer, request } from "../deployment/Deployment.ts"
 
 /** Where the app of `test/worker/lists.ts` runs. */
 export interface Driver {
@@ -250,12 +250,17 @@ export const suite = (name: string, open: () => Promise<Driver>): void => {
         await add("in another list", 0, "b")
         await add("after the last row that was read", 9)
         await quiet(peer)
-        expect((await explain("items"))[0]).toMatchObject({ runs: 1, vainRuns: 0, frames: 1 })
+        expect((await explain("items"))[0]).toMatchObject({ runs: 1, unchangedRuns: 0, frames: 1 })
         expect((await explain("constant"))[0]).toMatchObject({ runs: 1 })
         // The control.
         await add("in front", 0)
         await first.shows("in front", "item 1")
-        expect((await explain("items"))[0]).toMatchObject({ runs: 2, vainRuns: 0, frames: 2, wokenBy: ["items"] })
+        expect((await explain("items"))[0]).toMatchObject({
+          runs: 2,
+          unchangedRuns: 0,
+          frames: 2,
+          invalidatedBy: ["items"]
+        })
       })
 
       it("L3: sockets that ask the same share one run, and one socket's leaving ends nothing for the others", async () => {
@@ -264,7 +269,7 @@ export const suite = (name: string, open: () => Promise<Driver>): void => {
         // The order of properties is not part of a question.
         const watches = peers.map((peer, i) => watch(peer, "items", i % 2 === 0 ? listA : { limit: 100, list: "a" }))
         await Promise.all(watches.map((items) => items.frameCount(1)))
-        expect(await explain("items")).toMatchObject([{ subscribers: 12, runs: 1, personal: false }])
+        expect(await explain("items")).toMatchObject([{ subscribers: 12, runs: 1, perIdentity: false }])
         await add("one")
         await Promise.all(watches.map((items) => items.shows("one")))
         expect(await explain("items")).toMatchObject([{ subscribers: 12, runs: 2, frames: 24 }])
@@ -292,8 +297,8 @@ export const suite = (name: string, open: () => Promise<Driver>): void => {
         expect(adas.titles).toEqual(["of ada"])
         const explained = (await explain("items.mine")).toSorted((a, b) => b.subscribers - a.subscribers)
         expect(explained).toMatchObject([
-          { subscribers: 2, runs: 2, personal: true },
-          { subscribers: 1, runs: 2, personal: true }
+          { subscribers: 2, runs: 2, perIdentity: true },
+          { subscribers: 1, runs: 2, perIdentity: true }
         ])
       })
 
@@ -308,14 +313,14 @@ export const suite = (name: string, open: () => Promise<Driver>): void => {
           Watch
         ]
         await Promise.all([ada, bob, again].map((items) => items.shows("of ada", "of bob")))
-        expect(await explain("items.visible")).toMatchObject([{ subscribers: 3, runs: 1, personal: false }])
+        expect(await explain("items.visible")).toMatchObject([{ subscribers: 3, runs: 1, perIdentity: false }])
         await ok(writer.call("flags.set", { id: "private", on: true }))
         await Promise.all([ada.shows("of ada"), bob.shows("of bob"), again.shows("of bob")])
         for (const items of [ada, bob, again]) expect(items.frames.length).toBe(2)
         const explained = (await explain("items.visible")).toSorted((a, b) => a.subscribers - b.subscribers)
         expect(explained).toMatchObject([
-          { subscribers: 1, personal: true },
-          { subscribers: 2, personal: true }
+          { subscribers: 1, perIdentity: true },
+          { subscribers: 2, perIdentity: true }
         ])
         // Who comes later gets what is theirs, and not what the first one got.
         const eve = watch(await connect("eve"), "items.visible", { list: "a" })
@@ -388,7 +393,7 @@ export const suite = (name: string, open: () => Promise<Driver>): void => {
         expect(items.tags).toEqual(["Snapshot", "Patch"])
         expect(items.frames[1].ops).toEqual([{ op: "replace", path: "/3/title", value: "renamed" }])
         expect(items.titles?.[3]).toBe("renamed")
-        expect((await explain("items.count"))[0]).toMatchObject({ runs: 2, vainRuns: 1, frames: 1 })
+        expect((await explain("items.count"))[0]).toMatchObject({ runs: 2, unchangedRuns: 1, frames: 1 })
         expect(count.frames.length).toBe(1)
         // Everything is different: a patch would say more than the whole.
         await ok(writer.call("lists.remove", { id: "a" }))

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
-import { bodies, call, defectOf, errorOf, newTenant, type Place, post, request } from "../place/Place.ts"
+import { bodies, call, type Deployment, defectOf, errorOf, newTenant, post, request } from "../deployment/Deployment.ts"
 
 const header = "dormouse-mutation"
 const numbered = (id: string): ReadonlyArray<readonly [string, string]> => [[header, id]]
@@ -7,11 +7,15 @@ const numbered = (id: string): ReadonlyArray<readonly [string, string]> => [[hea
 /** What becomes of a mutation that is sent again under its number. `limited` is an app with limits that a test can reach. */
 export const suite = (
   name: string,
-  places: () => Promise<{ readonly place: Place; readonly limited: Place; readonly close?: () => Promise<void> }>
+  places: () => Promise<{
+    readonly place: Deployment
+    readonly limited: Deployment
+    readonly close?: () => Promise<void>
+  }>
 ) =>
   describe(name, () => {
-    let place: Place
-    let limited: Place
+    let place: Deployment
+    let limited: Deployment
     let close: (() => Promise<void>) | undefined
     beforeAll(async () => {
       const made = await places()

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
-import { bodies, call, defectOf, errorOf, newTenant, type Place, post, request } from "../place/Place.ts"
+import { bodies, call, type Deployment, defectOf, errorOf, newTenant, post, request } from "../deployment/Deployment.ts"
 import { type Ending, lateWrites, secret, waiting } from "../worker/notes.ts"
 
 const endings: ReadonlyArray<Ending> = [
@@ -20,11 +20,15 @@ const later = () => new Promise((resolve) => setTimeout(resolve, 20))
 /** What a handler may do to the transaction around it. `limited` is the same app with limits that a test can reach. */
 export const suite = (
   name: string,
-  places: () => Promise<{ readonly place: Place; readonly limited: Place; readonly close?: () => Promise<void> }>
+  places: () => Promise<{
+    readonly place: Deployment
+    readonly limited: Deployment
+    readonly close?: () => Promise<void>
+  }>
 ) =>
   describe(name, () => {
-    let place: Place
-    let limited: Place
+    let place: Deployment
+    let limited: Deployment
     let close: (() => Promise<void>) | undefined
     beforeAll(async () => ({ place, limited, close } = await places()))
     afterAll(() => close?.())

@@ -1,4 +1,4 @@
-import { cloudflare } from "../place/cloudflare.ts"
+import { cloudflare } from "../deployment/cloudflare.ts"
 import { suite } from "./fixtureCases.ts"
 
 suite("The protocol's fixtures and workerd", async () => cloudflare())

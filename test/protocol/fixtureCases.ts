@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
-import { newTenant, type Peer, type Place, post } from "../place/Place.ts"
+import { type Deployment, newTenant, type Peer, post } from "../deployment/Deployment.ts"
 import { type Bindings, fill, type Message, mismatch, overHttp, overSockets } from "./fixtures.ts"
 
 /** The server's side of the fixtures: it says, byte for byte of JSON, what they say it says. */
-export const suite = (name: string, here: () => Promise<Place & { readonly close?: () => Promise<void> }>) =>
+export const suite = (name: string, here: () => Promise<Deployment & { readonly close?: () => Promise<void> }>) =>
   describe(name, () => {
     let place: Awaited<ReturnType<typeof here>>
     beforeAll(async () => {

@@ -10,7 +10,7 @@ import {
   Position,
   Range,
   type SqlValue
-} from "../../src/services/KeyOrder.ts"
+} from "../../src/services/storage/KeyOrder.ts"
 import { forAll, type Random } from "../random.ts"
 
 const characters = [

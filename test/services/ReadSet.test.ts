@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest"
-import { type Key, Position, Range } from "../../src/services/KeyOrder.ts"
-import { ReadRecorder, spaceKey, touches, WriteRecorder } from "../../src/services/ReadSet.ts"
+import { type Key, Position, Range } from "../../src/services/storage/KeyOrder.ts"
+import { indexKey, ReadRecorder, touches, WriteRecorder } from "../../src/services/storage/ReadSet.ts"
 import { forAll, type Random } from "../random.ts"
 
 const reads = (record: (recorder: ReadRecorder) => void) => {
@@ -70,7 +70,7 @@ describe("touches", () => {
         writes((_) => _.key("a", "b,c", [1]))
       )
     ).toBe(false)
-    expect(spaceKey('a","b', "c")).not.toBe(spaceKey("a", 'b","c'))
+    expect(indexKey('a","b', "c")).not.toBe(indexKey("a", 'b","c'))
   })
 })
 
@@ -99,7 +99,7 @@ describe("ReadRecorder", () => {
       _.range("u", "i", Range.point([1]))
       _.table("t")
     })
-    expect([...whole.ranges.keys()]).toEqual([spaceKey("u", "i")])
+    expect([...whole.ranges.keys()]).toEqual([indexKey("u", "i")])
     const all = reads((_) => {
       _.range("t", "i", Range.point([1]))
       _.table("u")
@@ -129,7 +129,7 @@ describe("ReadRecorder", () => {
       const ranges = random.array(random.int(8), () => Range.make(position(random), position(random)))
       const merged = reads((_) => {
         for (const range of ranges) _.range("t", "i", range)
-      }).ranges.get(spaceKey("t", "i"))
+      }).ranges.get(indexKey("t", "i"))
       for (let i = 0; i < 20; i++) {
         const probe = key(random)
         const inMerged = (merged?.ranges ?? []).filter((range) => Range.contains(range, probe))
@@ -144,7 +144,7 @@ describe("WriteRecorder", () => {
     const set = writes((_) => {
       for (const key of [[2], [1], [2], [10]]) _.key("t", "i", key)
     })
-    expect(set.keys.get(spaceKey("t", "i"))).toEqual({ table: "t", index: "i", keys: [[1], [2], [10]] })
+    expect(set.keys.get(indexKey("t", "i"))).toEqual({ table: "t", index: "i", keys: [[1], [2], [10]] })
     expect(set.rowTables).toEqual(new Set(["t"]))
   })
 
@@ -155,7 +155,7 @@ describe("WriteRecorder", () => {
       _.table("t")
     })
     expect(raw).toMatchObject({ rowTables: new Set(["u"]), rawTables: new Set(["t"]) })
-    expect([...raw.keys.keys()]).toEqual([spaceKey("u", "i")])
+    expect([...raw.keys.keys()]).toEqual([indexKey("u", "i")])
     const all = writes((_) => {
       _.key("t", "i", [1])
       _.table("u")
@@ -174,11 +174,11 @@ describe("WriteRecorder", () => {
     recorder.everything()
     recorder.table("u")
     recorder.rollbackTo(inner)
-    expect(recorder.toWriteSet().keys.get(spaceKey("t", "i"))?.keys).toEqual([[1], [2]])
+    expect(recorder.toWriteSet().keys.get(indexKey("t", "i"))?.keys).toEqual([[1], [2]])
     expect(recorder.toWriteSet()).toMatchObject({ everything: false, rawTables: new Set() })
     recorder.rollbackTo(outer)
     recorder.key("t", "i", [3])
-    expect(recorder.toWriteSet().keys.get(spaceKey("t", "i"))?.keys).toEqual([[1], [3]])
+    expect(recorder.toWriteSet().keys.get(indexKey("t", "i"))?.keys).toEqual([[1], [3]])
     recorder.rollbackTo(start)
     expect(recorder.isEmpty).toBe(true)
     expect(() => recorder.rollbackTo(inner)).toThrow(RangeError)
@@ -200,7 +200,7 @@ describe("WriteRecorder", () => {
       })
     )
     first.merge(first)
-    expect(first.toWriteSet().keys.get(spaceKey("t", "i"))?.keys).toEqual([[1], [2]])
+    expect(first.toWriteSet().keys.get(indexKey("t", "i"))?.keys).toEqual([[1], [2]])
   })
 
   it("takes more writes than a call takes arguments", () => {
@@ -208,6 +208,6 @@ describe("WriteRecorder", () => {
     for (let i = 0; i < 200_000; i++) many.key("t", "i", [i])
     const all = new WriteRecorder()
     all.merge(many)
-    expect(all.toWriteSet().keys.get(spaceKey("t", "i"))?.keys.length).toBe(200_000)
+    expect(all.toWriteSet().keys.get(indexKey("t", "i"))?.keys.length).toBe(200_000)
   })
 })

@@ -1,6 +1,6 @@
 import { DatabaseSync, type StatementSync } from "node:sqlite"
 import { describe, expect, it } from "@effect/vitest"
-import * as SqlFootprint from "../../src/services/SqlFootprint.ts"
+import * as SqlFootprint from "../../src/services/storage/SqlFootprint.ts"
 import { Random } from "../random.ts"
 import { type Host, sorted, suite } from "./sqlFootprintCases.ts"
 
@@ -40,21 +40,21 @@ suite("SqlFootprint in Node's SQLite", (body) => {
 describe("SqlFootprint keeps", () => {
   const counted = (host: Host) => {
     const asked: Array<string> = []
-    const { footprint, invalidate, settle } = SqlFootprint.make({
+    const { footprint, invalidate, invalidateIfSchemaChanged } = SqlFootprint.make({
       query: (sql, params) => {
         asked.push(sql)
         return host.query(sql, params)
       }
     })
-    return { footprint, invalidate, settle, asked }
+    return { footprint, invalidate, invalidateIfSchemaChanged, asked }
   }
 
   it("what it has learned", () => {
     using host = open("CREATE TABLE note (id)")
-    const { footprint, invalidate, settle, asked } = counted(host)
+    const { footprint, invalidate, invalidateIfSchemaChanged, asked } = counted(host)
     const first = footprint("SELECT * FROM note", 0)
     const { length } = asked
-    settle()
+    invalidateIfSchemaChanged()
     expect(footprint("SELECT * FROM note", 0)).toBe(first)
     expect(asked.length).toBe(length)
     invalidate()
@@ -73,7 +73,7 @@ describe("SqlFootprint keeps", () => {
 
   it("nothing between a change of the schema and the end of its transaction", () => {
     using host = open("CREATE TABLE note (id)")
-    const { footprint, settle, asked } = counted(host)
+    const { footprint, invalidateIfSchemaChanged, asked } = counted(host)
     footprint("SELECT * FROM note", 0)
     footprint("DROP TABLE note", 0)
     const texts = () => {
@@ -82,7 +82,7 @@ describe("SqlFootprint keeps", () => {
       return asked.filter((sql) => sql.startsWith("EXPLAIN"))
     }
     expect(texts()).not.toEqual(texts())
-    settle()
+    invalidateIfSchemaChanged()
     texts()
     expect(texts()).toEqual([])
   })

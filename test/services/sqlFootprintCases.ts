@@ -1,6 +1,6 @@
 /** What `SqlFootprint` promises, for every SQLite that the engine runs on. */
 import { describe, expect, it } from "@effect/vitest"
-import * as SqlFootprint from "../../src/services/SqlFootprint.ts"
+import * as SqlFootprint from "../../src/services/storage/SqlFootprint.ts"
 
 /** An empty database that keeps its prepared statements by their text, as Durable Objects do. */
 export interface Host extends SqlFootprint.ExplainSource {
@@ -310,7 +310,7 @@ export const suite = (name: string, withHost: (body: (host: Host) => void) => vo
         run(host, footprint, "DROP VIEW v")
         run(host, footprint, "CREATE VIEW v AS SELECT * FROM b")
         expect(sorted(footprint.footprint("SELECT * FROM v", 0).reads)).toEqual(["b"])
-        footprint.settle()
+        footprint.invalidateIfSchemaChanged()
         expect(sorted(footprint.footprint("SELECT * FROM v", 0).reads)).toEqual(["b"])
       })
     )
@@ -333,7 +333,7 @@ export const suite = (name: string, withHost: (body: (host: Host) => void) => vo
         ]) {
           run(host, footprint, `ALTER TABLE ${from} RENAME TO ${to}`)
         }
-        footprint.settle()
+        footprint.invalidateIfSchemaChanged()
         for (const table of ["a", "b", "c"]) {
           expect(sorted(footprint.footprint(`INSERT INTO ${table} VALUES ('1')`, 0).writes)).toEqual([table])
         }
@@ -377,15 +377,15 @@ export const suite = (name: string, withHost: (body: (host: Host) => void) => vo
           expect(writes()).toEqual(["a"])
         })
         expect(writes()).toEqual(["a", "b"])
-        footprint.settle()
+        footprint.invalidateIfSchemaChanged()
         expect(writes()).toEqual(["a", "b"])
 
         // Both changes give the schema the same cookie.
         rolledBack(() => run(host, footprint, "DROP TRIGGER a_to_b"))
-        footprint.settle()
+        footprint.invalidateIfSchemaChanged()
         expect(writes()).toEqual(["a", "b"])
         run(host, footprint, "CREATE TABLE c (id)")
-        footprint.settle()
+        footprint.invalidateIfSchemaChanged()
         expect(writes()).toEqual(["a", "b"])
         expect(sorted(footprint.footprint("SELECT * FROM c", 0).reads)).toEqual(["c"])
       })

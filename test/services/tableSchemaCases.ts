@@ -5,8 +5,8 @@ import * as Model from "effect/schema/Model"
 import { Table } from "effect-dormouse"
 import { describe, expect, it } from "vitest"
 import type { Database } from "../../src/services/Database.ts"
-import * as TableSchema from "../../src/services/TableSchema.ts"
-import { Fresh, type WithDatabase } from "../contract/fresh.ts"
+import * as TableSchema from "../../src/services/storage/TableSchema.ts"
+import { StorageHarness, type WithDatabase } from "../contract/StorageHarness.ts"
 
 type Any = any
 type Fields = Parameters<ReturnType<typeof Model.Class<Any>>>[0]
@@ -49,8 +49,8 @@ class Deployments {
     }
   }
 
-  start(...tables: ReadonlyArray<Any>): Fresh {
-    return new Fresh(this.database, tables)
+  start(...tables: ReadonlyArray<Any>): StorageHarness {
+    return new StorageHarness(this.database, tables)
   }
 
   /** What a start that is refused says, after it has changed nothing. */
@@ -58,7 +58,7 @@ class Deployments {
     const before = contents(this.database)
     let message: string | undefined
     try {
-      TableSchema.converge(this.database, tables)
+      TableSchema.migrate(this.database, tables)
     } catch (error) {
       if (!(error instanceof TableSchema.SchemaMismatch)) throw error
       message = error.message
@@ -132,7 +132,7 @@ export const suite = (name: string, run: WithDatabase): void => {
       deployments.statements.length = 0
       deployments.start(...second)
       expect(deployments.statements.map((sql) => sql.split(" ").slice(0, 3).join(" "))).toEqual([
-        "CREATE TABLE IF",
+        "SELECT name FROM",
         "SELECT tables FROM"
       ])
     })

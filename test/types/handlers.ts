@@ -1,10 +1,11 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as HttpClient from "effect/http/HttpClient"
+import type * as Layer from "effect/Layer"
 import * as RpcMiddleware from "effect/rpc/RpcMiddleware"
 import * as Stream from "effect/Stream"
 import * as SqlClient from "effect/sql/SqlClient"
-import { Api, Auth, Calls, Storage } from "effect-dormouse"
+import { Api, Auth, Calls, type Handlers, Storage } from "effect-dormouse"
 import { count, fetchTitle, list, NoteNotFound, rate, TooManyStars, words, write } from "./contract.ts"
 import { AuthorId, type Note, NoteId, notes } from "./schema.ts"
 
@@ -17,7 +18,10 @@ class Mail extends Context.Service<Mail, { readonly send: (text: string) => Effe
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
 const holds = <_T extends true>() => {}
 /** What an implementation asks for: in its transactions, and in its actions. */
-type Needs<H> = H extends Api.Handlers<any, infer Transactions, infer Actions> ? [Transactions, Actions] : never
+type Needs<H> =
+  H extends Layer.Layer<infer Out, infer _E, infer In>
+    ? [Handlers.TransactionServices<Out, In>, Handlers.ActionServices<Out, In>]
+    : never
 
 class NotesApi extends Api.make(list, count, write, rate, fetchTitle, words) {}
 const author = AuthorId.make("a")

@@ -1,7 +1,5 @@
 import { DurableObject } from "cloudflare:workers"
-import * as Layer from "effect/Layer"
-import type * as RpcGroup from "effect/rpc/RpcGroup"
-import { Api, App } from "effect-dormouse"
+import { Api, App, Handlers } from "effect-dormouse"
 import { Cloudflare } from "effect-dormouse/cloudflare"
 import { ChatApi } from "../../examples/chat/api.ts"
 import { ChatHandlers } from "../../examples/chat/handlers.ts"
@@ -12,12 +10,10 @@ import * as Notes from "./notes.ts"
 import { starts } from "./starts.ts"
 
 /** The chat, and the app whose handlers do what they must not, as one. */
-const group = ChatApi.declared.merge(Notes.NotesApi.declared)
 const app = App.make({
-  api: Api.fromGroup(group),
+  api: Api.merge(ChatApi, Notes.NotesApi),
   tables: [channels, messages, Notes.notes, Notes.marks],
-  // Each layer has the handlers of its own contract, and the two need nothing.
-  handlers: Layer.merge(ChatHandlers, Notes.NotesHandlers) as Api.Handlers<RpcGroup.Rpcs<typeof group>, never, never>
+  handlers: Handlers.merge(ChatHandlers, Notes.NotesHandlers)
 })
 
 const served = Cloudflare.serve(app, { tenants: (name) => !name.startsWith("nobody") })

@@ -1,0 +1,148 @@
+/**
+ * A whole backend, not yet on any platform: contract, tables, handlers and what they need.
+ * `Cloudflare.serve(app)` deploys it, `TestApp.layer(app)` runs it in memory.
+ */
+import * as Layer from "effect/Layer"
+import type * as Rpc from "effect/rpc/Rpc"
+import * as Limits from "../protocol/Limits.ts"
+import * as Api from "./Api.ts"
+import type * as Handlers from "./Handlers.ts"
+import { type AnyKind, isKind, type KindOf, middlewaresOf } from "./Kind.ts"
+import type { Reactor } from "./Reactor.ts"
+import * as SensitiveFields from "./SensitiveFields.ts"
+import type * as Table from "./Table.ts"
+import type * as Transactional from "./Transactional.ts"
+
+export { react } from "./Reactor.ts"
+
+/** The author's own middleware of an app's rpcs. */
+export type MiddlewareOf<Rpcs extends Rpc.Any> = Exclude<Rpc.Middleware<Rpcs>, AnyKind>
+
+/** The rpcs of one kind that have middleware of the author's own. */
+type GuardedKinds<Rpcs extends Rpc.Any> = Rpcs extends Rpc.Any
+  ? [MiddlewareOf<Rpcs>] extends [never]
+    ? never
+    : KindOf<Rpcs>
+  : never
+
+/** An app, ready to be deployed or tested. The last three types are what its layers provide. */
+export interface App<in out Rpcs extends Rpc.Any, Services = never, ActionServices = never, Middleware = never> {
+  readonly api: Api.Api<Rpcs>
+  readonly tables: ReadonlyArray<Table.Any>
+  readonly limits: Limits.Limits
+  readonly reactors: ReadonlyArray<Reactor>
+  /** The author's own services that take part in transactions. */
+  readonly transactional: ReadonlyArray<Transactional.Any>
+  /** The layers that the two runtimes build: the object for transactions, the Worker for actions. */
+  readonly layers: AppLayers<Services, ActionServices, Middleware>
+}
+
+/** The layers of an app. A test may put others in their place. */
+export interface AppLayers<Services = never, ActionServices = never, Middleware = never> {
+  readonly handlers: Layer.Layer<never, never, any>
+  readonly middleware: Layer.Layer<Middleware, never, any>
+  readonly services: Layer.Layer<Services>
+  readonly actionServices: Layer.Layer<ActionServices>
+}
+
+type Given<Name extends string, Services> = [Services] extends [never]
+  ? { readonly [K in Name]?: Layer.Layer<never> }
+  : { readonly [K in Name]: Layer.Layer<NoInfer<Services>> }
+
+/** The layer that was given, or one that provides nothing where nothing is asked for. */
+const given = <Services, In>(layer: Layer.Layer<never, never, In> | undefined): Layer.Layer<Services, never, In> =>
+  // `Given` and `RequiredMiddleware` require the layer as soon as there is something to provide.
+  (layer ?? Layer.empty) as unknown as Layer.Layer<Services, never, In>
+
+/** Requires the layer of the author's middleware when an rpc has some. */
+type RequiredMiddleware<Middleware> = [Middleware] extends [never]
+  ? unknown
+  : { readonly middleware: Layer.Layer<Middleware, never, any> }
+
+/** What the handlers of queries and mutations, and their middleware, ask for beside Dormouse's own services. */
+type Services<Rpcs extends Rpc.Any, Out, In, MiddlewareIn, T> = Exclude<
+  | Handlers.TransactionServices<Out, In>
+  | (Extract<GuardedKinds<Rpcs>, "query" | "mutation"> extends never ? never : MiddlewareIn),
+  Transactional.Identifier<T>
+>
+
+/** What the handlers of actions, and their middleware, ask for beside Dormouse's own services. */
+type ActionServices<Rpcs extends Rpc.Any, Out, In, MiddlewareIn> =
+  | Handlers.ActionServices<Out, In>
+  | (Extract<GuardedKinds<Rpcs>, "action"> extends never ? never : MiddlewareIn)
+
+/** The compile error for a contract some of whose rpcs have no handler. */
+type CheckHandlers<Rpcs extends Rpc.Any, Out> = [Exclude<Rpc.ToHandler<Rpcs>, Out>] extends [never]
+  ? unknown
+  : { readonly handlers: { readonly "there is no handler for": TagOfHandler<Exclude<Rpc.ToHandler<Rpcs>, Out>> } }
+
+type TagOfHandler<H> = H extends Rpc.Handler<infer Tag> ? Tag : never
+
+/**
+ * Puts an app together.
+ *
+ * - `services` is what the handlers of queries and mutations ask for beside Dormouse's own, `actionServices` what those of
+ *   actions ask for. Each is required as soon as a handler asks for something.
+ * - `middleware` is the layer of the author's own rpc middleware. It is required exactly when an rpc has some, and runs
+ *   around unary calls, live queries, snapshots over HTTP, reactors and actions alike.
+ * - `transactional` are services of the author's own that take part in transactions.
+ */
+export const make = <
+  Rpcs extends Rpc.Any,
+  Out,
+  In,
+  MiddlewareOut = never,
+  MiddlewareIn = never,
+  const T extends ReadonlyArray<Transactional.Any> = readonly []
+>(
+  options: {
+    readonly api: Api.Declared<Rpcs>
+    readonly tables: ReadonlyArray<Table.Any>
+    readonly handlers: Layer.Layer<Out, never, In>
+    readonly limits?: Partial<Limits.Limits>
+    /** What is done when the result of a query changes; see `react`. */
+    readonly reactors?: ReadonlyArray<Reactor>
+    readonly transactional?: T
+    readonly middleware?: Layer.Layer<MiddlewareOut, never, MiddlewareIn>
+  } & Given<"services", Services<Rpcs, Out, In, MiddlewareIn, T[number]>> &
+    Given<"actionServices", ActionServices<Rpcs, Out, In, MiddlewareIn>> &
+    RequiredMiddleware<MiddlewareOf<Rpcs>> &
+    CheckHandlers<Rpcs, Out>
+): App<
+  Rpcs,
+  Services<Rpcs, Out, In, MiddlewareIn, T[number]>,
+  ActionServices<Rpcs, Out, In, MiddlewareIn>,
+  MiddlewareOf<Rpcs>
+> => {
+  const names = new Set<string>()
+  for (const table of options.tables) {
+    if (names.has(table.name)) throw new Error(`two tables are named ${table.name}`)
+    if (/^(sqlite|_)/i.test(table.name)) throw new Error(`the table name ${table.name} is reserved`)
+    names.add(table.name)
+  }
+  for (const { tables } of options.transactional ?? []) {
+    for (const { name } of tables) {
+      if (!name.startsWith("_")) throw new Error(`the name of the internal table ${name} must begin with _`)
+    }
+  }
+  SensitiveFields.check(options.api.declared.requests.values(), options.tables)
+  return {
+    api: Api.toGroup(options.api),
+    tables: options.tables,
+    limits: { ...Limits.defaults, ...options.limits },
+    reactors: options.reactors ?? [],
+    transactional: options.transactional ?? [],
+    layers: {
+      handlers: options.handlers,
+      middleware: given(options.middleware),
+      services: given(options.services),
+      actionServices: given(options.actionServices)
+    }
+  }
+}
+
+/** Whether an rpc has middleware of the author's own. */
+export const hasMiddleware = (rpc: Rpc.Any): boolean => {
+  for (const middleware of middlewaresOf(rpc)) if (!isKind(middleware)) return true
+  return false
+}

@@ -1,0 +1,146 @@
+/**
+ * The implementation of a contract: layers of handlers, whose requirements are kept apart by kind.
+ * Transactions run in the object and actions in the Worker, so `App.make` asks for the services of each.
+ */
+import type * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Rpc from "effect/rpc/Rpc"
+import type * as RpcMiddleware from "effect/rpc/RpcMiddleware"
+import type * as RpcSchema from "effect/rpc/RpcSchema"
+import type { Scope } from "effect/Scope"
+import type * as Stream from "effect/Stream"
+import type { Covariant } from "effect/Types"
+import type { CallError } from "../protocol/CallError.ts"
+import type { Auth } from "./Auth.ts"
+import type { Forbidden, KindOf } from "./Kind.ts"
+import type { StorageError } from "./Storage.ts"
+
+/**
+ * The rpcs by tag. Looking one up in the union itself goes through all the others, and a large contract is looked into
+ * once for each handler.
+ */
+type ByTag<Rpcs extends Rpc.Any> = { readonly [R in Rpcs as R["_tag"]]: R }
+
+/** What a handler may fail with beside its rpc's errors: the engine turns these into answers itself. */
+type Uncaught<R> = KindOf<R> extends "action" ? CallError : StorageError | CallError
+
+/**
+ * An effect without its services. A handler's expected type must not mention them: TypeScript would take them from there
+ * instead of from the handler, and nothing would be checked.
+ */
+interface EffectOf<out A, out E> {
+  readonly [Effect.TypeId]: { readonly _A: Covariant<A>; readonly _E: Covariant<E> }
+}
+/** The same for a stream. */
+interface StreamOf<out A, out E> {
+  readonly [Stream.TypeId]: { readonly _A: Covariant<A>; readonly _E: Covariant<E> }
+}
+
+/** The handler of one rpc. */
+export type Handler<R extends Rpc.Any> =
+  R extends Rpc.Rpc<infer _Tag, infer Payload, infer Success, infer Error, infer _Middleware, infer _Requires>
+    ? (
+        payload: Payload["Type"],
+        options: Parameters<Rpc.ToHandlerFn<R>>[1]
+      ) => [Success] extends [RpcSchema.Stream<infer A, infer E>]
+        ? StreamOf<A["Type"], E["Type"] | Error["Type"] | Uncaught<R>>
+        : EffectOf<Success["Type"], Error["Type"] | Uncaught<R>>
+    : never
+
+/** The handlers of a contract, by tag. */
+export type HandlersFrom<Rpcs extends Rpc.Any> = { readonly [R in Rpcs as R["_tag"]]: Handler<R> }
+
+type ServicesOf<H> = H extends (...args: any) => Effect.Effect<infer _A, infer _E, infer R>
+  ? R
+  : H extends (...args: any) => Stream.Stream<infer _A, infer _E, infer R>
+    ? R
+    : never
+
+/** What the middleware of an rpc gives its handler, the services of its kind included. */
+type Provided<R> =
+  R extends Rpc.Rpc<infer _Tag, infer _Payload, infer _Success, infer _Error, infer Middleware, infer _Requires>
+    ? RpcMiddleware.Provides<Middleware["Identifier"]>
+    : never
+
+/** What the middleware of an rpc asks for and no other middleware of it provides. The engine provides `Auth` to all. */
+type RequiredByMiddleware<R> =
+  R extends Rpc.Rpc<infer _Tag, infer _Payload, infer _Success, infer _Error, infer _Middleware, infer Requires>
+    ? Exclude<Requires, Auth | Scope>
+    : never
+
+type IsAny<T> = 0 extends 1 & T ? true : false
+
+/** The compile error that a handler gets for asking what its kind may not have. */
+type Check<Rpcs extends Rpc.Any, H> = {
+  readonly [Tag in keyof H]: Tag extends keyof ByTag<Rpcs>
+    ? IsAny<ServicesOf<H[Tag]>> extends true
+      ? unknown
+      : Extract<ServicesOf<H[Tag]>, Forbidden<KindOf<ByTag<Rpcs>[Tag]>>> extends infer Service
+        ? [Service] extends [never]
+          ? unknown
+          : { readonly "a handler of this kind may not use": Service }
+        : never
+    : { readonly "the contract has no such rpc": Tag }
+}
+
+type RequirementsOf<Rpcs extends Rpc.Any, H, K extends string> = {
+  readonly [Tag in keyof H & keyof ByTag<Rpcs>]: KindOf<ByTag<Rpcs>[Tag]> extends K
+    ? Exclude<ServicesOf<H[Tag]>, Scope | Provided<ByTag<Rpcs>[Tag]>> | RequiredByMiddleware<ByTag<Rpcs>[Tag]>
+    : never
+}[keyof H & keyof ByTag<Rpcs>]
+
+/**
+ * Marks a layer of handlers with what its transactions and its actions asked for. It stays on the layer when services are
+ * provided to it or when it is merged with others; what is still required is in the layer's own requirements.
+ */
+export interface Requirements<in out Transactions, in out Actions> {
+  readonly "~effect-dormouse/Handlers/Requirements": readonly [Transactions, Actions]
+}
+
+/** A layer of the handlers of a contract. */
+export type Handlers<Rpcs extends Rpc.Any, Transactions, Actions, E = never> = Layer.Layer<
+  Rpc.ToHandler<Rpcs> | Requirements<Transactions, Actions>,
+  E,
+  Transactions | Actions
+>
+
+type TransactionsIn<Out> = Out extends Requirements<infer Transactions, infer _Actions> ? Transactions : never
+type ActionsIn<Out> = Out extends Requirements<infer _Transactions, infer Actions> ? Actions : never
+
+/** What a layer of handlers still requires in its transactions. What nothing is known of counts for both. */
+export type TransactionServices<Out, In> = Extract<In, TransactionsIn<Out>> | Exclude<In, ActionsIn<Out>>
+
+/** What a layer of handlers still requires in its actions. */
+export type ActionServices<Out, In> = Extract<In, ActionsIn<Out>> | Exclude<In, TransactionsIn<Out>>
+
+type Implemented<Rpcs extends Rpc.Any, H, EX, RX> = Handlers<
+  Rpcs,
+  Exclude<RX, Scope> | RequirementsOf<Rpcs, H, "query" | "mutation">,
+  Exclude<RX, Scope> | RequirementsOf<Rpcs, H, "action">,
+  EX
+>
+
+/**
+ * Implements a contract. The signature in the middle, that no call fits, lets a contract be an `RpcGroup` without having
+ * that one's `toLayer`, which knows no kinds. TypeScript types a handler's payload by the first and reports errors by the last.
+ */
+export interface ToLayer<in out Rpcs extends Rpc.Any> {
+  <H extends HandlersFrom<Rpcs>, EX = never, RX = never>(
+    build: (H & Check<Rpcs, H>) | Effect.Effect<H & Check<Rpcs, H>, EX, RX>
+  ): Implemented<Rpcs, H, EX, RX>
+  (build: never): any
+  <H extends HandlersFrom<Rpcs>, EX = never, RX = never>(
+    build: (H & Check<Rpcs, H>) | Effect.Effect<H & Check<Rpcs, H>, EX, RX>
+  ): Implemented<Rpcs, H, EX, RX>
+}
+
+/**
+ * Merges handlers of several contracts, for an app of `Api.merge`. Each keeps what it requires, and of which kind.
+ * `Layer.mergeAll` does the same.
+ */
+export const merge = <
+  const Layers extends readonly [Layer.Layer<never, any, any>, ...Array<Layer.Layer<never, any, any>>]
+>(
+  ...handlers: Layers
+): Layer.Layer<Layer.Success<Layers[number]>, Layer.Error<Layers[number]>, Layer.Services<Layers[number]>> =>
+  Layer.mergeAll(...handlers)

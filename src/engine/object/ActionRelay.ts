@@ -1,0 +1,130 @@
+/**
+ * Actions called over a socket: the Worker runs them, and their messages are relayed to the socket as they come.
+ * A chunk is relayed when the client has acknowledged the one before.
+ */
+import * as Context from "effect/Context"
+import type { FromServerEncoded } from "effect/rpc/RpcMessage"
+import { type EncodedExit, interrupted, unavailable } from "../../protocol/Exit.ts"
+import type { Request } from "../../protocol/Messages.ts"
+import type { RequestSession } from "../rpc/SessionHeader.ts"
+
+/** The port to where actions run: outside of the object, so that their I/O neither blocks nor keeps it awake. */
+export class ActionHost extends Context.Service<
+  ActionHost,
+  {
+    /** Runs an action in the name of a caller, and gives its messages as they come. */
+    readonly runAction: (
+      request: Request,
+      session: RequestSession,
+      signal: AbortSignal
+    ) => AsyncIterable<FromServerEncoded>
+  }
+>()("effect-dormouse/engine/object/ActionHost") {}
+
+export interface ActionRelayOptions {
+  readonly host: ActionHost["Service"]
+  readonly session: RequestSession
+  /** Sends a message of a call to the socket. */
+  readonly send: (message: FromServerEncoded) => void
+  /** The calls under way changed. */
+  readonly onChange: () => void
+}
+
+/** The actions under way for one socket. */
+export class ActionRelay {
+  private readonly options: ActionRelayOptions
+  private readonly calls = new Map<string | number, RunningAction>()
+
+  constructor(options: ActionRelayOptions) {
+    this.options = options
+  }
+
+  /** The requests of the calls under way. */
+  get ids(): Iterable<string | number> {
+    return this.calls.keys()
+  }
+
+  /** Starts an action. */
+  start(request: Request): void {
+    const { id } = request
+    const call = new RunningAction()
+    let isAnswered = request.isNotification === true
+    if (!isAnswered) {
+      this.calls.set(id, call)
+      this.options.onChange()
+    }
+    const send = (message: FromServerEncoded) => {
+      // The id may stand for another request by now.
+      if (this.calls.get(id) === call) this.options.send(message)
+    }
+    const exit = (exit: EncodedExit) => send({ _tag: "Exit", requestId: id, exit })
+    const relay = async () => {
+      try {
+        for await (const message of this.options.host.runAction(request, this.options.session, call.abort.signal)) {
+          send(message)
+          // A call with `discard` has its exit at once and goes on.
+          isAnswered ||= message._tag === "Exit"
+          if (message._tag === "Chunk") await call.acknowledgement()
+        }
+        if (!isAnswered) exit(unavailable("the action ended without an answer"))
+      } catch {
+        if (!isAnswered) exit(call.abort.signal.aborted ? interrupted : unavailable("the action could not be run"))
+      } finally {
+        if (this.calls.get(id) === call) this.calls.delete(id)
+        this.options.onChange()
+      }
+    }
+    void relay()
+  }
+
+  /** The client has taken a chunk. Answers whether an action of this id is under way. */
+  acknowledge(id: string | number): boolean {
+    const call = this.calls.get(id)
+    call?.acknowledged()
+    return call !== undefined
+  }
+
+  /** Interrupts an action; its exit follows. Answers whether one of this id is under way. */
+  interrupt(id: string | number): boolean {
+    const call = this.calls.get(id)
+    call?.abort.abort()
+    return call !== undefined
+  }
+
+  /** Interrupts an action whose id was used again: nothing more is sent under it. */
+  abandon(id: string | number): void {
+    if (!this.interrupt(id)) return
+    this.calls.delete(id)
+    this.options.onChange()
+  }
+
+  /** Interrupts all. */
+  close(): void {
+    for (const { abort } of this.calls.values()) abort.abort()
+  }
+}
+
+/** One action under way. */
+class RunningAction {
+  readonly abort = new AbortController()
+  private resolve: (() => void) | undefined
+  private early = 0
+
+  acknowledged(): void {
+    if (this.resolve === undefined) this.early++
+    else this.resolve()
+    this.resolve = undefined
+  }
+
+  /** Resolves when the client has taken the chunk. */
+  acknowledgement(): Promise<void> {
+    if (this.early > 0) {
+      this.early--
+      return Promise.resolve()
+    }
+    return new Promise((resolve, reject) => {
+      this.resolve = resolve
+      this.abort.signal.addEventListener("abort", () => reject(new Error("interrupted")), { once: true })
+    })
+  }
+}

@@ -1,0 +1,66 @@
+/**
+ * A result of a live query, with everything that is derived from it once for all its subscribers: hash, snapshot, patches.
+ * What its subscribers are sent is the smaller of patch and snapshot.
+ */
+import { sha256 } from "@noble/hashes/sha2.js"
+import * as Base64Url from "effect/encoding/Base64Url"
+import type * as Schema from "effect/Schema"
+import * as Patch from "../../protocol/Patch.ts"
+import type { EncodedResult } from "../rpc/ResultCodec.ts"
+
+/** One result of one query. */
+export class QueryResult {
+  /** The commit after which the query gave this result. */
+  readonly version: number
+  private readonly encoded: EncodedResult
+  private hashText: string | undefined
+  private snapshot: string | undefined
+  private readonly patches = new WeakMap<QueryResult, string>()
+
+  constructor(encoded: EncodedResult, version: number) {
+    this.encoded = encoded
+    this.version = version
+  }
+
+  /** The JSON of the value. */
+  get text(): string {
+    return this.encoded.text
+  }
+
+  /** Stands for the value: results with equal hashes are equal. */
+  get hash(): string {
+    this.hashText ??= hashOf(this.encoded.text)
+    return this.hashText
+  }
+
+  /** The value. */
+  json(): Schema.Json {
+    return this.encoded.json()
+  }
+
+  /** The frame for a subscriber that has `base`, or nothing yet. */
+  frameFrom(base: QueryResult | undefined): string {
+    if (base === undefined || base === this) return this.snapshotFrame()
+    let frame = this.patches.get(base)
+    if (frame === undefined) {
+      const ops = JSON.stringify(Patch.make(base.encoded.json(), this.encoded.json()))
+      frame = ops.length < this.text.length ? `{"_tag":"Patch","ops":${ops},${this.stamp()}}` : this.snapshotFrame()
+      this.patches.set(base, frame)
+    }
+    return frame
+  }
+
+  private snapshotFrame(): string {
+    this.snapshot ??= `{"_tag":"Snapshot","value":${this.text},${this.stamp()}}`
+    return this.snapshot
+  }
+
+  private stamp(): string {
+    return `"version":${this.version},"hash":"${this.hash}"`
+  }
+}
+
+const encoder = new TextEncoder()
+
+/** 128 bits of SHA-256. A collision would leave a subscriber with an old value, so it must not happen. */
+export const hashOf = (text: string): string => Base64Url.encode(sha256(encoder.encode(text)).subarray(0, 16))

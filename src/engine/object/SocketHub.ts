@@ -1,0 +1,182 @@
+/**
+ * The sockets of an object: reads their messages, puts them in the queue, and restores the sessions after a wake.
+ */
+import * as Option from "effect/Option"
+import type { FromClientEncoded } from "effect/rpc/RpcMessage"
+import * as Limits from "../../protocol/Limits.ts"
+import { decodeMessages, isDeeper } from "../../protocol/Messages.ts"
+import type { HostSocket, SocketHost } from "../../services/SocketHost.ts"
+import { decodeText } from "../rpc/HttpBody.ts"
+import type { RequestSession } from "../rpc/SessionHeader.ts"
+import { type ReadQueryKey, SocketSession, type SocketSessionOptions } from "./SocketSession.ts"
+import { attachmentDecoder } from "./SubscriptionStore.ts"
+import type { TurnQueue } from "./TurnQueue.ts"
+
+export interface SocketHubOptions extends Omit<SocketSessionOptions, "onOutput" | "onDirty" | "turn"> {
+  readonly host: SocketHost["Service"]
+  readonly turns: TurnQueue
+  /** Runs a task in a later turn, before the object can sleep. */
+  readonly defer: (task: () => void) => void
+  /** Whether a tag is a mutation's. */
+  readonly isMutation: (tag: string) => boolean
+}
+
+/** What it takes to restore many sockets that may have asked the same. */
+interface RestoreCache {
+  readonly decode: ReturnType<typeof attachmentDecoder>
+  readonly readQueryKey: ReadQueryKey
+}
+
+/** A close code and its reason. */
+type Close = readonly [code: number, reason: string]
+
+/** The sockets of one object. */
+export class SocketHub {
+  private readonly options: SocketHubOptions
+  private readonly sessionOptions: SocketSessionOptions
+  private readonly sessions = new Map<HostSocket, SocketSession>()
+  /** Sessions with something to send at the end of the turn. */
+  private output: Array<SocketSession> = []
+  /** Sessions with something to save. */
+  private dirty = new Set<SocketSession>()
+
+  constructor(options: SocketHubOptions) {
+    this.options = options
+    this.sessionOptions = {
+      ...options,
+      turn: (body) => options.turns.run(body),
+      onOutput: (session) => this.output.push(session),
+      onDirty: (session) => this.scheduleSave(session)
+    }
+  }
+
+  /** Restores the sessions of the sockets that are open. */
+  restoreAll(): void {
+    const cache = this.restoreCache()
+    for (const socket of this.options.host.sockets()) this.restore(socket, cache)
+    this.options.rows.deleteOrphans(new Set([...this.sessions.values()].map(({ id }) => id)))
+  }
+
+  /** A new socket. */
+  open(socket: HostSocket, session: RequestSession): void {
+    const opened = new SocketSession(this.sessionOptions, socket, this.options.host.newId(), session)
+    this.sessions.set(socket, opened)
+    opened.save()
+  }
+
+  /** A message of a socket. */
+  message(socket: HostSocket, data: string | ArrayBuffer): void {
+    const session = this.sessions.get(socket) ?? this.restore(socket, this.restoreCache())
+    if (session === undefined) return
+    const messages = this.read(data)
+    const isBad = !isMessages(messages)
+    const refused = this.options.turns.submit({
+      source: session,
+      mayCommit: !isBad && messages.some((message) => this.mayCommit(message)),
+      size: typeof data === "string" ? data.length : data.byteLength,
+      run: () => {
+        if (isBad) return socket.close(...messages)
+        if (this.sessions.get(socket) !== session) return
+        try {
+          session.receive(messages)
+        } catch (cause) {
+          // Close the socket: its client reconnects instead of waiting for an answer.
+          socket.close(1011, "the server could not answer; the cause is in its log")
+          this.closed(socket)
+          throw cause
+        }
+      }
+    })
+    if (refused !== undefined) socket.close(1013, Limits.describe(refused, this.options.limits[refused]))
+  }
+
+  /** A socket closed. */
+  closed(socket: HostSocket): void {
+    this.sessions.get(socket)?.close()
+    this.sessions.delete(socket)
+  }
+
+  /** Sends what the sessions gathered in this turn. */
+  flushOutput(): void {
+    const sessions = this.output
+    this.output = []
+    for (const session of sessions) session.flushOutput()
+  }
+
+  /** The messages in what a socket sent, or how to close a socket that sent something else. */
+  private read(data: string | ArrayBuffer): ReadonlyArray<FromClientEncoded> | Close {
+    const { requestBytes, requestDepth, requestsPerBatch } = this.options.limits
+    const text = typeof data === "string" ? data : decodeText(data)
+    if (text === undefined) return [1007, "not UTF-8"]
+    if (Limits.bytesBeyond(text, requestBytes) !== undefined) {
+      return [1009, Limits.describe("requestBytes", requestBytes)]
+    }
+    if (isDeeper(text, requestDepth)) return [1008, Limits.describe("requestDepth", requestDepth)]
+    const messages = decodeMessages(text)
+    if (messages === undefined) return [1007, "not messages of effect/rpc"]
+    if (messages.length > requestsPerBatch) return [1008, Limits.describe("requestsPerBatch", requestsPerBatch)]
+    return messages
+  }
+
+  private mayCommit(message: FromClientEncoded): boolean {
+    return message._tag === "Request" && this.options.isMutation(message.tag)
+  }
+
+  /**
+   * Saves a session when the messages of this turn have left, together with what the next ones change: the object does not
+   * sleep before.
+   */
+  private scheduleSave(session: SocketSession): void {
+    if (this.dirty.size === 0) this.options.defer(() => this.saveDirty())
+    this.dirty.add(session)
+  }
+
+  private saveDirty(): void {
+    const sessions = this.dirty
+    this.dirty = new Set()
+    let failed: { readonly cause: unknown } | undefined
+    for (const session of sessions) {
+      try {
+        session.save()
+      } catch (cause) {
+        session.closeUnsaved()
+        failed ??= { cause }
+      }
+    }
+    if (failed !== undefined) throw failed.cause
+  }
+
+  private restoreCache(): RestoreCache {
+    return { decode: attachmentDecoder(), readQueryKey: memoizeByRequest(this.options.readQueryKey) }
+  }
+
+  private restore(socket: HostSocket, { decode, readQueryKey }: RestoreCache): SocketSession | undefined {
+    const attachment = decode(socket.attachment())
+    if (Option.isNone(attachment)) {
+      socket.close(1011, "this socket is not known any more")
+      return undefined
+    }
+    const { id, session } = attachment.value
+    const restored = new SocketSession(this.sessionOptions, socket, id, session)
+    this.sessions.set(socket, restored)
+    this.options.turns.run(() => restored.restore(attachment.value, readQueryKey))
+    return restored
+  }
+}
+
+const isMessages = (read: ReadonlyArray<FromClientEncoded> | Close): read is ReadonlyArray<FromClientEncoded> =>
+  typeof read[0] !== "number"
+
+/** Thousands of sockets may have asked the same: the key of a request is read once. */
+const memoizeByRequest = (readQueryKey: ReadQueryKey): ReadQueryKey => {
+  const known = new Map<string, ReturnType<ReadQueryKey>>()
+  return (tag, request) => {
+    const text = JSON.stringify([tag, request])
+    let key = known.get(text)
+    if (key === undefined) {
+      key = readQueryKey(tag, request)
+      known.set(text, key)
+    }
+    return key
+  }
+}

@@ -1,0 +1,465 @@
+/**
+ * One client at one socket: its messages in, its answers and frames out, and what has to survive hibernation.
+ * Everything it sends in a turn leaves at the end of the turn, as one message where the limit allows.
+ */
+import * as Headers from "effect/http/Headers"
+import { ServerClient } from "effect/rpc/Rpc"
+import type { FromClientEncoded, FromServerEncoded } from "effect/rpc/RpcMessage"
+import * as Tracer from "effect/Tracer"
+import {
+  chunkMessage,
+  done,
+  type EncodedExit,
+  exitMessage,
+  interrupted,
+  limitExceeded,
+  lost
+} from "../../protocol/Exit.ts"
+import { knownHashHeader, livePrefix, promptHeader } from "../../protocol/Frame.ts"
+import * as FrameParts from "../../protocol/FrameParts.ts"
+import * as Limits from "../../protocol/Limits.ts"
+import { pong, type Request } from "../../protocol/Messages.ts"
+import { mutationHeader } from "../../protocol/MutationId.ts"
+import type { HostSocket } from "../../services/SocketHost.ts"
+import { encodeMessage } from "../rpc/RpcTransport.ts"
+import type { RequestSession } from "../rpc/SessionHeader.ts"
+import { type ActionHost, ActionRelay } from "./ActionRelay.ts"
+import { type Call, type Caller, type Execution, type Executor, exitText, type PendingExecution } from "./Executor.ts"
+import * as FlowControl from "./FlowControl.ts"
+import { type LiveQueries, type QueryKey, type Subscriber, Subscription } from "./LiveQueries.ts"
+import {
+  type Attachment,
+  attachmentPrefix,
+  encodeAttachment,
+  fits,
+  type SubscriptionEntry,
+  type SubscriptionRows
+} from "./SubscriptionStore.ts"
+
+/** Reads the key of a live query from a request, or gives the exit that refuses it. */
+export type ReadQueryKey = (
+  tag: string,
+  request: {
+    readonly payload: unknown
+    readonly headers: ReadonlyArray<readonly [string, string]>
+    readonly identity: string
+  }
+) => QueryKey | EncodedExit
+
+/** What the sessions of an object share. */
+export interface SocketSessionOptions {
+  readonly executor: Executor
+  readonly live: LiveQueries
+  readonly readQueryKey: ReadQueryKey
+  readonly actions: ActionHost["Service"]
+  readonly rows: SubscriptionRows
+  readonly limits: Limits.Limits
+  readonly isAction: (tag: string) => boolean
+  /** Runs a body as a turn of the object. */
+  readonly turn: (body: () => void) => void
+  /** The session has something to send at the end of the turn. */
+  readonly onOutput: (session: SocketSession) => void
+  /** The session has something to save before the object can sleep. */
+  readonly onDirty: (session: SocketSession) => void
+}
+
+/** One live query of one socket. */
+class SocketSubscription extends Subscription implements SubscriptionEntry, FlowControl.ReaderState {
+  readonly idText: string
+  readonly requestText: string
+  readonly prompt: boolean
+  /** The hash of the value that the client came with, until the first frame. */
+  knownHash: string | undefined
+  unacknowledged = 0
+  waiting = false
+
+  constructor(subscriber: Subscriber, id: string | number, key: QueryKey, prompt: boolean) {
+    super(subscriber, id)
+    this.idText = JSON.stringify(id)
+    this.prompt = prompt
+    const { headers, payload, tag } = key
+    this.requestText = JSON.stringify({ id, tag, payload, headers, prompt })
+  }
+}
+
+/** One client at one socket. */
+export class SocketSession implements Subscriber {
+  readonly id: string
+  readonly identity: string
+  readonly pending = new Set<SocketSubscription>()
+  private readonly options: SocketSessionOptions
+  private readonly socket: HostSocket
+  private readonly caller: Caller
+  private readonly actions: ActionRelay
+  private readonly prefix: string
+  private readonly subscriptions = new Map<string | number, SocketSubscription>()
+  /** Calls that wait in middleware. */
+  private readonly waitingCalls = new Map<string | number, PendingExecution>()
+  /** What is sent at the end of the turn. */
+  private outgoing: Array<string> = []
+  private awaited: FlowControl.AwaitedCommits = FlowControl.nothingAwaited
+  /** The subscriptions that are rows of a table, once there were too many for the attachment. */
+  private stored: Set<string | number> | undefined
+  /** The text that was last attached. */
+  private attached: string | undefined
+  private isClosed = false
+
+  constructor(options: SocketSessionOptions, socket: HostSocket, id: string, session: RequestSession) {
+    this.options = options
+    this.socket = socket
+    this.id = id
+    this.identity = JSON.stringify(session.identity)
+    this.prefix = attachmentPrefix(id, session)
+    this.caller = callerOf(session)
+    this.actions = new ActionRelay({
+      host: options.actions,
+      session,
+      send: (message) => options.turn(() => this.send(message)),
+      onChange: () => options.onDirty(this)
+    })
+  }
+
+  // --- messages in
+
+  /** Takes the messages of one socket message, in order. */
+  receive(messages: ReadonlyArray<FromClientEncoded>): void {
+    for (const message of messages) this.handle(message)
+  }
+
+  private handle(message: FromClientEncoded): void {
+    switch (message._tag) {
+      case "Request":
+        // An id that is used again means the new request: nothing more is sent for the old one.
+        this.abandon(message.id)
+        if (message.tag.startsWith(livePrefix)) return this.subscribe(message)
+        if (this.options.isAction(message.tag)) return this.actions.start(message)
+        return this.call(message)
+      case "Ack":
+        return this.acknowledge(message.requestId)
+      case "Interrupt":
+        return this.interrupt(message.requestId)
+      case "Ping":
+        return this.write(pong)
+    }
+  }
+
+  /** Runs a query or a mutation. */
+  private call(request: Request): void {
+    const { executor } = this.options
+    const idText = JSON.stringify(request.id)
+    const isNotification = request.isNotification === true
+    const decoded = executor.decode(request.tag, request.payload)
+    if ("_tag" in decoded) {
+      if (!isNotification) this.write(exitMessage(idText, JSON.stringify(decoded)))
+      return
+    }
+    let isAcknowledged = isNotification
+    const acknowledge = () => {
+      isAcknowledged = true
+      this.write(exitMessage(idText, JSON.stringify(done)))
+    }
+    const call: Call = {
+      ...decoded,
+      caller: this.caller,
+      headers: headersOf(request),
+      requestId: request.id,
+      parent: parentOf(request),
+      onStart: request.discard === true && !isNotification ? acknowledge : undefined
+    }
+    const finish = (execution: Execution) => {
+      if (!isAcknowledged) this.write(exitMessage(idText, exitText(execution)))
+      if (call.headers[mutationHeader] !== undefined) this.committed(idText, execution)
+    }
+    const started = executor.start(call)
+    if (!("execution" in started)) return finish(started)
+    this.waitingCalls.set(request.id, started)
+    this.options.onDirty(this)
+    void started.execution.then((execution) =>
+      this.options.turn(() => {
+        if (this.waitingCalls.get(request.id) !== started) return
+        this.waitingCalls.delete(request.id)
+        this.options.onDirty(this)
+        finish(execution)
+      })
+    )
+  }
+
+  /** Says which commit a numbered mutation is part of, and then when everything up to it was delivered here. */
+  private committed(idText: string, { version = this.options.live.currentVersion }: Execution): void {
+    const { live } = this.options
+    this.write(`{"_tag":"Committed","requestId":${idText},"version":${version}}`)
+    this.awaited = FlowControl.awaitCommit(this.awaited, version)
+    this.options.onDirty(this)
+    if (live.needsFlush) live.notifyWithFlush(this)
+    else this.ackDelivered()
+  }
+
+  private subscribe(request: Request): void {
+    const { live, readQueryKey } = this.options
+    // Its frames would have no reader.
+    if (request.isNotification === true) return
+    if (request.discard === true) return this.exit(request.id, done)
+    const key = readQueryKey(request.tag.slice(livePrefix.length), {
+      payload: request.payload,
+      headers: request.headers.filter(([name]) => !ownHeaders.has(name.toLowerCase())),
+      identity: this.identity
+    })
+    if ("_tag" in key) return this.exit(request.id, key)
+    const subscription = new SocketSubscription(this, request.id, key, headerOf(request, promptHeader) !== undefined)
+    const actual = Limits.bytesBeyond(subscription.requestText, Limits.sqlite.rowBytes)
+    if (actual !== undefined) return this.exit(request.id, limitExceeded("rowBytes", Limits.sqlite.rowBytes, actual))
+    subscription.knownHash = headerOf(request, knownHashHeader)
+    this.subscriptions.set(request.id, subscription)
+    this.options.onDirty(this)
+    live.subscribe(subscription, key)
+    this.notify()
+    live.notify()
+  }
+
+  private acknowledge(id: string | number): void {
+    if (this.actions.acknowledge(id)) return
+    const subscription = this.subscriptions.get(id)
+    if (subscription === undefined) return
+    subscription.unacknowledged = Math.max(0, subscription.unacknowledged - 1)
+    this.options.onDirty(this)
+    if (this.pending.size === 0 && this.awaited === FlowControl.nothingAwaited) return
+    this.notify()
+    this.options.live.notify()
+  }
+
+  private interrupt(id: string | number): void {
+    if (this.actions.interrupt(id)) return
+    const waiting = this.waitingCalls.get(id)
+    if (waiting !== undefined) return waiting.interrupt()
+    if (!this.unsubscribe(id)) return
+    this.exit(id, interrupted)
+    // What was held back for it may be sent now.
+    this.notify()
+    this.options.live.notify()
+  }
+
+  private abandon(id: string | number): void {
+    this.unsubscribe(id)
+    this.actions.abandon(id)
+    const waiting = this.waitingCalls.get(id)
+    if (waiting === undefined) return
+    this.waitingCalls.delete(id)
+    waiting.interrupt()
+  }
+
+  private unsubscribe(id: string | number): boolean {
+    const subscription = this.subscriptions.get(id)
+    if (subscription === undefined) return false
+    this.options.live.unsubscribe(subscription)
+    this.subscriptions.delete(id)
+    this.options.onDirty(this)
+    if (this.stored?.delete(id)) this.options.rows.delete(this.id, subscription.idText)
+    return true
+  }
+
+  /** The socket closed: ends everything that belongs to it. */
+  close(): void {
+    this.isClosed = true
+    for (const subscription of this.subscriptions.values()) this.options.live.unsubscribe(subscription)
+    this.subscriptions.clear()
+    for (const { interrupt } of this.waitingCalls.values()) interrupt()
+    this.waitingCalls.clear()
+    this.actions.close()
+    if (this.stored !== undefined) this.options.rows.deleteAll(this.id)
+  }
+
+  /** Saving failed: closes the socket so that its client reconnects. */
+  closeUnsaved(): void {
+    this.socket.close(1011, "the server could not save the state of this socket; the cause is in its log")
+  }
+
+  // --- messages out
+
+  /** Sends the newest results of the subscriptions that may be sent one. */
+  notify(): void {
+    const { live } = this.options
+    for (const subscription of this.pending) {
+      // What was held back when the object went to sleep has to be run again.
+      live.refresh(subscription.query)
+      if (!subscription.isDue) this.take(subscription)
+    }
+    const { now, waiting } = FlowControl.sendable([...this.pending])
+    for (const subscription of now) this.sendResult(subscription)
+    for (const subscription of waiting) {
+      if (subscription.waiting) continue
+      subscription.waiting = true
+      this.options.onDirty(this)
+    }
+    this.ackDelivered()
+  }
+
+  private take(subscription: SocketSubscription): void {
+    this.pending.delete(subscription)
+    if (!subscription.waiting) return
+    subscription.waiting = false
+    this.options.onDirty(this)
+  }
+
+  /** Sends the newest result of a query, as a patch of the one before where that is smaller. */
+  private sendResult(subscription: SocketSubscription): void {
+    this.take(subscription)
+    const { query } = subscription
+    if (query.failure !== undefined) {
+      this.unsubscribe(subscription.id)
+      return this.exit(subscription.id, query.failure)
+    }
+    const { result } = query
+    // A subscription that is due and whose query has not failed has a result.
+    if (result === undefined) return
+    const frame =
+      subscription.knownHash === result.hash
+        ? `{"_tag":"Current","version":${this.options.live.flushedVersion}}`
+        : result.frameFrom(subscription.base)
+    subscription.knownHash = undefined
+    subscription.sent = result.hash
+    subscription.base = result
+    this.options.onDirty(this)
+    for (const part of FrameParts.split(frame)) {
+      const text = chunkMessage(subscription.idText, part)
+      subscription.unacknowledged++
+      this.options.live.countFrame(query, text.length)
+      this.write(text)
+    }
+  }
+
+  /** Tells the client up to which commit everything was delivered here, if it waits for one. */
+  private ackDelivered(): void {
+    if (this.awaited === FlowControl.nothingAwaited) return
+    let version = this.options.live.flushedVersion
+    for (const { base } of this.pending) version = Math.min(version, base?.version ?? 0)
+    const { awaited, tell } = FlowControl.delivered(this.awaited, version)
+    if (!tell) return
+    this.write(`{"_tag":"Delivered","version":${version}}`)
+    this.awaited = awaited
+    this.options.onDirty(this)
+  }
+
+  private exit(id: string | number, exit: EncodedExit): void {
+    this.write(exitMessage(JSON.stringify(id), JSON.stringify(exit)))
+  }
+
+  private send(message: FromServerEncoded): void {
+    this.write(encodeMessage(message, this.options.limits))
+  }
+
+  private write(text: string): void {
+    if (this.outgoing.length === 0) this.options.onOutput(this)
+    this.outgoing.push(text)
+  }
+
+  /** Sends what the turn gathered: as one message, or as few as the limit allows. */
+  flushOutput(): void {
+    const texts = this.outgoing
+    if (texts.length === 0) return
+    this.outgoing = []
+    if (texts.length === 1) return this.socket.send(texts[0]!)
+    // A character takes at most three bytes: they are counted only when it matters.
+    const isSmall = texts.reduce((sum, text) => sum + text.length + 2, 0) * 3 <= Limits.socketMessageBytes
+    if (isSmall) return this.socket.send(`[${texts.join(",")}]`)
+    let batch: Array<string> = []
+    let bytes = 0
+    const sendBatch = () => {
+      if (batch.length > 0) this.socket.send(batch.length === 1 ? batch[0]! : `[${batch.join(",")}]`)
+      batch = []
+      bytes = 2
+    }
+    for (const text of texts) {
+      const more = encoder.encode(text).length + 1
+      if (bytes + more > Limits.socketMessageBytes) sendBatch()
+      batch.push(text)
+      bytes += more
+    }
+    sendBatch()
+  }
+
+  // --- what survives hibernation
+
+  /** Saves what must survive hibernation. */
+  save(): void {
+    if (this.isClosed) return
+    const subscriptions = [...this.subscriptions.values()]
+    const { overflowed, text } = encodeAttachment(this.prefix, {
+      version: this.options.live.currentVersion,
+      awaited: this.awaited,
+      calls: [...this.actions.ids, ...this.waitingCalls.keys()],
+      subscriptions,
+      overflowed: this.stored !== undefined
+    })
+    if (text === this.attached) return
+    if (!fits(text)) {
+      return this.socket.close(1009, `limit socketAttachmentBytes is ${Limits.socketAttachmentBytes}`)
+    }
+    if (overflowed) this.store(subscriptions)
+    this.socket.attach(text)
+    this.attached = text
+  }
+
+  /** Writes rows for the subscriptions that have none. A row for each frame would be paid for each time. */
+  private store(subscriptions: ReadonlyArray<SocketSubscription>): void {
+    this.stored ??= new Set()
+    for (const subscription of subscriptions) {
+      if (this.stored.has(subscription.id)) continue
+      this.stored.add(subscription.id)
+      this.options.rows.insert(this.id, subscription)
+    }
+  }
+
+  /** Takes up what was saved before the object left memory. `readQueryKey` reads the keys of many sockets at once. */
+  restore({ awaited, calls, progress, subscriptions, version }: Attachment, readQueryKey: ReadQueryKey): void {
+    const { live, rows } = this.options
+    live.atLeast(version)
+    this.awaited = awaited[0] === 0 ? FlowControl.nothingAwaited : awaited
+    if (subscriptions === null) this.stored = new Set()
+    const progressById = new Map(progress?.map((entry) => [entry[0], entry]))
+    for (const { headers, id, payload, prompt, tag } of subscriptions ?? rows.load(this.id)) {
+      this.stored?.add(id)
+      const key = readQueryKey(tag, { payload, headers, identity: this.identity })
+      if ("_tag" in key) {
+        // The app that the object woke with has no such query any more, or does not take this payload.
+        this.exit(id, key)
+        this.options.onDirty(this)
+        continue
+      }
+      const subscription = new SocketSubscription(this, id, key, prompt)
+      // Nothing is known of progress that did not fit the attachment: the result counts as not sent.
+      const [, sent, unacknowledged, waiting] = progressById.get(id) ?? [id, null, 0, true]
+      subscription.sent = sent ?? undefined
+      subscription.unacknowledged = unacknowledged
+      subscription.waiting = waiting
+      if (waiting) this.pending.add(subscription)
+      this.subscriptions.set(id, subscription)
+      live.restore(subscription, key)
+    }
+    for (const id of calls) this.exit(id, lost)
+    if (calls.length > 0) this.options.onDirty(this)
+  }
+}
+
+/** The caller of all calls of a session. */
+export const callerOf = ({ identity, tenant }: RequestSession): Caller => ({
+  identity,
+  client: new ServerClient(nextClient++),
+  annotations: { tenant, subject: identity.subject }
+})
+let nextClient = 0
+
+/** Headers by which a request talks to live queries, and not to middleware. */
+const ownHeaders: ReadonlySet<string> = new Set([knownHashHeader, promptHeader])
+
+/** The headers of a request, as handlers and middleware see them. */
+export const headersOf = ({ headers }: Request): Headers.Headers =>
+  headers.length === 0 ? Headers.empty : Headers.fromInput(headers)
+
+const headerOf = ({ headers }: Request, name: string): string | undefined =>
+  headers.find(([key]) => key.toLowerCase() === name)?.[1]
+
+/** The client's span, of a request that carries one. */
+export const parentOf = ({ sampled = true, spanId, traceId }: Request): Tracer.AnySpan | undefined =>
+  traceId === undefined || spanId === undefined ? undefined : Tracer.externalSpan({ traceId, spanId, sampled })
+
+const encoder = new TextEncoder()

@@ -1,0 +1,332 @@
+/**
+ * The engine of one tenant's object: puts the app, the database and the host together, and owns the turns.
+ * A host calls `http`, `sockets` and `local`; everything that happens in the object starts there.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Headers from "effect/http/Headers"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Rpc from "effect/rpc/Rpc"
+import type * as RpcGroup from "effect/rpc/RpcGroup"
+import * as Schema from "effect/Schema"
+import type { Scope } from "effect/Scope"
+import * as Tracer from "effect/Tracer"
+import type { App } from "../../contract/App.ts"
+import { anonymous, Identity } from "../../contract/Auth.ts"
+import { type Kind, kindOf } from "../../contract/Kind.ts"
+import type { Live } from "../../contract/Live.ts"
+import type { EncodedExit } from "../../protocol/Exit.ts"
+import { livePrefix } from "../../protocol/Frame.ts"
+import { Background } from "../../services/Background.ts"
+import { Database } from "../../services/Database.ts"
+import { SocketHost } from "../../services/SocketHost.ts"
+import { makeRunner, type SchemaMismatch } from "../../services/Storage.ts"
+import { readsOfNothing, type WriteRecorder } from "../../services/storage/ReadSet.ts"
+import type { TransactionRunner } from "../../services/TransactionRunner.ts"
+import * as Transactor from "../../services/Transactor.ts"
+import { unknownRpc } from "../rpc/ErrorBoundary.ts"
+import { ActionHost } from "./ActionRelay.ts"
+import { type Call, type Caller, Executor, noHeaders } from "./Executor.ts"
+import { LiveQueries, type QueryKey, type QueryRun } from "./LiveQueries.ts"
+import { makeLocalLive } from "./LocalLive.ts"
+import * as Metrics from "./Metrics.ts"
+import { MutationLog, mutationTable } from "./MutationLog.ts"
+import { ObjectHttp } from "./ObjectHttp.ts"
+import { Reactors, reactorTable } from "./Reactors.ts"
+import { SocketHub } from "./SocketHub.ts"
+import type { ReadQueryKey } from "./SocketSession.ts"
+import { SubscriptionRows, subscriptionTable } from "./SubscriptionStore.ts"
+import { TurnQueue } from "./TurnQueue.ts"
+
+/** What the host of an object drives. */
+export interface TenantEngine {
+  readonly http: ObjectHttp
+  readonly sockets: SocketHub
+  readonly live: LiveQueries
+  readonly executor: Executor
+  /** Live queries for code that runs in the object. */
+  readonly local: Live["Service"]
+  /** Transactions for code that runs in the object. */
+  readonly transactor: Transactor.Transactor["Service"]
+  /** Runs a body as a turn: what it commits is flushed at its end. */
+  readonly turn: (body: () => void) => void
+}
+
+export interface TenantEngineOptions {
+  /** Milliseconds, for versions. Each start of an object must find a later time than the start before. */
+  readonly now: () => number
+  /**
+   * Runs a turn. What it commits is one commit to disk, and what it sends leaves after that. A platform that does this by
+   * itself, as a Durable Object does, just runs it.
+   */
+  readonly commitTurn?: (turn: () => void) => void
+  /**
+   * Subscriptions up to which a flush follows the answers in the same turn. A larger one has the next turn for itself, so
+   * that the answers do not wait for it. 50 unless given: that many are notified in less than a millisecond.
+   */
+  readonly smallFlush?: number
+}
+
+/** Flushes of one turn: a reaction may commit, which needs another flush. */
+const flushesPerTurn = 20
+
+const decodeIdentity = Schema.decodeUnknownSync(Schema.fromJsonString(Identity))
+
+/** The services that an engine is made of. */
+export type EngineServices = Database | Background | SocketHost | ActionHost
+
+/** Brings the tables up to date, builds the handlers of queries and mutations, and restores the sockets' sessions. */
+export const make = <Rpcs extends Rpc.Any>(
+  app: App<Rpcs>,
+  options: TenantEngineOptions
+): Effect.Effect<TenantEngine, SchemaMismatch, EngineServices | Scope> =>
+  Effect.gen(function* () {
+    const database = yield* Database
+    const background = yield* Background
+    const services: Context.Context<any> = yield* Effect.context<any>()
+    const runner = yield* makeRunner({
+      tables: app.tables,
+      limits: app.limits,
+      transactional: app.transactional,
+      internalTables: [mutationTable, subscriptionTable, ...(app.reactors.length > 0 ? [reactorTable] : [])],
+      afterCommit: (effects) => background.defer(() => runAfterCommit(background, services, effects))
+    })
+    const layers = Layer.merge(app.layers.handlers, app.layers.middleware)
+    const handlers = yield* Layer.build(Layer.provide(layers, app.layers.services))
+    const engine = new Engine(app, options, {
+      database,
+      background,
+      sockets: yield* SocketHost,
+      actions: yield* ActionHost,
+      runner,
+      services,
+      context: Context.merge(services, handlers)
+    })
+    engine.start()
+    return engine
+  })
+
+/** Runs what services asked for after a commit. The object stays awake for it. */
+const runAfterCommit = (
+  background: Background["Service"],
+  services: Context.Context<any>,
+  effects: ReadonlyArray<Effect.Effect<void>>
+): void => {
+  for (const effect of effects) {
+    const fiber = Effect.runForkWith(services)(Effect.ignoreCause(effect, { log: "Error" }))
+    background.waitUntil(new Promise<void>((resolve) => fiber.addObserver(() => resolve())))
+  }
+}
+
+interface Parts {
+  readonly database: Database["Service"]
+  readonly background: Background["Service"]
+  readonly sockets: SocketHost["Service"]
+  readonly actions: ActionHost["Service"]
+  readonly runner: TransactionRunner
+  readonly services: Context.Context<any>
+  /** The services, the handlers and the middleware. */
+  readonly context: Context.Context<any>
+}
+
+class Engine implements TenantEngine {
+  readonly http: ObjectHttp
+  readonly sockets: SocketHub
+  readonly live: LiveQueries
+  readonly executor: Executor
+  readonly local: Live["Service"]
+  readonly transactor: Transactor.Transactor["Service"]
+  private readonly parts: Parts
+  private readonly smallFlush: number
+  private readonly turns: TurnQueue
+  private readonly reactors: Reactors
+  private readonly kinds = new Map<string, Kind>()
+  private readonly isTraced: boolean
+  /** The calls of live queries: what is the same for each of their runs. */
+  private readonly queryCalls = new WeakMap<QueryKey, Call>()
+  /** The spans of the transactions that the next flush is about. */
+  private committedSpans: Array<Tracer.AnySpan> = []
+  /** Whether a large flush has the next turn. */
+  private isFlushScheduled = false
+
+  constructor(app: App<any>, { commitTurn = run, now, smallFlush = 50 }: TenantEngineOptions, parts: Parts) {
+    const { background, database, runner } = parts
+    const { limits, reactors } = app
+    const group: RpcGroup.RpcGroup<any> = app.api.declared
+    this.parts = parts
+    this.smallFlush = smallFlush
+    this.isTraced = Option.isSome(Context.getOption(parts.services, Tracer.Tracer))
+    for (const rpc of group.requests.values()) {
+      const kind = kindOf(rpc)
+      if (kind !== undefined) this.kinds.set(rpc._tag, kind)
+    }
+    const isMutation = (tag: string) => this.kinds.get(tag) === "mutation"
+    const isAction = (tag: string) => this.kinds.get(tag) === "action"
+    this.turns = new TurnQueue({ defer: background.defer, endTurn: () => this.endTurn(), commitTurn, limits })
+    const turn = (body: () => void) => this.turns.run(body)
+    this.live = new LiveQueries({
+      run: (key, parent) => this.runQuery(key, parent),
+      defer: (task) => background.defer(() => turn(task)),
+      now
+    })
+    const { live, readQueryKey, turns } = this
+    this.executor = new Executor({
+      group,
+      context: parts.context,
+      runner,
+      log: new MutationLog(database),
+      limits,
+      version: () => live.currentVersion,
+      onCommitted: (span) => this.committedSpans.push(span)
+    })
+    const { executor } = this
+    this.reactors = new Reactors({
+      reactors,
+      database,
+      executor,
+      live,
+      readQueryKey,
+      caller: systemCaller,
+      log: (message, failure) => this.log(message, failure)
+    })
+    this.sockets = new SocketHub({
+      host: parts.sockets,
+      turns,
+      defer: background.defer,
+      isMutation,
+      isAction,
+      executor,
+      live,
+      readQueryKey,
+      actions: parts.actions,
+      rows: new SubscriptionRows(database),
+      limits
+    })
+    this.http = new ObjectHttp({
+      executor,
+      live,
+      readQueryKey,
+      runQuery: (key) => this.runQuery(key, undefined),
+      turns,
+      limits,
+      isMutation
+    })
+    this.local = makeLocalLive({ group, live, readQueryKey, turn })
+    this.transactor = Transactor.make(runner)
+    runner.onCommit((writes) => this.committed(writes))
+  }
+
+  /** Restores the sockets' sessions and starts the reactors. */
+  start(): void {
+    this.turn(() => this.sockets.restoreAll())
+    this.turn(() => this.reactors.start())
+  }
+
+  turn(body: () => void): void {
+    this.turns.run(body)
+  }
+
+  private committed(writes: WriteRecorder): void {
+    this.turns.committed()
+    this.reactors.committed()
+    this.live.committed(writes)
+    // A commit of code that runs beside the calls is a turn of its own.
+    if (!this.turns.isInTurn) this.parts.background.defer(() => this.turn(() => {}))
+  }
+
+  /** The end of a turn: answers are sent, then what was committed reaches live queries. */
+  private endTurn(): void {
+    const { live, sockets } = this
+    sockets.flushOutput()
+    for (let i = 0; live.needsFlush && !this.isFlushScheduled && i < flushesPerTurn; i++) {
+      if (live.subscriptionsToNotify > this.smallFlush) return this.scheduleFlush()
+      this.flush()
+      sockets.flushOutput()
+    }
+    // Only reactions that go on and on are left.
+    if (live.needsFlush) this.scheduleFlush()
+  }
+
+  /** A flush of many subscriptions has a turn for itself: the answers of this one do not wait for it. */
+  private scheduleFlush(): void {
+    if (this.isFlushScheduled) return
+    this.isFlushScheduled = true
+    this.parts.background.defer(() =>
+      this.turn(() => {
+        try {
+          this.flush()
+        } finally {
+          this.isFlushScheduled = false
+        }
+      })
+    )
+  }
+
+  private flush(): void {
+    const spans = this.committedSpans
+    this.committedSpans = []
+    const { live } = this
+    const effect = this.isTraced
+      ? Effect.useSpan(
+          "dormouse.flush",
+          {
+            ...(spans[0] && { parent: spans[0] }),
+            links: spans.slice(1).map((span) => ({ span, attributes: {} }))
+          },
+          (span) =>
+            Effect.suspend(() => {
+              live.flush(span)
+              const done = live.takeTotals()
+              for (const [name, value] of Object.entries(done)) span.attribute(`dormouse.live.${name}`, value)
+              return Metrics.count(done)
+            })
+        )
+      : Effect.suspend(() => {
+          live.flush()
+          return Metrics.count(live.takeTotals())
+        })
+    Effect.runSyncWith(this.parts.services)(effect)
+  }
+
+  /** Reads the key of a live query, or gives the exit that refuses it. */
+  private readonly readQueryKey: ReadQueryKey = (tag, request) => {
+    if (this.kinds.get(tag) !== "query") return unknownRpc(`${livePrefix}${tag}`)
+    const decoded = this.executor.decode(tag, request.payload)
+    if ("_tag" in decoded) return decoded
+    const { payload, procedure } = decoded
+    return {
+      tag,
+      payload: procedure.codec.normalizePayload(payload),
+      identity: request.identity,
+      headers: procedure.middlewares.length === 0 ? [] : request.headers
+    }
+  }
+
+  private runQuery(key: QueryKey, parent: Tracer.AnySpan | undefined): QueryRun {
+    let call = this.queryCalls.get(key)
+    if (call === undefined) {
+      const decoded = this.executor.decode(key.tag, key.payload)
+      if ("_tag" in decoded) return { result: undefined, failure: decoded, reads: readsOfNothing }
+      const identity = decodeIdentity(key.identity)
+      call = {
+        ...decoded,
+        caller: { identity, client: systemCaller.client, annotations: { subject: identity.subject } },
+        headers: key.headers.length === 0 ? noHeaders : Headers.fromInput(key.headers),
+        requestId: "live"
+      }
+      this.queryCalls.set(key, call)
+    }
+    return this.executor.execute(parent === undefined ? call : { ...call, parent }, true)
+  }
+
+  private log(message: string, failure: EncodedExit | undefined): void {
+    const logged = failure === undefined ? Effect.logError(message) : Effect.logError(message, failure)
+    Effect.runSyncWith(this.parts.services)(logged)
+  }
+}
+
+const run = (turn: () => void): void => turn()
+
+/** The object itself, as a caller. */
+const systemCaller: Caller = { identity: anonymous, client: new Rpc.ServerClient(-1), annotations: {} }

@@ -1,0 +1,132 @@
+/**
+ * The queue in front of the object. All that is written in one turn is one commit to disk, so calls that arrive while a
+ * commit is on its way wait for the next turn and share the next commit. A lone call is handled at once.
+ */
+
+import type * as Limits from "../../protocol/Limits.ts"
+
+/** Where units come from: those of one source are handled in their order, and the sources in turns. */
+export type Source = object
+
+/** What a turn handles: a message of a socket, or the requests of an HTTP body. */
+export interface Unit {
+  readonly source: Source
+  /** Whether it may commit. A unit that cannot commit waits only for earlier units of its source. */
+  readonly mayCommit: boolean
+  /** Characters of it, which are kept while it waits. */
+  readonly size: number
+  readonly run: () => void
+}
+
+export interface TurnQueueOptions {
+  /** Runs a task in a later turn. */
+  readonly defer: (task: () => void) => void
+  /** Called at the end of each turn: answers leave first, then live queries are flushed. */
+  readonly endTurn: () => void
+  /** Runs a turn: what it commits is on its way to disk when this returns, and what it sends leaves after that. */
+  readonly commitTurn: (turn: () => void) => void
+  readonly limits: Pick<Limits.Limits, "queuedMessages" | "queuedBytes">
+}
+
+/** Units that are handled in one turn. More wait for the next, so that no turn takes long. */
+const unitsPerTurn = 512
+
+/** The turns of one object. */
+export class TurnQueue {
+  private readonly options: TurnQueueOptions
+  private readonly queues = new Map<Source, Array<Unit>>()
+  private queued = 0
+  private queuedSize = 0
+  /** Whether something was committed in this turn. */
+  private hasCommitted = false
+  /** Whether a commit is on its way, and the next turn is scheduled. */
+  private isBusy = false
+  private inTurn = false
+
+  constructor(options: TurnQueueOptions) {
+    this.options = options
+  }
+
+  /** Whether a turn is under way. */
+  get isInTurn(): boolean {
+    return this.inTurn
+  }
+
+  /** A transaction of this turn committed. */
+  committed(): void {
+    this.hasCommitted = true
+  }
+
+  /**
+   * Handles a unit: now, or in the next turn when a commit is on its way and the unit may commit as well. Gives the limit
+   * that it exceeds when too much is waiting; then it is not handled.
+   */
+  submit(unit: Unit): "queuedMessages" | "queuedBytes" | undefined {
+    const queue = this.queues.get(unit.source)
+    if (queue === undefined && !(unit.mayCommit && (this.isBusy || this.inTurn))) {
+      this.run(unit.run)
+      return undefined
+    }
+    const { queuedBytes, queuedMessages } = this.options.limits
+    if (queue !== undefined && queue.length >= queuedMessages) return "queuedMessages"
+    if (this.queuedSize + unit.size > queuedBytes) return "queuedBytes"
+    this.queued++
+    this.queuedSize += unit.size
+    if (queue === undefined) this.queues.set(unit.source, [unit])
+    else queue.push(unit)
+    this.schedule()
+    return undefined
+  }
+
+  /** Runs a body as a turn, or as a part of the turn under way. */
+  run(body: () => void): void {
+    if (this.inTurn) return body()
+    this.inTurn = true
+    try {
+      this.options.commitTurn(() => {
+        try {
+          body()
+        } finally {
+          this.options.endTurn()
+        }
+      })
+    } finally {
+      this.inTurn = false
+      if (this.hasCommitted) this.schedule()
+      this.hasCommitted = false
+    }
+  }
+
+  private schedule(): void {
+    if (this.isBusy) return
+    this.isBusy = true
+    this.options.defer(() => {
+      this.isBusy = false
+      if (this.queued > 0) this.run(() => this.drain())
+    })
+  }
+
+  /** Handles what waits, one unit of each source after the other. */
+  private drain(): void {
+    let left = unitsPerTurn
+    let failed: { readonly cause: unknown } | undefined
+    while (this.queued > 0 && left > 0) {
+      for (const [source, queue] of this.queues) {
+        if (left-- === 0) break
+        const unit = queue.shift()
+        if (queue.length === 0) this.queues.delete(source)
+        if (unit === undefined) continue
+        this.queued--
+        this.queuedSize -= unit.size
+        try {
+          unit.run()
+        } catch (cause) {
+          // The other units are handled all the same.
+          failed ??= { cause }
+        }
+      }
+    }
+    if (this.queued > 0) this.schedule()
+    if (failed !== undefined) throw failed.cause
+  }
+}

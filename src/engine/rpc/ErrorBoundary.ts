@@ -1,0 +1,83 @@
+/**
+ * What a caller may see of a failure: declared errors, limits by name, and an id for everything else.
+ * Causes, SQL and stack traces go to the log under the same id.
+ */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import * as Random from "effect/Random"
+import type * as Rpc from "effect/rpc/Rpc"
+import * as RpcSchema from "effect/rpc/RpcSchema"
+import * as Schema from "effect/Schema"
+import { StorageError } from "../../contract/Storage.ts"
+import { CallError, InternalError, LimitExceeded, PayloadInvalid, UnknownRpc } from "../../protocol/CallError.ts"
+import { type EncodedExit, failed } from "../../protocol/Exit.ts"
+import { Suspended } from "../../services/storage/Synchronous.ts"
+
+/** Whether an rpc declared this failure, itself or through a middleware. */
+const isDeclared = (rpc: Rpc.AnyWithProps): ((error: unknown) => boolean) => {
+  let is = declaredCache.get(rpc)
+  if (is === undefined) {
+    const schemas = [rpc.errorSchema, ...[...rpc.middlewares].map((middleware) => middleware.error)]
+    if (RpcSchema.isStreamSchema(rpc.successSchema)) schemas.push(rpc.successSchema.error)
+    is = Schema.is(Schema.Union(schemas))
+    declaredCache.set(rpc, is)
+  }
+  return is
+}
+const declaredCache = new WeakMap<Rpc.AnyWithProps, (error: unknown) => boolean>()
+
+/**
+ * How a call ended, as its caller may see it: success, declared failures, limits by name. Anything else is logged, and its
+ * caller gets the id of the log entry.
+ */
+export const sanitizeExit = <A, E>(rpc: Rpc.AnyWithProps, exit: Exit.Exit<A, E>): Effect.Effect<A, E | CallError> => {
+  if (Exit.isSuccess(exit)) return exit
+  const failure = Cause.findErrorOption(exit.cause)
+  if (Option.isSome(failure) && isDeclared(rpc)(failure.value)) return exit
+  if (Option.isNone(failure) && Cause.hasInterruptsOnly(exit.cause)) return exit
+  if (isSanitized(exit.cause)) return exit
+  const limit = limitOf(exit.cause)
+  if (limit !== undefined) return Effect.fail(new CallError({ reason: limit }))
+  return Effect.flatMap(toInternalError(rpc._tag, exit.cause), Effect.die)
+}
+
+/** Whether a failure was logged already, and stands for its log entry. */
+const isSanitized = (cause: Cause.Cause<unknown>): boolean =>
+  cause.reasons.every((reason) => Cause.isDieReason(reason) && isInternalError(reason.defect))
+const isInternalError = Schema.is(InternalError)
+
+/** The limit that a handler met, also where a defect or an `SqlError` has it as its cause. */
+const limitOf = (cause: Cause.Cause<unknown>): LimitExceeded | undefined => {
+  for (const reason of cause.reasons) {
+    let error: unknown = Cause.isFailReason(reason) ? reason.error : Cause.isDieReason(reason) && reason.defect
+    for (let depth = 0; error instanceof Error && depth < 4; depth++) {
+      if (error instanceof StorageError && error.reason._tag === "StorageLimit") {
+        const { actual, limit, max } = error.reason
+        return new LimitExceeded({ limit, max, actual })
+      }
+      error = error.cause
+    }
+  }
+  return undefined
+}
+
+/** Logs a cause, and gives what the caller may know of it. */
+export const toInternalError = (tag: string, cause: Cause.Cause<unknown>): Effect.Effect<InternalError> =>
+  Effect.flatMap(Random.nextInt, (random) => {
+    const id = Math.abs(random).toString(36)
+    const suspended = cause.reasons.some((reason) => Cause.isDieReason(reason) && reason.defect instanceof Suspended)
+    const message = suspended
+      ? `the handler of ${tag} waited for something, and a transaction cannot wait: make it an action`
+      : // Effect's client makes an `Error` of the defect, and keeps its message alone.
+        `the server could not answer; the cause is in its log under ${id}`
+    const defect: InternalError = { _tag: "InternalError", id, message }
+    return Effect.logError(message, cause).pipe(Effect.annotateLogs({ rpc: tag, id }), Effect.as(defect))
+  })
+
+/** The exit of a request that names no rpc of the contract. */
+export const unknownRpc = (tag: string): EncodedExit => failed(new UnknownRpc({ tag }))
+
+/** The exit of a request whose payload does not fit. `issue` says where. */
+export const payloadInvalid = (issue: unknown): EncodedExit => failed(new PayloadInvalid({ issue: String(issue) }))

@@ -1,0 +1,104 @@
+/**
+ * HTTP bodies of rpc messages: reads and checks the requests in one, and writes the answers to it.
+ * What is no body of messages is refused here, before any object is woken.
+ */
+import type { FromClientEncoded } from "effect/rpc/RpcMessage"
+import { type EncodedExit, exitMessage } from "../../protocol/Exit.ts"
+import * as Limits from "../../protocol/Limits.ts"
+import { decodeMessages, isDeeper, type Request as RpcRequest } from "../../protocol/Messages.ts"
+import { readChunks } from "./Ndjson.ts"
+
+/** A body that was read: its text, and the requests in it. */
+export interface RequestBody {
+  readonly text: string
+  readonly requests: ReadonlyArray<RpcRequest>
+}
+
+/** A response that refuses a request as a whole. */
+export const errorResponse = (status: number, error: string, headers?: Record<string, string>): Response =>
+  Response.json({ error }, headers === undefined ? { status } : { status, headers })
+
+const limitResponse = (limit: Limits.LimitName, max: number, actual?: number) =>
+  errorResponse(413, Limits.describe(limit, max, actual))
+
+/** Reads the requests of an HTTP body, or gives the response to a body that is none. */
+export const readRequests = async (request: Request, limits: Limits.Limits): Promise<RequestBody | Response> => {
+  const body = await readBody(request, limits.requestBytes)
+  if (body === undefined) return limitResponse("requestBytes", limits.requestBytes)
+  const text = decodeText(body)
+  if (text === undefined) return errorResponse(400, "the body is not UTF-8")
+  return parseRequests(text, limits)
+}
+
+/** The requests in the text of a body, or the response to a text that has none. */
+export const parseRequests = (text: string, limits: Limits.Limits): RequestBody | Response => {
+  const actual = Limits.bytesBeyond(text, limits.requestBytes)
+  if (actual !== undefined) return limitResponse("requestBytes", limits.requestBytes, actual)
+  if (isDeeper(text, limits.requestDepth)) return limitResponse("requestDepth", limits.requestDepth)
+  const messages = decodeMessages(text)
+  if (messages === undefined) return errorResponse(400, "the body is not made of messages of effect/rpc")
+  if (messages.length > limits.requestsPerBatch) {
+    return limitResponse("requestsPerBatch", limits.requestsPerBatch, messages.length)
+  }
+  const requests = messages.filter(isRequest)
+  if (requests.length > 1) {
+    const answered = requests.filter(({ isNotification }) => isNotification !== true)
+    if (new Set(answered.map(({ id }) => String(id))).size < answered.length) {
+      return errorResponse(400, "two requests have the same id")
+    }
+  }
+  return { text, requests }
+}
+
+/** Whether a message is a call. */
+export const isRequest = (message: FromClientEncoded): message is RpcRequest => message._tag === "Request"
+
+/** The bytes of a body, or `undefined` when there are more than `max`. No more than that are kept. */
+const readBody = async (request: Request, max: number): Promise<Uint8Array | undefined> => {
+  const length = request.headers.get("content-length")
+  if (Number(length) > max) return undefined
+  if (length !== null || request.body === null) {
+    const bytes = new Uint8Array(await request.arrayBuffer())
+    return bytes.length > max ? undefined : bytes
+  }
+  const chunks: Array<Uint8Array> = []
+  let size = 0
+  for await (const chunk of readChunks(request.body)) {
+    size += chunk.length
+    if (size > max) return undefined
+    chunks.push(chunk)
+  }
+  const bytes = new Uint8Array(size)
+  let offset = 0
+  for (const chunk of chunks) {
+    bytes.set(chunk, offset)
+    offset += chunk.length
+  }
+  return bytes
+}
+
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: false })
+
+/** The text of bytes that came from outside, or `undefined` when they are not UTF-8. */
+export const decodeText = (bytes: ArrayBuffer | Uint8Array): string | undefined => {
+  try {
+    return decoder.decode(bytes)
+  } catch {
+    return undefined
+  }
+}
+
+/** The text of the answers to a body. */
+export const joinMessages = (messages: ReadonlyArray<string>): string => `[${messages.join(",")}]`
+
+/** Answers each request with the same exit. A notification is not answered. */
+export const answerAll = (requests: ReadonlyArray<RpcRequest>, exit: EncodedExit): ReadonlyArray<string> => {
+  const text = JSON.stringify(exit)
+  return requests
+    .filter(({ isNotification }) => isNotification !== true)
+    .map(({ id }) => exitMessage(JSON.stringify(id), text))
+}
+
+/** A response whose body is the text of answers. */
+export const messagesResponse = (body: string, status = 200): Response =>
+  new Response(body, { status, headers: { "content-type": "application/json" } })

@@ -1,0 +1,73 @@
+/**
+ * The kinds of rpcs as middleware of `effect/rpc`: a transaction around queries and mutations, the services of I/O around
+ * actions. The Worker runs actions with it; in the object the executor is the kind, and this is how `RpcServer` gets it.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
+import type { Headers } from "effect/http/Headers"
+import * as HttpClient from "effect/http/HttpClient"
+import * as Layer from "effect/Layer"
+import type * as Rpc from "effect/rpc/Rpc"
+import type { RequestId } from "effect/rpc/RpcMessage"
+import { Auth, CurrentIdentity } from "../../contract/Auth.ts"
+import { ActionKind, type AnyKind, MutationKind, QueryKind } from "../../contract/Kind.ts"
+import { sanitizeExit } from "./ErrorBoundary.ts"
+
+/** What handlers and middleware are told about a call. */
+export interface HandlerOptions {
+  readonly rpc: Rpc.AnyWithProps
+  readonly client: Rpc.ServerClient
+  readonly requestId: RequestId
+  readonly headers: Headers
+  readonly payload: unknown
+}
+
+type Transact = (
+  handler: Effect.Effect<any, any, any>,
+  options: HandlerOptions,
+  context: Context.Context<any>
+) => Exit.Exit<any, any>
+
+/** How the object runs the handlers of its two kinds. */
+export interface ObjectKinds {
+  readonly query: Transact
+  readonly mutation: Transact
+}
+
+const refuse = (where: string) => () => Effect.die(new Error(`this rpc does not run ${where}`))
+
+/** The kinds where the tables are. */
+export const objectLayer = (kinds: ObjectKinds): Layer.Layer<AnyKind> => {
+  const transact =
+    (run: Transact) =>
+    (handler: Effect.Effect<any, any, any>, options: HandlerOptions): Effect.Effect<any, any, any> =>
+      Effect.contextWith((context: Context.Context<any>) => run(handler, options, context))
+  return Layer.mergeAll(
+    Layer.succeed(QueryKind, transact(kinds.query)),
+    Layer.succeed(MutationKind, transact(kinds.mutation)),
+    Layer.succeed(ActionKind, refuse("in the object"))
+  )
+}
+
+/** The kinds where I/O is done. `Calls` belongs to the caller and comes with each call. */
+export const workerLayer: Layer.Layer<AnyKind, never, HttpClient.HttpClient> = Layer.mergeAll(
+  Layer.effect(
+    ActionKind,
+    Effect.map(
+      HttpClient.HttpClient,
+      (http) =>
+        (handler: Effect.Effect<any, any, any>, { rpc }: HandlerOptions): Effect.Effect<any, any, any> =>
+          Effect.contextWith((context: Context.Context<any>) =>
+            handler.pipe(
+              Effect.provideService(HttpClient.HttpClient, http),
+              Effect.provideService(Auth, { identity: Effect.succeed(Context.get(context, CurrentIdentity)) }),
+              Effect.exit,
+              Effect.flatMap((exit) => sanitizeExit(rpc, exit))
+            )
+          )
+    )
+  ),
+  Layer.succeed(QueryKind, refuse("outside the object")),
+  Layer.succeed(MutationKind, refuse("outside the object"))
+)

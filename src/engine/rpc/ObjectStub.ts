@@ -1,0 +1,21 @@
+/**
+ * A tenant's object as the Worker sees it: what crosses between the two.
+ */
+import type { RequestSession } from "./SessionHeader.ts"
+
+/** What an object answers to a body of requests. */
+export interface ObjectAnswer {
+  readonly status: number
+  /** The text of the messages, or of the error. */
+  readonly body: string
+}
+
+/** A tenant's object. Each method rejects when the object cannot be reached or cannot start. */
+export interface ObjectStub {
+  /** Answers the requests in the text of a body. */
+  readonly call: (session: RequestSession, body: string) => Promise<ObjectAnswer>
+  /** Opens a socket: a response with status 101. */
+  readonly connect: (session: RequestSession, headers: Record<string, string>) => Promise<Response>
+  /** What each live query reads and costs. */
+  readonly explain: (session: RequestSession) => Promise<unknown>
+}

@@ -1,0 +1,40 @@
+/**
+ * What the Worker found out about a request, on its way to the object: which tenant, and who is calling.
+ * Only the Worker reaches the object, so the object trusts the header.
+ */
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import { Identity } from "../../contract/Auth.ts"
+
+/** What a call or a socket belongs to. */
+export const RequestSession = Schema.Struct({ tenant: Schema.String, identity: Identity })
+export type RequestSession = typeof RequestSession.Type
+
+const sessionHeader = "x-dormouse-session"
+const decodeSession = Schema.decodeUnknownOption(Schema.fromJsonString(RequestSession))
+
+/** The headers by which the Worker names the session to the object. */
+export const sessionHeaders = (session: RequestSession): Record<string, string> => ({
+  // Header values are Latin-1; names and claims may be anything.
+  [sessionHeader]: encodeURIComponent(JSON.stringify(session))
+})
+
+/** The session that the Worker named, or `undefined` when the request did not come through it. */
+export const readSession = (request: Request): RequestSession | undefined => {
+  try {
+    return Option.getOrUndefined(decodeSession(decodeURIComponent(request.headers.get(sessionHeader) ?? "")))
+  } catch {
+    // `decodeURIComponent` throws for what `encodeURIComponent` did not write.
+    return undefined
+  }
+}
+
+/** The subprotocol of sockets, and the header that names it. Clients that give a token must offer one. */
+export const subprotocol = "dormouse"
+export const protocolHeader = "sec-websocket-protocol"
+
+/** Where the Worker, and the object behind it, show their live queries. */
+export const explainPath = "/rpc/explain"
+
+/** The URL by which the Worker reaches an object. The object is chosen by its tenant; the host means nothing. */
+export const objectUrl = "https://dormouse/rpc"

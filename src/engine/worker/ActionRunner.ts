@@ -1,0 +1,104 @@
+/**
+ * Runs actions in the Worker, in the name of a caller. Their calls of queries and mutations go to the caller's object.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type * as HttpClient from "effect/http/HttpClient"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import type * as Rpc from "effect/rpc/Rpc"
+import type * as RpcGroup from "effect/rpc/RpcGroup"
+import type { FromServerEncoded } from "effect/rpc/RpcMessage"
+import type { Scope } from "effect/Scope"
+import * as Tracer from "effect/Tracer"
+import type { App } from "../../contract/App.ts"
+import { CurrentIdentity } from "../../contract/Auth.ts"
+import { Calls } from "../../contract/Calls.ts"
+import { CallError, Unavailable } from "../../protocol/CallError.ts"
+import type { Request } from "../../protocol/Messages.ts"
+import * as RpcCodec from "../../protocol/RpcCodec.ts"
+import { runBatch } from "../rpc/HttpBatch.ts"
+import * as KindMiddleware from "../rpc/KindMiddleware.ts"
+import type { ObjectStub } from "../rpc/ObjectStub.ts"
+import * as RpcTransport from "../rpc/RpcTransport.ts"
+import type { RequestSession } from "../rpc/SessionHeader.ts"
+
+/** Runs the actions of an app. */
+export interface ActionRunner {
+  readonly run: (options: {
+    readonly requests: ReadonlyArray<Request>
+    readonly session: RequestSession
+    readonly object: ObjectStub
+    /** Takes each message as it comes; without it they are collected. */
+    readonly onMessage?: ((message: FromServerEncoded) => void | Promise<void>) | undefined
+  }) => Effect.Effect<ReadonlyArray<FromServerEncoded>>
+}
+
+/** Builds the handlers of actions, once for all that run here. */
+export const make = <Rpcs extends Rpc.Any>(
+  app: App<Rpcs>
+): Effect.Effect<ActionRunner, never, HttpClient.HttpClient | Scope> =>
+  Effect.gen(function* () {
+    const layers = Layer.merge(app.layers.handlers, app.layers.middleware)
+    const own = yield* Layer.build(Layer.provide(layers, app.layers.actionServices))
+    const kinds = yield* Layer.build(KindMiddleware.workerLayer)
+    const group: RpcGroup.RpcGroup<any> = app.api.declared
+    const server = yield* Effect.provideContext(RpcTransport.make(group), Context.merge(own, kinds))
+    const run: ActionRunner["run"] = ({ object, onMessage, requests, session }) =>
+      Effect.callback<ReadonlyArray<FromServerEncoded>>((resume) => {
+        const context = Context.make(Calls, callsTo(app, object, session)).pipe(
+          Context.add(CurrentIdentity, session.identity)
+        )
+        const interruption = new AbortController()
+        const answers = runBatch(server, requests, {
+          context,
+          onMessage,
+          signal: interruption.signal,
+          resultBytes: app.limits.resultBytes
+        })
+        void answers.then((answers) => resume(Effect.succeed(answers)))
+        // What the handlers do when they are interrupted is part of the action.
+        return Effect.promise(() => {
+          interruption.abort()
+          return answers
+        })
+      })
+    return { run }
+  })
+
+const unanswered = new CallError({ reason: new Unavailable({ detail: "the tenant's object did not answer" }) })
+
+/** Calls of the tenant's object in the name of the action's caller. */
+const callsTo = <Rpcs extends Rpc.Any>(
+  app: App<Rpcs>,
+  object: ObjectStub,
+  session: RequestSession
+): Calls["Service"] => ({
+  call: (tag, payload) =>
+    Effect.gen(function* () {
+      const rpc: Rpc.Any | undefined = app.api.declared.requests.get(tag)
+      if (rpc === undefined) return yield* Effect.die(new Error(`the contract has no rpc ${tag}`))
+      const codec = RpcCodec.of(rpc)
+      const span = yield* Effect.serviceOption(Tracer.ParentSpan)
+      const request = {
+        _tag: "Request",
+        id: "0",
+        tag,
+        payload: codec.encodePayload(payload),
+        headers: [],
+        ...(Option.isSome(span) && {
+          traceId: span.value.traceId,
+          spanId: span.value.spanId,
+          sampled: span.value.sampled
+        })
+      }
+      const { body } = yield* Effect.tryPromise({
+        try: () => object.call(session, JSON.stringify(request)),
+        catch: () => unanswered
+      })
+      const answers: unknown = JSON.parse(body)
+      const exit = Array.isArray(answers) ? answers.find((answer) => answer?._tag === "Exit")?.exit : undefined
+      if (exit === undefined) return yield* unanswered
+      return yield* codec.decodeExit(exit)
+    })
+})

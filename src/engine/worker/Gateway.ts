@@ -1,0 +1,206 @@
+/**
+ * The Worker in front of the objects: finds tenant and caller, refuses what no object needs to see, runs actions, and passes
+ * the rest on to the tenant's object.
+ */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import type * as Rpc from "effect/rpc/Rpc"
+import type { FromServerEncoded } from "effect/rpc/RpcMessage"
+import * as Tracer from "effect/Tracer"
+import type { App } from "../../contract/App.ts"
+import { anonymous, type Identity } from "../../contract/Auth.ts"
+import { unavailable } from "../../protocol/Exit.ts"
+import * as Limits from "../../protocol/Limits.ts"
+import type { Request as RpcRequest } from "../../protocol/Messages.ts"
+import { toInternalError } from "../rpc/ErrorBoundary.ts"
+import { answerAll, errorResponse, joinMessages, messagesResponse, readRequests } from "../rpc/HttpBody.ts"
+import { ndjson, ndjsonResponse } from "../rpc/Ndjson.ts"
+import type { ObjectAnswer, ObjectStub } from "../rpc/ObjectStub.ts"
+import { encodeMessage } from "../rpc/RpcTransport.ts"
+import { explainPath, protocolHeader, type RequestSession, subprotocol } from "../rpc/SessionHeader.ts"
+import type { ActionRunner } from "./ActionRunner.ts"
+import { type Routes, route, tenantOf } from "./Routing.ts"
+
+/** What the author decides about who may come in. */
+export interface GatewayOptions {
+  /** Which tenants exist. Every well-formed name unless given. A name that is refused wakes no object. */
+  readonly tenants?: (name: string) => boolean
+  /** The caller, from the request that opens a socket or carries a call. Anonymous unless given. */
+  readonly identify?: (request: Request) => Identity | Promise<Identity>
+  /**
+   * Who may see `GET /rpc/explain`: what each live query of a tenant reads, which commit last made it run, how often it ran
+   * and with how many unchanged results, and what it sent. Nobody unless given.
+   */
+  readonly explain?: (request: Request) => boolean | Promise<boolean>
+}
+
+/** What the platform does for the gateway. */
+export interface GatewayHost {
+  /** The object of a tenant. */
+  readonly object: (tenant: string) => ObjectStub
+  readonly actions: () => Promise<ActionRunner>
+  /** Keeps what runs here alive for a while after the response. */
+  readonly waitUntil: (work: Promise<unknown>) => void
+  /** Runs an effect with the author's tracer and loggers. */
+  readonly run: <A>(effect: Effect.Effect<A>) => Promise<A>
+  /** Whether there is a tracer of the author's own. */
+  readonly isTraced: boolean
+}
+
+/** A request, and who sent it when that is known. */
+export interface GatewayRequest {
+  readonly request: Request
+  /** The session of an object that has one of its actions run. */
+  readonly trustedSession?: RequestSession | undefined
+}
+
+/** The front door of an app. */
+export class Gateway<Rpcs extends Rpc.Any> {
+  private readonly app: App<Rpcs>
+  private readonly options: GatewayOptions
+
+  constructor(app: App<Rpcs>, options: GatewayOptions) {
+    this.app = app
+    this.options = options
+  }
+
+  /** Answers a request. Never rejects: what goes wrong here is logged, and answered with 500 and the id of the log entry. */
+  async handle(host: GatewayHost, request: GatewayRequest): Promise<Response> {
+    try {
+      return await this.answer(host, request)
+    } catch (cause) {
+      const { id, message } = await host.run(toInternalError("gateway", Cause.die(cause)))
+      return Response.json({ error: message, id }, { status: 500 })
+    }
+  }
+
+  private async answer(host: GatewayHost, { request, trustedSession }: GatewayRequest): Promise<Response> {
+    const url = new URL(request.url)
+    const isExplain = url.pathname === explainPath && ((await this.options.explain?.(request)) ?? false)
+    // The stock client ends the path with a slash.
+    if (url.pathname !== "/rpc" && url.pathname !== "/rpc/" && !isExplain) return errorResponse(404, "not found")
+    const session = trustedSession ?? (await this.identify(request, url))
+    if (session instanceof Response) return session
+    const object = host.object(session.tenant)
+    if (isExplain) return Response.json(await object.explain(session))
+    if (request.method === "GET") return this.connect(host, object, session, request)
+    if (request.method !== "POST") return errorResponse(405, "use POST", { allow: "GET, POST" })
+    const body = await readRequests(request, this.app.limits)
+    if (body instanceof Response) return body
+    const routes = route(this.app, body.requests)
+    if (routes.transactions.length > 0 && routes.transactions.length === body.requests.length) {
+      const { body: answers, status } = await this.transact(host, object, session, body.requests, body.text)
+      return messagesResponse(answers, status)
+    }
+    return this.mixed(host, object, session, routes, {
+      isStream: trustedSession !== undefined && request.headers.get("accept") === ndjson,
+      signal: request.signal,
+      isUnknown: routes.unknown.length > 0 && routes.unknown.length === body.requests.length
+    })
+  }
+
+  /** Opens a socket. */
+  private async connect(
+    host: GatewayHost,
+    object: ObjectStub,
+    session: RequestSession,
+    request: Request
+  ): Promise<Response> {
+    if (request.headers.get("upgrade")?.toLowerCase() !== "websocket") {
+      return errorResponse(426, "GET /rpc opens a WebSocket", { upgrade: "websocket" })
+    }
+    // A client that offers the protocol, with its token beside it, must be answered with it.
+    const offered = request.headers.get(protocolHeader)?.split(",") ?? []
+    const isOffered = offered.some((name) => name.trim() === subprotocol)
+    try {
+      const response = await object.connect(session, isOffered ? { [protocolHeader]: subprotocol } : {})
+      return response.status === 503 ? errorResponse(503, "the tenant's object could not start") : response
+    } catch (cause) {
+      await host.run(Effect.logWarning("the tenant's object did not answer", cause))
+      return errorResponse(503, "the tenant's object did not answer")
+    }
+  }
+
+  /** Has the object answer calls of queries and mutations. */
+  private async transact(
+    host: GatewayHost,
+    object: ObjectStub,
+    session: RequestSession,
+    requests: ReadonlyArray<RpcRequest>,
+    text: string
+  ): Promise<ObjectAnswer> {
+    try {
+      return host.isTraced ? await traced(host, object, session, requests) : await object.call(session, text)
+    } catch (cause) {
+      // An object may be reset while it answers, or not be able to start. What was asked may have been done all the same.
+      await host.run(Effect.logWarning("the tenant's object did not answer", cause))
+      const exit = unavailable("the tenant's object did not answer")
+      return { status: 503, body: joinMessages(answerAll(requests, exit)) }
+    }
+  }
+
+  /** A body with actions: they run here, beside the object's calls. */
+  private async mixed(
+    host: GatewayHost,
+    object: ObjectStub,
+    session: RequestSession,
+    { actions, transactions, unknown }: Routes,
+    options: { readonly isStream: boolean; readonly signal: AbortSignal; readonly isUnknown: boolean }
+  ): Promise<Response> {
+    const runner = actions.length === 0 ? undefined : await host.actions()
+    const run = (onMessage?: (message: FromServerEncoded) => Promise<void>) =>
+      runner === undefined
+        ? Effect.succeed([])
+        : runner.run({ requests: actions, session, object, ...(onMessage && { onMessage }) })
+    if (options.isStream) return ndjsonResponse(options.signal, host.waitUntil, run)
+    const [fromObject, fromActions] = await Promise.all([
+      transactions.length === 0
+        ? undefined
+        : this.transact(host, object, session, transactions, JSON.stringify(transactions)),
+      host.run(run())
+    ])
+    const messages = [...unknown, ...fromActions.map((message) => encodeMessage(message, this.app.limits))]
+    const objectMessages = fromObject?.body.slice(1, -1) ?? ""
+    if (objectMessages !== "") messages.push(objectMessages)
+    return messagesResponse(joinMessages(messages), options.isUnknown ? 404 : 200)
+  }
+
+  /** Which tenant a request is for and who sent it, or the response to one that may not come in. */
+  private async identify(request: Request, url: URL): Promise<RequestSession | Response> {
+    const { identify, tenants } = this.options
+    const tenant = tenantOf(request, url)
+    if (tenant === undefined || tenants?.(tenant) === false) return errorResponse(404, "no such tenant")
+    if (identify === undefined) return { tenant, identity: anonymous }
+    const identity = await identify(request)
+    const actual = Limits.bytesBeyond(JSON.stringify(identity), Limits.identityBytes)
+    return actual === undefined
+      ? { tenant, identity }
+      : errorResponse(431, Limits.describe("identityBytes", Limits.identityBytes, actual))
+  }
+}
+
+/** Calls an object within a span of the Worker's, which the spans of the calls become children of. */
+const traced = (
+  host: GatewayHost,
+  object: ObjectStub,
+  session: RequestSession,
+  requests: ReadonlyArray<RpcRequest>
+): Promise<ObjectAnswer> => {
+  const { sampled = true, spanId, traceId } = requests[0] ?? {}
+  return host.run(
+    Effect.useSpan(
+      "dormouse.gateway",
+      {
+        kind: "server",
+        attributes: { tenant: session.tenant, subject: session.identity.subject },
+        ...(traceId !== undefined &&
+          spanId !== undefined && { parent: Tracer.externalSpan({ traceId, spanId, sampled }) })
+      },
+      (span) => {
+        const { sampled, spanId, traceId } = span
+        const children = requests.map((request) => ({ ...request, traceId, spanId, sampled }))
+        return Effect.promise(() => object.call(session, JSON.stringify(children)))
+      }
+    )
+  )
+}

@@ -1,0 +1,40 @@
+/**
+ * Where a request belongs: which tenant, and which of its calls run in the object, in the Worker, or nowhere.
+ */
+import type * as Rpc from "effect/rpc/Rpc"
+import type { App } from "../../contract/App.ts"
+import { kindOf } from "../../contract/Kind.ts"
+import type { Request as RpcRequest } from "../../protocol/Messages.ts"
+import { unknownRpc } from "../rpc/ErrorBoundary.ts"
+import { answerAll } from "../rpc/HttpBody.ts"
+
+/** A tenant's name: what can stand in a header and a URL without being escaped. */
+const tenantName = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/
+
+/** The tenant that a request is for, or `undefined` when it names none that can exist. */
+export const tenantOf = (request: Request, url: URL): string | undefined => {
+  const name = request.headers.get("x-dormouse-tenant") ?? url.searchParams.get("tenant") ?? "main"
+  return tenantName.test(name) ? name : undefined
+}
+
+/** The calls of a body by where they are answered. */
+export interface Routes {
+  /** The texts that answer calls of rpcs that the contract does not have. */
+  readonly unknown: ReadonlyArray<string>
+  readonly actions: ReadonlyArray<RpcRequest>
+  readonly transactions: ReadonlyArray<RpcRequest>
+}
+
+/** Divides the calls of a body. */
+export const route = <Rpcs extends Rpc.Any>(app: App<Rpcs>, requests: ReadonlyArray<RpcRequest>): Routes => {
+  const unknown: Array<string> = []
+  const actions: Array<RpcRequest> = []
+  const transactions: Array<RpcRequest> = []
+  for (const request of requests) {
+    const rpc = app.api.requests.get(request.tag)
+    if (rpc === undefined) unknown.push(...answerAll([request], unknownRpc(request.tag)))
+    else if (kindOf(rpc) === "action") actions.push(request)
+    else transactions.push(request)
+  }
+  return { unknown, actions, transactions }
+}

@@ -1,0 +1,173 @@
+/**
+ * Effect's `SqlClient` inside the transaction of the handler that uses it.
+ * What a statement reads and writes is learned from SQLite's own bytecode; a query may not write.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Reactivity from "effect/reactivity/Reactivity"
+import * as Stream from "effect/Stream"
+import * as SqlClient from "effect/sql/SqlClient"
+import type { Connection } from "effect/sql/SqlConnection"
+import { classifySqliteError, SqlError } from "effect/sql/SqlError"
+import * as Statement from "effect/sql/Statement"
+import { StorageError } from "../../contract/Storage.ts"
+import { type Database, type Rows, type SqlValue, toObjects } from "../Database.ts"
+import type { Footprint } from "./SqlFootprint.ts"
+import { checkStatement, limitOf } from "./StatementLimits.ts"
+import { TableWriter } from "./TableWriter.ts"
+import type { TransactionStorage } from "./TransactionStorage.ts"
+
+/** The storage of the transaction that the running handler belongs to. */
+export class CurrentStorage extends Context.Service<CurrentStorage, TransactionStorage>()(
+  "effect-dormouse/services/storage/CurrentStorage"
+) {}
+
+/** Words by which SQL asks for the time or for chance, which no table holds. One in a string or a name does no harm. */
+const readsClock = /\b(now|current_time|current_date|current_timestamp|unixepoch|julianday|random|randomblob)\b/i
+
+/** Runs a statement of the author's, and records what it reads and writes. */
+export const execute = (storage: TransactionStorage, sql: string, params: ReadonlyArray<SqlValue>): Rows => {
+  storage.checkOpen()
+  checkStatement(sql, params)
+  const footprint = storage.runtime.footprints.footprint(sql, params.length)
+  if (storage.readOnly && !footprint.readOnly) throw new Error("a query cannot write: make it a mutation")
+  if (storage.reads !== undefined) {
+    if (footprint.reads === "everything") storage.reads.everything()
+    else for (const table of footprint.reads) storage.reads.table(table)
+    if (readsClock.test(sql)) storage.reads.clock()
+  }
+  try {
+    return footprint.readOnly ? read(storage, sql, params) : write(storage, sql, params, footprint)
+  } catch (cause) {
+    throw limitOf(cause, params) ?? cause
+  }
+}
+
+const read = (storage: TransactionStorage, sql: string, params: ReadonlyArray<SqlValue>): Rows => {
+  const result = storage.runtime.database.all(sql, params, storage.rowsLeft() + 1)
+  storage.countRead(result.rows.length)
+  return result
+}
+
+const write = (
+  storage: TransactionStorage,
+  sql: string,
+  params: ReadonlyArray<SqlValue>,
+  { writes }: Footprint
+): Rows => {
+  const { database } = storage.runtime
+  storage.bufferOpenCursors()
+  storage.forgetRows()
+  // How many rows a statement writes is known afterwards only, and an author may catch the error and go on: undo it.
+  const result = database.transaction(() => {
+    const before = totalChanges(database)
+    const result = read(storage, sql, params)
+    storage.countWritten(totalChanges(database) - before)
+    return result
+  })
+  if (writes === "everything") storage.writes?.everything()
+  else for (const table of writes) storage.writes?.table(table)
+  return result
+}
+
+/** The rows that were ever written, those of cascades and triggers included. */
+const totalChanges = (database: Database["Service"]): number =>
+  Number(database.all("SELECT total_changes()", []).rows[0]![0])
+
+const attempt = (
+  storage: TransactionStorage,
+  sql: string,
+  params: ReadonlyArray<unknown>
+): Effect.Effect<Rows, SqlError> =>
+  Effect.try({
+    try: () => {
+      if (!sql.isWellFormed()) throw new Error("a statement of SQL must not have half a surrogate pair")
+      if (endsTransaction.test(sql)) throw new Error("a statement cannot roll back the transaction that it runs in")
+      if (defersForeignKeys.test(sql)) deferring.add(storage)
+      return execute(storage, sql, params.map(toValue))
+    },
+    catch: (cause) => {
+      // A limit is named in the message; what SQLite said is in the cause.
+      const message = cause instanceof StorageError ? cause.reason.message : "Failed to execute statement"
+      return new SqlError({ reason: classifySqliteError(cause, { message, operation: "execute" }) })
+    }
+  })
+
+/**
+ * SQLite would end the whole transaction: a Durable Object would be reset, and elsewhere the statements that follow would be
+ * committed one by one.
+ */
+const endsTransaction = /\b(?:or|conflict)\s+rollback\b|\braise\s*\(\s*rollback\b/i
+
+const defersForeignKeys = /\bdefer_foreign_keys\b/i
+const deferring = new WeakSet<TransactionStorage>()
+
+/**
+ * Call before the commit. A reference that is still broken would fail the commit, and with it everything else that a
+ * Durable Object committed in the same turn.
+ */
+export const checkForeignKeys = (storage: TransactionStorage): void => {
+  if (!deferring.has(storage)) return
+  const [broken] = storage.runtime.database.all("PRAGMA foreign_key_check", []).rows
+  if (broken !== undefined)
+    throw new Error(`a row of table ${broken[0]} refers to a row of ${broken[2]} that is not there`)
+}
+
+/** A parameter as SQLite takes it. */
+const toValue = (value: unknown): SqlValue => {
+  switch (typeof value) {
+    case "boolean":
+      return value ? 1 : 0
+    case "number":
+      return value
+    case "string":
+      if (!value.isWellFormed()) throw new Error("a parameter of SQL must not have half a surrogate pair")
+      return value
+    case "bigint":
+      if (Number.isSafeInteger(Number(value))) return Number(value)
+      throw new Error("a bigint beyond 2^53 cannot be bound: SQLite on this platform would round it")
+    default:
+      if (value === null || value === undefined) return null
+      if (value instanceof Uint8Array) return value
+      if (value instanceof Date) return value.toISOString()
+      throw new Error("a parameter of SQL must be a string, a number, a boolean, a date, bytes or null")
+  }
+}
+
+const connectionOf = (storage: TransactionStorage): Connection => {
+  const execute: Connection["execute"] = (sql, params, transformRows) =>
+    Effect.map(attempt(storage, sql, params), (rows) => {
+      const records: ReadonlyArray<any> = toObjects(rows)
+      return transformRows === undefined ? records : transformRows(records)
+    })
+  const values: Connection["executeValues"] = (sql, params) =>
+    Effect.map(attempt(storage, sql, params), (rows) => rows.rows)
+  return {
+    execute,
+    executeRaw: (sql, params) => execute(sql, params, undefined),
+    executeStream: (sql, params, transformRows) =>
+      Stream.unwrap(Effect.map(execute(sql, params, transformRows), Stream.fromIterable)),
+    executeValues: values,
+    executeValuesUnprepared: values,
+    executeUnprepared: execute
+  }
+}
+
+const currentStorage = Effect.withFiber<TransactionStorage>((fiber) => {
+  const storage = Context.getOption(fiber.context, CurrentStorage)
+  return storage._tag === "Some" ? Effect.succeed(storage.value) : Effect.die(new Error("SQL runs only in a handler"))
+})
+
+/** The client. It runs in the transaction of the handler that uses it; `withTransaction` nests as `Table.atomically` does. */
+export const make: Effect.Effect<SqlClient.SqlClient> = Effect.gen(function* () {
+  const client = yield* SqlClient.make({
+    acquirer: Effect.map(currentStorage, connectionOf),
+    compiler: Statement.makeCompilerSqlite(),
+    driver: "sqlite",
+    spanAttributes: [["db.system.name", "sqlite"]]
+  })
+  return Object.assign(client, {
+    withTransaction: <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError, R> =>
+      Effect.flatMap(currentStorage, (storage) => new TableWriter(storage).atomically(effect))
+  })
+}).pipe(Effect.provide(Reactivity.layer))

@@ -1,0 +1,383 @@
+/**
+ * Rows of one table between the model's values and SQLite's: which column each field becomes, and how it is written.
+ * A column keeps the order of its values, so that an index on it sorts as the field does.
+ */
+import * as Cause from "effect/Cause"
+import * as DateTime from "effect/DateTime"
+import * as Exit from "effect/Exit"
+import * as Base64 from "effect/encoding/Base64"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as SchemaAST from "effect/SchemaAST"
+import * as SchemaIssue from "effect/SchemaIssue"
+import * as SchemaParser from "effect/SchemaParser"
+import * as Table from "../../contract/Table.ts"
+import { jsonCodec, untyped } from "../../protocol/JsonCodec.ts"
+import type { SqlValue } from "../Database.ts"
+
+/** How a column's values are kept. Each kind but `json` keeps the order of the values it holds. */
+export type ColumnKind = "text" | "integer" | "real" | "boolean" | "bigint" | "bytes" | "json"
+
+export interface Column {
+  readonly name: string
+  readonly kind: ColumnKind
+  /** The column's declared type in SQL. */
+  readonly type: "TEXT" | "INTEGER" | "REAL" | "BLOB"
+  readonly notNull: boolean
+  /** The field may be missing from the row. NULL then means missing. */
+  readonly optional: boolean
+  /** Null is kept as the JSON text `null`, because NULL means missing or is not allowed. */
+  readonly nullAsJson: boolean
+  readonly generated: Table.Generated | undefined
+  /** The field as the model's `select` variant has it. */
+  readonly schema: Schema.Top
+}
+
+const columnTypes: Record<ColumnKind, Column["type"]> = {
+  text: "TEXT",
+  integer: "INTEGER",
+  real: "REAL",
+  boolean: "INTEGER",
+  bigint: "TEXT",
+  bytes: "BLOB",
+  json: "TEXT"
+}
+
+/** The members of a union, however nested, or the one AST. */
+const members = (ast: SchemaAST.AST): ReadonlyArray<SchemaAST.AST> =>
+  ast._tag === "Union" ? ast.types.flatMap(members) : [ast]
+
+/** The name under which Effect knows a declared type or a check. */
+const idOf = (annotations: Schema.Annotations.Annotations | undefined): string | undefined =>
+  (annotations?.["representation"] as { readonly id: string } | undefined)?.id
+
+const isInt = (checks: SchemaAST.Checks | undefined): boolean =>
+  checks?.some((check) =>
+    check._tag === "FilterGroup" ? isInt(check.checks) : idOf(check.annotations) === "effect/schema/isInt"
+  ) ?? false
+
+const kindOfLiteral = (literal: SchemaAST.LiteralValue): ColumnKind => {
+  switch (typeof literal) {
+    case "string":
+      return "text"
+    case "number":
+      return Number.isSafeInteger(literal) ? "integer" : "real"
+    case "boolean":
+      return "boolean"
+    default:
+      return "bigint"
+  }
+}
+
+const primitiveOf = (ast: SchemaAST.AST): ColumnKind => {
+  switch (ast._tag) {
+    case "String":
+    case "TemplateLiteral":
+      return "text"
+    case "Number":
+      return isInt(ast.checks) ? "integer" : "real"
+    case "Boolean":
+      return "boolean"
+    case "BigInt":
+      return "bigint"
+    case "Literal":
+      return kindOfLiteral(ast.literal)
+    case "Enum":
+      return common(ast.enums.map(([, value]) => kindOfLiteral(value)))
+    case "Declaration":
+      return idOf(ast.annotations) === "effect/schema/Uint8Array" ? "bytes" : "json"
+    default:
+      return "json"
+  }
+}
+
+/** One kind that fits all, or `json`. */
+const common = (all: ReadonlyArray<ColumnKind>): ColumnKind => {
+  const kinds = new Set(all)
+  if (kinds.size === 1) return all[0]!
+  return kinds.size === 2 && kinds.has("integer") && kinds.has("real") ? "real" : "json"
+}
+
+const isAbsent = (ast: SchemaAST.AST) => ast._tag === "Null" || ast._tag === "Undefined" || ast._tag === "Void"
+const isPresent = (ast: SchemaAST.AST) => !isAbsent(ast)
+
+const columnOf = (name: string, schema: Schema.Top): Column => {
+  const encoded = members(SchemaAST.toEncoded(schema.ast))
+  const json = members(SchemaAST.toEncoded(Schema.toCodecJson(schema).ast))
+  const optional = SchemaAST.toEncoded(schema.ast).context?.isOptional ?? false
+  const direct = common(encoded.filter(isPresent).map(primitiveOf))
+  const plain = direct === "json" ? common(json.filter(isPresent).map(primitiveOf)) : direct
+  // Where NULL means missing, null needs a form of its own.
+  const kind = optional && encoded.some((ast) => ast._tag === "Null") ? "json" : plain
+  const nullable = json.some(isAbsent)
+  return {
+    name,
+    kind,
+    type: columnTypes[kind],
+    notNull: !optional && !nullable,
+    optional,
+    // Without a Null in sight, `Schema.Unknown` and its like can still hold one.
+    nullAsJson: kind === "json" && (optional || !nullable),
+    generated: Table.generatedOf(schema),
+    schema
+  }
+}
+
+/**
+ * A bigint as text whose byte order is the numbers' order: sign, count of digits, digits; a negative number's count and
+ * digits are complemented. Four digits of count reach 10^9999.
+ */
+export const bigintToText = (value: bigint): string => {
+  const digits = (value < 0n ? -value : value).toString()
+  const count = digits.length.toString().padStart(4, "0")
+  return value < 0n ? `-${complement(count)}${complement(digits)}` : `p${count}${digits}`
+}
+
+export const bigintFromText = (text: string): bigint => {
+  const digits = text.slice(5)
+  return text.startsWith("-") ? -BigInt(complement(digits)) : BigInt(digits)
+}
+
+const bigintText = /^[p-][0-9]{5,10003}$/
+const bigintDigits = 9999
+
+const complement = (digits: string): string => digits.replace(/[0-9]/g, (digit) => String(9 - Number(digit)))
+
+const nonFinite = new Map<unknown, number>([
+  ["Infinity", Number.POSITIVE_INFINITY],
+  ["-Infinity", Number.NEGATIVE_INFINITY]
+])
+
+/** Whether SQLite keeps this value in this column, as `toSql` gives it and unchanged. */
+export const fits = (column: Column, value: SqlValue): boolean => {
+  if (value === null) return !column.notNull
+  switch (column.kind) {
+    case "text":
+    case "json":
+      return typeof value === "string" && value.isWellFormed()
+    case "bigint":
+      return typeof value === "string" && bigintText.test(value)
+    case "bytes":
+      return value instanceof Uint8Array
+    case "boolean":
+      return value === 0 || value === 1
+    case "integer":
+      return Number.isSafeInteger(value)
+    case "real":
+      return typeof value === "number" ? !Number.isNaN(value) : value === "NaN"
+  }
+}
+
+/** A value does not fit its column. */
+class CodecError extends Error {}
+
+/** The value when it has the type that its column keeps; otherwise a `CodecError`. */
+const text = (column: Column, value: unknown): string => {
+  if (typeof value === "string") return value
+  throw new CodecError(`column ${column.name} is text and the value is ${typeof value}`)
+}
+const number = (column: Column, value: unknown): number => {
+  if (typeof value === "number") return value
+  throw new CodecError(`column ${column.name} is a number and the value is ${typeof value}`)
+}
+const bytes = (column: Column, value: unknown): Uint8Array => {
+  if (value instanceof Uint8Array) return value
+  throw new CodecError(`column ${column.name} holds bytes and the value is ${typeof value}`)
+}
+
+/** The JSON form of a field to the value that SQLite keeps. Throws `CodecError`. */
+const toSql = (column: Column, json: unknown): SqlValue => {
+  if (json === undefined) return null
+  if (json === null) return column.nullAsJson ? "null" : null
+  switch (column.kind) {
+    case "text": {
+      // Half a surrogate pair has no UTF-8: each platform would store something else in its place.
+      const value = text(column, json)
+      if (!value.isWellFormed()) throw new CodecError(`column ${column.name} has half a surrogate pair`)
+      return value
+    }
+    case "boolean":
+      return json === true ? 1 : 0
+    case "bigint": {
+      const digits = text(column, json)
+      if (digits.replace("-", "").length > bigintDigits) {
+        throw new CodecError(`column ${column.name} has more than ${bigintDigits} digits`)
+      }
+      return bigintToText(BigInt(digits))
+    }
+    case "bytes":
+      return Result.getOrThrow(Base64.decode(text(column, json)))
+    case "real":
+      // NaN stays the text that JSON gave it and sorts after all numbers; SQLite would make it NULL.
+      return nonFinite.get(json) ?? (json === "NaN" ? json : number(column, json))
+    case "json":
+      return JSON.stringify(json)
+    case "integer":
+      return number(column, json)
+  }
+}
+
+/** The value that SQLite keeps to the JSON form of a field; `undefined` when the field is missing. Throws `CodecError`. */
+const fromSql = (column: Column, value: SqlValue): unknown => {
+  if (value === null && column.optional) return undefined
+  if (!fits(column, value)) throw new CodecError(`column ${column.name} holds a value of another type`)
+  if (value === null) return null
+  switch (column.kind) {
+    case "boolean":
+      return value === 1
+    case "bigint":
+      return bigintFromText(text(column, value)).toString()
+    case "bytes":
+      return Base64.encode(bytes(column, value))
+    case "real":
+      return value === Number.POSITIVE_INFINITY || value === Number.NEGATIVE_INFINITY ? String(value) : value
+    case "json":
+      try {
+        return JSON.parse(text(column, value))
+      } catch (error) {
+        if (error instanceof CodecError) throw error
+        throw new CodecError(`column ${column.name} holds a text that is not JSON`)
+      }
+    default:
+      return value
+  }
+}
+
+/** A row as SQLite keeps it, in the order of the codec's columns. */
+export type SqlRow = ReadonlyArray<SqlValue>
+
+/** Rows of one table between the model's values and SQLite's. A failure says what is wrong, and where. */
+export interface RowCodec {
+  readonly columns: ReadonlyArray<Column>
+  readonly columnIndex: ReadonlyMap<string, number>
+  readonly key: Column
+  /** Whether no value of a row can be changed in place, and a column's values are equal when `===` says so. */
+  readonly isPlain: boolean
+  readonly encode: (row: Fields) => Result.Result<SqlRow, string>
+  readonly decode: (row: SqlRow) => Result.Result<any, string>
+  /** One field's value as SQLite keeps it. */
+  readonly encodeField: (column: Column, value: unknown) => Result.Result<SqlValue, string>
+}
+
+export const formatIssue = SchemaIssue.makeFormatterDefault()
+
+const issueOf = (cause: Cause.Cause<SchemaIssue.Issue>): string =>
+  Option.match(Cause.findErrorOption(cause), { onNone: () => Cause.pretty(cause), onSome: formatIssue })
+
+const orIssue = <A>(body: () => Result.Result<A, string>): Result.Result<A, string> => {
+  try {
+    return body()
+  } catch (error) {
+    if (error instanceof CodecError) return Result.fail(error.message)
+    throw error
+  }
+}
+
+type Fields = Record<string, unknown>
+const isFields = (value: unknown): value is Fields => typeof value === "object" && value !== null
+
+/** Reads values of a schema from what it encodes them to. Throws when one does not fit. */
+export const decoderOf = (schema: Schema.Top): ((encoded: unknown) => unknown) =>
+  Schema.decodeUnknownSync(untyped(schema))
+
+/** One field between the model's rows and its JSON form, which is `undefined` where the field is missing. */
+interface Field {
+  readonly isPlain: boolean
+  readonly encode: (row: Fields) => unknown
+  readonly decode: (json: unknown, row: Fields) => void
+}
+
+const same = (name: string): Field => ({
+  isPlain: true,
+  encode: (row) => row[name],
+  decode: (json, row) => {
+    if (json !== undefined) row[name] = json
+  }
+})
+
+const time = (column: Column): Field => ({
+  isPlain: true,
+  encode: (row) => {
+    const value = row[column.name]
+    if (DateTime.isDateTime(value)) return DateTime.toEpochMillis(value)
+    throw new CodecError(`column ${column.name} is a time and the value is ${typeof value}`)
+  },
+  decode: (json, row) => {
+    row[column.name] = DateTime.makeUnsafe(number(column, json))
+  }
+})
+
+/** Whether the JSON form of a field is its value: then nothing needs to interpret its schema. */
+const isSame = (column: Column): boolean =>
+  column.kind !== "json" &&
+  column.kind !== "bytes" &&
+  column.kind !== "bigint" &&
+  members(column.schema.ast).every((ast) => ast.encoding === undefined && ast._tag !== "Undefined") &&
+  members(Schema.toCodecJson(column.schema).ast).every((ast) => ast.encoding === undefined)
+
+const fieldOf = (column: Column): Field => {
+  const { name } = column
+  if (column.generated === "insertedAt" || column.generated === "updatedAt") return time(column)
+  if (isSame(column)) return same(name)
+  // As the only field of a struct, because a schema may turn a value into a missing field and back.
+  const codec = jsonCodec(Schema.Struct({ [name]: column.schema }))
+  const encode = SchemaParser.encodeUnknownExit(codec)
+  const decode = SchemaParser.decodeUnknownExit(codec)
+  const orCodecError = (exit: Exit.Exit<unknown, SchemaIssue.Issue>): Fields => {
+    if (Exit.isSuccess(exit) && isFields(exit.value)) return exit.value
+    if (Exit.isSuccess(exit)) throw new CodecError(`column ${name} has no object around it`)
+    throw new CodecError(issueOf(exit.cause))
+  }
+  return {
+    isPlain: false,
+    encode: (row) => orCodecError(encode(name in row ? { [name]: row[name] } : {}))[name],
+    decode: (json, row) => void Object.assign(row, orCodecError(decode(json === undefined ? {} : { [name]: json })))
+  }
+}
+
+export const make = (table: Table.Any): RowCodec => {
+  const columns = Object.entries(table.model.fields).flatMap(([name, schema]) =>
+    Schema.isSchema(schema) ? [columnOf(name, schema)] : []
+  )
+  const columnIndex = new Map(columns.map((column, index) => [column.name, index]))
+  const fields = columns.map(fieldOf)
+  // The constructor of a model checks every field. `Model.Any` does not say that a model is a class.
+  const model = table.model as unknown as new (fields: object) => unknown
+  const strict = new Map(columns.map(({ name, schema }) => [name, SchemaParser.encodeUnknownExit(jsonCodec(schema))]))
+  return {
+    columns,
+    columnIndex,
+    key: columns[columnIndex.get(table.key)!]!,
+    isPlain: fields.every((field) => field.isPlain),
+    encode: (row) =>
+      orIssue(() =>
+        Result.succeed(
+          columns.map((column, i) => {
+            // JSON has one form for undefined and null. An undefined field is a missing one.
+            if (column.optional && column.name in row && row[column.name] === undefined) return null
+            return toSql(column, fields[i]!.encode(row))
+          })
+        )
+      ),
+    decode: (row) =>
+      orIssue(() => {
+        const values: Fields = {}
+        for (let i = 0; i < columns.length; i++) fields[i]!.decode(fromSql(columns[i]!, row[i]!), values)
+        try {
+          return Result.succeed(new model(values))
+        } catch (error) {
+          if (Schema.isSchemaError(error)) return Result.fail(formatIssue(error.issue))
+          throw error
+        }
+      }),
+    encodeField: (column, value) =>
+      orIssue(() => {
+        if (value === undefined && column.optional) return Result.succeed(null)
+        const exit = strict.get(column.name)!(value)
+        return Exit.isSuccess(exit)
+          ? Result.succeed(toSql(column, exit.value))
+          : Result.fail(`column ${column.name}: ${issueOf(exit.cause)}`)
+      })
+  }
+}

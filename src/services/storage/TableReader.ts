@@ -1,0 +1,172 @@
+/**
+ * The `Storage` service of one transaction: rows of the app's tables by key, by plan, one by one and in pages.
+ * Every read is recorded as it was consumed, so that a live query runs again only when a write touched it.
+ */
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
+import type { Storage } from "../../contract/Storage.ts"
+import { CursorInvalid, StorageError } from "../../contract/Storage.ts"
+import type * as Table from "../../contract/Table.ts"
+import type { Page, PageOptions, Plan } from "../../contract/TableQuery.ts"
+import * as Limits from "../../protocol/Limits.ts"
+import * as Cursor from "./Cursor.ts"
+import type { Key } from "./KeyOrder.ts"
+import type { SqlRow } from "./RowCodec.ts"
+import * as Scan from "./Scan.ts"
+import { decode, failure, fieldValue, identity, keyOf, type TableInfo } from "./TableInfo.ts"
+import { attempt, type TransactionStorage } from "./TransactionStorage.ts"
+
+/** Reads rows in one transaction. */
+export class TableReader implements Context.Service.Shape<typeof Storage> {
+  private readonly storage: TransactionStorage
+
+  constructor(storage: TransactionStorage) {
+    this.storage = storage
+  }
+
+  /** The row with a key. */
+  get(table: Table.Any, key: unknown): Effect.Effect<Option.Option<any>, StorageError> {
+    return attempt(() => {
+      const info = this.storage.runtime.table(table)
+      const row = this.storage.rowByKey(info, fieldValue(info, info.codec.key, key))
+      return row === undefined ? Option.none() : Option.some(decode(info, row))
+    })
+  }
+
+  /** The rows with these keys, in the keys' order. */
+  getMany(
+    table: Table.Any,
+    keys: ReadonlyArray<unknown>
+  ): Effect.Effect<ReadonlyArray<Option.Option<any>>, StorageError> {
+    return attempt(() => {
+      const { storage } = this
+      const info = storage.runtime.table(table)
+      const values = keys.map((key) => fieldValue(info, info.codec.key, key))
+      const distinct = [...new Map(values.map((value) => [identity(info, value), value])).values()]
+      for (const value of distinct) storage.recordKey(info, value)
+      const rows = new Map<string, SqlRow>()
+      for (let i = 0; i < distinct.length; i += Limits.sqlite.boundParameters) {
+        const part = distinct.slice(i, i + Limits.sqlite.boundParameters)
+        const marks = part.map(() => "?").join(", ")
+        const found = storage.all(`SELECT ${info.columns} FROM ${info.name} WHERE ${info.keyName} IN (${marks})`, part)
+        storage.countRead(found.rows.length)
+        for (const row of found.rows) rows.set(identity(info, row[info.keyPosition]!), row)
+      }
+      return values.map((value) => {
+        const row = rows.get(identity(info, value))
+        return row === undefined ? Option.none() : Option.some(decode(info, row))
+      })
+    })
+  }
+
+  /** All rows of a plan. */
+  collect<Row>(plan: Plan<Row>): Effect.Effect<ReadonlyArray<Row>, StorageError> {
+    return attempt(() => this.rowsOf(plan))
+  }
+
+  /** How many rows a plan has. */
+  count<Row>(plan: Plan<Row>): Effect.Effect<number, StorageError> {
+    return attempt(() => {
+      const { storage } = this
+      if (plan.limit === 0) return 0
+      if (plan.filters.length > 0) return this.rowsOf(plan).length
+      const state = storage.openScan(plan, undefined)
+      if (plan.limit !== undefined) return storage.readScan(state, Scan.keys, plan.limit, (key) => key).length
+      if (Scan.isEmpty(state.scan)) return 0
+      const { params, sql } = Scan.count(state.scan, storage.rowsLeft() + 1)
+      const count = Number(storage.all(sql, params).rows[0]![0])
+      storage.countRead(count)
+      return count
+    })
+  }
+
+  /** The rows of a plan one by one. */
+  stream<Row>(plan: Plan<Row>): Stream.Stream<Row, StorageError> {
+    return Stream.suspend(() => {
+      const rows = this.iterate(plan)
+      return Stream.fromIteratorSucceed(rows, 1).pipe(Stream.ensuring(Effect.sync(() => rows.return?.())))
+    }).pipe(Stream.catchDefect((defect) => (defect instanceof StorageError ? Stream.fail(defect) : Stream.die(defect))))
+  }
+
+  /** A page of a plan's rows. */
+  page<Row>(plan: Plan<Row>, options: PageOptions): Effect.Effect<Page<Row>, StorageError> {
+    return attempt(() => {
+      if (plan.limit === 0) return { items: [], next: null, split: null }
+      const info = this.storage.runtime.table(plan.table)
+      const order = cursorOrder(info, plan)
+      const after = options.after == null ? undefined : decodeCursor(order, options.after)
+      const until = options.until == null ? undefined : decodeCursor(order, options.until)
+      const size = Math.min(Math.max(1, Math.floor(options.size) || 1), plan.limit ?? Number.POSITIVE_INFINITY)
+      // One more row shows whether another page follows. A page with a fixed end has all rows up to that end.
+      const most = until === undefined ? size + 1 : Number.POSITIVE_INFINITY
+      const kept: Array<{ readonly row: Row; readonly sql: SqlRow }> = []
+      if (plan.filters.length > 0) {
+        for (const sql of this.storage.iterateScan(plan, after, until)) {
+          const row: Row = decode(info, sql)
+          if (plan.filters.every((filter) => filter(row)) && kept.push({ row, sql }) === most) break
+        }
+      } else {
+        for (const sql of this.sqlRows(plan, after, most, until)) kept.push({ row: decode(info, sql), sql })
+      }
+      const items = until === undefined ? kept.slice(0, size) : kept
+      const cursorOf = ({ sql }: { readonly sql: SqlRow }) => Cursor.encode(order, keyOf(Scan.orderOf(info, plan), sql))
+      return {
+        items: items.map(({ row }) => row),
+        next: options.until ?? (kept.length > items.length ? cursorOf(items.at(-1)!) : null),
+        split: items.length > 2 * size ? cursorOf(items[Math.floor(items.length / 2)]!) : null
+      }
+    })
+  }
+
+  private rowsOf<Row>(plan: Plan<Row>): ReadonlyArray<Row> {
+    if (plan.limit === 0) return []
+    if (plan.filters.length > 0) return Array.from(this.iterate(plan))
+    const info = this.storage.runtime.table(plan.table)
+    return this.sqlRows(plan, undefined, plan.limit).map((row) => decode(info, row))
+  }
+
+  /** The rows of a plan without filters, as SQLite has them. */
+  private sqlRows(
+    plan: Plan<any>,
+    after: Key | undefined,
+    limit: number | undefined,
+    until?: Key
+  ): ReadonlyArray<SqlRow> {
+    const state = this.storage.openScan(plan, after, until)
+    return this.storage.readScan(state, Scan.rows, limit ?? Number.POSITIVE_INFINITY, (row) =>
+      keyOf(state.scan.order, row)
+    )
+  }
+
+  private *iterate<Row>(plan: Plan<Row>): IterableIterator<Row> {
+    if (plan.limit === 0) return
+    const info = this.storage.runtime.table(plan.table)
+    let given = 0
+    for (const row of this.storage.iterateScan(plan, undefined)) {
+      const decoded: Row = decode(info, row)
+      if (!plan.filters.every((filter) => filter(decoded))) continue
+      given++
+      yield decoded
+      if (given === plan.limit) return
+    }
+  }
+}
+
+const cursorOrder = (info: TableInfo, plan: Plan<any>): Cursor.Order => {
+  const columns = Scan.orderOf(info, plan).map((position) => info.codec.columns[position]!)
+  const sensitive = columns.find((column) => info.table.sensitive.has(column.name))
+  if (sensitive !== undefined) {
+    throw new Error(
+      `pages of table ${info.table.name} cannot follow index ${plan.index}: their cursors would show the sensitive ` +
+        `column ${sensitive.name}`
+    )
+  }
+  return { table: info.table.name, columns, descending: plan.descending }
+}
+
+const decodeCursor = (order: Cursor.Order, cursor: string): Key =>
+  Option.getOrThrowWith(Cursor.decode(order, cursor), () =>
+    failure(new CursorInvalid({ table: order.table, issue: "not a cursor of this order" }))
+  )

@@ -1,0 +1,377 @@
+import * as Effect from "effect/Effect"
+import * as Equal from "effect/Equal"
+import * as Exit from "effect/Exit"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as Table from "../../contract/Table.ts"
+import type { InternalTable } from "../../contract/Transactional.ts"
+import * as Limits from "../../protocol/Limits.ts"
+import type { Database, SqlValue } from "../Database.ts"
+import * as RowCodec from "./RowCodec.ts"
+import { quote } from "./TableInfo.ts"
+
+/**
+ * The tables of the database against the tables of the app, at boot: what can be added without loss is added and
+ * recorded; anything else stops the boot and leaves the data as it was.
+ */
+
+const RecordedColumn = Schema.Struct({
+  name: Schema.String,
+  type: Schema.String,
+  kind: Schema.String,
+  notNull: Schema.Boolean
+})
+const RecordedTable = Schema.Struct({
+  name: Schema.String,
+  key: Schema.String,
+  columns: Schema.Array(RecordedColumn),
+  indexes: Schema.Array(
+    Schema.Struct({ name: Schema.String, columns: Schema.Array(Schema.String), unique: Schema.Boolean })
+  ),
+  references: Schema.Array(Schema.Struct({ column: Schema.String, table: Schema.String, onDelete: Schema.String }))
+})
+/** A table as the database was last told to have it. */
+export type RecordedTable = typeof RecordedTable.Type
+
+const Recorded = Schema.fromJsonString(Schema.Array(RecordedTable))
+const decodeRecorded = Schema.decodeUnknownExit(Recorded)
+const encodeRecorded = Schema.encodeSync(Recorded)
+
+/** A difference that cannot be mended without losing data, or a declaration that cannot be carried out. */
+export interface Problem {
+  readonly table: string
+  readonly column?: string
+  readonly problem: string
+  readonly remedy: string
+}
+
+/** The tables of the database do not fit the app's, and the object does not start. Its data is as it was. */
+export class SchemaMismatch extends Schema.TaggedError<SchemaMismatch>("effect-dormouse/SchemaMismatch")(
+  "SchemaMismatch",
+  {
+    problems: Schema.Array(
+      Schema.Struct({
+        table: Schema.String,
+        column: Schema.optionalKey(Schema.String),
+        problem: Schema.String,
+        remedy: Schema.String
+      })
+    )
+  }
+) {
+  override get message() {
+    return this.problems
+      .map(({ column, problem, remedy, table }) => {
+        const where = column === undefined ? `table ${table}` : `table ${table}, column ${column}`
+        return `${where}: ${problem}; ${remedy}`
+      })
+      .join("\n")
+  }
+}
+
+interface Declared extends RecordedTable {
+  readonly dropped: ReadonlySet<string>
+  /** The SQL literal of a column's constructor default, for rows that are older than the column. */
+  readonly defaultOf: (column: string) => string | undefined
+}
+
+const literal = (value: SqlValue): string | undefined => {
+  if (value === null) return "NULL"
+  if (typeof value === "number") return Number.isFinite(value) ? String(value) : value > 0 ? "9e999" : "-9e999"
+  if (typeof value === "string") return value.includes("\0") ? undefined : `'${value.replaceAll("'", "''")}'`
+  return `x'${Array.from(value, (byte: number) => byte.toString(16).padStart(2, "0")).join("")}'`
+}
+
+/** The value that a constructor default gives. Defaults that ask for services have none here. */
+const defaultOf = (codec: RowCodec.RowCodec, column: RowCodec.Column): string | undefined => {
+  const value = column.schema.ast.context?.constructorDefault
+  const exit = value && Effect.runSyncExit(value)
+  if (exit === undefined || Exit.isFailure(exit)) return undefined
+  return Result.match(codec.encodeField(column, exit.value), { onFailure: () => undefined, onSuccess: literal })
+}
+
+type Report = (problem: string, remedy: string, column?: string) => void
+
+const reporter =
+  (problems: Array<Problem>, table: string): Report =>
+  (problem, remedy, column) =>
+    problems.push({ table, ...(column === undefined ? {} : { column }), problem, remedy })
+
+const declare = (
+  table: Table.Any,
+  codecs: ReadonlyMap<Table.Any, RowCodec.RowCodec>,
+  problems: Array<Problem>
+): Declared => {
+  const codec = codecs.get(table)!
+  const column = (name: string) => codec.columns[codec.columnIndex.get(name) ?? -1]
+  const report = reporter(problems, table.name)
+  if (codec.columns.length > Limits.sqlite.columns) {
+    report(`has ${codec.columns.length} columns, and the limit columns is ${Limits.sqlite.columns}`, "nest some fields")
+  }
+  if (codec.key?.notNull !== true) report("is the key and may be missing", "make it a required field", table.key)
+  else if (codec.key.kind === "json") {
+    report("is the key and needs an order, and nested values have none", "use a plain field as key", table.key)
+  }
+  const { fields } = { fields: Table.fieldsOf(table.model.insert) }
+  for (const { generated, name, schema } of codec.columns) {
+    const filled = name in fields || generated !== undefined || schema.ast.context?.constructorDefault !== undefined
+    if (!filled && schema.ast.context?.isOptional !== true) {
+      report(
+        "is not in the model's insert variant, and nothing else fills it in",
+        "use Table.key, Table.insertedAt or Table.updatedAt, or let inserts give it",
+        name
+      )
+    }
+  }
+  for (const index of table.indexes.values()) {
+    for (const name of index.columns) {
+      const kind = column(name)?.kind
+      if (kind === undefined) {
+        report(`index ${index.name} names a column that is not there`, "correct the index", name)
+      } else if (kind === "json") {
+        report(`index ${index.name} needs an order, and nested values have none`, "index a plain field", name)
+      }
+    }
+  }
+  for (const [name, reference] of table.references) {
+    const target = reference.table()
+    const key = codecs.get(target)?.key
+    const kind = column(name)?.kind
+    if (kind === undefined) report("is a reference and not a column", "correct the reference", name)
+    else if (key === undefined) {
+      report(`refers to table ${target.name}, which is not one of the app's`, "add it to App.make({ tables })", name)
+    } else if (key.kind !== kind) {
+      report(`is ${kind} and refers to table ${target.name}, whose key is ${key.kind}`, "give both one type", name)
+    }
+    if (reference.onDelete === "setNull" && column(name)?.notNull === true) {
+      report("is set to null on delete, and cannot be null", "make the field optional or nullable", name)
+    }
+  }
+  return {
+    name: table.name,
+    key: table.key,
+    columns: codec.columns.map(({ kind, name, notNull, type }) => ({ kind, name, notNull, type })),
+    indexes: [...table.indexes.values()].map(({ columns, name, unique }) => ({ columns, name, unique })),
+    references: [...table.references].map(([column, reference]) => ({
+      column,
+      table: reference.table().name,
+      onDelete: reference.onDelete ?? "restrict"
+    })),
+    dropped: table.dropped,
+    defaultOf: (name) => defaultOf(codec, column(name)!)
+  }
+}
+
+/** What is wrong with the tables themselves, whatever the database holds. */
+const declareAll = (tables: ReadonlyArray<Table.Any>): ReadonlyArray<Declared> => {
+  const problems: Array<Problem> = []
+  const codecs = new Map(tables.map((table) => [table, RowCodec.make(table)]))
+  const declared = tables.map((table) => declare(table, codecs, problems))
+  const names = new Set<string>()
+  for (const { name } of tables) {
+    if (names.has(name.toLowerCase())) reporter(problems, name)("has the name of another table", "rename one of them")
+    names.add(name.toLowerCase())
+  }
+  if (problems.length > 0) throw new SchemaMismatch({ problems })
+  return declared
+}
+
+const actions: Record<string, string> = { cascade: "CASCADE", restrict: "RESTRICT", setNull: "SET NULL" }
+const indexName = (table: string, index: string) => quote(`${table}.${index}`)
+
+const createIndex = (table: RecordedTable, index: RecordedTable["indexes"][number]): Statement => ({
+  table: table.name,
+  index: index.name,
+  sql: `CREATE ${index.unique ? "UNIQUE " : ""}INDEX ${indexName(table.name, index.name)} ON ${quote(table.name)} (${index.columns.map(quote).join(", ")})`
+})
+
+const columnSql = (column: RecordedTable["columns"][number]) =>
+  `${quote(column.name)} ${column.type}${column.notNull ? " NOT NULL" : ""}`
+
+const referenceSql = (reference: RecordedTable["references"][number]) =>
+  `REFERENCES ${quote(reference.table)} ON DELETE ${actions[reference.onDelete]}`
+
+interface Statement {
+  readonly sql: string
+  readonly table: string
+  readonly index?: string
+}
+
+export interface Plan {
+  readonly statements: ReadonlyArray<Statement>
+  readonly problems: ReadonlyArray<Problem>
+}
+
+/** What has to be done so that the recorded tables become the declared ones. */
+const plan = (recorded: ReadonlyArray<RecordedTable>, declared: ReadonlyArray<Declared>): Plan => {
+  const statements: Array<Statement> = []
+  const problems: Array<Problem> = []
+  const before = new Map(recorded.map((table) => [table.name, table]))
+  for (const table of declared) {
+    const old = before.get(table.name)
+    if (old === undefined) {
+      // WITHOUT ROWID: the rows live in the key's own tree, so that an insert writes one row and not two.
+      statements.push({
+        table: table.name,
+        sql: `CREATE TABLE ${quote(table.name)} (${[
+          ...table.columns.map(columnSql),
+          `PRIMARY KEY (${quote(table.key)})`,
+          ...table.references.map((reference) => `FOREIGN KEY (${quote(reference.column)}) ${referenceSql(reference)}`)
+        ].join(", ")}) WITHOUT ROWID`
+      })
+      statements.push(...table.indexes.map((index) => createIndex(table, index)))
+      continue
+    }
+    compare(old, table, statements, problems)
+  }
+  return { statements, problems }
+}
+
+const compare = (old: RecordedTable, table: Declared, statements: Array<Statement>, problems: Array<Problem>): void => {
+  const report = reporter(problems, table.name)
+  const alter = (change: string) =>
+    statements.push({ table: table.name, sql: `ALTER TABLE ${quote(table.name)} ${change}` })
+  if (old.key !== table.key) report(`its key changed from ${old.key} to ${table.key}`, "use a new table")
+  const oldColumns = new Map(old.columns.map((column) => [column.name, column]))
+  const columns = new Map(table.columns.map((column) => [column.name, column]))
+  const oldReferences = new Map(old.references.map((reference) => [reference.column, reference]))
+  const references = new Map(table.references.map((reference) => [reference.column, reference]))
+  const widened = new Set(
+    table.columns
+      .filter((column) => isWidened(oldColumns.get(column.name), column))
+      .map((column) => column.name)
+      .filter((column) => column !== table.key && !oldReferences.has(column))
+  )
+
+  // An index goes before a column of it does, and comes back when the column is there again.
+  const stays = (index: RecordedTable["indexes"][number], others: ReadonlyArray<typeof index>) =>
+    others.some((other) => Equal.equals(other, index)) && !index.columns.some((column) => widened.has(column))
+  for (const index of old.indexes) {
+    if (stays(index, table.indexes)) continue
+    statements.push({ table: table.name, sql: `DROP INDEX ${indexName(table.name, index.name)}` })
+  }
+  for (const [name, column] of oldColumns) {
+    if (columns.has(name)) continue
+    if (!table.dropped.has(name)) {
+      report(
+        `is in the database (${column.type}) and not in the model, and dropping it would lose its values`,
+        `declare it again, or allow the loss with Table.make(…, { dropped: ["${name}"] })`,
+        name
+      )
+    } else if (oldReferences.has(name)) {
+      report("is a reference, and SQLite cannot drop those", "keep it as an optional field", name)
+    } else alter(`DROP COLUMN ${quote(name)}`)
+  }
+  for (const [name, column] of columns) {
+    const before = oldColumns.get(name)
+    const reference = references.get(name)
+    if (before === undefined) {
+      // SQLite adds a reference only to rows that refer to nothing.
+      const value = reference === undefined ? table.defaultOf(name) : undefined
+      if (column.notNull && value === undefined) {
+        report(
+          "is new and required, and the rows that exist have no value for it",
+          reference === undefined ? "make it optional or give it a constructor default" : "make it optional",
+          name
+        )
+        continue
+      }
+      const ofDefault = value === undefined ? "" : ` DEFAULT ${value}`
+      alter(
+        `ADD COLUMN ${columnSql(column)}${ofDefault}${reference === undefined ? "" : ` ${referenceSql(reference)}`}`
+      )
+    } else if (!Equal.equals(oldReferences.get(name), reference)) {
+      report("changed what it refers to", "add a column of another name and copy the values", name)
+    } else if (widened.has(name)) {
+      const copy = `${name}~`
+      alter(`ADD COLUMN ${columnSql({ ...column, name: copy })}${column.notNull ? " DEFAULT 0" : ""}`)
+      statements.push({
+        table: table.name,
+        sql: `UPDATE ${quote(table.name)} SET ${quote(copy)} = ${quote(name)}`
+      })
+      alter(`DROP COLUMN ${quote(name)}`)
+      alter(`RENAME COLUMN ${quote(copy)} TO ${quote(name)}`)
+    } else if (before.kind !== column.kind) {
+      report(`changed from ${before.kind} to ${column.kind}`, "add a column of another name and copy the values", name)
+    } else if (before.notNull !== column.notNull) {
+      report(
+        column.notNull
+          ? "became required, and rows may have no value for it"
+          : "became optional, and SQLite cannot change a reference",
+        "add a column of another name and copy the values",
+        name
+      )
+    }
+  }
+  for (const index of table.indexes) {
+    if (!stays(index, old.indexes)) statements.push(createIndex(table, index))
+  }
+}
+
+/** Whether a column holds all that it held before, and more: it became optional, or its whole numbers any numbers. */
+const isWidened = (before: RecordedTable["columns"][number] | undefined, column: typeof before & {}): boolean =>
+  before !== undefined &&
+  (before.kind === column.kind
+    ? before.notNull && !column.notNull
+    : before.kind === "integer" && column.kind === "real" && (before.notNull || !column.notNull))
+
+const schemaTable: InternalTable = {
+  name: "_dormouse_schema",
+  create: "CREATE TABLE _dormouse_schema (id INTEGER PRIMARY KEY CHECK (id = 1), tables TEXT NOT NULL)"
+}
+
+/**
+ * Makes the database's tables the app's, and creates the internal tables that are missing, in one transaction. Throws
+ * `SchemaMismatch`. When nothing changed since the last start it costs two reads.
+ */
+export const migrate = (
+  database: Database["Service"],
+  tables: ReadonlyArray<Table.Any>,
+  internal: ReadonlyArray<InternalTable> = []
+): void => {
+  const declared = declareAll(tables)
+  const isDeclared = (name: string) => tables.some((table) => table.name === name)
+  database.transaction(() => {
+    createInternal(database, [schemaTable, ...internal])
+    const text = database.all("SELECT tables FROM _dormouse_schema", []).rows[0]?.[0]
+    const recorded = text === undefined ? Exit.succeed([]) : decodeRecorded(text)
+    if (Exit.isFailure(recorded)) throw new Error("the record of the database's tables is damaged")
+    const next = plan(recorded.value, declared)
+    if (next.problems.length > 0) throw new SchemaMismatch({ problems: next.problems })
+    for (const statement of next.statements) execute(database, statement)
+    // Tables that the app no longer declares keep their rows, and stay recorded in case they are declared again.
+    const retired = recorded.value.filter((table) => !isDeclared(table.name))
+    const record = encodeRecorded([...declared, ...retired])
+    if (record !== text) {
+      database.all(
+        "INSERT INTO _dormouse_schema VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET tables = excluded.tables",
+        [record]
+      )
+    }
+  })
+}
+
+const createInternal = (database: Database["Service"], tables: ReadonlyArray<InternalTable>): void => {
+  const { rows } = database.all("SELECT name FROM sqlite_master WHERE type = 'table' AND substr(name, 1, 1) = '_'", [])
+  const existing = new Set(rows.map(([name]) => name))
+  for (const { create, name } of tables) if (!existing.has(name)) database.all(create, [])
+}
+
+const execute = (database: Database["Service"], statement: Statement): void => {
+  try {
+    database.all(statement.sql, [])
+  } catch (cause) {
+    const unique = statement.index !== undefined && String(cause).includes("UNIQUE constraint failed")
+    throw new SchemaMismatch({
+      problems: [
+        {
+          table: statement.table,
+          problem: unique
+            ? `index ${statement.index} is to be unique, and rows have equal values`
+            : `SQLite refused ${statement.sql}: ${String(cause)}`,
+          remedy: unique ? "make the rows differ first" : "see the cause"
+        }
+      ]
+    })
+  }
+}

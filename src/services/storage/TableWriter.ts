@@ -1,0 +1,290 @@
+/**
+ * The `StorageWriter` service of one transaction: inserts, patches, replacements and deletions of rows.
+ * Values are checked before a statement runs. Each written row is recorded with its old and new place in every index.
+ */
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import type * as Context from "effect/Context"
+import * as DateTime from "effect/DateTime"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import * as Random from "effect/Random"
+import type * as Schema from "effect/Schema"
+import type { StorageWriter } from "../../contract/Storage.ts"
+import { ReferenceViolation, type StorageError, UniqueViolation } from "../../contract/Storage.ts"
+import type * as Table from "../../contract/Table.ts"
+import * as Limits from "../../protocol/Limits.ts"
+import type { SqlValue } from "../Database.ts"
+import * as Deletion from "./Deletion.ts"
+import { compareValues } from "./KeyOrder.ts"
+import * as RowCodec from "./RowCodec.ts"
+import type { Statement } from "./Scan.ts"
+import { checkRow } from "./StatementLimits.ts"
+import { runSyncOrDie } from "./Synchronous.ts"
+import { decode, encode, failure, fieldValue, identity, invalid, type TableInfo } from "./TableInfo.ts"
+import { attempt, type TransactionStorage } from "./TransactionStorage.ts"
+
+type Fields = Record<string, unknown>
+
+/** A row of the model, and the same row as SQLite keeps it. */
+interface EncodedRow {
+  readonly value: any
+  readonly sql: RowCodec.SqlRow
+}
+
+/** The rows that a statement writes, to find out which constraint it broke. */
+interface WrittenRows {
+  readonly info: TableInfo
+  readonly rows: ReadonlyArray<RowCodec.SqlRow>
+}
+
+const rolledBack = Symbol("rolled back")
+
+/** Writes rows in one transaction. */
+export class TableWriter implements Context.Service.Shape<typeof StorageWriter> {
+  private readonly storage: TransactionStorage
+
+  constructor(storage: TransactionStorage) {
+    this.storage = storage
+  }
+
+  /** Inserts all rows or none. */
+  insertMany(table: Table.Any, values: ReadonlyArray<any>): Effect.Effect<ReadonlyArray<any>, StorageError> {
+    return operation((fiber) => {
+      const info = this.storage.runtime.table(table)
+      const rows = values.map((value) => this.newRow(info, value, fiber))
+      this.insertRows(
+        info,
+        rows.map(({ sql }) => sql)
+      )
+      return rows.map(({ value }) => value)
+    })
+  }
+
+  /** Changes some fields of a row. */
+  patch(table: Table.Any, key: unknown, changes: object): Effect.Effect<Option.Option<any>, StorageError> {
+    return this.rewrite(table, key, (info, current, fiber) => {
+      const next: Fields = { ...current }
+      for (const [field, value] of Object.entries(changes)) {
+        if (!info.updatable.has(field)) continue
+        const isRemoved = value === undefined && info.codec.columns[info.codec.columnIndex.get(field)!]!.optional
+        if (isRemoved) delete next[field]
+        else next[field] = value
+      }
+      if (info.checksUpdates) validate(info, info.table.model.update, next, fiber)
+      return next
+    })
+  }
+
+  /** Gives every field of a row but its key and `insertedAt` a new value. */
+  replace(table: Table.Any, key: unknown, value: any): Effect.Effect<Option.Option<any>, StorageError> {
+    return this.rewrite(table, key, (info, current, fiber) => {
+      const next: Fields = { ...validate(info, info.table.model.insert, value, fiber), [info.table.key]: key }
+      for (const column of info.codec.columns) {
+        if (column.generated === "insertedAt") next[column.name] = current[column.name]
+      }
+      return next
+    })
+  }
+
+  /** Replaces the row with the same key, or inserts one. */
+  upsert(table: Table.Any, value: any): Effect.Effect<any, StorageError> {
+    const insert = Effect.map(this.insertMany(table, [value]), (rows) => rows[0]!)
+    const key = value[table.key]
+    if (key === undefined) return insert
+    return Effect.flatMap(
+      this.replace(table, key, value),
+      Option.match({ onNone: () => insert, onSome: Effect.succeed })
+    )
+  }
+
+  /** Deletes a row with what its references ask for. Answers whether there was one. */
+  delete(table: Table.Any, key: unknown): Effect.Effect<boolean, StorageError> {
+    return attempt(() => {
+      const { storage } = this
+      const info = storage.runtime.table(table)
+      const row = storage.rowByKey(info, fieldValue(info, info.codec.key, key))
+      if (row === undefined) return false
+      const select = ({ params, sql }: Statement) => storage.all(sql, params).rows
+      const deletion = Deletion.make(info, row, select, storage.writesLeft())
+      storage.countWritten(deletion.deleted.size + deletion.nulled.size)
+      storage.bufferOpenCursors()
+      storage.forgetRows()
+      this.runAtomically(Deletion.statements(deletion))
+      for (const { info, row } of deletion.deleted.values()) storage.recordWrite(info, row)
+      for (const { info, next, old } of deletion.nulled.values()) {
+        storage.recordWrite(info, old)
+        storage.recordWrite(info, next)
+      }
+      return true
+    })
+  }
+
+  /** Runs an effect in a nested transaction. When it fails, what it wrote is undone and nothing else. */
+  atomically<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
+    return Effect.withFiber((fiber: Fiber.Fiber<any, any>) => {
+      const { storage } = this
+      const mark = storage.mark()
+      // The fiber that runs this effect has everything that the effect requires.
+      const context = fiber.context as Context.Context<R>
+      let exit: Exit.Exit<A, E> | undefined
+      try {
+        storage.runtime.database.transaction(() => {
+          exit = runSyncOrDie(effect, context)
+          storage.bufferOpenCursors()
+          if (Exit.isFailure(exit)) throw rolledBack
+        })
+      } catch (cause) {
+        if (cause !== rolledBack) throw cause
+        storage.rollbackTo(mark)
+      }
+      return exit!
+    })
+  }
+
+  /** A new row: the author's values, validated, and what the table generates. */
+  private newRow(info: TableInfo, value: any, fiber: Fiber.Fiber<any, any>): EncodedRow {
+    const row: Fields = info.insertIsPlain
+      ? pick(info.insertable, value)
+      : { ...validate(info, info.table.model.insert, value, fiber) }
+    const time = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
+    for (const column of info.generated) {
+      if (column.generated === "key") {
+        row[column.name] ??= info.toKey(this.storage.runtime.nextKey(time, fiber.getRef(Random.Random)))
+      } else row[column.name] = DateTime.makeUnsafe(time)
+    }
+    return this.encode(info, row, fiber)
+  }
+
+  /** Reads a row, computes its successor and writes the columns that differ. */
+  private rewrite(
+    table: Table.Any,
+    key: unknown,
+    next: (info: TableInfo, current: any, fiber: Fiber.Fiber<any, any>) => Fields
+  ): Effect.Effect<Option.Option<any>, StorageError> {
+    return operation((fiber) => {
+      const info = this.storage.runtime.table(table)
+      const old = this.storage.rowByKey(info, fieldValue(info, info.codec.key, key))
+      if (old === undefined) return Option.none()
+      const row = next(info, decode(info, old), fiber)
+      for (const column of info.generated) {
+        if (column.generated === "updatedAt") {
+          row[column.name] = DateTime.makeUnsafe(fiber.getRef(Clock.Clock).currentTimeMillisUnsafe())
+        }
+      }
+      const encoded = this.encode(info, row, fiber)
+      this.updateRow(info, old, encoded.sql)
+      return Option.some(encoded.value)
+    })
+  }
+
+  private encode(info: TableInfo, row: Fields, fiber: Fiber.Fiber<any, any>): EncodedRow {
+    const value = validate(info, info.table.model, row, fiber)
+    const sql = encode(info, value)
+    checkRow(sql)
+    info.decoded?.keep(sql[info.keyPosition]!, sql, value)
+    return { value, sql }
+  }
+
+  private insertRows(info: TableInfo, rows: ReadonlyArray<RowCodec.SqlRow>): void {
+    if (rows.length === 0) return
+    const { storage } = this
+    storage.countWritten(rows.length)
+    storage.bufferOpenCursors()
+    if (rows.length === 1) this.write(info.insert, rows[0]!, { info, rows })
+    else {
+      const perStatement = Math.max(1, Math.floor(Limits.sqlite.boundParameters / info.codec.columns.length))
+      const statements: Array<Statement & { readonly written: WrittenRows }> = []
+      for (let i = 0; i < rows.length; i += perStatement) {
+        const part = rows.slice(i, i + perStatement)
+        const sql = `${info.insert}${`, ${info.marks}`.repeat(part.length - 1)}`
+        statements.push({ sql, params: part.flat(), written: { info, rows: part } })
+      }
+      this.runAtomically(statements)
+    }
+    for (const row of rows) storage.recordWrite(info, row)
+  }
+
+  /** Runs statements that are one operation: when a later one fails, what the earlier ones did is undone. */
+  private runAtomically(statements: ReadonlyArray<Statement & { readonly written?: WrittenRows }>): void {
+    const run = () => {
+      for (const { params, sql, written } of statements) this.write(sql, params, written)
+    }
+    if (statements.length > 1) this.storage.runtime.database.transaction(run)
+    else run()
+  }
+
+  private updateRow(info: TableInfo, old: RowCodec.SqlRow, next: RowCodec.SqlRow): void {
+    const changed: Array<number> = []
+    for (let i = 0; i < next.length; i++) {
+      if (compareValues(old[i]!, next[i]!) !== 0) changed.push(i)
+    }
+    if (changed.length === 0) return
+    const { storage } = this
+    const key = old[info.keyPosition]!
+    storage.countWritten(1)
+    storage.bufferOpenCursors()
+    storage.forgetRow(info, key)
+    this.write(info.update(changed), [...changed.map((i) => next[i]!), key], { info, rows: [next] })
+    storage.recordWrite(info, old)
+    storage.recordWrite(info, next)
+  }
+
+  private write(sql: string, params: ReadonlyArray<SqlValue>, written: WrittenRows | undefined): void {
+    this.storage.run(sql, params, written && ((message) => this.violationOf(message, written)))
+  }
+
+  /** The constraint that these rows did not keep, from SQLite's message. */
+  private violationOf(message: string, { info, rows }: WrittenRows): StorageError | undefined {
+    const { indexes, key, name: table, references } = info.table
+    if (message.includes("UNIQUE constraint failed: ")) {
+      const unique = [{ name: key, columns: [key] }, ...[...indexes.values()].filter((index) => index.unique)]
+      const columnsOf = (index: (typeof unique)[number]) => index.columns.map((name) => `${table}.${name}`).join(", ")
+      // One list of columns may begin another: the longest that fits is the one that failed.
+      const failed = unique
+        .filter((index) => message.includes(`failed: ${columnsOf(index)}`))
+        .toSorted((a, b) => columnsOf(b).length - columnsOf(a).length)[0]
+      return failure(new UniqueViolation({ table, index: failed?.name ?? key }))
+    }
+    if (!message.includes("FOREIGN KEY constraint failed")) return undefined
+    const { runtime } = this.storage
+    for (const [column, reference] of references) {
+      const target = runtime.table(reference.table())
+      // The statement was undone, but while it ran its rows could refer to each other.
+      const written = new Set(target === info ? rows.map((row) => identity(info, row[info.keyPosition]!)) : [])
+      for (const row of rows) {
+        const value = row[info.codec.columnIndex.get(column)!]!
+        if (value === null || written.has(identity(target, value))) continue
+        const found = runtime.database.all(`SELECT 1 FROM ${target.name} WHERE ${target.keyName} = ?`, [value])
+        if (found.rows.length === 0) return failure(new ReferenceViolation({ table, column, action: "missing" }))
+      }
+    }
+    return undefined
+  }
+}
+
+/** A storage operation that needs the fiber it runs in: its clock, its randomness, the services of constructor defaults. */
+const operation = <A>(body: (fiber: Fiber.Fiber<any, any>) => A): Effect.Effect<A, StorageError> =>
+  Effect.withFiber((fiber) => attempt(() => body(fiber)))
+
+/** The value that a schema makes of this input. Throws `RowInvalid` when it does not fit. */
+const validate = (info: TableInfo, schema: Schema.Top, value: unknown, fiber: Fiber.Fiber<any, any>): any => {
+  // `Schema.Top` does not say what its constructor takes; the schema checks it.
+  const made = schema.makeEffect(value as never)
+  // A default may be an effect. It runs in the transaction, so it cannot wait.
+  const exit = runSyncOrDie(made, fiber.context)
+  if (Exit.isSuccess(exit)) return exit.value
+  throw Option.match(Cause.findErrorOption(exit.cause), {
+    onNone: () => Cause.squash(exit.cause),
+    onSome: (issue) => invalid(info, RowCodec.formatIssue(issue))
+  })
+}
+
+/** The own properties of an object that are among these. */
+const pick = (names: ReadonlySet<string>, value: any): Fields => {
+  const picked: Fields = {}
+  for (const name in value) if (names.has(name)) picked[name] = value[name]
+  return picked
+}

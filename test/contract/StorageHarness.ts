@@ -1,0 +1,123 @@
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import type * as SqlClient from "effect/sql/SqlClient"
+import type { Storage, StorageWriter } from "../../src/contract/Storage.ts"
+import type * as Table from "../../src/contract/Table.ts"
+import * as Limits from "../../src/protocol/Limits.ts"
+import type { Database } from "../../src/services/Database.ts"
+import { type ReadSet, WriteRecorder, type WriteSet } from "../../src/services/storage/ReadSet.ts"
+import { StorageRuntime } from "../../src/services/storage/StorageRuntime.ts"
+import * as TableSchema from "../../src/services/storage/TableSchema.ts"
+import { TransactionRunner } from "../../src/services/TransactionRunner.ts"
+
+/** Gives a new, empty database of one platform to the body. */
+export type WithDatabase = (body: (database: Database["Service"]) => void) => void | Promise<void>
+
+export type Reads = Storage | SqlClient.SqlClient
+export type Writes = Reads | StorageWriter
+
+/** Queries and mutations over tables in a database, as the engine runs them. Time stands where the test puts it. */
+export class StorageHarness {
+  readonly database: Database["Service"]
+  now = 1_000_000
+  private readonly runner: TransactionRunner
+  private writes = new WriteRecorder()
+
+  constructor(
+    database: Database["Service"],
+    tables: ReadonlyArray<Table.Any>,
+    limits: Partial<Limits.Limits> = {},
+    migrate = true
+  ) {
+    this.database = database
+    if (migrate) TableSchema.migrate(database, tables)
+    const storage = new StorageRuntime(database, tables, { ...Limits.defaults, ...limits })
+    this.runner = Effect.runSync(TransactionRunner.make({ storage, transactional: [], afterCommit: () => {} }))
+    this.runner.onCommit((writes) => {
+      this.writes = writes
+    })
+  }
+
+  /** Runs a mutation and gives its result; throws what it fails with. */
+  mutate<A, E>(effect: Effect.Effect<A, E, Writes>): A {
+    return orThrow(this.mutation(effect).exit)
+  }
+
+  mutation<A, E>(effect: Effect.Effect<A, E, Writes>): { readonly exit: Exit.Exit<A, E>; readonly writes: WriteSet } {
+    this.writes = new WriteRecorder()
+    const exit = this.runner.write(effect, this.context)
+    return { exit, writes: this.writes.toWriteSet() }
+  }
+
+  /** Runs a query and gives its result; throws what it fails with. */
+  query<A, E>(effect: Effect.Effect<A, E, Reads>): A {
+    return orThrow(this.run(effect).exit)
+  }
+
+  run<A, E>(effect: Effect.Effect<A, E, Reads>): { readonly exit: Exit.Exit<A, E>; readonly reads: ReadSet } {
+    return this.runner.read(effect, this.context, true)
+  }
+
+  /** What a mutation fails with; throws when it succeeds or dies. */
+  failure<A, E>(effect: Effect.Effect<A, E, Writes>): E {
+    return failureOf(this.mutation(effect).exit)
+  }
+
+  /** What a query fails with; throws when it succeeds or dies. */
+  queryFailure<A, E>(effect: Effect.Effect<A, E, Reads>): E {
+    return failureOf(this.run(effect).exit)
+  }
+
+  /** The reason of the `StorageError` that a mutation fails with. */
+  reason<A, E>(effect: Effect.Effect<A, E, Writes>): Record<string, unknown> {
+    return reasonOf(this.failure(effect))
+  }
+
+  /** The reason of the `StorageError` that a query fails with. */
+  queryReason<A, E>(effect: Effect.Effect<A, E, Reads>): Record<string, unknown> {
+    return reasonOf(this.queryFailure(effect))
+  }
+
+  private get context(): Context.Context<any> {
+    const millis = () => this.now
+    const nanos = () => BigInt(this.now) * 1_000_000n
+    return Context.make(Clock.Clock as Context.Key<any, Clock.Clock>, {
+      currentTimeMillisUnsafe: millis,
+      currentTimeMillis: Effect.sync(millis),
+      currentTimeNanosUnsafe: nanos,
+      currentTimeNanos: Effect.sync(nanos),
+      monotonicTimeNanosUnsafe: nanos,
+      monotonicTimeNanos: Effect.sync(nanos),
+      sleep: () => Effect.never
+    })
+  }
+}
+
+const orThrow = <A, E>(exit: Exit.Exit<A, E>): A => {
+  if (Exit.isSuccess(exit)) return exit.value
+  throw Cause.squash(exit.cause)
+}
+
+const failureOf = <A, E>(exit: Exit.Exit<A, E>): E => {
+  if (Exit.isSuccess(exit)) throw new Error(`expected a failure and got ${String(exit.value)}`)
+  return Option.getOrElse(Cause.findErrorOption(exit.cause), () => {
+    throw Cause.squash(exit.cause)
+  })
+}
+
+const reasonOf = (error: unknown): Record<string, unknown> => {
+  const { reason } = error as { readonly reason?: Record<string, unknown> }
+  if (reason === undefined) throw error
+  return reason
+}
+
+/** A value as text for comparison and messages. */
+export const show = (value: unknown): string =>
+  JSON.stringify(value, (_, part) => {
+    if (typeof part === "bigint") return `${part}n`
+    return part instanceof Uint8Array ? [...part] : part
+  })

@@ -1,0 +1,54 @@
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as ManagedRuntime from "effect/ManagedRuntime"
+import * as RpcClient from "effect/rpc/RpcClient"
+import * as RpcSerialization from "effect/rpc/RpcSerialization"
+import * as Socket from "effect/socket/Socket"
+import type { App } from "effect-dormouse"
+import { TestApp, type TestAppOptions } from "effect-dormouse/testing"
+import * as Transport from "../../src/client/Transport.ts"
+import { type Deployment, Peer, toTenant } from "./Deployment.ts"
+
+/** An app in the memory of this process. */
+export const memory = async (
+  app: App.App<any>,
+  options?: TestAppOptions
+): Promise<Deployment & { close: () => Promise<void> }> => {
+  const log: Array<string> = []
+  const runtime = ManagedRuntime.make(
+    TestApp.layer(app, options).pipe(
+      Layer.provideMerge(Logger.layer([Logger.map(Logger.formatJson, (line) => void log.push(line))]))
+    )
+  )
+  const { object, transport, url } = await runtime.runPromise(TestApp)
+  const fetch = await runtime.runPromise(Effect.provide(Transport.Fetch, transport))
+  const socketOf = await runtime.runPromise(Effect.provide(Socket.WebSocketConstructor, transport))
+  const socketUrl = (tenant: string) => `${url.replace("http", "ws")}/rpc?tenant=${tenant}`
+  return {
+    fetch: (path, init = {}) => fetch(`${url}${path}`, init),
+    connect: async (tenant) => {
+      const socket = socketOf(socketUrl(tenant))
+      const peer = new Peer(socket)
+      const opened = new Promise<void>((resolve) => socket.addEventListener("open", () => resolve()))
+      socket.addEventListener("message", ({ data }) => peer.received(data as string))
+      socket.addEventListener("close", ({ code, reason }) => peer.ended(code ?? 1005, reason ?? ""))
+      await opened
+      return peer
+    },
+    protocol: (kind, tenant) => {
+      const serialization = RpcSerialization.layerJson
+      if (kind === "http") {
+        return RpcClient.layerProtocolHttp({ url: `${url}/rpc`, transformClient: toTenant(tenant) }).pipe(
+          Layer.provide([serialization, transport])
+        )
+      }
+      const socket = Layer.effect(Socket.Socket, Socket.makeWebSocket(socketUrl(tenant)))
+      return RpcClient.layerProtocolSocket().pipe(Layer.provide([serialization, Layer.provide(socket, transport)]))
+    },
+    evict: (tenant) => object(tenant).evict(),
+    starts: (tenant) => object(tenant).starts,
+    logged: () => log.splice(0).join("\n"),
+    close: () => runtime.dispose()
+  }
+}

@@ -1,0 +1,124 @@
+import { expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Logger from "effect/Logger"
+import { Gateway, type GatewayHost, type GatewayOptions } from "../../src/engine/worker/Gateway.ts"
+import { request as call, errorOf } from "../deployment/Deployment.ts"
+import { app } from "../worker/notes.ts"
+
+/** What the gateway does when what is behind it, or beside it, does not do its part. */
+
+interface Behind {
+  /** What the object does: for calls it gives a body, for sockets a response. */
+  readonly object?: (tenant: string) => Promise<Response>
+  readonly options?: GatewayOptions
+}
+
+const log: Array<string> = []
+
+const enter = ({ object, options = {} }: Behind, init: RequestInit = {}) =>
+  Effect.gen(function* () {
+    const context = yield* Effect.context<never>()
+    const reach = (tenant: string) => {
+      if (object === undefined) throw new Error("no object is to be asked")
+      return object(tenant)
+    }
+    const request = new Request("https://dormouse.test/rpc", {
+      method: "POST",
+      body: JSON.stringify([call("a", "notes.add", { body: "x" }), call("b", "look", {})]),
+      ...init
+    })
+    const host: GatewayHost = {
+      object: (tenant) => ({
+        call: async () => {
+          const response = await reach(tenant)
+          if (!response.ok) throw new Error(await response.text())
+          return { status: response.status, body: await response.text() }
+        },
+        connect: () => reach(tenant),
+        explain: () => reach(tenant)
+      }),
+      actions: async () => ({
+        run: ({ requests }) =>
+          Effect.succeed(
+            requests.map(({ id }) => ({ _tag: "Exit", requestId: id, exit: { _tag: "Success", value: "acted" } }))
+          )
+      }),
+      waitUntil: () => {},
+      run: (effect) => Effect.runPromiseWith(context)(effect),
+      isTraced: false
+    }
+    return yield* Effect.promise(() => new Gateway(app, options).handle(host, { request }))
+  }).pipe(Effect.provide(Logger.layer([Logger.map(Logger.formatJson, (line) => void log.push(line))])))
+
+const json = (response: Response) => Effect.promise(() => response.json() as Promise<any>)
+
+const silent: ReadonlyArray<readonly [string, () => Promise<Response>]> = [
+  ["is lost", () => Promise.reject(new Error("the secret reason"))],
+  ["could not start", async () => Response.json({ error: "the secret reason" }, { status: 503 })]
+]
+
+for (const [what, object] of silent) {
+  it.effect(`S1: every call to an object that ${what} is answered as unavailable`, () =>
+    Effect.gen(function* () {
+      const response = yield* enter({ object })
+      expect(response.status).toBe(503)
+      const messages = yield* json(response)
+      expect(messages.map(({ requestId }: any) => requestId)).toEqual(["a", "b"])
+      for (const { exit } of messages) {
+        expect(errorOf(exit)).toMatchObject({ _tag: "CallError", reason: { _tag: "Unavailable" } })
+      }
+      expect(JSON.stringify(messages)).not.toContain("secret")
+    })
+  )
+
+  it.effect(`S1: actions beside calls to an object that ${what} are answered for themselves`, () =>
+    Effect.gen(function* () {
+      const body = JSON.stringify([call("a", "look", {}), call("b", "act.end", { ending: "promise" })])
+      const messages = yield* json(yield* enter({ object }, { body }))
+      const exits = Object.fromEntries(messages.map(({ exit, requestId }: any) => [requestId, exit]))
+      expect(errorOf(exits.a)).toMatchObject({ reason: { _tag: "Unavailable" } })
+      expect(exits.b).toEqual({ _tag: "Success", value: "acted" })
+    })
+  )
+
+  it.effect(`S1: a socket to an object that ${what} does not open`, () =>
+    Effect.gen(function* () {
+      const headers = { upgrade: "websocket" }
+      const response = yield* enter({ object }, { method: "GET", body: null, headers })
+      expect(response.status).toBe(503)
+      expect((yield* json(response)).error).toMatch(/^the tenant's object (did not answer|could not start)$/)
+    })
+  )
+}
+
+it.effect("S2: what the author's own front door throws stays inside", () =>
+  Effect.gen(function* () {
+    log.length = 0
+    const identify = () => Promise.reject(new Error("the secret reason"))
+    const response = yield* enter({ options: { identify } })
+    expect(response.status).toBe(500)
+    const { error, id } = yield* json(response)
+    expect(error).not.toContain("secret")
+    expect(log.join()).toContain("the secret reason")
+    expect(log.join()).toContain(id)
+  })
+)
+
+it.effect("S1, T5: an identity that no socket could remember is refused by the name of the limit", () =>
+  Effect.gen(function* () {
+    const identity = (length: number) => ({ subject: "a", claims: { roles: "x".repeat(length) } })
+    const refused = yield* enter({ options: { identify: () => identity(5000) } })
+    expect(refused.status).toBe(431)
+    expect((yield* json(refused)).error).toContain("limit identityBytes is 4096")
+    const object = async () => Response.json([])
+    expect((yield* enter({ object, options: { identify: () => identity(4000) } })).status).toBe(200)
+  })
+)
+
+it.effect("S1: a tenant that is refused, or cannot be, is asked of nobody", () =>
+  Effect.gen(function* () {
+    expect((yield* enter({ options: { tenants: () => false } })).status).toBe(404)
+    const headers = { "x-dormouse-tenant": "not a tenant" }
+    expect((yield* enter({}, { headers })).status).toBe(404)
+  })
+)
