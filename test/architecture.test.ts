@@ -11,13 +11,24 @@ const root = fileURLToPath(new URL("..", import.meta.url))
 /** What each folder may import from beside itself. */
 const may: Readonly<Record<string, ReadonlyArray<string>>> = {
   contract: ["protocol"],
-  protocol: ["contract"],
+  protocol: [],
   services: ["contract", "protocol"],
   "layers/memory": ["contract", "protocol", "services"],
   "layers/cloudflare": ["contract", "protocol", "services"],
-  engine: ["contract", "protocol", "services"],
-  do: ["contract", "protocol", "services", "engine", "layers/cloudflare"],
-  testing: ["contract", "protocol", "services", "engine", "layers/memory", "client"],
+  "engine/rpc": ["contract", "protocol", "services"],
+  "engine/object": ["contract", "protocol", "services", "engine/rpc"],
+  "engine/worker": ["contract", "protocol", "engine/rpc"],
+  do: ["contract", "protocol", "services", "engine/rpc", "engine/object", "engine/worker", "layers/cloudflare"],
+  testing: [
+    "contract",
+    "protocol",
+    "services",
+    "engine/rpc",
+    "engine/object",
+    "engine/worker",
+    "layers/memory",
+    "client"
+  ],
   client: ["contract", "protocol"]
 }
 
@@ -103,23 +114,47 @@ describe("imports point one way", () => {
   })
 
   it.each([
-    ["contract/X.ts", 'import { Session } from "../services/Storage.ts"'],
-    ["protocol/X.ts", 'import type { App } from "../engine/App.ts"'],
-    ["services/X.ts", 'export * from "../engine/Answer.ts"'],
-    ["engine/X.ts", 'import * as Memory from "../layers/memory/Database.ts"'],
-    ["engine/X.ts", 'const door = await import("../do/FrontDoor.ts")'],
+    ["contract/X.ts", 'import { Transactor } from "../services/Transactor.ts"'],
+    ["protocol/X.ts", 'import type { App } from "../contract/App.ts"'],
+    ["services/X.ts", 'export * from "../engine/rpc/Ndjson.ts"'],
+    ["services/storage/X.ts", 'export * from "../../engine/rpc/Ndjson.ts"'],
+    ["engine/object/X.ts", 'import * as Memory from "../../layers/memory/Database.ts"'],
+    ["engine/object/X.ts", 'import { Gateway } from "../worker/Gateway.ts"'],
+    ["engine/worker/X.ts", 'import type { Executor } from "../object/Executor.ts"'],
+    ["engine/rpc/X.ts", 'import type { Executor } from "../object/Executor.ts"'],
+    ["engine/rpc/X.ts", 'const host = await import("../../do/Host.ts")'],
     ["layers/memory/X.ts", 'import { make } from "../cloudflare/Database.ts"'],
     ["layers/cloudflare/X.ts", 'import { make } from "../memory/Database.ts"'],
-    ["layers/cloudflare/X.ts", 'import { Transactions } from "../../engine/Transaction.ts"'],
-    ["client/X.ts", 'import type { ReadSet } from "../services/ReadSet.ts"'],
+    ["layers/cloudflare/X.ts", 'import { Executor } from "../../engine/object/Executor.ts"'],
+    ["client/X.ts", 'import type { ReadSet } from "../services/storage/ReadSet.ts"'],
     ["client/X.ts", 'import { App } from "../index.ts"'],
     ["do/X.ts", 'import { TestApp } from "../testing/TestApp.ts"'],
-    ["engine/X.ts", 'import { DurableObject } from "cloudflare:workers"'],
+    ["engine/object/X.ts", 'import { DurableObject } from "cloudflare:workers"'],
     ["contract/X.ts", 'import { env } from "cloudflare:workers"'],
     ["do/X.ts", 'import { createHash } from "node:crypto"'],
     ["contract/X.ts", 'import {\n  Effect,\n  Layer\n} from "effect"']
   ])("%s may not: %s", (path, text) => {
     expect(wrongImports({ path, text })).toHaveLength(1)
+  })
+
+  it("no file imports itself, through however many others", () => {
+    const importsByPath = new Map(
+      sources.map((source) => [
+        source.path,
+        importsOf(source).flatMap((specifier) => resolve(source, specifier) ?? [])
+      ])
+    )
+    const circles = new Set<string>()
+    const visit = (path: string, way: ReadonlyArray<string>) => {
+      const start = way.indexOf(path)
+      if (start !== -1) return void circles.add([...way.slice(start), path].join(" → "))
+      if (done.has(path)) return
+      for (const next of importsByPath.get(path) ?? []) visit(next, [...way, path])
+      done.add(path)
+    }
+    const done = new Set<string>()
+    for (const path of importsByPath.keys()) visit(path, [])
+    expect([...circles]).toEqual([])
   })
 
   it("what only a comment imports does not count", () => {
@@ -147,6 +182,47 @@ describe("entries", () => {
 
   it("what an entry brings is found through all its files", () => {
     expect(closure("cloudflare.ts").flatMap(importsOf)).toContain("cloudflare:workers")
+  })
+})
+
+describe("every file can be read by itself", () => {
+  /** The lines of the comment that a file begins with. */
+  const headerOf = (text: string): ReadonlyArray<string> =>
+    (/^\/\*\*\n([\s\S]*?)\n \*\//.exec(text)?.[1] ?? "").split("\n").filter((line) => /\w/.test(line))
+
+  it("begins with what it is for", () => {
+    const missing = sources.filter(({ text }) => headerOf(text).length < 1)
+    expect(missing.map(({ path }) => path)).toEqual([])
+  })
+
+  it("documents what it exports", () => {
+    const undocumented = sources.flatMap(({ path, text }) => {
+      const lines = text.split("\n")
+      return lines.flatMap((line, i) => {
+        const name = /^export (?:abstract )?(?:const|class|function|interface|type|let) (\w+)/.exec(line)?.[1]
+        if (name === undefined || lines[i - 1]?.trimEnd().endsWith("*/")) return []
+        // A type that has the name of a value is documented there.
+        const isNamed = lines.slice(0, i).some((other) => new RegExp(`^export (?:const|class) ${name}\\b`).test(other))
+        return isNamed ? [] : [`${path}: ${name}`]
+      })
+    })
+    expect(undocumented).toEqual([])
+  })
+
+  /** Casts that no check stands behind. */
+  const unsafeCast = /\bas (?:unknown as|any\b|never\b)/
+
+  it("has at most one unsafe cast in a thousand lines, each with its proof on the line above", () => {
+    const casts = sources.flatMap(({ path, text }) => {
+      const lines = text.split("\n")
+      return lines.flatMap((line, i) => {
+        if (!unsafeCast.test(codeOf(line))) return []
+        return [{ at: `${path}:${i + 1}`, isProved: lines[i - 1]?.trimStart().startsWith("//") === true }]
+      })
+    })
+    expect(casts.filter(({ isProved }) => !isProved).map(({ at }) => at)).toEqual([])
+    const lines = sources.reduce((sum, { text }) => sum + text.split("\n").length, 0)
+    expect(casts.length).toBeLessThanOrEqual(lines / 1000)
   })
 })
 
