@@ -16,7 +16,7 @@ import type { Scope } from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type * as Api from "../contract/Api.ts"
 import { CallError, Unavailable } from "../protocol/CallError.ts"
-import { mutationHeader, outcomesKept } from "../protocol/MutationId.ts"
+import { mutationHeader, mutationRetention } from "../protocol/MutationId.ts"
 import * as RpcCodec from "../protocol/RpcCodec.ts"
 import { ConnectionRefused, OutcomeUnknown } from "./ClientError.ts"
 import * as Connection from "./Connection.ts"
@@ -427,7 +427,7 @@ class Delivery {
   send(): boolean {
     const now = this.clock.currentTimeMillisUnsafe()
     this.sentAt ??= now
-    if (now - this.sentAt >= outcomesKept - travelTime) {
+    if (now - this.sentAt >= mutationRetention - travelTime) {
       this.isTooOld = true
       this.expire()
       return false

@@ -2,7 +2,7 @@ import type * as Cause from "effect/Cause"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import { Frame, haveHeader, livePrefix, promptHeader } from "../protocol/Frame.ts"
+import { Frame, knownHashHeader, livePrefix, promptHeader } from "../protocol/Frame.ts"
 import * as Patch from "../protocol/Patch.ts"
 import { contractMismatch, type RpcCodec } from "../protocol/RpcCodec.ts"
 
@@ -329,7 +329,7 @@ export class LiveValues {
     this.byRequest.set(id, live)
     if (live.json !== undefined) this.fallBehind(live)
     const headers: Array<[string, string]> = [[promptHeader, "1"]]
-    if (have !== undefined) headers.push([haveHeader, have])
+    if (have !== undefined) headers.push([knownHashHeader, have])
     this.send(
       JSON.stringify({ _tag: "Request", id, tag: `${livePrefix}${live.rpc.tag}`, payload: live.payload, headers })
     )

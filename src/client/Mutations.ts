@@ -1,7 +1,7 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { Scope } from "effect/Scope"
-import { formatMutationId, outcomesKept } from "../protocol/MutationId.ts"
+import { formatMutationId, mutationRetention } from "../protocol/MutationId.ts"
 import type { RpcCodec } from "../protocol/RpcCodec.ts"
 import type { Outbox } from "./Outbox.ts"
 import type { Signals } from "./Signals.ts"
@@ -53,5 +53,5 @@ const direct =
   (options: Options): Mutations["run"] =>
   (tag, payload, mutation, giveUpAfter) =>
     options.deliver(tag, payload, mutation, {
-      giveUpAfter: Duration.min(Duration.fromInputUnsafe(giveUpAfter ?? patience), Duration.millis(outcomesKept))
+      giveUpAfter: Duration.min(Duration.fromInputUnsafe(giveUpAfter ?? patience), Duration.millis(mutationRetention))
     })

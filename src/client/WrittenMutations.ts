@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type { Scope } from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
-import { outcomesKept } from "../protocol/MutationId.ts"
+import { mutationRetention } from "../protocol/MutationId.ts"
 import { OutcomeUnknown } from "./ClientError.ts"
 import type { Mutations, Options } from "./Mutations.ts"
 import type { Entry, Options as OutboxOptions } from "./Outbox.ts"
@@ -29,7 +29,7 @@ export const make = (options: Options, outbox: OutboxOptions): Effect.Effect<Mut
         const sentAt = entry.sentAt ?? now
         if (entry.sentAt === null) yield* storage.put({ ...entry, sentAt })
         // The server forgets outcomes in the end; sent again after that, it would be done again.
-        const left = Duration.millis(sentAt + outcomesKept - now)
+        const left = Duration.millis(sentAt + mutationRetention - now)
         if (Duration.isNegative(left) || Duration.isZero(left)) return yield* new OutcomeUnknown({ tag: entry.tag })
         const most = giveUpAfter === undefined ? left : Duration.min(left, Duration.fromInputUnsafe(giveUpAfter))
         return yield* options.deliver(entry.tag, payload, entry.id, {

@@ -3,7 +3,7 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import type { FromClientEncoded, FromServerEncoded } from "effect/rpc/RpcMessage"
 import { CallError, CallLost, LimitExceeded, Unavailable } from "../protocol/CallError.ts"
-import { haveHeader, livePrefix, promptHeader } from "../protocol/Frame.ts"
+import { knownHashHeader, livePrefix, promptHeader } from "../protocol/Frame.ts"
 import * as Limits from "../protocol/Limits.ts"
 import { decodeMessages, isDeeper, type Request } from "../protocol/Messages.ts"
 import { mutationHeader } from "../protocol/MutationId.ts"
@@ -271,7 +271,7 @@ class SocketClient implements Group {
       const reason = new LimitExceeded({ limit: "rowBytes", max: Limits.sqlite.rowBytes, actual })
       return this.exit(message.id, failure(new CallError({ reason })))
     }
-    reader.have = headerOf(message, haveHeader)
+    reader.have = headerOf(message, knownHashHeader)
     this.readers.set(message.id, reader)
     this.isForgetful = true
     live.subscribe(reader, question)
@@ -594,7 +594,7 @@ const unavailable = (detail: string) => failure(new CallError({ reason: new Unav
 const settled = [0, 0] as const
 
 /** What a request says to live queries, and not to middleware. */
-const ownHeaders: ReadonlySet<string> = new Set([haveHeader, promptHeader])
+const ownHeaders: ReadonlySet<string> = new Set([knownHashHeader, promptHeader])
 
 const headerOf = ({ headers }: Request, name: string): string | undefined =>
   headers.find(([key]) => key.toLowerCase() === name)?.[1]

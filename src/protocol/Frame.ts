@@ -30,7 +30,7 @@ export interface Frame<S extends Schema.Top> extends ReturnType<typeof Frame<S>>
 export const livePrefix = "live:"
 
 /** Request header: the hash of the value that the client has. */
-export const haveHeader = "dormouse-have"
+export const knownHashHeader = "dormouse-have"
 
 /**
  * Request header: this client acknowledges a frame when it arrives, not when somebody reads it. It gets all that one

@@ -5,7 +5,7 @@
 export const mutationHeader = "dormouse-mutation"
 
 /** Milliseconds for which the outcome of a numbered mutation is kept: a day. */
-export const outcomesKept = 24 * 60 * 60 * 1000
+export const mutationRetention = 24 * 60 * 60 * 1000
 
 export interface MutationId {
   /** An id that no other client has: 8 to 64 letters, digits and hyphens. */

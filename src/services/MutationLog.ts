@@ -1,4 +1,4 @@
-import { type MutationId, outcomesKept } from "../protocol/MutationId.ts"
+import { type MutationId, mutationRetention } from "../protocol/MutationId.ts"
 import type { Database } from "./Database.ts"
 
 /**
@@ -40,7 +40,7 @@ export class MutationLog {
   private sweep(now: number): void {
     if (now - this.sweptAt < sweepEvery) return
     this.sweptAt = now
-    this.database.all("DELETE FROM _dormouse_mutations WHERE at < ?", [now - outcomesKept])
+    this.database.all("DELETE FROM _dormouse_mutations WHERE at < ?", [now - mutationRetention])
   }
 }
 

@@ -2,7 +2,7 @@ import { expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as TestClock from "effect/testing/TestClock"
 import { TestApp } from "effect-dormouse/testing"
-import { outcomesKept } from "../../src/protocol/MutationId.ts"
+import { mutationRetention } from "../../src/protocol/MutationId.ts"
 import { memory } from "../place/memory.ts"
 import { app, limited, NotesApi } from "../worker/notes.ts"
 import { suite } from "./mutationLogCases.ts"
@@ -47,9 +47,9 @@ it.effect("T3: an outcome is kept for a day, and swept when there is another aft
   Effect.gen(function* () {
     const { add, kept } = yield* adding
     const first = yield* add("a-client/1")
-    yield* TestClock.adjust(outcomesKept / 2)
+    yield* TestClock.adjust(mutationRetention / 2)
     yield* add("a-client/2")
-    yield* TestClock.adjust(outcomesKept / 2)
+    yield* TestClock.adjust(mutationRetention / 2)
     // At the last moment, and with a sweep right before.
     yield* add("a-client/3")
     expect(yield* add("a-client/1")).toBe(first)
@@ -66,7 +66,7 @@ it.effect("T3: an object that wakes sweeps as well", () =>
   Effect.gen(function* () {
     const { add, kept, object } = yield* adding
     yield* add("a-client/1")
-    yield* TestClock.adjust(outcomesKept + 1)
+    yield* TestClock.adjust(mutationRetention + 1)
     yield* Effect.promise(() => object().evict())
     yield* add("a-client/2")
     expect(kept()).toEqual(["a-client/2"])
