@@ -10,7 +10,7 @@ import type * as Rpc from "effect/rpc/Rpc"
 import type { Scope } from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { TagOf } from "../contract/Api.ts"
-import type { Client, Live, MutateOptions } from "./Client.ts"
+import type { Client, LiveSnapshot, MutateOptions } from "./Client.ts"
 import type { ConnectionRefused, OutcomeUnknown } from "./ClientError.ts"
 import { ConnectionState } from "./ConnectionState.ts"
 
@@ -38,7 +38,7 @@ export interface Atoms<in out Rpcs extends Rpc.Any, out E = never> {
     tag: Tag,
     payload: Rpc.PayloadConstructor<Of<Rpcs, Tag>>
   ) => Atom.Atom<
-    AsyncResult.AsyncResult<Live<Rpc.Success<Of<Rpcs, Tag>>>, Rpc.Error<Of<Rpcs, Tag>> | ConnectionRefused | E>
+    AsyncResult.AsyncResult<LiveSnapshot<Rpc.Success<Of<Rpcs, Tag>>>, Rpc.Error<Of<Rpcs, Tag>> | ConnectionRefused | E>
   >
   /** A mutation, to be called by writing to it; its value is the outcome of the latest call. Earlier calls go on. */
   readonly mutation: <Tag extends TagOf<Rpcs, "mutation">>(
@@ -56,7 +56,7 @@ export const make = <Rpcs extends Rpc.Any, E = never>(
   )
 
   /** Reads a query until the atom is disposed of: `show` makes its value of what is observed. */
-  const query = <A>(show: (live: Live<any>) => Option.Option<A>) =>
+  const query = <A>(show: (live: LiveSnapshot<any>) => Option.Option<A>) =>
     Atom.family(({ payload, tag }: { readonly tag: string; readonly payload: unknown }) =>
       Atom.readable((get: Atom.AtomContext): AsyncResult.AsyncResult<A, any> => {
         const made = get(client)

@@ -21,21 +21,21 @@ import * as RpcCodec from "../protocol/RpcCodec.ts"
 import { ConnectionRefused, OutcomeUnknown } from "./ClientError.ts"
 import * as Connection from "./Connection.ts"
 import type { ConnectionState } from "./ConnectionState.ts"
+import { DeviceStatus } from "./DeviceStatus.ts"
 import { type LiveValue, LiveValues } from "./LiveValues.ts"
 import * as Mutations from "./Mutations.ts"
 import { OptimisticChanges, type View } from "./Optimistic.ts"
 import type { Outbox } from "./Outbox.ts"
-import { Signals } from "./Signals.ts"
-import { requestIds, SocketCalls } from "./SocketCalls.ts"
+import { requestIds, SocketRpcProtocol } from "./SocketRpcProtocol.ts"
 import * as Transport from "./Transport.ts"
 
-export interface Options extends Transport.Options {
+export interface ClientOptions extends Transport.TransportOptions {
   /** Writes mutations down before they are sent, so that they outlive the page. */
   readonly outbox?: Outbox
 }
 
 /** A live value, and how fresh it is. */
-export interface Live<A> {
+export interface LiveSnapshot<A> {
   /** `None` until the first value has come. */
   readonly value: Option.Option<A>
   /** The server's version of the value, below the optimistic changes. */
@@ -47,7 +47,7 @@ export interface Live<A> {
 
 /** A live value that is being observed. */
 export interface Observed<A, E> {
-  readonly live: () => Live<A>
+  readonly live: () => LiveSnapshot<A>
   /** How the query failed, if it did. It does not go on after that. */
   readonly failure: () => Option.Option<Cause.Cause<E>>
   readonly end: () => void
@@ -57,7 +57,7 @@ export interface MutateOptions<Rpcs extends Rpc.Any> {
   /** Changes live values at once, until the server's own contain the mutation or it fails. */
   readonly optimistic?: (view: View<Rpcs>) => void
   /** How long to go on when no answer comes. A minute unless given. */
-  readonly giveUpAfter?: Duration.Input
+  readonly timeout?: Duration.Input
 }
 
 type Of<Rpcs extends Rpc.Any, Tag extends string> = Rpc.ExtractTag<Rpcs, Tag>
@@ -93,7 +93,7 @@ export interface Client<in out Rpcs extends Rpc.Any> {
   readonly watch: <Tag extends Api.TagOf<Rpcs, "query">>(
     tag: Tag,
     payload: Rpc.PayloadConstructor<Of<Rpcs, Tag>>
-  ) => Stream.Stream<Live<Rpc.Success<Of<Rpcs, Tag>>>, Rpc.Error<Of<Rpcs, Tag>> | ConnectionRefused>
+  ) => Stream.Stream<LiveSnapshot<Rpc.Success<Of<Rpcs, Tag>>>, Rpc.Error<Of<Rpcs, Tag>> | ConnectionRefused>
   /**
    * The same without streams, for bindings to other libraries: calls `onChange` in the turn of each change, until `end`.
    */
@@ -109,10 +109,10 @@ export interface Client<in out Rpcs extends Rpc.Any> {
 /** Makes a client. It lives as long as the scope; a socket is open while something is live. */
 export const make: <Rpcs extends Rpc.Any>(
   api: Api.Declared<Rpcs>,
-  options: Options
+  options: ClientOptions
 ) => Effect.Effect<Client<Rpcs>, never, Scope> = Effect.fnUntraced(function* <Rpcs extends Rpc.Any>(
   api: Api.Declared<Rpcs>,
-  options: Options
+  options: ClientOptions
 ) {
   const group = api.declared as RpcGroup.RpcGroup<any>
   const clock = yield* Clock.Clock
@@ -123,7 +123,7 @@ export const make: <Rpcs extends Rpc.Any>(
 
   // --- one socket for all that is live, and for the calls that are made meanwhile
 
-  const calls = new SocketCalls({
+  const calls = new SocketRpcProtocol({
     onSend: (mutation) => deliveries.get(mutation)?.send() !== false,
     onAnswered: (mutation, isSuccess) => {
       if (isSuccess) optimistic.succeeded(mutation, live.session)
@@ -138,7 +138,7 @@ export const make: <Rpcs extends Rpc.Any>(
     Effect.provideService(RpcClient.Protocol, yield* calls.protocol)
   )
 
-  const want = () => connection.want(live.size > 0 || streams > 0 || calls.isWaiting)
+  const want = () => connection.setWanted(live.size > 0 || streams > 0 || calls.isWaiting)
   const live: LiveValues = new LiveValues({
     onFirst: () => want(),
     onLast: () => {
@@ -151,7 +151,7 @@ export const make: <Rpcs extends Rpc.Any>(
     },
     contains: (mutation, session, version) => optimistic.contains(mutation, session, version),
     onDelivered: (version, session) => optimistic.delivered(version, session),
-    onDistrust: () => connection.reset()
+    onProtocolError: () => connection.reset()
   })
 
   const connection: Connection.Connection = yield* Connection.make({
@@ -160,7 +160,7 @@ export const make: <Rpcs extends Rpc.Any>(
       // Mutations first: their outcomes are then known before the values that contain them come.
       calls.opened(send)
       live.opened(send)
-      live.settle()
+      live.reportCurrent()
     },
     onClose: () => {
       live.closed()
@@ -172,7 +172,7 @@ export const make: <Rpcs extends Rpc.Any>(
       // Answers first: then what is known of a mutation is known when the values that contain it come.
       if (!messages.every((message) => live.owns(message) || calls.receive(message))) return false
       live.publish(live.receive(messages.filter((message) => live.owns(message))))
-      live.settle()
+      live.reportCurrent()
       return true
     },
     onRefused: (reason) => live.failAll(Cause.fail(new ConnectionRefused({ reason }))),
@@ -204,7 +204,7 @@ export const make: <Rpcs extends Rpc.Any>(
   const deliveries = new Map<string, Delivery>()
 
   /** Sends a mutation until an answer comes, or nobody can say any more what it would mean. */
-  const deliver: Mutations.Options["deliver"] = (tag, payload, mutation, { giveUpAfter, sentAt }) =>
+  const deliver: Mutations.MutationsOptions["deliver"] = (tag, payload, mutation, { timeout, sentAt }) =>
     Effect.suspend(() => {
       const headers = { [mutationHeader]: mutation }
       const delivery = new Delivery(tag, clock, sentAt)
@@ -231,7 +231,7 @@ export const make: <Rpcs extends Rpc.Any>(
       const unknown = Effect.fail(new OutcomeUnknown({ tag }))
       return Effect.raceFirst(attempt, delivery.expired).pipe(
         Effect.timeoutOrElse({
-          duration: giveUpAfter,
+          duration: timeout,
           orElse: (): Effect.Effect<never, OutcomeUnknown | CallError> =>
             delivery.isSent ? unknown : Effect.fail(notSent())
         }),
@@ -261,7 +261,7 @@ export const make: <Rpcs extends Rpc.Any>(
     clientId,
     server: `${options.url} ${options.tenant ?? "main"}`,
     outbox: options.outbox,
-    signals: yield* Signals,
+    device: yield* DeviceStatus,
     deliver,
     rpcOf: (tag) => (group.requests.has(tag) ? RpcCodec.of(rpcOf(tag)) : undefined)
   })
@@ -288,9 +288,9 @@ export const make: <Rpcs extends Rpc.Any>(
         optimistic.begin(mutation)
         for (const [value, change] of changes) optimistic.add(mutation, value, change)
         live.publish(new Set(changes.map(([value]) => value)))
-        const giveUpAfter = Duration.fromInputUnsafe(mutateOptions.giveUpAfter ?? "1 minute")
-        return restore(mutations.run(tag, made, mutation, mutateOptions.giveUpAfter)).pipe(
-          Effect.tap(() => restore(Effect.timeoutOption(shown(tag, made, mutation), giveUpAfter))),
+        const timeout = Duration.fromInputUnsafe(mutateOptions.timeout ?? "1 minute")
+        return restore(mutations.run(tag, made, mutation, mutateOptions.timeout)).pipe(
+          Effect.tap(() => restore(Effect.timeoutOption(shown(tag, made, mutation), timeout))),
           // What is known to have succeeded stays shown until the server's own values have it.
           Effect.onExit(() =>
             Effect.sync(() => {
@@ -347,8 +347,8 @@ export const make: <Rpcs extends Rpc.Any>(
     }
   }
 
-  const watch = (tag: string, payload: unknown): Stream.Stream<Live<any>, any> =>
-    Stream.callback<Live<any>, any>(
+  const watch = (tag: string, payload: unknown): Stream.Stream<LiveSnapshot<any>, any> =>
+    Stream.callback<LiveSnapshot<any>, any>(
       (queue) =>
         Effect.acquireRelease(
           Effect.sync(() => {
@@ -386,7 +386,7 @@ export const make: <Rpcs extends Rpc.Any>(
 export const layer = <Self, Rpcs extends Rpc.Any>(
   tag: Context.Service<Self, Client<Rpcs>>,
   api: Api.Declared<Rpcs>,
-  options: Options
+  options: ClientOptions
 ): Layer.Layer<Self> => Layer.effect(tag, make(api, options))
 
 /** The class of a client service, bound to a contract: `class Chat extends Client.Service<Chat>()("app/Chat", ChatApi) {}`. */
@@ -395,7 +395,7 @@ export const Service =
   <const Id extends string, Rpcs extends Rpc.Any>(id: Id, api: Api.Declared<Rpcs>) => {
     const tag = Context.Service<Self, Client<Rpcs>>()(id)
     return Object.assign(tag, {
-      layer: (options: Options): Layer.Layer<Self> => Layer.effect(tag, make(api, options))
+      layer: (options: ClientOptions): Layer.Layer<Self> => Layer.effect(tag, make(api, options))
     })
   }
 
@@ -427,7 +427,7 @@ class Delivery {
   send(): boolean {
     const now = this.clock.currentTimeMillisUnsafe()
     this.sentAt ??= now
-    if (now - this.sentAt >= mutationRetention - travelTime) {
+    if (now - this.sentAt >= mutationRetention - maxTransit) {
       this.isTooOld = true
       this.expire()
       return false
@@ -438,7 +438,7 @@ class Delivery {
 }
 
 /** How long a message may be on its way. */
-const travelTime = 60_000
+const maxTransit = 60_000
 
 const isUnavailable = (error: unknown): boolean => error instanceof CallError && error.reason._tag === "Unavailable"
 

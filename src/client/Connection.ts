@@ -12,10 +12,10 @@ import * as Random from "effect/Random"
 import * as Socket from "effect/socket/Socket"
 import { ping } from "../protocol/Messages.ts"
 import { ConnectionState } from "./ConnectionState.ts"
+import { DeviceStatus, deviceEvent } from "./DeviceStatus.ts"
 import { Observable } from "./Observable.ts"
-import { Signals, signal } from "./Signals.ts"
 
-export interface Options {
+export interface ConnectionOptions {
   /** Opens a socket; run anew for each attempt, so that a token can be fresh. */
   readonly socket: Effect.Effect<Socket.Socket, unknown>
   /** A socket has opened: `send` writes to it until `onClose`. */
@@ -32,7 +32,7 @@ export interface Options {
 /** How long nothing may come in before the connection is asked for a sign of life. */
 const heartbeat = Duration.seconds(20)
 /** How long that sign may take. */
-const patience = Duration.seconds(10)
+const pongTimeout = Duration.seconds(10)
 const firstDelay = 250
 const longestDelay = 16_000
 
@@ -49,16 +49,16 @@ const isRefusal = (code: number): boolean => code === 1008 || (code >= 4400 && c
 export interface Connection {
   readonly state: Observable<ConnectionState>
   /** Whether a socket should be open. */
-  readonly want: (wanted: boolean) => void
+  readonly setWanted: (wanted: boolean) => void
   /** Gives up the socket that is open, as one that cannot be trusted, and connects anew. */
   readonly reset: () => void
   /** Whether what is shown is what the server has. Only then is an open connection `Live`. */
   readonly setCurrent: (isCurrent: boolean) => void
 }
 
-export const make = Effect.fnUntraced(function* (options: Options) {
+export const make = Effect.fnUntraced(function* (options: ConnectionOptions) {
   const state = new Observable<ConnectionState>(ConnectionState.Idle())
-  const signals = yield* Signals
+  const device = yield* DeviceStatus
   const clock = yield* Clock.Clock
   const wanted = yield* Latch.make(false)
   const released = yield* Latch.make(true)
@@ -76,16 +76,16 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     if (!Equal.equals(state.value, next)) state.set(next)
   }
 
-  const fallBehind = () => {
+  const markStale = () => {
     since ??= clock.currentTimeMillisUnsafe()
-    setState(signals.isOnline() ? ConnectionState.Stale({ since }) : ConnectionState.Offline({ since }))
+    setState(device.isOnline() ? ConnectionState.Stale({ since }) : ConnectionState.Offline({ since }))
   }
 
   const showFreshness = () => {
     if (isCurrent) {
       since = undefined
       setState(ConnectionState.Live())
-    } else if (state.value._tag === "Live") fallBehind()
+    } else if (state.value._tag === "Live") markStale()
   }
 
   /** Ends when the socket is not wanted any more, which a change from one live query to another does not mean. */
@@ -129,16 +129,16 @@ export const make = Effect.fnUntraced(function* (options: Options) {
         // A device that was asleep may have lost its connection without hearing of it.
         const isWoken = yield* Effect.raceFirst(
           Effect.as(Effect.sleep(heartbeat), false),
-          Effect.as(signal(signals, "wake"), true)
+          Effect.as(deviceEvent(device, "wake"), true)
         )
         const asked = yield* Clock.currentTimeMillis
         if (!isWoken && asked - lastHeard < Duration.toMillis(heartbeat)) continue
         send(ping)
-        yield* Effect.sleep(patience)
+        yield* Effect.sleep(pongTimeout)
         if (lastHeard < asked) return
       }
     })
-    yield* Effect.raceAllFirst([read, watch, Deferred.await(ended), signal(signals, "offline")])
+    yield* Effect.raceAllFirst([read, watch, Deferred.await(ended), deviceEvent(device, "offline")])
   }).pipe(
     Effect.scoped,
     Effect.ensuring(
@@ -170,26 +170,26 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       if (isRefusal(code)) {
         const refusal = reason === "" ? String(code) : `${code} ${reason}`
         // Whoever is told may want a connection again at once.
-        want(false)
+        setWanted(false)
         setState(ConnectionState.Refused({ reason: refusal }))
         options.onRefused(refusal)
         yield* wanted.await
         continue
       }
       if (code === tooLarge) options.onTooLarge(reason)
-      fallBehind()
+      markStale()
       // A device that says it has no network may be wrong, but seldom is.
-      const delay = signals.isOnline() ? Math.min(longestDelay, firstDelay * 2 ** attempts++) : longestDelay
+      const delay = device.isOnline() ? Math.min(longestDelay, firstDelay * 2 ** attempts++) : longestDelay
       const jitter = yield* Random.nextBetween(0.5, 1)
       yield* Effect.raceAllFirst([
         Effect.sleep(Duration.millis(Math.round(delay * jitter))),
-        signal(signals, "wake"),
+        deviceEvent(device, "wake"),
         unwanted
       ])
     }
   })
 
-  const want = (next: boolean) => {
+  const setWanted = (next: boolean) => {
     if (isWanted === next) return
     isWanted = next
     if (next) {
@@ -203,8 +203,8 @@ export const make = Effect.fnUntraced(function* (options: Options) {
 
   yield* Effect.acquireRelease(
     Effect.sync(() =>
-      signals.listen(() => {
-        if (state.value._tag === "Stale" || state.value._tag === "Offline") fallBehind()
+      device.listen(() => {
+        if (state.value._tag === "Stale" || state.value._tag === "Offline") markStale()
       })
     ),
     (end) => Effect.sync(end)
@@ -214,7 +214,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
 
   return {
     state,
-    want,
+    setWanted,
     reset() {
       if (session !== undefined) Deferred.doneUnsafe(session, Exit.void)
     },

@@ -25,7 +25,7 @@ export interface Overlay {
 }
 
 /** What a live query shows. */
-export interface Shown {
+export interface ShownValue {
   /** The value with the optimistic changes applied; `None` before the first one came. */
   readonly value: Option.Option<unknown>
   /** The server's version of the value below the optimistic changes. */
@@ -34,9 +34,9 @@ export interface Shown {
 }
 
 /** How a live query ended for good. */
-export type Ended = { readonly _tag: "Failed"; readonly failure: Cause.Cause<unknown> }
+export type LiveFailed = { readonly _tag: "Failed"; readonly failure: Cause.Cause<unknown> }
 
-export type Listener = (event: { readonly _tag: "Shown" } | Ended) => void
+export type Listener = (event: { readonly _tag: "Shown" } | LiveFailed) => void
 
 /** One live query of a client, however many watch it. */
 export class LiveValue {
@@ -54,9 +54,9 @@ export class LiveValue {
   /** The connection whose frame this value last came in. */
   session = 0
   overlays: ReadonlyArray<Overlay> = []
-  shown: Shown = { value: Option.none(), version: 0, isOptimistic: false }
+  shown: ShownValue = { value: Option.none(), version: 0, isOptimistic: false }
   /** How many frames in a row did not fit. */
-  misfits = 0
+  decodeFailures = 0
   /** Pieces of a frame that is too large for one message. */
   parts: Array<string> = []
 
@@ -102,7 +102,7 @@ const applyOverlay = (value: unknown, overlay: Overlay): unknown => {
   }
 }
 
-export interface Options {
+export interface LiveValuesOptions {
   readonly onFirst: () => void
   readonly onLast: () => void
   /** Whether everything that is shown is what the server has; called when that changes while a connection is open. */
@@ -112,11 +112,11 @@ export interface Options {
   /** All frames up to this version have been applied: gives the values whose optimistic changes end with that. */
   readonly onDelivered: (version: number, session: number) => Iterable<LiveValue>
   /** Nothing that comes fits: this connection cannot be trusted. */
-  readonly onDistrust: () => void
+  readonly onProtocolError: () => void
 }
 
 /** How often in a row a value may be asked for anew before the connection is given up. */
-const patience = 3
+const maxResyncs = 3
 
 type Message = Readonly<Record<string, unknown>>
 
@@ -128,17 +128,17 @@ type Message = Readonly<Record<string, unknown>>
 export class LiveValues {
   private readonly values = new Map<string, LiveValue>()
   private readonly byRequest = new Map<string, LiveValue>()
-  private readonly options: Options
+  private readonly options: LiveValuesOptions
   private send: ((text: string) => void) | undefined
   private nextRequest = 0
   /** Values that show what was before, and were asked for anew. */
-  private readonly behind = new Set<LiveValue>()
+  private readonly awaitingResync = new Set<LiveValue>()
   /** What came while there were such values, in the order in which it came. */
-  private held: Array<Message> = []
+  private buffered: Array<Message> = []
   /** Counts connections, so that an answer of an old one is never taken for one of this. */
   session = 0
 
-  constructor(options: Options) {
+  constructor(options: LiveValuesOptions) {
     this.options = options
   }
 
@@ -148,7 +148,7 @@ export class LiveValues {
 
   /** Whether everything that is shown is what the server has. */
   get isCurrent(): boolean {
-    return this.send !== undefined && this.behind.size === 0
+    return this.send !== undefined && this.awaitingResync.size === 0
   }
 
   all(): Iterable<LiveValue> {
@@ -184,14 +184,14 @@ export class LiveValues {
   opened(send: (text: string) => void): void {
     this.session++
     this.send = send
-    for (const live of this.values.values()) this.ask(live, live.misfits === 0 ? live.hash : undefined)
+    for (const live of this.values.values()) this.ask(live, live.decodeFailures === 0 ? live.hash : undefined)
   }
 
   closed(): void {
     this.send = undefined
     this.byRequest.clear()
-    this.behind.clear()
-    this.held = []
+    this.awaitingResync.clear()
+    this.buffered = []
     for (const live of this.values.values()) {
       live.requestId = undefined
       live.parts = []
@@ -212,7 +212,7 @@ export class LiveValues {
   receive(messages: ReadonlyArray<Message>): Set<LiveValue> {
     for (const message of messages) {
       if (message["_tag"] === "Delivered") {
-        this.held.push(message)
+        this.buffered.push(message)
         continue
       }
       const live = this.byRequest.get(message["requestId"] as string)
@@ -220,10 +220,10 @@ export class LiveValues {
       if (live === undefined) continue
       // That it came is acknowledged, whenever it is shown: the server waits for this before it sends the next.
       if (message["_tag"] === "Chunk") this.send?.(`{"_tag":"Ack","requestId":${JSON.stringify(message["requestId"])}}`)
-      this.held.push(message)
-      if (completes(message)) this.behind.delete(live)
+      this.buffered.push(message)
+      if (completes(message)) this.awaitingResync.delete(live)
     }
-    return this.applyHeld()
+    return this.applyBuffered()
   }
 
   /** Shows what changed. */
@@ -233,20 +233,20 @@ export class LiveValues {
   }
 
   /** Says so when everything that is shown is what the server has. */
-  settle(): void {
+  reportCurrent(): void {
     if (this.isCurrent) this.options.onCurrent(true)
   }
 
   /** Applies what was held back, unless there still is a value to wait for. */
-  private applyHeld(): Set<LiveValue> {
+  private applyBuffered(): Set<LiveValue> {
     const changed = new Set<LiveValue>()
-    if (this.behind.size > 0) return changed
-    const messages = this.held
-    this.held = []
+    if (this.awaitingResync.size > 0) return changed
+    const messages = this.buffered
+    this.buffered = []
     for (const message of messages) {
       if (message["_tag"] === "Delivered") {
         const { version } = message
-        if (typeof version !== "number") this.options.onDistrust()
+        if (typeof version !== "number") this.options.onProtocolError()
         else for (const live of this.options.onDelivered(version, this.session)) changed.add(live)
         continue
       }
@@ -270,9 +270,9 @@ export class LiveValues {
 
   /** A value is not waited for any more: what it held back is shown. */
   private release(live: LiveValue): void {
-    if (!this.behind.delete(live) || this.behind.size > 0) return
-    this.publish(this.applyHeld())
-    this.settle()
+    if (!this.awaitingResync.delete(live) || this.awaitingResync.size > 0) return
+    this.publish(this.applyBuffered())
+    this.reportCurrent()
   }
 
   /** Applies one frame; answers whether it fits what is here. */
@@ -315,28 +315,28 @@ export class LiveValues {
     }
     live.version = frame.version
     live.session = this.session
-    live.misfits = 0
+    live.decodeFailures = 0
     live.overlays = live.overlays.filter(
       ({ mutation }) => !this.options.contains(mutation, this.session, frame.version)
     )
     return true
   }
 
-  private ask(live: LiveValue, have: string | undefined): void {
+  private ask(live: LiveValue, knownHash: string | undefined): void {
     if (this.send === undefined) return
     const id = `live-${this.session}-${this.nextRequest++}`
     live.requestId = id
     this.byRequest.set(id, live)
-    if (live.json !== undefined) this.fallBehind(live)
+    if (live.json !== undefined) this.markStale(live)
     const headers: Array<[string, string]> = [[promptHeader, "1"]]
-    if (have !== undefined) headers.push([knownHashHeader, have])
+    if (knownHash !== undefined) headers.push([knownHashHeader, knownHash])
     this.send(
       JSON.stringify({ _tag: "Request", id, tag: `${livePrefix}${live.rpc.tag}`, payload: live.payload, headers })
     )
   }
 
-  private fallBehind(live: LiveValue): void {
-    this.behind.add(live)
+  private markStale(live: LiveValue): void {
+    this.awaitingResync.add(live)
     this.options.onCurrent(false)
   }
 
@@ -344,9 +344,9 @@ export class LiveValues {
   private resync(live: LiveValue): void {
     this.drop(live)
     live.session = 0
-    if (++live.misfits <= patience) return this.ask(live, undefined)
-    if (live.json !== undefined) this.fallBehind(live)
-    this.options.onDistrust()
+    if (++live.decodeFailures <= maxResyncs) return this.ask(live, undefined)
+    if (live.json !== undefined) this.markStale(live)
+    this.options.onProtocolError()
   }
 
   /** Ends the request under which frames come. */

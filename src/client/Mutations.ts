@@ -3,22 +3,22 @@ import * as Effect from "effect/Effect"
 import type { Scope } from "effect/Scope"
 import { formatMutationId, mutationRetention } from "../protocol/MutationId.ts"
 import type { RpcCodec } from "../protocol/RpcCodec.ts"
+import type { DeviceStatus } from "./DeviceStatus.ts"
 import type { Outbox } from "./Outbox.ts"
-import type { Signals } from "./Signals.ts"
 
-export interface Options {
+export interface MutationsOptions {
   readonly clientId: string
   /** The server and the tenant, as text. */
   readonly server: string
   readonly outbox: Outbox | undefined
-  readonly signals: Signals
+  readonly device: DeviceStatus
   /** Sends a mutation until an answer comes, or its time is over. */
   readonly deliver: (
     tag: string,
     payload: unknown,
     mutation: string,
     options: {
-      readonly giveUpAfter: Duration.Duration
+      readonly timeout: Duration.Duration
       /** When it was first sent, if that was before. */
       readonly sentAt?: number | undefined
     }
@@ -28,7 +28,7 @@ export interface Options {
 }
 
 /** How long to go on when no answer comes and nothing was written down. */
-const patience = Duration.minutes(1)
+const defaultTimeout = Duration.minutes(1)
 
 /** The mutations of one client, numbered. With an outbox each is written down before it is sent. */
 export interface Mutations {
@@ -37,11 +37,11 @@ export interface Mutations {
     tag: string,
     payload: unknown,
     mutation: string,
-    giveUpAfter: Duration.Input | undefined
+    timeout: Duration.Input | undefined
   ) => Effect.Effect<unknown, unknown>
 }
 
-export const make = (options: Options): Effect.Effect<Mutations, never, Scope> => {
+export const make = (options: MutationsOptions): Effect.Effect<Mutations, never, Scope> => {
   let count = 0
   const nextId = () => formatMutationId({ client: options.clientId, number: count++ })
   // The outbox brings its own way along: a page that has none does not load it.
@@ -50,8 +50,8 @@ export const make = (options: Options): Effect.Effect<Mutations, never, Scope> =
 }
 
 const direct =
-  (options: Options): Mutations["run"] =>
-  (tag, payload, mutation, giveUpAfter) =>
+  (options: MutationsOptions): Mutations["run"] =>
+  (tag, payload, mutation, timeout) =>
     options.deliver(tag, payload, mutation, {
-      giveUpAfter: Duration.min(Duration.fromInputUnsafe(giveUpAfter ?? patience), Duration.millis(mutationRetention))
+      timeout: Duration.min(Duration.fromInputUnsafe(timeout ?? defaultTimeout), Duration.millis(mutationRetention))
     })

@@ -5,10 +5,10 @@ import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import type { Scope } from "effect/Scope"
 import type * as Mutations from "./Mutations.ts"
-import * as WrittenMutations from "./WrittenMutations.ts"
+import * as OutboxRunner from "./OutboxRunner.ts"
 
 /** A mutation that has no outcome yet, as it is written down. */
-export const Entry = Schema.Struct({
+export const OutboxEntry = Schema.Struct({
   /** Its mutation id, under which the server does it once. */
   id: Schema.String,
   /** The client that made it. */
@@ -23,7 +23,7 @@ export const Entry = Schema.Struct({
   /** When it was first sent, or `null` while it surely was not. */
   sentAt: Schema.NullOr(Schema.Finite)
 })
-export type Entry = typeof Entry.Type
+export type OutboxEntry = typeof OutboxEntry.Type
 
 /**
  * Where a client writes mutations down before it sends them, so that they outlive the page. Entries come back in the
@@ -33,9 +33,9 @@ export class OutboxStorage extends Context.Service<
   OutboxStorage,
   {
     /** Adds an entry, or replaces the one with the same id in its place. */
-    readonly put: (entry: Entry) => Effect.Effect<void>
+    readonly put: (entry: OutboxEntry) => Effect.Effect<void>
     readonly remove: (id: string) => Effect.Effect<void>
-    readonly entries: Effect.Effect<ReadonlyArray<Entry>>
+    readonly entries: Effect.Effect<ReadonlyArray<OutboxEntry>>
     /**
      * Whether no living client has this id; then nobody else gets it until the scope ends. A client claims its own id
      * while it lives, and those of clients that died to send what they left.
@@ -51,7 +51,7 @@ export interface Replayed {
   readonly exit: Exit.Exit<unknown, unknown>
 }
 
-export interface Options {
+export interface OutboxOptions {
   readonly storage: OutboxStorage["Service"]
   /** Whose mutations these are; those of one identity are not sent with the token of another. */
   readonly identity?: string
@@ -61,23 +61,23 @@ export interface Options {
 
 /** What a client needs to write mutations down. */
 export interface Outbox {
-  readonly run: (options: Mutations.Options) => Effect.Effect<Mutations.Mutations["run"], never, Scope>
+  readonly run: (options: Mutations.MutationsOptions) => Effect.Effect<Mutations.Mutations["run"], never, Scope>
 }
 
 /** Makes the outbox of a client: mutations are written down before they are sent, so that they outlive the page. */
-export const make = (options: Options): Outbox => ({ run: (mutations) => WrittenMutations.make(mutations, options) })
+export const make = (options: OutboxOptions): Outbox => ({ run: (mutations) => OutboxRunner.make(mutations, options) })
 
-const put = (entries: ReadonlyArray<Entry>, entry: Entry): ReadonlyArray<Entry> =>
+const put = (entries: ReadonlyArray<OutboxEntry>, entry: OutboxEntry): ReadonlyArray<OutboxEntry> =>
   entries.some(({ id }) => id === entry.id)
     ? entries.map((other) => (other.id === entry.id ? entry : other))
     : [...entries, entry]
 
-const without = (entries: ReadonlyArray<Entry>, id: string): ReadonlyArray<Entry> =>
+const without = (entries: ReadonlyArray<OutboxEntry>, id: string): ReadonlyArray<OutboxEntry> =>
   entries.filter((entry) => entry.id !== id)
 
 /** Entries that live as long as the layer: clients that share it are as the tabs of one browser. */
 export const layerMemory: Layer.Layer<OutboxStorage> = Layer.sync(OutboxStorage, () => {
-  let entries: ReadonlyArray<Entry> = []
+  let entries: ReadonlyArray<OutboxEntry> = []
   const claimed = new Set<string>()
   return {
     put: (entry) =>
@@ -101,7 +101,7 @@ export const layerMemory: Layer.Layer<OutboxStorage> = Layer.sync(OutboxStorage,
   }
 })
 
-const decodeEntries = Schema.decodeUnknownSync(Schema.Array(Entry))
+const decodeEntries = Schema.decodeUnknownSync(Schema.Array(OutboxEntry))
 
 /** Entries in the browser's IndexedDB; the Web Locks API tells which clients live, in whatever tab. */
 export const layerIndexedDb = (options: { readonly name?: string } = {}): Layer.Layer<OutboxStorage> =>
@@ -113,14 +113,14 @@ export const layerIndexedDb = (options: { readonly name?: string } = {}): Layer.
         const store = createStore(options.name ?? "dormouse-outbox", "entries")
         const key = "entries"
         // Entries that another version wrote differently are dropped rather than sent as something they were not.
-        const read = (stored: unknown): ReadonlyArray<Entry> => {
+        const read = (stored: unknown): ReadonlyArray<OutboxEntry> => {
           try {
             return decodeEntries(stored ?? [])
           } catch {
             return []
           }
         }
-        const change = (f: (entries: ReadonlyArray<Entry>) => ReadonlyArray<Entry>) =>
+        const change = (f: (entries: ReadonlyArray<OutboxEntry>) => ReadonlyArray<OutboxEntry>) =>
           Effect.promise(() => update(key, (stored) => f(read(stored)), store))
         return {
           put: (entry) => change((entries) => put(entries, entry)),

@@ -35,7 +35,7 @@ export interface Pages<A> {
 /** The item type of a query whose success is a `Page`. */
 export type ItemOf<R> = Rpc.Success<R> extends Page.Of<infer A> ? A : never
 
-export interface Options<Payload> {
+export interface PagesOptions<Payload> {
   /** How many rows a page begins with. */
   readonly size: number
   /** The payload of one page: what to filter by, and the page that is asked for. */
@@ -50,14 +50,14 @@ export interface Options<Payload> {
 export const makeUnsafe = <Rpcs extends Rpc.Any, Tag extends TagOf<Rpcs, "query">>(
   client: Client<Rpcs>,
   tag: Tag,
-  options: Options<Rpc.PayloadConstructor<Rpc.ExtractTag<Rpcs, Tag>>>
+  options: PagesOptions<Rpc.PayloadConstructor<Rpc.ExtractTag<Rpcs, Tag>>>
 ): Pages<ItemOf<Rpc.ExtractTag<Rpcs, Tag>>> => new LoadedPages(client, tag, options) as any
 
 /** The same, for as long as the scope. */
 export const make = <Rpcs extends Rpc.Any, Tag extends TagOf<Rpcs, "query">>(
   client: Client<Rpcs>,
   tag: Tag,
-  options: Options<Rpc.PayloadConstructor<Rpc.ExtractTag<Rpcs, Tag>>>
+  options: PagesOptions<Rpc.PayloadConstructor<Rpc.ExtractTag<Rpcs, Tag>>>
 ): Effect.Effect<Pages<ItemOf<Rpc.ExtractTag<Rpcs, Tag>>>, never, Scope> =>
   Effect.acquireRelease(
     Effect.sync(() => makeUnsafe(client, tag, options)),
@@ -74,14 +74,14 @@ interface Watched {
 class LoadedPages implements Pages<unknown> {
   private readonly client: Client<any>
   private readonly tag: string
-  private readonly options: Options<any>
+  private readonly options: PagesOptions<any>
   private readonly shown: Observable<PagesState<unknown>>
   private pages: ReadonlyArray<Watched>
   /** Pages that will stand in the place of one that is shown, once all of them have come. */
   private successors: { readonly of: Watched; readonly pages: ReadonlyArray<Watched> } | undefined
   private ended = false
 
-  constructor(client: Client<any>, tag: string, options: Options<any>) {
+  constructor(client: Client<any>, tag: string, options: PagesOptions<any>) {
     this.client = client
     this.tag = tag
     this.options = options

@@ -93,7 +93,7 @@ export interface MutationOptions<Rpcs extends Rpc.Any, Tag extends string> {
   /** Changes live values at once, until the server's own contain the mutation or it fails. */
   readonly optimistic?: (view: View<Rpcs>, payload: Payload<Rpcs, Tag>) => void
   /** How long to go on when no answer comes. A minute unless given. */
-  readonly giveUpAfter?: Duration.Input
+  readonly timeout?: Duration.Input
 }
 
 /** The hooks of one contract. What its handlers fail with is data here; what is nobody's intention is thrown. */
@@ -253,13 +253,13 @@ export const createHooks = <Rpcs extends Rpc.Any>(api: Declared<Rpcs>): Hooks<Rp
     })
     const call = useCallback(
       (payload: unknown) => {
-        const { giveUpAfter, optimistic } = latest.current ?? {}
+        const { timeout, optimistic } = latest.current ?? {}
         const release = store.hold()
         setPending((pending) => pending + 1)
         return new Promise<Exit.Exit<unknown, unknown>>((resolve) =>
           store.use((client) => {
             const mutation = client.mutate(tag as never, payload as never, {
-              ...(giveUpAfter === undefined ? {} : { giveUpAfter }),
+              ...(timeout === undefined ? {} : { timeout }),
               ...(optimistic === undefined ? {} : { optimistic: (view) => optimistic(view, payload as never) })
             })
             Effect.runFork(mutation).addObserver(resolve)

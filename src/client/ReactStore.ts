@@ -28,7 +28,7 @@ export interface Query<Rpcs extends Rpc.Any, S> {
  * again when it mounts twice in development, a component that waited is mounted a moment after what it waited for has
  * come, and people go back and forth between views.
  */
-const linger = 1000
+const releaseDelay = 1000
 
 /**
  * What components share: one client, and one source for each key, however many read it. Making one does nothing; the
@@ -37,11 +37,11 @@ const linger = 1000
 export class Store<Rpcs extends Rpc.Any> {
   readonly connection = new Observable<ConnectionState>(ConnectionState.Idle())
   /** Those who need the client: providers, sources and calls. */
-  private readonly holders = new Holders(() => this.close())
+  private readonly refs = new RefCount(() => this.close())
   private readonly shared = new Map<string, Shared<Rpcs, any>>()
   private readonly make: Effect.Effect<Client<Rpcs>, never, Scope.Scope>
   private readonly onOpened: (isOpen: boolean) => void
-  private opened: Opened<Rpcs> | undefined
+  private opened: OpenClient<Rpcs> | undefined
 
   constructor(make: Effect.Effect<Client<Rpcs>, never, Scope.Scope>, onOpened: (isOpen: boolean) => void) {
     this.make = make
@@ -49,12 +49,12 @@ export class Store<Rpcs extends Rpc.Any> {
   }
 
   /** Keeps the client open until the function that is returned is called. */
-  readonly hold = (): (() => void) => this.holders.add()
+  readonly hold = (): (() => void) => this.refs.add()
 
   /** Calls with the client: at once when there is one, and else when it is made. */
   use(f: (client: Client<Rpcs>) => void): void {
     if (this.opened === undefined) {
-      this.opened = new Opened(this.make, this.connection)
+      this.opened = new OpenClient(this.make, this.connection)
       this.onOpened(true)
     }
     this.opened.use(f)
@@ -112,7 +112,7 @@ export class Store<Rpcs extends Rpc.Any> {
 }
 
 /** A client that was made or is being made. */
-class Opened<Rpcs extends Rpc.Any> {
+class OpenClient<Rpcs extends Rpc.Any> {
   private readonly scope = Scope.makeUnsafe()
   private readonly making: Fiber.Fiber<Client<Rpcs>>
 
@@ -142,7 +142,7 @@ class Opened<Rpcs extends Rpc.Any> {
 }
 
 /** Who holds something. Tells when nobody has for a while. */
-class Holders {
+class RefCount {
   count = 0
   private readonly onNone: () => void
   private timer: ReturnType<typeof setTimeout> | undefined
@@ -158,7 +158,7 @@ class Holders {
     return () => {
       if (!isHeld) return
       isHeld = false
-      if (--this.count === 0) this.timer = setTimeout(this.onNone, linger)
+      if (--this.count === 0) this.timer = setTimeout(this.onNone, releaseDelay)
     }
   }
 }
@@ -169,11 +169,11 @@ class Shared<Rpcs extends Rpc.Any, S> {
   source: Source<S> | undefined
   first: Promise<void> | undefined
   private readonly listeners = new Set<() => void>()
-  private readonly holders: Holders
+  private readonly refs: RefCount
   private isClosed = false
 
   constructor(store: Store<Rpcs>, query: Query<Rpcs, S>, onClosed: () => void) {
-    this.holders = new Holders(() => {
+    this.refs = new RefCount(() => {
       this.isClosed = true
       this.source?.end()
       onClosed()
@@ -186,11 +186,11 @@ class Shared<Rpcs extends Rpc.Any, S> {
   }
 
   get isForgotten(): boolean {
-    return this.holders.count === 0 && this.source?.isOver() === true
+    return this.refs.count === 0 && this.source?.isOver() === true
   }
 
   listen(listener: () => void): () => void {
-    const release = this.holders.add()
+    const release = this.refs.add()
     this.listeners.add(listener)
     return () => {
       this.listeners.delete(listener)

@@ -7,7 +7,7 @@ import type { FromServerEncoded } from "effect/rpc/RpcMessage"
 import * as RpcSerialization from "effect/rpc/RpcSerialization"
 import * as Socket from "effect/socket/Socket"
 
-export interface Options {
+export interface TransportOptions {
   /** Where the Worker is, without `/rpc`. */
   readonly url: string
   /** `main` unless given. */
@@ -30,7 +30,7 @@ export interface Transport {
 }
 
 /** How a server is reached: by what the context has of sockets and `fetch`, or else by what the runtime has. */
-export const make = Effect.fnUntraced(function* (options: Options) {
+export const make = Effect.fnUntraced(function* (options: TransportOptions) {
   const tenant = options.tenant ?? "main"
   const token =
     options.token === undefined || typeof options.token === "string" ? Effect.succeed(options.token) : options.token

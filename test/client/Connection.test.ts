@@ -9,11 +9,11 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import { Action, Api, Query } from "effect-dormouse"
-import { Client, ConnectionRefused, type ConnectionState, Signals } from "effect-dormouse/client"
+import { Client, ConnectionRefused, type ConnectionState, DeviceStatus } from "effect-dormouse/client"
 import { TestApp } from "effect-dormouse/testing"
 import { ping } from "../../src/protocol/Messages.ts"
 import { FakeServer, settle } from "./fakeServer.ts"
-import { app, MarksApi } from "./marks.ts"
+import { app, MarksApi } from "./mutationApp.ts"
 
 /** A contract with what a connection is needed for. */
 class SmallApi extends Api.make(
@@ -25,7 +25,7 @@ class SmallApi extends Api.make(
 const url = "http://server.test"
 
 /** A client of a server in the test's hands. */
-const connect = Effect.fnUntraced(function* (options: Partial<Client.Options> = {}) {
+const connect = Effect.fnUntraced(function* (options: Partial<Client.ClientOptions> = {}) {
   const server = yield* FakeServer.make
   const client = yield* server.provide(Client.make(SmallApi, { url, ...options }))
   return { server, client }
@@ -33,9 +33,9 @@ const connect = Effect.fnUntraced(function* (options: Partial<Client.Options> = 
 
 /** Watches a query and keeps what it shows. */
 const watch = Effect.fnUntraced(function* (client: Client.Client<any>, tag = "value", payload: unknown = {}) {
-  const seen: Array<Client.Live<any>> = []
+  const seen: Array<Client.LiveSnapshot<any>> = []
   const fiber = yield* client.watch(tag as never, payload as never).pipe(
-    Stream.runForEach((live) => Effect.sync(() => seen.push(live as Client.Live<any>))),
+    Stream.runForEach((live) => Effect.sync(() => seen.push(live as Client.LiveSnapshot<any>))),
     Effect.forkScoped({ startImmediately: true })
   )
   yield* settle
@@ -334,7 +334,7 @@ const device = () => {
   const tell = (signal: "offline" | "wake") => {
     for (const listener of [...listeners]) listener(signal)
   }
-  const signals: Signals = {
+  const signals: DeviceStatus = {
     isOnline: () => online,
     listen: (listener) => {
       listeners.add(listener)
@@ -355,7 +355,7 @@ describe("C4: what the device says", () => {
   it.effect("offline at once, and live again at once", () =>
     Effect.gen(function* () {
       const { setOnline, signals } = device()
-      const { client, server } = yield* connect().pipe(Effect.provideService(Signals, signals))
+      const { client, server } = yield* connect().pipe(Effect.provideService(DeviceStatus, signals))
       server.serve("one")
       const watched = yield* watch(client)
       yield* wait(1000)
@@ -378,7 +378,7 @@ describe("C4: what the device says", () => {
   it.effect("somebody looks at the page: what waits to be tried is tried now", () =>
     Effect.gen(function* () {
       const { look, signals } = device()
-      const { client, server } = yield* connect().pipe(Effect.provideService(Signals, signals))
+      const { client, server } = yield* connect().pipe(Effect.provideService(DeviceStatus, signals))
       server.accepts = false
       const watched = yield* watch(client)
       yield* wait(120_000)
@@ -393,7 +393,7 @@ describe("C4: what the device says", () => {
   it.effect("somebody looks at the page: a connection that may be dead is asked now", () =>
     Effect.gen(function* () {
       const { look, signals } = device()
-      const { client, server } = yield* connect().pipe(Effect.provideService(Signals, signals))
+      const { client, server } = yield* connect().pipe(Effect.provideService(DeviceStatus, signals))
       server.answersPings = false
       server.serve("one")
       yield* watch(client)

@@ -9,7 +9,7 @@ import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
-import { Client, Signals } from "effect-dormouse/client"
+import { Client, DeviceStatus } from "effect-dormouse/client"
 import * as Esbuild from "esbuild"
 import { afterAll, expect, it } from "vitest"
 import { ChatApi } from "../../examples/chat/api.ts"
@@ -89,7 +89,7 @@ const isFree = (port: number): Promise<boolean> =>
 /** A device that says when it is worth to try again: else the test would wait for the clients' patience. */
 const device = () => {
   const listeners = new Set<(signal: "offline" | "wake") => void>()
-  const signals: Signals = {
+  const signals: DeviceStatus = {
     isOnline: () => true,
     listen: (listener) => {
       listeners.add(listener)
@@ -116,7 +116,7 @@ it(`C7: ${kills} kills in the middle of writes lose nothing and double nothing`,
   const test = Effect.gen(function* () {
     const clients = yield* Effect.forEach(["p", "q", "r"], (name) =>
       Effect.map(
-        Client.make(ChatApi, { url: `http://127.0.0.1:${port}` }).pipe(Effect.provideService(Signals, signals)),
+        Client.make(ChatApi, { url: `http://127.0.0.1:${port}` }).pipe(Effect.provideService(DeviceStatus, signals)),
         (client) => ({ name, client })
       )
     )
@@ -158,7 +158,7 @@ it(`C7: ${kills} kills in the middle of writes lose nothing and double nothing`,
             "messages.send",
             { channel, author: name, body },
             {
-              giveUpAfter: "5 minutes",
+              timeout: "5 minutes",
               optimistic: (view) => view.update("messages.list", list(channel), (messages) => [guess, ...messages])
             }
           )

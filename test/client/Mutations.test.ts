@@ -9,7 +9,7 @@ import { Api, App, Mutation, Query } from "effect-dormouse"
 import { Client } from "effect-dormouse/client"
 import { TestApp } from "effect-dormouse/testing"
 import { FakeServer, settle } from "./fakeServer.ts"
-import { app, MarksApi, MarksHandlers, marks, ticks } from "./marks.ts"
+import { app, MarksApi, MarksHandlers, marks, ticks } from "./mutationApp.ts"
 
 class SmallApi extends Api.make(
   Query.make("rows", { payload: {}, success: Schema.Array(Schema.String) }),
@@ -34,13 +34,9 @@ const begin = Effect.fnUntraced(function* (options: { readonly accepts: boolean 
     if (Option.isSome(value) && value.value !== shown.at(-1)) shown.push(value.value)
   })
   yield* settle
-  const write = (row: string, giveUpAfter: `${number} seconds` = "60 seconds") =>
+  const write = (row: string, timeout: `${number} seconds` = "60 seconds") =>
     client
-      .mutate(
-        "write",
-        { row },
-        { giveUpAfter, optimistic: (view) => view.update("rows", {}, (rows) => [...rows, row]) }
-      )
+      .mutate("write", { row }, { timeout, optimistic: (view) => view.update("rows", {}, (rows) => [...rows, row]) })
       .pipe(Effect.forkChild({ startImmediately: true }))
   return {
     server,

@@ -6,7 +6,7 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
-import { Client, Outbox, Signals } from "effect-dormouse/client"
+import { Client, DeviceStatus, Outbox } from "effect-dormouse/client"
 import { TestApp } from "effect-dormouse/testing"
 import { ChatApi } from "../../examples/chat/api.ts"
 import { app } from "../../examples/chat/app.ts"
@@ -22,7 +22,7 @@ const device = () => {
         listeners.add(listener)
         return () => void listeners.delete(listener)
       }
-    } satisfies Signals,
+    } satisfies DeviceStatus,
     set: (online: boolean) => {
       isOnline = online
       for (const listener of [...listeners]) listener(online ? "wake" : "offline")
@@ -37,7 +37,7 @@ const calm = Effect.promise(async () => {
 /** A page: a client with an outbox, that lives until it is closed. */
 const page = Effect.fnUntraced(function* (
   storage: Context.Service.Shape<typeof Outbox.OutboxStorage>,
-  signals: Signals,
+  signals: DeviceStatus,
   identity?: string
 ) {
   const { transport, url } = yield* TestApp
@@ -47,7 +47,7 @@ const page = Effect.fnUntraced(function* (
     outbox: Outbox.make({ storage, ...(identity === undefined ? {} : { identity }) })
   }).pipe(
     Effect.provideContext(yield* Layer.build(transport)),
-    Effect.provideService(Signals, signals),
+    Effect.provideService(DeviceStatus, signals),
     Scope.provide(scope)
   )
   return { client, close: Scope.close(scope, Exit.void) }

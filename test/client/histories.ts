@@ -9,7 +9,7 @@ import { TestApp } from "effect-dormouse/testing"
 import type { Observed } from "../../src/client/Client.ts"
 import type { MemoryObject } from "../../src/testing/MemoryObject.ts"
 import { Random } from "../random.ts"
-import { app, type List, MarksApi } from "./marks.ts"
+import { app, type List, MarksApi } from "./mutationApp.ts"
 
 /**
  * Random histories of several clients of one object, whose network, memory and machine are taken away at every point.
@@ -170,7 +170,7 @@ class User {
     const add = (markers: ReadonlyArray<string>) => [...markers, marker].sort()
     const isPatient = random.chance(0.9)
     const options = {
-      giveUpAfter: isPatient ? "5 minutes" : "3 seconds",
+      timeout: isPatient ? "5 minutes" : "3 seconds",
       ...(isOptimistic
         ? {
             optimistic: (view: any) => {

@@ -15,7 +15,7 @@ interface Pending {
   readonly mutation: string | undefined
 }
 
-export interface Options {
+export interface SocketRpcProtocolOptions {
   /** A mutation is about to be sent; answers whether it may be. */
   readonly onSend: (mutation: string) => boolean
   /** A mutation was answered. */
@@ -37,16 +37,16 @@ interface Message {
  * The protocol of calls over a socket that comes and goes. A mutation that has no answer when the socket goes is sent
  * again by the next one, before anything else, under the number by which the server knows it; other calls fail.
  */
-export class SocketCalls {
+export class SocketRpcProtocol {
   readonly protocol: Effect.Effect<RpcClient.Protocol["Service"]>
-  private readonly options: Options
+  private readonly options: SocketRpcProtocolOptions
   private readonly pending = new Map<string | number, Pending>()
   /** Mutations whose answer came, until the word of their commit that follows it. */
   private readonly answered = new Map<string | number, string>()
   private send: ((text: string) => void) | undefined
   private respond: (client: number, message: FromServerEncoded) => void = () => {}
 
-  constructor(options: Options) {
+  constructor(options: SocketRpcProtocolOptions) {
     this.options = options
     this.protocol = Effect.contextWith((context) =>
       RpcClient.Protocol.make((respond) => {
@@ -57,7 +57,7 @@ export class SocketCalls {
             Effect.sync(() => {
               const text = JSON.stringify(message)
               if (message._tag === "Request") return this.request(client, message, text)
-              if (message._tag === "Interrupt") this.settle(message.requestId)
+              if (message._tag === "Interrupt") this.finish(message.requestId)
               this.send?.(text)
             }),
           supportsAck: true,
@@ -102,7 +102,7 @@ export class SocketCalls {
 
   private fail(id: string | number, exit: ExitEncoded): void {
     const { client } = this.pending.get(id)!
-    this.settle(id)
+    this.finish(id)
     this.respond(client, { _tag: "Exit", requestId: id, exit })
   }
 
@@ -125,7 +125,7 @@ export class SocketCalls {
       this.options.onAnswered(pending.mutation, isSuccess(message.exit))
     }
     this.respond(pending.client, message as FromServerEncoded)
-    if (message._tag === "Exit") this.settle(id)
+    if (message._tag === "Exit") this.finish(id)
     return true
   }
 
@@ -138,7 +138,7 @@ export class SocketCalls {
     } else if (mutation === undefined || this.options.onSend(mutation)) this.send(text)
   }
 
-  private settle(id: string | number): void {
+  private finish(id: string | number): void {
     const pending = this.pending.get(id)
     this.pending.delete(id)
     if (pending?.mutation !== undefined) this.options.onChange()

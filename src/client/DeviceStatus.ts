@@ -2,7 +2,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 
 /** What the device says about itself. Where it says nothing, it counts as online and looked at. */
-export interface Signals {
+export interface DeviceStatus {
   /** Whether there is a network, now. */
   readonly isOnline: () => boolean
   /**
@@ -17,33 +17,33 @@ interface Device extends Partial<EventTarget> {
   readonly document?: EventTarget & { readonly visibilityState?: string }
 }
 // Every runtime has a global object; which of these it has differs.
-const device = globalThis as unknown as Device
+const browser = globalThis as unknown as Device
 
 /** The browser's own signals, where there is a browser. A test gives others. */
-export const Signals = Context.Reference<Signals>("effect-dormouse/client/Signals", {
+export const DeviceStatus = Context.Reference<DeviceStatus>("effect-dormouse/client/DeviceStatus", {
   defaultValue: () => ({
-    isOnline: () => device.navigator?.onLine !== false,
+    isOnline: () => browser.navigator?.onLine !== false,
     listen: (listener) => {
       const offline = () => listener("offline")
       const wake = () => {
-        if (device.document?.visibilityState !== "hidden") listener("wake")
+        if (browser.document?.visibilityState !== "hidden") listener("wake")
       }
-      device.addEventListener?.("offline", offline)
-      device.addEventListener?.("online", wake)
-      device.document?.addEventListener("visibilitychange", wake)
+      browser.addEventListener?.("offline", offline)
+      browser.addEventListener?.("online", wake)
+      browser.document?.addEventListener("visibilitychange", wake)
       return () => {
-        device.removeEventListener?.("offline", offline)
-        device.removeEventListener?.("online", wake)
-        device.document?.removeEventListener("visibilitychange", wake)
+        browser.removeEventListener?.("offline", offline)
+        browser.removeEventListener?.("online", wake)
+        browser.document?.removeEventListener("visibilitychange", wake)
       }
     }
   })
 })
 
 /** Waits for a signal of the device. */
-export const signal = (signals: Signals, expected: "offline" | "wake"): Effect.Effect<void> =>
+export const deviceEvent = (device: DeviceStatus, expected: "offline" | "wake"): Effect.Effect<void> =>
   Effect.callback<void>((resume) => {
-    const end = signals.listen((signal) => {
+    const end = device.listen((signal) => {
       if (signal === expected) resume(Effect.void)
     })
     return Effect.sync(end)

@@ -6,15 +6,15 @@ import type { Scope } from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import { mutationRetention } from "../protocol/MutationId.ts"
 import { OutcomeUnknown } from "./ClientError.ts"
-import type { Mutations, Options } from "./Mutations.ts"
-import type { Entry, Options as OutboxOptions } from "./Outbox.ts"
-import { type Signals, signal } from "./Signals.ts"
+import { type DeviceStatus, deviceEvent } from "./DeviceStatus.ts"
+import type { Mutations, MutationsOptions } from "./Mutations.ts"
+import type { OutboxEntry, OutboxOptions } from "./Outbox.ts"
 
 /**
  * Runs mutations that are written down before they are sent: in order, one after the other. What clients left that are
  * gone is sent in their place, under the numbers that they gave.
  */
-export const make = (options: Options, outbox: OutboxOptions): Effect.Effect<Mutations["run"], never, Scope> =>
+export const make = (options: MutationsOptions, outbox: OutboxOptions): Effect.Effect<Mutations["run"], never, Scope> =>
   Effect.gen(function* () {
     const { storage } = outbox
     const owner = `${options.server} ${outbox.identity ?? ""}`
@@ -22,18 +22,18 @@ export const make = (options: Options, outbox: OutboxOptions): Effect.Effect<Mut
     yield* storage.claim(options.clientId)
 
     /** Sends what is written down, and forgets it when its outcome is known. */
-    const send = (entry: Entry, payload: unknown, giveUpAfter?: Duration.Input) =>
+    const send = (entry: OutboxEntry, payload: unknown, timeout?: Duration.Input) =>
       Effect.gen(function* () {
-        yield* online(options.signals)
+        yield* online(options.device)
         const now = yield* Clock.currentTimeMillis
         const sentAt = entry.sentAt ?? now
         if (entry.sentAt === null) yield* storage.put({ ...entry, sentAt })
         // The server forgets outcomes in the end; sent again after that, it would be done again.
         const left = Duration.millis(sentAt + mutationRetention - now)
         if (Duration.isNegative(left) || Duration.isZero(left)) return yield* new OutcomeUnknown({ tag: entry.tag })
-        const most = giveUpAfter === undefined ? left : Duration.min(left, Duration.fromInputUnsafe(giveUpAfter))
+        const most = timeout === undefined ? left : Duration.min(left, Duration.fromInputUnsafe(timeout))
         return yield* options.deliver(entry.tag, payload, entry.id, {
-          giveUpAfter: most,
+          timeout: most,
           sentAt: entry.sentAt ?? undefined
         })
       }).pipe(
@@ -41,7 +41,7 @@ export const make = (options: Options, outbox: OutboxOptions): Effect.Effect<Mut
         Effect.onExit((exit) => (Exit.hasInterrupts(exit) ? Effect.void : storage.remove(entry.id)))
       )
 
-    const resume = (entry: Entry) => {
+    const resume = (entry: OutboxEntry) => {
       const rpc = options.rpcOf(entry.tag)
       const payload = rpc && Effect.runSyncExit(rpc.decodePayload(entry.payload))
       const sent =
@@ -77,16 +77,16 @@ export const make = (options: Options, outbox: OutboxOptions): Effect.Effect<Mut
       Effect.gen(function* () {
         while (true) {
           yield* replay
-          yield* signal(options.signals, "wake")
+          yield* deviceEvent(options.device, "wake")
         }
       })
     )
 
-    return (tag, payload, mutation, giveUpAfter) =>
+    return (tag, payload, mutation, timeout) =>
       Effect.gen(function* () {
         const at = yield* Clock.currentTimeMillis
         const encoded = options.rpcOf(tag)!.encodePayload(payload)
-        const entry: Entry = {
+        const entry: OutboxEntry = {
           id: mutation,
           client: options.clientId,
           owner,
@@ -96,10 +96,10 @@ export const make = (options: Options, outbox: OutboxOptions): Effect.Effect<Mut
           sentAt: null
         }
         yield* storage.put(entry)
-        return yield* inOrder.withPermit(send(entry, payload, giveUpAfter))
+        return yield* inOrder.withPermit(send(entry, payload, timeout))
       })
   })
 
 /** Waits until the device has a network. */
-const online = (signals: Signals): Effect.Effect<void> =>
-  Effect.suspend(() => (signals.isOnline() ? Effect.void : Effect.andThen(signal(signals, "wake"), online(signals))))
+const online = (device: DeviceStatus): Effect.Effect<void> =>
+  Effect.suspend(() => (device.isOnline() ? Effect.void : Effect.andThen(deviceEvent(device, "wake"), online(device))))
