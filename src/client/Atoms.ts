@@ -1,4 +1,3 @@
-import type * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -13,12 +12,18 @@ import type { TagOf } from "../contract/Api.ts"
 import type { Client, LiveSnapshot, MutateOptions } from "./Client.ts"
 import type { ConnectionRefused, OutcomeUnknown } from "./ClientError.ts"
 import { ConnectionState } from "./ConnectionState.ts"
+import { type UntypedMutateOptions, untyped } from "./UntypedClient.ts"
 
 type Of<Rpcs extends Rpc.Any, Tag extends string> = Rpc.ExtractTag<Rpcs, Tag>
 
 /** A call of a mutation, as it is written to its atom. */
 export interface Call<Rpcs extends Rpc.Any, Tag extends string> extends MutateOptions<Rpcs> {
   readonly payload: Rpc.PayloadConstructor<Of<Rpcs, Tag>>
+}
+
+/** `Call` without its contract. */
+interface UntypedCall extends UntypedMutateOptions {
+  readonly payload: unknown
 }
 
 /** The atoms of one client. Each registry that they are used in has a client of its own. */
@@ -56,22 +61,22 @@ export const make = <Rpcs extends Rpc.Any, E = never>(
   )
 
   /** Reads a query until the atom is disposed of: `show` makes its value of what is observed. */
-  const query = <A>(show: (live: LiveSnapshot<any>) => Option.Option<A>) =>
+  const query = (show: (live: LiveSnapshot<any>) => Option.Option<any>) =>
     Atom.family(({ payload, tag }: { readonly tag: string; readonly payload: unknown }) =>
-      Atom.readable((get: Atom.AtomContext): AsyncResult.AsyncResult<A, any> => {
+      Atom.readable((get: Atom.AtomContext): AsyncResult.AsyncResult<any, any> => {
         const made = get(client)
         if (!AsyncResult.isSuccess(made)) return AsyncResult.isFailure(made) ? AsyncResult.failure(made.cause) : waiting
         const result = () => {
           const live = observed.live()
           const value = show(live)
-          const failure = observed.failure() as Option.Option<Cause.Cause<any>>
-          const before = Option.map(value, (value) => AsyncResult.success<A, any>(value))
-          if (Option.isSome(failure)) return AsyncResult.failure<A, any>(failure.value, { previousSuccess: before })
+          const failure = observed.failure()
+          const before = Option.map(value, (value) => AsyncResult.success<any, any>(value))
+          if (Option.isSome(failure)) return AsyncResult.failure<any, any>(failure.value, { previousSuccess: before })
           return Option.isSome(value)
-            ? AsyncResult.success<A, any>(value.value, { waiting: live.connection._tag !== "Live" })
+            ? AsyncResult.success<any, any>(value.value, { waiting: live.connection._tag !== "Live" })
             : waiting
         }
-        const observed = made.value.observe(tag as never, payload as never, () => get.setSelf(result()))
+        const observed = untyped(made.value).observe(tag, payload, () => get.setSelf(result()))
         get.addFinalizer(observed.end)
         return result()
       })
@@ -80,18 +85,17 @@ export const make = <Rpcs extends Rpc.Any, E = never>(
   const watch = query((live) => (Option.isSome(live.value) ? Option.some(live) : Option.none()))
 
   const mutation = Atom.family((tag: string) =>
-    Atom.fn<Call<any, any>>()((call, get) =>
+    Atom.fn<UntypedCall>()((call, get) =>
       Effect.gen(function* () {
-        const client = yield* get.result(made)
+        const made = untyped(yield* get.result(client))
         // An atom that nobody looks at any more, and a later call, end the waiting and not the mutation.
-        const sending = yield* Effect.forkDetach(client.mutate(tag as never, call.payload as never, call), {
+        const sending = yield* Effect.forkDetach(made.mutate(tag, call.payload, call), {
           startImmediately: true
         })
         return yield* Fiber.join(sending)
       })
     )
   )
-  const made = client as Atom.Atom<AsyncResult.AsyncResult<Client<any>, E>>
 
   const connection = Atom.readable((get: Atom.AtomContext): ConnectionState => {
     const made = get(client)
@@ -111,11 +115,11 @@ export const make = <Rpcs extends Rpc.Any, E = never>(
 
   return {
     client,
-    live: (tag: string, payload: unknown) => live({ tag, payload }),
-    watch: (tag: string, payload: unknown) => watch({ tag, payload }),
+    live: (tag, payload) => live({ tag, payload }),
+    watch: (tag, payload) => watch({ tag, payload }),
     mutation,
     connection
-  } as unknown as Atoms<Rpcs, E>
+  }
 }
 
 /** The same, of the client that a layer builds. */

@@ -17,7 +17,6 @@ import * as Stream from "effect/Stream"
 import type * as Api from "../contract/Api.ts"
 import { CallError, Unavailable } from "../protocol/CallError.ts"
 import { mutationHeader, mutationRetention } from "../protocol/MutationId.ts"
-import * as RpcCodec from "../protocol/RpcCodec.ts"
 import { ConnectionRefused, OutcomeUnknown } from "./ClientError.ts"
 import * as Connection from "./Connection.ts"
 import type { ConnectionState } from "./ConnectionState.ts"
@@ -26,8 +25,10 @@ import { type LiveValue, LiveValues } from "./LiveValues.ts"
 import * as Mutations from "./Mutations.ts"
 import { OptimisticChanges, type View } from "./Optimistic.ts"
 import type { Outbox } from "./Outbox.ts"
+import { isList, isServerMessage } from "./ServerMessage.ts"
 import { requestIds, SocketRpcProtocol } from "./SocketRpcProtocol.ts"
 import * as Transport from "./Transport.ts"
+import { codecOf, type UntypedClient } from "./UntypedClient.ts"
 
 export interface ClientOptions extends Transport.TransportOptions {
   /** Writes mutations down before they are sent, so that they outlive the page. */
@@ -114,7 +115,7 @@ export const make: <Rpcs extends Rpc.Any>(
   api: Api.Declared<Rpcs>,
   options: ClientOptions
 ) {
-  const group = api.declared as RpcGroup.RpcGroup<any>
+  const group: RpcGroup.RpcGroup<any> = api.declared
   const clock = yield* Clock.Clock
   const transport = yield* Transport.make(options)
   const clientId = yield* Effect.sync(() => crypto.randomUUID())
@@ -131,12 +132,13 @@ export const make: <Rpcs extends Rpc.Any>(
     onCommitted: (mutation, version) => optimistic.committed(mutation, version),
     onChange: () => want()
   })
-  const httpClient: any = yield* RpcClient.make(group, { flatten: true }).pipe(
+  const httpClient: UntypedRpcClient = yield* RpcClient.make(group, { flatten: true }).pipe(
     Effect.provideService(RpcClient.Protocol, transport.protocol)
   )
-  const socketClient: any = yield* RpcClient.make(group, { flatten: true, generateRequestId: requestIds() }).pipe(
-    Effect.provideService(RpcClient.Protocol, yield* calls.protocol)
-  )
+  const socketClient: UntypedRpcClient = yield* RpcClient.make(group, {
+    flatten: true,
+    generateRequestId: requestIds()
+  }).pipe(Effect.provideService(RpcClient.Protocol, yield* calls.protocol))
 
   const want = () => connection.setWanted(live.size > 0 || streams > 0 || calls.isWaiting)
   const live: LiveValues = new LiveValues({
@@ -167,8 +169,8 @@ export const make: <Rpcs extends Rpc.Any>(
       calls.closed()
     },
     onMessage: (message) => {
-      const messages: ReadonlyArray<unknown> = Array.isArray(message) ? message : [message]
-      if (!messages.every(isMessage)) return false
+      const messages = isList(message) ? message : [message]
+      if (!messages.every(isServerMessage)) return false
       // Answers first: then what is known of a mutation is known when the values that contain it come.
       if (!messages.every((message) => live.owns(message) || calls.receive(message))) return false
       live.publish(live.receive(messages.filter((message) => live.owns(message))))
@@ -186,18 +188,14 @@ export const make: <Rpcs extends Rpc.Any>(
 
   /** Asks again when nobody was there. `Effect.retry` would bring schedules along, for 1 % of a small page. */
   const ask = (tag: string, payload: unknown, retries: number): Effect.Effect<any, any> =>
-    Effect.catchIf(
-      unavailable(call(tag, payload)),
-      (error) => retries > 0 && isUnavailable(error),
-      () => ask(tag, payload, retries - 1)
+    Effect.catch(call(tag, payload), (error) =>
+      retries > 0 && isUnavailable(error) ? ask(tag, payload, retries - 1) : Effect.fail(error)
     )
-
-  const rpcOf = (tag: string) => group.requests.get(tag) as Rpc.AnyWithProps
 
   const call = (tag: string, payload: unknown): Effect.Effect<any, any> =>
     Effect.suspend(() => {
-      const made = rpcOf(tag).payloadSchema.make(payload)
-      return unavailable((calls.isOpen ? socketClient : httpClient)(tag, made) as Effect.Effect<any, any>)
+      const made = codecOf(group, tag).makePayload(payload)
+      return unavailable((calls.isOpen ? socketClient : httpClient)(tag, made))
     })
 
   /** Mutations that have no answer yet. */
@@ -263,25 +261,25 @@ export const make: <Rpcs extends Rpc.Any>(
     outbox: options.outbox,
     device: yield* DeviceStatus,
     deliver,
-    rpcOf: (tag) => (group.requests.has(tag) ? RpcCodec.of(rpcOf(tag)) : undefined)
+    rpcOf: (tag) => (group.requests.has(tag) ? codecOf(group, tag) : undefined)
   })
 
-  const mutate = (tag: string, payload: unknown, mutateOptions: MutateOptions<Rpcs> = {}) =>
+  const mutate: UntypedClient["mutate"] = (tag, payload, mutateOptions = {}) =>
     Effect.uninterruptibleMask((restore) =>
       Effect.suspend(() => {
         // A payload that is none is the caller's mistake, and nothing is sent.
-        const made = rpcOf(tag).payloadSchema.make(payload)
+        const made = codecOf(group, tag).makePayload(payload)
         const mutation = mutations.nextId()
         const changes: Array<readonly [LiveValue, (value: unknown) => unknown]> = []
         mutateOptions.optimistic?.({
           update: (tag, payload, change) => {
-            const value = live.find(tag, RpcCodec.of(rpcOf(tag)).encodePayload(payload))
-            if (value !== undefined) changes.push([value, change as any])
+            const value = live.find(tag, codecOf(group, tag).encodePayload(payload))
+            if (value !== undefined) changes.push([value, change])
           },
           updateEach: (tag, change) => {
             for (const value of live.all()) {
               if (value.rpc.tag !== tag) continue
-              changes.push([value, (current) => change(current as any, value.payload as any)])
+              changes.push([value, (current) => change(current, value.payload)])
             }
           }
         })
@@ -301,8 +299,8 @@ export const make: <Rpcs extends Rpc.Any>(
       })
     )
 
-  const act = (tag: string, payload: unknown) => {
-    if (!RpcSchema.isStreamSchema(rpcOf(tag).successSchema)) return call(tag, payload)
+  const act: UntypedClient["act"] = (tag, payload) => {
+    if (!RpcSchema.isStreamSchema(codecOf(group, tag).rpc.successSchema)) return call(tag, payload)
     const wanted = Effect.acquireRelease(
       Effect.sync(() => {
         streams++
@@ -329,8 +327,8 @@ export const make: <Rpcs extends Rpc.Any>(
 
   // --- live values
 
-  const observe = (tag: string, payload: unknown, onChange: () => void): Observed<any, any> => {
-    const rpc = RpcCodec.of(rpcOf(tag))
+  const observe: UntypedClient["observe"] = (tag, payload, onChange) => {
+    const rpc = codecOf(group, tag)
     let failure: Option.Option<Cause.Cause<any>> = Option.none()
     const watched = live.watch(rpc, rpc.encodePayload(payload), (event) => {
       if (event._tag === "Failed") failure = Option.some(event.failure)
@@ -347,7 +345,7 @@ export const make: <Rpcs extends Rpc.Any>(
     }
   }
 
-  const watch = (tag: string, payload: unknown): Stream.Stream<LiveSnapshot<any>, any> =>
+  const watch: UntypedClient["watch"] = (tag, payload) =>
     Stream.callback<LiveSnapshot<any>, any>(
       (queue) =>
         Effect.acquireRelease(
@@ -366,20 +364,21 @@ export const make: <Rpcs extends Rpc.Any>(
       { bufferSize: 1, strategy: "sliding" }
     )
 
-  return {
-    query: (tag: string, payload: unknown) => ask(tag, payload, 2),
+  const client: UntypedClient = {
+    query: (tag, payload) => ask(tag, payload, 2),
     mutate,
     act,
     watch,
     observe,
-    live: (tag: string, payload: unknown) =>
+    live: (tag, payload) =>
       watch(tag, payload).pipe(
         Stream.filter(({ value }) => Option.isSome(value)),
         Stream.map(({ value }) => Option.getOrThrow(value)),
         Stream.changesWith((a, b) => a === b)
       ),
     connection: connection.state.changes
-  } as unknown as Client<Rpcs>
+  }
+  return client
 })
 
 /** A client as a service of an application. */
@@ -398,6 +397,9 @@ export const Service =
       layer: (options: ClientOptions): Layer.Layer<Self> => Layer.effect(tag, make(api, options))
     })
   }
+
+/** Calls an rpc by its tag: gives an `Effect`, or a `Stream` when the rpc streams. */
+type UntypedRpcClient = (tag: string, payload: unknown, options?: { readonly headers: Record<string, string> }) => any
 
 /** A mutation on its way. */
 class Delivery {
@@ -449,9 +451,8 @@ const isTransient = (error: unknown): boolean =>
 /** What the transport has to say, and what cannot be read, in the words of every other failure of a call. */
 const unavailable = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E | CallError> =>
   effect.pipe(
-    Effect.catchIf(
-      (error) => error instanceof RpcClientError,
-      (error) => Effect.fail(unavailableError((error as RpcClientError).reason.message))
+    Effect.catch((error) =>
+      Effect.fail(error instanceof RpcClientError ? unavailableError(error.reason.message) : error)
     ),
     Effect.catchDefect((defect) =>
       Schema.isSchemaError(defect) ? Effect.fail(unavailableError(unreadable)) : Effect.die(defect)
@@ -461,6 +462,3 @@ const unavailable = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E | Ca
 const unavailableError = (detail: string) => new CallError({ reason: new Unavailable({ detail }) })
 const unreadable = "the server's answer does not fit the contract"
 const notSent = () => unavailableError("there was no connection, and the mutation was not sent")
-
-const isMessage = (message: unknown): message is Record<string, unknown> & { readonly _tag: string } =>
-  typeof message === "object" && message !== null && "_tag" in message && typeof message._tag === "string"

@@ -9,11 +9,14 @@ import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
+import type * as Schema from "effect/Schema"
+import type { Scope } from "effect/Scope"
 import * as Socket from "effect/socket/Socket"
 import { ping } from "../protocol/Messages.ts"
 import { ConnectionState } from "./ConnectionState.ts"
 import { DeviceStatus, deviceEvent } from "./DeviceStatus.ts"
 import { Observable } from "./Observable.ts"
+import { parse } from "./ServerMessage.ts"
 
 export interface ConnectionOptions {
   /** Opens a socket; run anew for each attempt, so that a token can be fresh. */
@@ -22,7 +25,7 @@ export interface ConnectionOptions {
   readonly onOpen: (send: (text: string) => void) => void
   readonly onClose: () => void
   /** A message, parsed; answers whether it was one that a server may send. */
-  readonly onMessage: (message: unknown) => boolean
+  readonly onMessage: (message: Schema.Json | undefined) => boolean
   /** The server does not want this client. */
   readonly onRefused: (reason: string) => void
   /** The server closed the connection because of a message that was too large. */
@@ -56,7 +59,9 @@ export interface Connection {
   readonly setCurrent: (isCurrent: boolean) => void
 }
 
-export const make = Effect.fnUntraced(function* (options: ConnectionOptions) {
+export const make = Effect.fnUntraced(function* (
+  options: ConnectionOptions
+): Effect.fn.Return<Connection, never, Scope> {
   const state = new Observable<ConnectionState>(ConnectionState.Idle())
   const device = yield* DeviceStatus
   const clock = yield* Clock.Clock
@@ -118,7 +123,11 @@ export const make = Effect.fnUntraced(function* (options: ConnectionOptions) {
         for (const text of texts) {
           attempts = 0
           // Garbage means that this is not the server we know; its state cannot be trusted.
-          if (options.onMessage(parse(text)) && !Deferred.isDoneUnsafe(ended)) continue
+          if (
+            options.onMessage(parse(typeof text === "string" ? text : new TextDecoder().decode(text))) &&
+            !Deferred.isDoneUnsafe(ended)
+          )
+            continue
           attempts = attemptsBefore
           return
         }
@@ -222,16 +231,8 @@ export const make = Effect.fnUntraced(function* (options: ConnectionOptions) {
       isCurrent = next
       if (session !== undefined) showFreshness()
     }
-  } satisfies Connection as Connection
-})
-
-const parse = (text: string | Uint8Array): unknown => {
-  try {
-    return JSON.parse(typeof text === "string" ? text : new TextDecoder().decode(text))
-  } catch {
-    return undefined
   }
-}
+})
 
 /** What the server closed the connection with. */
 const closeOf = (exit: Exit.Exit<unknown, unknown>): { readonly code: number; readonly reason: string } => {

@@ -1,5 +1,6 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import { browser } from "./Browser.ts"
 
 /** What the device says about itself. Where it says nothing, it counts as online and looked at. */
 export interface DeviceStatus {
@@ -11,13 +12,6 @@ export interface DeviceStatus {
    */
   readonly listen: (listener: (signal: "offline" | "wake") => void) => () => void
 }
-
-interface Device extends Partial<EventTarget> {
-  readonly navigator?: { readonly onLine?: boolean }
-  readonly document?: EventTarget & { readonly visibilityState?: string }
-}
-// Every runtime has a global object; which of these it has differs.
-const browser = globalThis as unknown as Device
 
 /** The browser's own signals, where there is a browser. A test gives others. */
 export const DeviceStatus = Context.Reference<DeviceStatus>("effect-dormouse/client/DeviceStatus", {

@@ -5,10 +5,11 @@ import * as Schema from "effect/Schema"
 import { Frame, knownHashHeader, livePrefix, promptHeader } from "../protocol/Frame.ts"
 import * as Patch from "../protocol/Patch.ts"
 import { contractMismatch, type RpcCodec } from "../protocol/RpcCodec.ts"
+import { isList, isObject, type ServerMessage } from "./ServerMessage.ts"
 
-// What was parsed is JSON; whether it is a value of its query, the query's own schema says.
-const decode = Schema.decodeUnknownOption(Frame(Schema.Unknown as unknown as typeof Schema.Json))
-const decodeFrame = (input: unknown): ReturnType<typeof decode> => {
+// A frame's value is not checked here: JSON.parse made it, and the query's own schema decodes it.
+const decode = Schema.decodeUnknownOption(Frame(Schema.Any))
+const decodeFrame = (input: Schema.Json): ReturnType<typeof decode> => {
   try {
     return decode(input)
   } catch {
@@ -118,8 +119,6 @@ export interface LiveValuesOptions {
 /** How often in a row a value may be asked for anew before the connection is given up. */
 const maxResyncs = 3
 
-type Message = Readonly<Record<string, unknown>>
-
 /**
  * The live queries of a client. Frames come in by message: all of one message are applied before anybody hears of one,
  * so that nobody sees two queries at two versions. For the same reason the frames of a new connection are held back until
@@ -134,7 +133,7 @@ export class LiveValues {
   /** Values that show what was before, and were asked for anew. */
   private readonly awaitingResync = new Set<LiveValue>()
   /** What came while there were such values, in the order in which it came. */
-  private buffered: Array<Message> = []
+  private buffered: Array<ServerMessage> = []
   /** Counts connections, so that an answer of an old one is never taken for one of this. */
   session = 0
 
@@ -204,22 +203,27 @@ export class LiveValues {
   }
 
   /** Whether a message belongs here. */
-  owns({ _tag, requestId }: Message): boolean {
+  owns({ _tag, requestId }: ServerMessage): boolean {
     return _tag === "Delivered" || (typeof requestId === "string" && requestId.startsWith("live-"))
   }
 
+  /** The live query that a message is for. */
+  private liveOf({ requestId }: ServerMessage): LiveValue | undefined {
+    return typeof requestId === "string" ? this.byRequest.get(requestId) : undefined
+  }
+
   /** Takes the messages of one delivery, and gives the values that they changed. */
-  receive(messages: ReadonlyArray<Message>): Set<LiveValue> {
+  receive(messages: ReadonlyArray<ServerMessage>): Set<LiveValue> {
     for (const message of messages) {
-      if (message["_tag"] === "Delivered") {
+      if (message._tag === "Delivered") {
         this.buffered.push(message)
         continue
       }
-      const live = this.byRequest.get(message["requestId"] as string)
+      const live = this.liveOf(message)
       // A frame that was on its way when its request was given up.
       if (live === undefined) continue
       // That it came is acknowledged, whenever it is shown: the server waits for this before it sends the next.
-      if (message["_tag"] === "Chunk") this.send?.(`{"_tag":"Ack","requestId":${JSON.stringify(message["requestId"])}}`)
+      if (message._tag === "Chunk") this.send?.(`{"_tag":"Ack","requestId":${JSON.stringify(message["requestId"])}}`)
       this.buffered.push(message)
       if (completes(message)) this.awaitingResync.delete(live)
     }
@@ -244,17 +248,17 @@ export class LiveValues {
     const messages = this.buffered
     this.buffered = []
     for (const message of messages) {
-      if (message["_tag"] === "Delivered") {
+      if (message._tag === "Delivered") {
         const { version } = message
         if (typeof version !== "number") this.options.onProtocolError()
         else for (const live of this.options.onDelivered(version, this.session)) changed.add(live)
         continue
       }
-      const live = this.byRequest.get(message["requestId"] as string)
+      const live = this.liveOf(message)
       if (live === undefined) continue
       const { exit, values } = message
-      if (message["_tag"] === "Exit") this.end(live, live.rpc.decodeFailure(exit))
-      else if (message["_tag"] !== "Chunk" || !Array.isArray(values)) this.resync(live)
+      if (message._tag === "Exit") this.end(live, live.rpc.decodeFailure(exit))
+      else if (message._tag !== "Chunk" || !isList(values)) this.resync(live)
       else {
         for (const value of values) {
           if (!this.apply(live, value)) {
@@ -276,7 +280,7 @@ export class LiveValues {
   }
 
   /** Applies one frame; answers whether it fits what is here. */
-  private apply(live: LiveValue, input: unknown): boolean {
+  private apply(live: LiveValue, input: Schema.Json): boolean {
     const decoded = decodeFrame(input)
     if (Option.isNone(decoded)) return false
     const frame = decoded.value
@@ -377,11 +381,9 @@ export class LiveValues {
 }
 
 /** Whether a message completes an answer, rather than being a piece of a frame. */
-const completes = ({ values }: Message): boolean => {
-  const last = Array.isArray(values) ? values.at(-1) : undefined
-  return !(isRecord(last) && last["_tag"] === "Part" && last["last"] === false)
+const completes = ({ values }: ServerMessage): boolean => {
+  const last = isList(values) ? values.at(-1) : undefined
+  return !(isObject(last) && last["_tag"] === "Part" && last["last"] === false)
 }
-
-const isRecord = (value: unknown): value is Message => typeof value === "object" && value !== null
 
 export const keyOf = (tag: string, payload: unknown): string => JSON.stringify([tag, payload ?? null])

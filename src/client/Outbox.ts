@@ -4,6 +4,7 @@ import type * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import type { Scope } from "effect/Scope"
+import { browser } from "./Browser.ts"
 import type * as Mutations from "./Mutations.ts"
 import * as OutboxRunner from "./OutboxRunner.ts"
 
@@ -139,17 +140,9 @@ export const layerIndexedDb = (options: { readonly name?: string } = {}): Layer.
     )
   )
 
-interface Locks {
-  readonly request: (
-    name: string,
-    options: { readonly ifAvailable: true },
-    body: (lock: unknown) => Promise<void> | undefined
-  ) => Promise<void>
-}
-
 /** Takes a lock if it is free, and gives the function that releases it. Without Web Locks every lock is free. */
 const lock = (name: string): Promise<(() => void) | undefined> => {
-  const { locks } = (globalThis as { navigator?: { locks?: Locks } }).navigator ?? {}
+  const { locks } = browser.navigator ?? {}
   if (locks === undefined) return Promise.resolve(() => {})
   return new Promise((resolve, reject) => {
     locks

@@ -21,14 +21,15 @@ import {
 } from "react"
 import type { Declared, TagOf } from "../contract/Api.ts"
 import type * as Page from "../contract/Page.ts"
-import * as RpcCodec from "../protocol/RpcCodec.ts"
 import * as Client from "./Client.ts"
 import type { ConnectionRefused, OutcomeUnknown } from "./ClientError.ts"
 import { ConnectionState } from "./ConnectionState.ts"
 import { keyOf } from "./LiveValues.ts"
+import { LoadedPages } from "./LoadedPages.ts"
 import type { View } from "./Optimistic.ts"
-import * as Pages from "./Pages.ts"
+import type * as Pages from "./Pages.ts"
 import { type Query, Store } from "./ReactStore.ts"
+import { codecOf, type UntypedView, untyped } from "./UntypedClient.ts"
 
 type Of<Rpcs extends Rpc.Any, Tag extends string> = Rpc.ExtractTag<Rpcs, Tag>
 type Payload<Rpcs extends Rpc.Any, Tag extends string> = Rpc.PayloadConstructor<Of<Rpcs, Tag>>
@@ -137,34 +138,31 @@ export interface Hooks<in out Rpcs extends Rpc.Any> {
 
 /** Makes the hooks of a contract. */
 export const createHooks = <Rpcs extends Rpc.Any>(api: Declared<Rpcs>): Hooks<Rpcs> => {
-  const Current = createContext<Store<Rpcs> | undefined>(undefined)
+  const Current = createContext<Store | undefined>(undefined)
   const stores = new Stores(api)
 
-  const useStore = (): Store<Rpcs> => {
+  const useStore = (): Store => {
     const store = useContext(Current)
     if (store === undefined) throw new Error("there is no Provider of these hooks above this component")
     return store
   }
 
   /** Queries are the same when tag and payload are. */
-  const keyFor = (tag: string, payload: unknown): string => {
-    const rpc: Rpc.Any | undefined = api.declared.requests.get(tag)
-    if (rpc === undefined) throw new Error(`the contract has no rpc ${tag}`)
-    return keyOf(tag, RpcCodec.of(rpc).encodePayload(payload))
-  }
+  const keyFor = (tag: string, payload: unknown): string =>
+    keyOf(tag, codecOf(api.declared, tag).encodePayload(payload))
 
   /** What a source shows, which is open while the component is mounted; `undefined` before. */
-  const useQuery = <S>(store: Store<Rpcs>, query: Query<Rpcs, Shown<S>>): Shown<S> | undefined => {
+  const useQuery = <S>(store: Store, query: Query<Shown<S>>): Shown<S> | undefined => {
     // biome-ignore lint/correctness/useExhaustiveDependencies: queries of one key are the same query
     const listen = useCallback((listener: () => void) => store.listen(query, listener), [store, query.key])
     const read = () => store.get(query)?.state
     return useSyncExternalStore(listen, read, () => undefined)
   }
 
-  const liveQuery = (tag: string, payload: unknown): Query<Rpcs, Shown<LiveState<any, any>>> => ({
+  const liveQuery = (tag: string, payload: unknown): Query<Shown<LiveState<any, any>>> => ({
     key: keyFor(tag, payload),
     open: (client, onChange) => {
-      const observed = client.observe(tag as never, payload as never, onChange)
+      const observed = client.observe(tag, payload, onChange)
       return {
         read: () => {
           const { connection, isOptimistic, value } = observed.live()
@@ -178,11 +176,13 @@ export const createHooks = <Rpcs extends Rpc.Any>(api: Declared<Rpcs>): Hooks<Rp
     }
   })
 
-  const pagesQuery = (tag: string, { size, ...payload }: { readonly size: number }): Query<Rpcs, Shown<AnyPages>> => ({
+  const pagesQuery = (
+    tag: string,
+    { size, ...payload }: { readonly size: number }
+  ): Query<Shown<PagesState<any, any>>> => ({
     key: `pages ${keyFor(tag, { ...payload, size, after: null, until: null })}`,
     open: (client, onChange) => {
-      const make = Pages.makeUnsafe as (...args: ReadonlyArray<unknown>) => Pages.Pages<unknown>
-      const pages = make(client, tag, { size, payload: (page: Page.Request) => ({ ...payload, ...page }) })
+      const pages = new LoadedPages(client, tag, { size, payload: (page) => ({ ...payload, ...page }) })
       const unlisten = pages.listen(onChange)
       return {
         read: () => {
@@ -234,17 +234,18 @@ export const createHooks = <Rpcs extends Rpc.Any>(api: Declared<Rpcs>): Hooks<Rp
       shown = store.get(query)!.state!
     }
     const state = stateOf(shown)
-    if (state.error !== undefined) throw state.error
+    if (!hasNoError(state)) throw state.error
     return state
   }
 
-  const usePages = (tag: string, payload: { readonly size: number }) => {
+  const usePages = (tag: string, payload: unknown) => {
     const store = useStore()
+    if (!hasSize(payload)) throw new Error(`the payload of ${tag} has no size`)
     const shown = useQuery(store, pagesQuery(tag, payload))
     return shown === undefined ? { ...noPages, connection: store.connection.value } : stateOf(shown)
   }
 
-  const useMutation = (tag: string, options?: MutationOptions<Rpcs, any>) => {
+  const useMutation = (tag: string, options?: UntypedMutationOptions) => {
     const store = useStore()
     const latest = useRef(options)
     const [pending, setPending] = useState(0)
@@ -258,9 +259,9 @@ export const createHooks = <Rpcs extends Rpc.Any>(api: Declared<Rpcs>): Hooks<Rp
         setPending((pending) => pending + 1)
         return new Promise<Exit.Exit<unknown, unknown>>((resolve) =>
           store.use((client) => {
-            const mutation = client.mutate(tag as never, payload as never, {
+            const mutation = client.mutate(tag, payload, {
               ...(timeout === undefined ? {} : { timeout }),
-              ...(optimistic === undefined ? {} : { optimistic: (view) => optimistic(view, payload as never) })
+              ...(optimistic === undefined ? {} : { optimistic: (view) => optimistic(view, payload) })
             })
             Effect.runFork(mutation).addObserver(resolve)
           })
@@ -283,10 +284,19 @@ export const createHooks = <Rpcs extends Rpc.Any>(api: Declared<Rpcs>): Hooks<Rp
   }
 
   // The functions above know no contract; `Hooks` gives each tag the types of its rpc.
-  return { Provider, useLive, useLiveSuspense, usePages, useMutation, useConnection } as unknown as Hooks<Rpcs>
+  return { Provider, useLive, useLiveSuspense, usePages, useMutation, useConnection }
 }
 
-type AnyPages = PagesState<unknown, unknown>
+/** `MutationOptions` without its contract. */
+interface UntypedMutationOptions {
+  readonly optimistic?: (view: UntypedView, payload: any) => void
+  readonly timeout?: Duration.Input
+}
+
+const hasNoError = (state: LiveState<any, any>): state is LiveState<any, never> => state.error === undefined
+
+const hasSize = (payload: unknown): payload is { readonly size: number } =>
+  typeof payload === "object" && payload !== null && "size" in payload && typeof payload.size === "number"
 
 /** What a component gets, or what is thrown in its stead. */
 interface Shown<S> {
@@ -303,7 +313,7 @@ const stateOf = <S>({ state, thrown }: Shown<S>): S => {
   return state
 }
 
-const failureOf = (failure: Option.Option<Cause.Cause<unknown>>) => {
+const failureOf = (failure: Option.Option<Cause.Cause<any>>) => {
   if (Option.isNone(failure)) return { error: undefined, thrown: undefined }
   const error = Cause.findErrorOption(failure.value)
   return Option.isSome(error)
@@ -311,7 +321,7 @@ const failureOf = (failure: Option.Option<Cause.Cause<unknown>>) => {
     : { error: undefined, thrown: { defect: Cause.squash(failure.value) } }
 }
 
-const outcomeOf = (exit: Exit.Exit<unknown, unknown>): Outcome<unknown, unknown> => {
+const outcomeOf = (exit: Exit.Exit<unknown, unknown>): Outcome<any, any> => {
   if (Exit.isSuccess(exit)) return { _tag: "Success", value: exit.value }
   const { error, thrown } = failureOf(Option.some(exit.cause))
   if (thrown !== undefined) throw thrown.defect
@@ -331,8 +341,8 @@ const idle = (() => {
 })()
 
 /** A store, and the token that its client uses from now on. */
-interface Entry<Rpcs extends Rpc.Any> {
-  readonly store: Store<Rpcs>
+interface StoreEntry {
+  readonly store: Store
   token: ServerProps["token"]
 }
 
@@ -342,17 +352,17 @@ interface Entry<Rpcs extends Rpc.Any> {
  */
 class Stores<Rpcs extends Rpc.Any> {
   private readonly api: Declared<Rpcs>
-  private readonly open = new Map<unknown, Entry<Rpcs>>()
+  private readonly open = new Map<unknown, StoreEntry>()
 
   constructor(api: Declared<Rpcs>) {
     this.api = api
   }
 
-  of(client: NonNullable<ClientProps<Rpcs>["client"]>): Entry<Rpcs> {
+  of(client: NonNullable<ClientProps<Rpcs>["client"]>): StoreEntry {
     return this.get(client, undefined, () => (Effect.isEffect(client) ? client : Effect.succeed(client)))
   }
 
-  at(url: string, tenant: string | undefined, token: ServerProps["token"]): Entry<Rpcs> {
+  at(url: string, tenant: string | undefined, token: ServerProps["token"]): StoreEntry {
     return this.get(JSON.stringify([url, tenant]), token, (entry) => {
       const current = Effect.promise(async () => (typeof entry.token === "function" ? entry.token() : entry.token!))
       return Client.make(this.api, {
@@ -366,18 +376,18 @@ class Stores<Rpcs extends Rpc.Any> {
   private get(
     key: unknown,
     token: ServerProps["token"],
-    make: (entry: Entry<Rpcs>) => Effect.Effect<Client.Client<Rpcs>, never, Scope>
-  ): Entry<Rpcs> {
+    make: (entry: StoreEntry) => Effect.Effect<Client.Client<Rpcs>, never, Scope>
+  ): StoreEntry {
     const found = this.open.get(key)
     if (found !== undefined) return found
-    const store: Store<Rpcs> = new Store(
-      Effect.suspend(() => make(entry)),
+    const store = new Store(
+      Effect.suspend(() => Effect.map(make(entry), untyped)),
       (isOpen) => {
         if (isOpen) this.open.set(key, entry)
         else if (this.open.get(key) === entry) this.open.delete(key)
       }
     )
-    const entry: Entry<Rpcs> = { store, token }
+    const entry: StoreEntry = { store, token }
     return entry
   }
 }

@@ -2,12 +2,11 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
-import type * as Rpc from "effect/rpc/Rpc"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type { Client } from "./Client.ts"
 import { ConnectionState } from "./ConnectionState.ts"
 import { Observable } from "./Observable.ts"
+import type { UntypedClient } from "./UntypedClient.ts"
 
 /** Something that changes as long as it is open. */
 export interface Source<out S> {
@@ -18,9 +17,9 @@ export interface Source<out S> {
 }
 
 /** How the source of a key is opened: `onChange` is called in the turn of each change. */
-export interface Query<Rpcs extends Rpc.Any, S> {
+export interface Query<S> {
   readonly key: string
-  readonly open: (client: Client<Rpcs>, onChange: () => void) => Source<S>
+  readonly open: (client: UntypedClient, onChange: () => void) => Source<S>
 }
 
 /**
@@ -34,16 +33,16 @@ const releaseDelay = 1000
  * What components share: one client, and one source for each key, however many read it. Making one does nothing; the
  * client is made when it is first asked for, which a server that renders never does.
  */
-export class Store<Rpcs extends Rpc.Any> {
+export class Store {
   readonly connection = new Observable<ConnectionState>(ConnectionState.Idle())
   /** Those who need the client: providers, sources and calls. */
   private readonly refs = new RefCount(() => this.close())
-  private readonly shared = new Map<string, Shared<Rpcs, any>>()
-  private readonly make: Effect.Effect<Client<Rpcs>, never, Scope.Scope>
+  private readonly shared = new Map<string, Shared<any>>()
+  private readonly make: Effect.Effect<UntypedClient, never, Scope.Scope>
   private readonly onOpened: (isOpen: boolean) => void
-  private opened: OpenClient<Rpcs> | undefined
+  private opened: OpenClient | undefined
 
-  constructor(make: Effect.Effect<Client<Rpcs>, never, Scope.Scope>, onOpened: (isOpen: boolean) => void) {
+  constructor(make: Effect.Effect<UntypedClient, never, Scope.Scope>, onOpened: (isOpen: boolean) => void) {
     this.make = make
     this.onOpened = onOpened
   }
@@ -52,7 +51,7 @@ export class Store<Rpcs extends Rpc.Any> {
   readonly hold = (): (() => void) => this.refs.add()
 
   /** Calls with the client: at once when there is one, and else when it is made. */
-  use(f: (client: Client<Rpcs>) => void): void {
+  use(f: (client: UntypedClient) => void): void {
     if (this.opened === undefined) {
       this.opened = new OpenClient(this.make, this.connection)
       this.onOpened(true)
@@ -61,19 +60,17 @@ export class Store<Rpcs extends Rpc.Any> {
   }
 
   /** The source of a key, while it is open. */
-  get<S>({
-    key
-  }: Query<Rpcs, S>): { readonly state: S | undefined; readonly source: Source<S> | undefined } | undefined {
+  get<S>({ key }: Query<S>): { readonly state: S | undefined; readonly source: Source<S> | undefined } | undefined {
     return this.shared.get(key)
   }
 
   /** Listens to the source of a key, which is opened for the first listener. */
-  listen<S>(query: Query<Rpcs, S>, listener: () => void): () => void {
+  listen<S>(query: Query<S>, listener: () => void): () => void {
     return this.share(query).listen(listener)
   }
 
   /** Resolves when a source has what a component waits for; it is kept open meanwhile, though nothing is mounted. */
-  first<S>(query: Query<Rpcs, S>, isReady: (state: S) => boolean): Promise<void> {
+  first<S>(query: Query<S>, isReady: (state: S) => boolean): Promise<void> {
     const shared = this.share(query)
     shared.first ??= new Promise<void>((resolve) => {
       const look = () => {
@@ -87,12 +84,12 @@ export class Store<Rpcs extends Rpc.Any> {
     return shared.first
   }
 
-  private share<S>(query: Query<Rpcs, S>): Shared<Rpcs, S> {
-    let shared: Shared<Rpcs, S> | undefined = this.shared.get(query.key)
+  private share<S>(query: Query<S>): Shared<S> {
+    let shared: Shared<S> | undefined = this.shared.get(query.key)
     // Who comes to what has failed, and is alone, wants it tried again.
     if (shared === undefined || shared.isForgotten) {
       const release = this.hold()
-      const made: Shared<Rpcs, S> = new Shared(this, query, () => {
+      const made: Shared<S> = new Shared(this, query, () => {
         if (this.shared.get(query.key) === made) this.shared.delete(query.key)
         release()
       })
@@ -112,11 +109,11 @@ export class Store<Rpcs extends Rpc.Any> {
 }
 
 /** A client that was made or is being made. */
-class OpenClient<Rpcs extends Rpc.Any> {
+class OpenClient {
   private readonly scope = Scope.makeUnsafe()
-  private readonly making: Fiber.Fiber<Client<Rpcs>>
+  private readonly making: Fiber.Fiber<UntypedClient>
 
-  constructor(make: Effect.Effect<Client<Rpcs>, never, Scope.Scope>, connection: Observable<ConnectionState>) {
+  constructor(make: Effect.Effect<UntypedClient, never, Scope.Scope>, connection: Observable<ConnectionState>) {
     const watched = Effect.tap(make, (client) =>
       Effect.forkScoped(Stream.runForEach(client.connection, (state) => Effect.sync(() => connection.set(state))))
     )
@@ -130,7 +127,7 @@ class OpenClient<Rpcs extends Rpc.Any> {
     })
   }
 
-  use(f: (client: Client<Rpcs>) => void): void {
+  use(f: (client: UntypedClient) => void): void {
     this.making.addObserver((exit) => {
       if (Exit.isSuccess(exit)) f(exit.value)
     })
@@ -164,7 +161,7 @@ class RefCount {
 }
 
 /** One source, open while somebody listens and for a while after. */
-class Shared<Rpcs extends Rpc.Any, S> {
+class Shared<S> {
   state: S | undefined
   source: Source<S> | undefined
   first: Promise<void> | undefined
@@ -172,7 +169,7 @@ class Shared<Rpcs extends Rpc.Any, S> {
   private readonly refs: RefCount
   private isClosed = false
 
-  constructor(store: Store<Rpcs>, query: Query<Rpcs, S>, onClosed: () => void) {
+  constructor(store: Store, query: Query<S>, onClosed: () => void) {
     this.refs = new RefCount(() => {
       this.isClosed = true
       this.source?.end()

@@ -1,11 +1,12 @@
 import * as Effect from "effect/Effect"
 import * as RpcClient from "effect/rpc/RpcClient"
-import type { FromServerEncoded, RequestEncoded } from "effect/rpc/RpcMessage"
+import { type FromServerEncoded, type RequestEncoded, RequestId } from "effect/rpc/RpcMessage"
 import * as RpcSerialization from "effect/rpc/RpcSerialization"
 import * as Schema from "effect/Schema"
 import { CallError, type CallErrorReason, LimitExceeded, Unavailable } from "../protocol/CallError.ts"
 import { bytesBeyond } from "../protocol/Limits.ts"
 import { mutationHeader } from "../protocol/MutationId.ts"
+import { isAnswerTo, isObject, type ServerMessage } from "./ServerMessage.ts"
 
 /** A call that has no answer yet. */
 interface Pending {
@@ -24,13 +25,6 @@ export interface SocketRpcProtocolOptions {
   readonly onCommitted: (mutation: string, version: number) => void
   /** Whether a mutation waits for its answer may have changed. */
   readonly onChange: () => void
-}
-
-interface Message {
-  readonly _tag: string
-  readonly requestId?: unknown
-  readonly version?: unknown
-  readonly exit?: unknown
 }
 
 /**
@@ -107,24 +101,26 @@ export class SocketRpcProtocol {
   }
 
   /** Takes a message; answers whether it was one that a server may send. */
-  receive(message: Message): boolean {
-    const id = message.requestId as string
+  receive(message: ServerMessage): boolean {
+    const { exit, requestId, version } = message
+    // A message without an id answers no call.
+    const id = typeof requestId === "string" ? requestId : ""
     if (message._tag === "Committed") {
-      if (typeof message.version !== "number") return false
+      if (typeof version !== "number") return false
       const mutation = this.answered.get(id)
       this.answered.delete(id)
-      if (mutation !== undefined) this.options.onCommitted(mutation, message.version)
+      if (mutation !== undefined) this.options.onCommitted(mutation, version)
       return true
     }
     // The server could not read what it was sent, and does not say which of it.
     if (message._tag === "Defect") return false
     const pending = this.pending.get(id)
-    if (pending === undefined) return true
+    if (pending === undefined || !isAnswerTo(message, id)) return true
     if (message._tag === "Exit" && pending.mutation !== undefined) {
       this.answered.set(id, pending.mutation)
-      this.options.onAnswered(pending.mutation, isSuccess(message.exit))
+      this.options.onAnswered(pending.mutation, isObject(exit) && exit["_tag"] === "Success")
     }
-    this.respond(pending.client, message as FromServerEncoded)
+    this.respond(pending.client, message)
     if (message._tag === "Exit") this.finish(id)
     return true
   }
@@ -145,13 +141,10 @@ export class SocketRpcProtocol {
   }
 }
 
-const isSuccess = (exit: unknown): boolean =>
-  typeof exit === "object" && exit !== null && "_tag" in exit && exit._tag === "Success"
-
 /** Ids of this protocol's own, so that they are never taken for those of live queries. */
 export const requestIds = () => {
   let next = 0
-  return () => `call-${next++}` as any
+  return () => RequestId(`call-${next++}`)
 }
 
 type ExitEncoded = Extract<FromServerEncoded, { _tag: "Exit" }>["exit"]

@@ -3,9 +3,9 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as RpcClient from "effect/rpc/RpcClient"
 import { RpcClientDefect, RpcClientError } from "effect/rpc/RpcClientError"
-import type { FromServerEncoded } from "effect/rpc/RpcMessage"
 import * as RpcSerialization from "effect/rpc/RpcSerialization"
 import * as Socket from "effect/socket/Socket"
+import { isAnswerTo, isList, parse } from "./ServerMessage.ts"
 
 export interface TransportOptions {
   /** Where the Worker is, without `/rpc`. */
@@ -30,14 +30,15 @@ export interface Transport {
 }
 
 /** How a server is reached: by what the context has of sockets and `fetch`, or else by what the runtime has. */
-export const make = Effect.fnUntraced(function* (options: TransportOptions) {
+export const make = Effect.fnUntraced(function* (options: TransportOptions): Effect.fn.Return<Transport> {
   const tenant = options.tenant ?? "main"
   const token =
     options.token === undefined || typeof options.token === "string" ? Effect.succeed(options.token) : options.token
   const url = new URL("rpc", options.url.endsWith("/") ? options.url : `${options.url}/`)
   const constructor = Option.getOrElse(
     yield* Effect.serviceOption(Socket.WebSocketConstructor),
-    () => (url: string, options?: unknown) => new globalThis.WebSocket(url, options as Array<string> | undefined)
+    (): Socket.WebSocketConstructor["Service"] => (url, options) =>
+      new globalThis.WebSocket(url, Array.isArray(options) ? options : [])
   )
   const socketUrl = new URL(url)
   socketUrl.protocol = socketUrl.protocol.replace("http", "ws")
@@ -61,7 +62,7 @@ export const make = Effect.fnUntraced(function* (options: TransportOptions) {
             const response = await fetch(url.href, { method: "POST", headers, body: JSON.stringify(request), signal })
             const text = await response.text()
             const answers = parse(text)
-            if (Array.isArray(answers)) return answers.filter(isAnswer(request.id))
+            if (isList(answers)) return answers.filter((answer) => isAnswerTo(answer, request.id))
             if (refusing(response.status)) throw new Refused(`status ${response.status}: ${text.slice(0, 200)}`)
             throw new Error(`status ${response.status}`)
           },
@@ -81,26 +82,8 @@ export const make = Effect.fnUntraced(function* (options: TransportOptions) {
       codecFor: RpcSerialization.json.codecFor
     })
   )
-  return { socket, protocol } satisfies Transport as Transport
+  return { socket, protocol }
 })
-
-const parse = (text: string): unknown => {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
-}
-
-const isAnswer =
-  (id: string | number) =>
-  (message: unknown): message is FromServerEncoded =>
-    typeof message === "object" &&
-    message !== null &&
-    "requestId" in message &&
-    message.requestId === id &&
-    "_tag" in message &&
-    (message._tag === "Exit" || message._tag === "Chunk")
 
 /** A call that the server wanted nothing to do with: nothing of it was done. */
 class Refused extends Error {}
