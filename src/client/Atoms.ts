@@ -1,3 +1,7 @@
+/**
+ * The live queries and mutations of a client as atoms of `effect/reactivity`.
+ * A query is live while its atom is mounted; each registry has a client of its own.
+ */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -16,8 +20,9 @@ import { type UntypedMutateOptions, untyped } from "./UntypedClient.ts"
 
 type Of<Rpcs extends Rpc.Any, Tag extends string> = Rpc.ExtractTag<Rpcs, Tag>
 
-/** A call of a mutation, as it is written to its atom. */
+/** What is written to the atom of a mutation to call it. */
 export interface Call<Rpcs extends Rpc.Any, Tag extends string> extends MutateOptions<Rpcs> {
+  /** The payload of the mutation. */
   readonly payload: Rpc.PayloadConstructor<Of<Rpcs, Tag>>
 }
 
@@ -26,33 +31,37 @@ interface UntypedCall extends UntypedMutateOptions {
   readonly payload: unknown
 }
 
-/** The atoms of one client. Each registry that they are used in has a client of its own. */
+/** The atoms of one contract. Each registry that they are used in makes a client of its own. */
 export interface Atoms<in out Rpcs extends Rpc.Any, out E = never> {
-  /** The client. It is made when the first atom needs it, and closed with the registry. */
+  /** The client. It is made when the first atom needs it, and closed when the registry is disposed of. */
   readonly client: Atom.Atom<AsyncResult.AsyncResult<Client<Rpcs>, E>>
   /**
-   * The latest value of a query; `waiting` while the connection is not live. The same tag and an equal payload give the
-   * same atom, and the query is watched while the atom is mounted.
+   * The latest value of a query; `waiting` while the connection is not `Live`. The same tag and an equal payload return
+   * the same atom. The query is live while the atom is mounted. After a failure the last value is `previousSuccess`.
    */
   readonly live: <Tag extends TagOf<Rpcs, "query">>(
     tag: Tag,
     payload: Rpc.PayloadConstructor<Of<Rpcs, Tag>>
   ) => Atom.Atom<AsyncResult.AsyncResult<Rpc.Success<Of<Rpcs, Tag>>, Rpc.Error<Of<Rpcs, Tag>> | ConnectionRefused | E>>
-  /** The same with its freshness: changes also when only the connection does. */
+  /** Like `live`, with the freshness of the value. Also changes when only the connection does. */
   readonly watch: <Tag extends TagOf<Rpcs, "query">>(
     tag: Tag,
     payload: Rpc.PayloadConstructor<Of<Rpcs, Tag>>
   ) => Atom.Atom<
     AsyncResult.AsyncResult<LiveSnapshot<Rpc.Success<Of<Rpcs, Tag>>>, Rpc.Error<Of<Rpcs, Tag>> | ConnectionRefused | E>
   >
-  /** A mutation, to be called by writing to it; its value is the outcome of the latest call. Earlier calls go on. */
+  /**
+   * A mutation. Write a `Call` to the atom to call it; its value is the outcome of the latest call. Earlier calls, and
+   * calls whose atom was unmounted, still run to their end.
+   */
   readonly mutation: <Tag extends TagOf<Rpcs, "mutation">>(
     tag: Tag
   ) => Atom.AtomResultFn<Call<Rpcs, Tag>, Rpc.Success<Of<Rpcs, Tag>>, Rpc.Error<Of<Rpcs, Tag>> | OutcomeUnknown | E>
+  /** The state of the connection; `Idle` until the client is made. */
   readonly connection: Atom.Atom<ConnectionState>
 }
 
-/** Makes the atoms of a client, or of an effect that makes one. */
+/** Makes the atoms of a client, or of an effect that makes one. The effect runs once in each registry. */
 export const make = <Rpcs extends Rpc.Any, E = never>(
   from: Client<Rpcs> | Effect.Effect<Client<Rpcs>, E, Scope>
 ): Atoms<Rpcs, E> => {
@@ -60,7 +69,7 @@ export const make = <Rpcs extends Rpc.Any, E = never>(
     Atom.make(Effect.isEffect(from) ? from : Effect.succeed(from))
   )
 
-  /** Reads a query until the atom is disposed of: `show` makes its value of what is observed. */
+  /** The atoms of all queries. `show` makes the value of an atom from the snapshot; `None` while there is no value. */
   const query = (show: (live: LiveSnapshot<any>) => Option.Option<any>) =>
     Atom.family(({ payload, tag }: { readonly tag: string; readonly payload: unknown }) =>
       Atom.readable((get: Atom.AtomContext): AsyncResult.AsyncResult<any, any> => {
@@ -88,7 +97,7 @@ export const make = <Rpcs extends Rpc.Any, E = never>(
     Atom.fn<UntypedCall>()((call, get) =>
       Effect.gen(function* () {
         const made = untyped(yield* get.result(client))
-        // An atom that nobody looks at any more, and a later call, end the waiting and not the mutation.
+        // Forked: unmounting the atom, or a later call, interrupts this fiber and must not interrupt the mutation.
         const sending = yield* Effect.forkDetach(made.mutate(tag, call.payload, call), {
           startImmediately: true
         })
@@ -122,7 +131,7 @@ export const make = <Rpcs extends Rpc.Any, E = never>(
   }
 }
 
-/** The same, of the client that a layer builds. */
+/** Makes the atoms of the client that a layer builds. The layer is built once in each registry. */
 export const fromLayer = <Self, Rpcs extends Rpc.Any, E = never>(
   tag: Context.Service<Self, Client<Rpcs>>,
   layer: Layer.Layer<Self, E>

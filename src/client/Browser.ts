@@ -1,16 +1,19 @@
 /**
- * The parts of a browser's global object that the client uses.
+ * The members of a browser's global object that the client uses.
  * Node and Workers lack some or all of them.
  */
 
-/** A global object. Every member is optional: check it before use. */
+/** The global object of any JavaScript runtime. Every member is optional: check that it exists before using it. */
 export interface Browser extends Partial<EventTarget> {
   readonly document?: EventTarget & { readonly visibilityState?: string }
   readonly navigator?: { readonly onLine?: boolean; readonly locks?: Locks }
 }
 
-/** The Web Locks API, as far as it is used: asks for a lock, and holds it until the promise of `body` settles. */
+/** The part of the Web Locks API that is used. */
 export interface Locks {
+  /**
+   * Calls `body` with the lock, or with `null` when it is taken. The lock is held until the promise of `body` settles.
+   */
   readonly request: (
     name: string,
     options: { readonly ifAvailable: true },
@@ -18,6 +21,6 @@ export interface Locks {
   ) => Promise<void>
 }
 
-/** The global object. */
-// Whatever the runtime, the type claims only that these members have their standard shape where they exist.
+/** The global object of this runtime. */
+// Sound in every runtime: the type claims only that these members, where they exist, have their standard shape.
 export const browser = globalThis as Browser

@@ -1,3 +1,7 @@
+/**
+ * The one socket of a client: opens it while it is wanted, reconnects with backoff, and detects a dead connection.
+ * What is sent over the socket belongs to its users; this file knows only whether a socket is open and trustworthy.
+ */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
@@ -18,47 +22,53 @@ import { DeviceStatus, deviceEvent } from "./DeviceStatus.ts"
 import { Observable } from "./Observable.ts"
 import { parse } from "./ServerMessage.ts"
 
+/** How a socket is opened, and what is called when something happens to it. */
 export interface ConnectionOptions {
-  /** Opens a socket; run anew for each attempt, so that a token can be fresh. */
+  /** Opens a socket. Run again for each attempt, so that the token can be a fresh one. */
   readonly socket: Effect.Effect<Socket.Socket, unknown>
-  /** A socket has opened: `send` writes to it until `onClose`. */
+  /** A socket has opened. `send` writes to it until `onClose`. */
   readonly onOpen: (send: (text: string) => void) => void
+  /** The socket has closed. Every `onOpen` is followed by one `onClose`. */
   readonly onClose: () => void
-  /** A message, parsed; answers whether it was one that a server may send. */
+  /** A message arrived, parsed; `undefined` if it is not JSON. Returns whether a server may send it. */
   readonly onMessage: (message: Schema.Json | undefined) => boolean
-  /** The server does not want this client. */
+  /** The server refused this client. No reconnect follows until a socket is wanted again. */
   readonly onRefused: (reason: string) => void
-  /** The server closed the connection because of a message that was too large. */
+  /** The server closed the connection because a message was too large. `reason` names the limit. */
   readonly onTooLarge: (reason: string) => void
 }
 
-/** How long nothing may come in before the connection is asked for a sign of life. */
+/** The socket is asked for a pong after this time without a message. */
 const heartbeat = Duration.seconds(20)
-/** How long that sign may take. */
+/** The connection is dead if no message arrives within this time after a ping. */
 const pongTimeout = Duration.seconds(10)
+/** Milliseconds before the first reconnect. Doubles with each failed attempt. */
 const firstDelay = 250
+/** Milliseconds. The longest delay, and the delay while the device reports no network. */
 const longestDelay = 16_000
 
-/** The code by which a server says that a message was too large. */
+/** The close code for a message that was too large. */
 const tooLarge = 1009
 
-/** Codes by which a server says that trying again will not help. */
+/** Close codes by which the server says that a retry will not help. */
 const isRefusal = (code: number): boolean => code === 1008 || (code >= 4400 && code < 4500)
 
 /**
- * The one socket of a client, kept open while it is wanted: it reconnects with growing, jittered delays, at once when
- * the device says that it may help, and notices a connection that died in silence.
+ * The socket of a client. While it is wanted it reconnects with growing, jittered delays, and at once when the device
+ * reports that it may help. A connection without traffic is pinged, and replaced when no pong arrives.
  */
 export interface Connection {
+  /** The state, with listeners. */
   readonly state: Observable<ConnectionState>
-  /** Whether a socket should be open. */
+  /** Sets whether a socket should be open. */
   readonly setWanted: (wanted: boolean) => void
-  /** Gives up the socket that is open, as one that cannot be trusted, and connects anew. */
+  /** Closes the current socket, whose server cannot be trusted, and reconnects. */
   readonly reset: () => void
-  /** Whether what is shown is what the server has. Only then is an open connection `Live`. */
+  /** Sets whether every live value is the server's current value. Only then is an open connection `Live`. */
   readonly setCurrent: (isCurrent: boolean) => void
 }
 
+/** Makes a connection. Its socket is not wanted yet. It closes with the scope. */
 export const make = Effect.fnUntraced(function* (
   options: ConnectionOptions
 ): Effect.fn.Return<Connection, never, Scope> {
@@ -69,11 +79,11 @@ export const make = Effect.fnUntraced(function* (
   const released = yield* Latch.make(true)
   let isWanted = false
   let isCurrent = true
-  /** How often in a row connecting was of no use. */
+  /** Attempts in a row that gave no useful connection: one on which a valid message arrived. */
   let attempts = 0
-  /** The same as of when the socket was opened: for when it proves to be of no use after all. */
+  /** `attempts` when the socket opened. Restored when its server turns out not to be useful. */
   let attemptsBefore = 0
-  /** When what is shown ceased to be what the server has. */
+  /** When the live values ceased to be the server's current ones, in milliseconds. */
   let since: number | undefined
   let session: Deferred.Deferred<void> | undefined
 
@@ -93,7 +103,9 @@ export const make = Effect.fnUntraced(function* (
     } else if (state.value._tag === "Live") markStale()
   }
 
-  /** Ends when the socket is not wanted any more, which a change from one live query to another does not mean. */
+  /**
+   * Completes when the socket is no longer wanted. Replacing one live query by another in one turn keeps the socket.
+   */
   const unwanted = Effect.gen(function* () {
     do {
       yield* released.await
@@ -101,6 +113,7 @@ export const make = Effect.fnUntraced(function* (
     } while (isWanted)
   })
 
+  /** Opens a socket and reads it until it closes, its server cannot be trusted, or it is dead. */
   const open = Effect.gen(function* () {
     const socket = yield* options.socket
     const writer = yield* socket.writer
@@ -122,12 +135,9 @@ export const make = Effect.fnUntraced(function* (
         lastHeard = yield* Clock.currentTimeMillis
         for (const text of texts) {
           attempts = 0
-          // Garbage means that this is not the server we know; its state cannot be trusted.
-          if (
-            options.onMessage(parse(typeof text === "string" ? text : new TextDecoder().decode(text))) &&
-            !Deferred.isDoneUnsafe(ended)
-          )
-            continue
+          const message = parse(typeof text === "string" ? text : new TextDecoder().decode(text))
+          // After an invalid message nothing else that this server sends can be trusted either.
+          if (options.onMessage(message) && !Deferred.isDoneUnsafe(ended)) continue
           attempts = attemptsBefore
           return
         }
@@ -135,7 +145,7 @@ export const make = Effect.fnUntraced(function* (
     })
     const watch = Effect.gen(function* () {
       while (true) {
-        // A device that was asleep may have lost its connection without hearing of it.
+        // A device that slept may have lost its connection without a close event: ping when it wakes.
         const isWoken = yield* Effect.raceFirst(
           Effect.as(Effect.sleep(heartbeat), false),
           Effect.as(deviceEvent(device, "wake"), true)
@@ -157,7 +167,7 @@ export const make = Effect.fnUntraced(function* (
         options.onClose()
       })
     ),
-    // The connection is made anew whatever went wrong, but a defect is nobody's intention.
+    // A defect is a bug: log it. The loop reconnects after a defect as after any other loss.
     Effect.tapCauseIf(Cause.hasDies, (cause) => {
       attempts = attemptsBefore
       return Effect.logError("the connection failed", cause)
@@ -178,7 +188,7 @@ export const make = Effect.fnUntraced(function* (
       const { code, reason } = closeOf(exit)
       if (isRefusal(code)) {
         const refusal = reason === "" ? String(code) : `${code} ${reason}`
-        // Whoever is told may want a connection again at once.
+        // Before the listeners are called: one of them may start a live query, which wants a socket again.
         setWanted(false)
         setState(ConnectionState.Refused({ reason: refusal }))
         options.onRefused(refusal)
@@ -187,7 +197,7 @@ export const make = Effect.fnUntraced(function* (
       }
       if (code === tooLarge) options.onTooLarge(reason)
       markStale()
-      // A device that says it has no network may be wrong, but seldom is.
+      // Without a network, still retry with the longest delay: the device's report can be wrong.
       const delay = device.isOnline() ? Math.min(longestDelay, firstDelay * 2 ** attempts++) : longestDelay
       const jitter = yield* Random.nextBetween(0.5, 1)
       yield* Effect.raceAllFirst([
@@ -234,7 +244,7 @@ export const make = Effect.fnUntraced(function* (
   }
 })
 
-/** What the server closed the connection with. */
+/** The code and the reason with which the server closed the socket; 1006 when it closed without either. */
 const closeOf = (exit: Exit.Exit<unknown, unknown>): { readonly code: number; readonly reason: string } => {
   const error = Option.getOrUndefined(Exit.findErrorOption(exit))
   return Socket.isSocketError(error) && error.reason._tag === "SocketCloseError"

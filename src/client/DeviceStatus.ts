@@ -1,19 +1,26 @@
+/**
+ * What the device reports about its network and its screen.
+ * The connection uses it to go offline at once, and to retry at once instead of after its delay.
+ */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import { browser } from "./Browser.ts"
 
-/** What the device says about itself. Where it says nothing, it counts as online and looked at. */
+/** The network and screen of a device. A runtime that reports nothing counts as online. */
 export interface DeviceStatus {
-  /** Whether there is a network, now. */
+  /** Whether the device has a network now. */
   readonly isOnline: () => boolean
   /**
-   * Calls when the network goes away, and when trying again at once may help: the network came back, or somebody looks
-   * at the page again. Gives the function that ends it.
+   * Calls the listener with `offline` when the network is lost, and with `wake` when an immediate retry may succeed:
+   * the network is back, or the page is visible again. Returns the function that removes the listener.
    */
-  readonly listen: (listener: (signal: "offline" | "wake") => void) => () => void
+  readonly listen: (listener: (event: "offline" | "wake") => void) => () => void
 }
 
-/** The browser's own signals, where there is a browser. A test gives others. */
+/**
+ * The status of the device. Defaults to the browser's `online`, `offline` and `visibilitychange` events; where there is
+ * no browser, to a device that is always online. Provide another one on other devices and in tests.
+ */
 export const DeviceStatus = Context.Reference<DeviceStatus>("effect-dormouse/client/DeviceStatus", {
   defaultValue: () => ({
     isOnline: () => browser.navigator?.onLine !== false,
@@ -34,11 +41,11 @@ export const DeviceStatus = Context.Reference<DeviceStatus>("effect-dormouse/cli
   })
 })
 
-/** Waits for a signal of the device. */
+/** Completes at the next event of this kind. */
 export const deviceEvent = (device: DeviceStatus, expected: "offline" | "wake"): Effect.Effect<void> =>
   Effect.callback<void>((resume) => {
-    const end = device.listen((signal) => {
-      if (signal === expected) resume(Effect.void)
+    const end = device.listen((event) => {
+      if (event === expected) resume(Effect.void)
     })
     return Effect.sync(end)
   })

@@ -1,3 +1,7 @@
+/**
+ * The live queries behind a list of pages: one for each loaded page, from a start cursor to an end cursor.
+ * A page is replaced only when its successors have their values, so that the list never has a gap.
+ */
 import * as Option from "effect/Option"
 import type * as Stream from "effect/Stream"
 import type * as Page from "../contract/Page.ts"
@@ -7,20 +11,21 @@ import { Observable } from "./Observable.ts"
 import type { Pages, PagesOptions, PagesState } from "./Pages.ts"
 import type { UntypedClient } from "./UntypedClient.ts"
 
-/** One page that is watched: from one place to another, or to no place yet. */
+/** One page: its cursors, and its live query. `until` is `null` while the end of the page is not fixed. */
 interface Watched<A> {
   readonly after: string | null
   readonly until: string | null
   readonly observed: Observed<Page.Of<A>, unknown>
 }
 
+/** The implementation of `Pages`, for any contract. */
 export class LoadedPages<A> implements Pages<A> {
   private readonly client: UntypedClient
   private readonly tag: string
   private readonly options: PagesOptions<unknown>
   private readonly shown: Observable<PagesState<A>>
   private pages: ReadonlyArray<Watched<A>>
-  /** Pages that will stand in the place of one that is shown, once all of them have come. */
+  /** The pages that replace the page `of` once all of them have a value. */
   private successors: { readonly of: Watched<A>; readonly pages: ReadonlyArray<Watched<A>> } | undefined
   private ended = false
 
@@ -73,7 +78,7 @@ export class LoadedPages<A> implements Pages<A> {
     const failure = this.pages.map(({ observed }) => observed.failure()).find(Option.isSome)
     this.shown.set({
       items: values.flatMap((value) => (Option.isSome(value) ? value.value.items : [])),
-      // A page without an end of its own may be about to get one.
+      // The end of a page without an end cursor is not known yet: whether more follows is not, either.
       hasMore: last.until !== null,
       isLoading: failure === undefined && values.some(Option.isNone),
       connection: pages[0]!.connection,
@@ -81,7 +86,7 @@ export class LoadedPages<A> implements Pages<A> {
     })
   }
 
-  /** Puts successors in their places when they have come, and asks for those that are needed next. */
+  /** Replaces a page by its successors when they have values, then starts the successors that are needed next. */
   private succeed(): void {
     const { successors } = this
     if (successors !== undefined) {
@@ -104,8 +109,8 @@ export class LoadedPages<A> implements Pages<A> {
     }
   }
 
-  private replace(of: Watched<A>, places: ReadonlyArray<readonly [after: string | null, until: string]>): void {
+  private replace(of: Watched<A>, ranges: ReadonlyArray<readonly [after: string | null, until: string]>): void {
     this.successors = { of, pages: [] }
-    this.successors = { of, pages: places.map(([after, until]) => this.watch(after, until)) }
+    this.successors = { of, pages: ranges.map(([after, until]) => this.watch(after, until)) }
   }
 }

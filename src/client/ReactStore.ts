@@ -1,3 +1,7 @@
+/**
+ * What the components below one provider share: one client, and one source for each query.
+ * Both are opened when first needed and stay open for a moment after the last component has released them.
+ */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -8,34 +12,38 @@ import { ConnectionState } from "./ConnectionState.ts"
 import { Observable } from "./Observable.ts"
 import type { UntypedClient } from "./UntypedClient.ts"
 
-/** Something that changes as long as it is open. */
+/** An open live query or list of pages. */
 export interface Source<out S> {
+  /** The state now. */
   readonly read: () => S
-  /** Whether it will not change any more. */
+  /** Whether it has failed and so will not change any more. */
   readonly isOver: () => boolean
+  /** Closes it. */
   readonly end: () => void
 }
 
-/** How the source of a key is opened: `onChange` is called in the turn of each change. */
+/** How a source is opened. `onChange` must be called synchronously on each change. */
 export interface Query<S> {
+  /** Components with the same key share one source. */
   readonly key: string
   readonly open: (client: UntypedClient, onChange: () => void) => Source<S>
 }
 
 /**
- * How long something stays open after the last component let go of it, in milliseconds. React lets go and takes hold
- * again when it mounts twice in development, a component that waited is mounted a moment after what it waited for has
- * come, and people go back and forth between views.
+ * Milliseconds for which a client or a source stays open after its last component was unmounted. Within this time the
+ * same query is often mounted again: by StrictMode, which mounts twice; by a suspended component, which is mounted only
+ * after its value has arrived; by a user who goes back to the previous view.
  */
 const releaseDelay = 1000
 
 /**
- * What components share: one client, and one source for each key, however many read it. Making one does nothing; the
- * client is made when it is first asked for, which a server that renders never does.
+ * One client, and one source for each key. Constructing a store has no effect: the client is made when it is first
+ * used, which does not happen while a server renders.
  */
 export class Store {
+  /** The state of the client's connection; `Idle` while there is no client. */
   readonly connection = new Observable<ConnectionState>(ConnectionState.Idle())
-  /** Those who need the client: providers, sources and calls. */
+  /** Counts the providers, sources and calls that use the client. */
   private readonly refs = new RefCount(() => this.close())
   private readonly shared = new Map<string, Shared<any>>()
   private readonly make: Effect.Effect<UntypedClient, never, Scope.Scope>
@@ -47,10 +55,10 @@ export class Store {
     this.onOpened = onOpened
   }
 
-  /** Keeps the client open until the function that is returned is called. */
-  readonly hold = (): (() => void) => this.refs.add()
+  /** Keeps the client open until the returned function is called. */
+  readonly retain = (): (() => void) => this.refs.add()
 
-  /** Calls with the client: at once when there is one, and else when it is made. */
+  /** Calls `f` with the client: synchronously when it exists, otherwise once it is made. Makes it if necessary. */
   use(f: (client: UntypedClient) => void): void {
     if (this.opened === undefined) {
       this.opened = new OpenClient(this.make, this.connection)
@@ -59,36 +67,39 @@ export class Store {
     this.opened.use(f)
   }
 
-  /** The source of a key, while it is open. */
+  /** The state and the source of a query, if it is open. */
   get<S>({ key }: Query<S>): { readonly state: S | undefined; readonly source: Source<S> | undefined } | undefined {
     return this.shared.get(key)
   }
 
-  /** Listens to the source of a key, which is opened for the first listener. */
+  /** Adds a listener to the source of a query, and opens it for the first one. Returns the function that removes it. */
   listen<S>(query: Query<S>, listener: () => void): () => void {
     return this.share(query).listen(listener)
   }
 
-  /** Resolves when a source has what a component waits for; it is kept open meanwhile, though nothing is mounted. */
+  /**
+   * Resolves when the state of a query is ready, for a suspended component. Keeps the source open until then, because a
+   * suspended component is not mounted and cannot listen.
+   */
   first<S>(query: Query<S>, isReady: (state: S) => boolean): Promise<void> {
     const shared = this.share(query)
     shared.first ??= new Promise<void>((resolve) => {
-      const look = () => {
+      const check = () => {
         if (shared.state === undefined || !isReady(shared.state)) return
         end()
         resolve()
       }
-      const end = shared.listen(look)
-      look()
+      const end = shared.listen(check)
+      check()
     })
     return shared.first
   }
 
   private share<S>(query: Query<S>): Shared<S> {
     let shared: Shared<S> | undefined = this.shared.get(query.key)
-    // Who comes to what has failed, and is alone, wants it tried again.
-    if (shared === undefined || shared.isForgotten) {
-      const release = this.hold()
+    // A failed source without users is opened again: mounting a component again retries its query.
+    if (shared === undefined || shared.isUnusedFailure) {
+      const release = this.retain()
       const made: Shared<S> = new Shared(this, query, () => {
         if (this.shared.get(query.key) === made) this.shared.delete(query.key)
         release()
@@ -108,7 +119,7 @@ export class Store {
   }
 }
 
-/** A client that was made or is being made. */
+/** A client that exists or is being made. */
 class OpenClient {
   private readonly scope = Scope.makeUnsafe()
   private readonly making: Fiber.Fiber<UntypedClient>
@@ -120,7 +131,7 @@ class OpenClient {
     this.making = Effect.runFork(Scope.provide(watched, this.scope))
     this.making.addObserver((exit) => {
       if (Exit.isSuccess(exit) || Cause.hasInterruptsOnly(exit.cause)) return
-      // No component waits for this that could be told; the page hears of it as of any uncaught error.
+      // No component awaits this failure: report it as an uncaught error of the page.
       queueMicrotask(() => {
         throw Cause.squash(exit.cause)
       })
@@ -138,29 +149,30 @@ class OpenClient {
   }
 }
 
-/** Who holds something. Tells when nobody has for a while. */
+/** Counts users. Calls `onUnused` when there has been none for `releaseDelay`. */
 class RefCount {
   count = 0
-  private readonly onNone: () => void
+  private readonly onUnused: () => void
   private timer: ReturnType<typeof setTimeout> | undefined
 
-  constructor(onNone: () => void) {
-    this.onNone = onNone
+  constructor(onUnused: () => void) {
+    this.onUnused = onUnused
   }
 
+  /** Adds a user. Returns the function that removes it. */
   add(): () => void {
     if (this.timer !== undefined) clearTimeout(this.timer)
     this.count++
-    let isHeld = true
+    let isAdded = true
     return () => {
-      if (!isHeld) return
-      isHeld = false
-      if (--this.count === 0) this.timer = setTimeout(this.onNone, releaseDelay)
+      if (!isAdded) return
+      isAdded = false
+      if (--this.count === 0) this.timer = setTimeout(this.onUnused, releaseDelay)
     }
   }
 }
 
-/** One source, open while somebody listens and for a while after. */
+/** One source, and its listeners. */
 class Shared<S> {
   state: S | undefined
   source: Source<S> | undefined
@@ -182,10 +194,12 @@ class Shared<S> {
     })
   }
 
-  get isForgotten(): boolean {
+  /** Whether it has failed and has no listeners. */
+  get isUnusedFailure(): boolean {
     return this.refs.count === 0 && this.source?.isOver() === true
   }
 
+  /** Adds a listener. Returns the function that removes it. */
   listen(listener: () => void): () => void {
     const release = this.refs.add()
     this.listeners.add(listener)
@@ -196,7 +210,7 @@ class Shared<S> {
   }
 
   private update(): void {
-    // A source may change while it is being opened.
+    // A source may call `onChange` before `open` has returned it.
     if (this.source === undefined) return
     this.state = this.source.read()
     for (const listener of [...this.listeners]) listener()

@@ -1,6 +1,6 @@
 /**
- * A client seen without its contract: tags are text, payloads are `unknown`, results are `any`.
- * Atoms, React and Pages are written once for all contracts on this view; their public types give each tag its own types.
+ * A client seen without its contract: tags are text, payloads are `unknown`, results are `any`. Atoms, React and Pages
+ * are written once for all contracts on this view; their public types give each tag its own types.
  */
 import type * as Effect from "effect/Effect"
 import type * as Rpc from "effect/rpc/Rpc"
@@ -24,7 +24,7 @@ export interface UntypedMutateOptions extends Omit<MutateOptions<never>, "optimi
 export interface UntypedClient {
   readonly query: (tag: string, payload: unknown) => Effect.Effect<any, any>
   readonly mutate: (tag: string, payload: unknown, options?: UntypedMutateOptions) => Effect.Effect<any, any>
-  /** An `Effect`, or a `Stream` for an action that streams. */
+  /** Returns an `Effect`, or a `Stream` for an action that streams. */
   readonly act: (tag: string, payload: unknown) => any
   readonly live: (tag: string, payload: unknown) => Stream.Stream<any, any>
   readonly watch: (tag: string, payload: unknown) => Stream.Stream<LiveSnapshot<any>, any>
@@ -32,9 +32,9 @@ export interface UntypedClient {
   readonly connection: Stream.Stream<ConnectionState>
 }
 
-/** The same client without its contract. */
+/** The same client, seen without its contract. */
 export const untyped = <Rpcs extends Rpc.Any>(client: Client<Rpcs>): UntypedClient =>
-  // `Client.make` builds every client as an `UntypedClient`, which looks up the tag and checks the payload at run time.
+  // Sound: `Client.make` builds every client as an `UntypedClient`, which looks up the tag and checks the payload.
   client as UntypedClient
 
 /** The codecs of an rpc by its tag. Throws when the contract has no such rpc. */
