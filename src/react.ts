@@ -1,4 +1,7 @@
-/** React hooks over a client, typed by its contract. */
+/**
+ * React hooks over a client, typed by its contract.
+ * Components that use them see no type of Effect.
+ */
 export {
   type ClientProps,
   createHooks,

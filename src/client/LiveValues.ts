@@ -1,3 +1,7 @@
+/**
+ * The live queries of a client: requests their frames, applies them, and notifies listeners.
+ * Knows nothing of sockets and mutations; the client connects it with them through `LiveValuesOptions`.
+ */
 import type * as Cause from "effect/Cause"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
@@ -5,59 +9,66 @@ import * as Schema from "effect/Schema"
 import { Frame, knownHashHeader, livePrefix, promptHeader } from "../protocol/Frame.ts"
 import * as Patch from "../protocol/Patch.ts"
 import { contractMismatch, type RpcCodec } from "../protocol/RpcCodec.ts"
+import { isList, isObject, parse, requestIdOf, type ServerMessage } from "./ServerMessage.ts"
 
-// What was parsed is JSON; whether it is a value of its query, the query's own schema says.
-const decode = Schema.decodeUnknownOption(Frame(Schema.Unknown as unknown as typeof Schema.Json))
-const decodeFrame = (input: unknown): ReturnType<typeof decode> => {
+// The value of a frame is not checked here: it comes from `JSON.parse`, and the query's own schema decodes it.
+const decode = Schema.decodeUnknownOption(Frame(Schema.Any))
+const decodeFrame = (input: Schema.Json): ReturnType<typeof decode> => {
   try {
     return decode(input)
   } catch {
-    // A patch can be nested more deeply than anything can follow.
+    // Decoding overflows the stack when a patch is nested too deeply.
     return Option.none()
   }
 }
 
-/** An optimistic change of a value, until the server's own value contains it. */
+/** An optimistic change of a value. Applied over the server's value until that contains the mutation. */
 export interface Overlay {
-  /** The mutation it belongs to. */
+  /** The id of the mutation. */
   readonly mutation: string
+  /** The change. May throw; it is then left out. */
   readonly apply: (value: unknown) => unknown
 }
 
-/** What a live query shows. */
-export interface Shown {
-  /** The value with the optimistic changes applied; `None` before the first one came. */
+/** The value of a live query as its listeners see it. */
+export interface ShownValue {
+  /** The server's value with the optimistic changes applied; `None` before the first frame. */
   readonly value: Option.Option<unknown>
-  /** The server's version of the value below the optimistic changes. */
+  /** The version of the server's value, without the optimistic changes. */
   readonly version: number
+  /** Whether optimistic changes are applied. */
   readonly isOptimistic: boolean
 }
 
-/** How a live query ended for good. */
-export type Ended = { readonly _tag: "Failed"; readonly failure: Cause.Cause<unknown> }
+/** The live query has failed. No event follows. */
+export type LiveFailed = { readonly _tag: "Failed"; readonly failure: Cause.Cause<unknown> }
 
-export type Listener = (event: { readonly _tag: "Shown" } | Ended) => void
+/** Called when the shown value changes, and once when the query fails. */
+export type Listener = (event: { readonly _tag: "Shown" } | LiveFailed) => void
 
-/** One live query of a client, however many watch it. */
+/** One live query of a client. All listeners of the same tag and payload share it. */
 export class LiveValue {
   readonly rpc: RpcCodec
+  /** The encoded payload. */
   readonly payload: unknown
   readonly key: string
   readonly listeners = new Set<Listener>()
-  /** The request under which the open connection sends its frames. */
+  /** The id of the request on the current connection; its frames carry it. */
   requestId: string | undefined
-  /** The server's value, as it came and decoded, and what the server calls it. */
+  /** The server's value as JSON, which patches apply to. */
   json: Schema.Json | undefined
+  /** The same value, decoded. */
   base: Option.Option<unknown> = Option.none()
+  /** The server's hash of the value. */
   hash: string | undefined
   version = 0
-  /** The connection whose frame this value last came in. */
+  /** The number of the connection that sent the last frame. */
   session = 0
   overlays: ReadonlyArray<Overlay> = []
-  shown: Shown = { value: Option.none(), version: 0, isOptimistic: false }
-  /** How many frames in a row did not fit. */
-  misfits = 0
-  /** Pieces of a frame that is too large for one message. */
+  shown: ShownValue = { value: Option.none(), version: 0, isOptimistic: false }
+  /** Frames in a row that could not be applied. */
+  decodeFailures = 0
+  /** The parts received so far of a frame that is larger than one message. */
   parts: Array<string> = []
 
   constructor(rpc: RpcCodec, payload: unknown, key: string) {
@@ -66,7 +77,7 @@ export class LiveValue {
     this.key = key
   }
 
-  /** Takes a value of the server; fails when it is none of this query, and then changes nothing. */
+  /** Stores a value of the server. When it does not fit the query's schema, fails and changes nothing. */
   accept(json: Schema.Json, hash: string): Result.Result<void, unknown> {
     return Result.map(Result.try({ try: () => this.rpc.decodeValue(json), catch: (cause) => cause }), (value) => {
       this.json = json
@@ -75,7 +86,7 @@ export class LiveValue {
     })
   }
 
-  /** Computes what is shown, and answers whether it differs from what was. */
+  /** Recomputes the shown value. Returns whether it changed. */
   show(): boolean {
     const value = Option.map(this.base, (base) => this.overlays.reduce(applyOverlay, base))
     const before = this.shown
@@ -88,12 +99,14 @@ export class LiveValue {
     )
   }
 
+  /** Calls all listeners. */
   emit(event: Parameters<Listener>[0]): void {
+    // A copy: a listener may add or remove listeners.
     for (const listener of [...this.listeners]) listener(event)
   }
 }
 
-/** A change of the author's may not expect the value it meets; then the server's is shown as it is. */
+/** An optimistic change that throws on this value is left out. */
 const applyOverlay = (value: unknown, overlay: Overlay): unknown => {
   try {
     return overlay.apply(value)
@@ -102,60 +115,63 @@ const applyOverlay = (value: unknown, overlay: Overlay): unknown => {
   }
 }
 
-export interface Options {
+/** The callbacks of the live queries. */
+export interface LiveValuesOptions {
+  /** The first live query was started. */
   readonly onFirst: () => void
+  /** The last live query has ended. */
   readonly onLast: () => void
-  /** Whether everything that is shown is what the server has; called when that changes while a connection is open. */
+  /** Whether every shown value is the server's current one. Called while a connection is open; may repeat itself. */
   readonly onCurrent: (isCurrent: boolean) => void
-  /** Whether the server's value, as a frame of this connection and version left it, contains what a mutation did. */
+  /** Whether the server's value, at this version and on this connection, contains the effect of a mutation. */
   readonly contains: (mutation: string, session: number, version: number) => boolean
-  /** All frames up to this version have been applied: gives the values whose optimistic changes end with that. */
+  /** All frames up to this version were applied. Returns the values whose optimistic changes end with that. */
   readonly onDelivered: (version: number, session: number) => Iterable<LiveValue>
-  /** Nothing that comes fits: this connection cannot be trusted. */
-  readonly onDistrust: () => void
+  /** The server sent an invalid message, or too many frames in a row that cannot be applied: reset the connection. */
+  readonly onProtocolError: () => void
 }
 
-/** How often in a row a value may be asked for anew before the connection is given up. */
-const patience = 3
-
-type Message = Readonly<Record<string, unknown>>
+/** A value may be requested again this many times in a row. Then the connection is reset, which backs off. */
+const maxResyncs = 3
 
 /**
- * The live queries of a client. Frames come in by message: all of one message are applied before anybody hears of one,
- * so that nobody sees two queries at two versions. For the same reason the frames of a new connection are held back until
- * every query whose last value is still shown has its answer.
+ * The live queries of a client. All messages that arrive together are applied before any listener is called, so that no
+ * listener sees two queries at two versions. After a reconnect, and while a value is requested again, frames are
+ * buffered until every query that already shows a value has its answer: they are then applied and shown together.
  */
 export class LiveValues {
   private readonly values = new Map<string, LiveValue>()
   private readonly byRequest = new Map<string, LiveValue>()
-  private readonly options: Options
+  private readonly options: LiveValuesOptions
   private send: ((text: string) => void) | undefined
   private nextRequest = 0
-  /** Values that show what was before, and were asked for anew. */
-  private readonly behind = new Set<LiveValue>()
-  /** What came while there were such values, in the order in which it came. */
-  private held: Array<Message> = []
-  /** Counts connections, so that an answer of an old one is never taken for one of this. */
+  /** Live queries that show an old value and whose answer on this connection has not arrived completely. */
+  private readonly awaitingResync = new Set<LiveValue>()
+  /** The messages that arrived while there are such queries, in order. */
+  private buffered: Array<ServerMessage> = []
+  /** Numbers the connections. Part of the request ids, so that a frame of an old connection matches no request. */
   session = 0
 
-  constructor(options: Options) {
+  constructor(options: LiveValuesOptions) {
     this.options = options
   }
 
+  /** How many queries are live. */
   get size(): number {
     return this.values.size
   }
 
-  /** Whether everything that is shown is what the server has. */
+  /** Whether every shown value is the server's current one. */
   get isCurrent(): boolean {
-    return this.send !== undefined && this.behind.size === 0
+    return this.send !== undefined && this.awaitingResync.size === 0
   }
 
+  /** All live queries. */
   all(): Iterable<LiveValue> {
     return this.values.values()
   }
 
-  /** Watches a query until the function that is returned is called. */
+  /** Adds a listener to a live query, which is started for the first one and stopped after the last one's `end`. */
   watch(rpc: RpcCodec, payload: unknown, listener: Listener): { readonly live: LiveValue; readonly end: () => void } {
     const key = keyOf(rpc.tag, payload)
     let live = this.values.get(key)
@@ -171,90 +187,94 @@ export class LiveValues {
       live: watched,
       end: () => {
         watched.listeners.delete(listener)
-        if (watched.listeners.size === 0) this.forget(watched)
+        if (watched.listeners.size === 0) this.stop(watched)
       }
     }
   }
 
+  /** The live query of this tag and encoded payload, if there is one. */
   find(tag: string, payload: unknown): LiveValue | undefined {
     return this.values.get(keyOf(tag, payload))
   }
 
-  /** A connection has opened: every query is asked again, with the value it has. */
+  /** A connection has opened: requests every query again, with the hash of the value it has. */
   opened(send: (text: string) => void): void {
     this.session++
     this.send = send
-    for (const live of this.values.values()) this.ask(live, live.misfits === 0 ? live.hash : undefined)
+    for (const live of this.values.values()) this.ask(live, live.decodeFailures === 0 ? live.hash : undefined)
   }
 
+  /** The connection has closed. Values stay as they are. */
   closed(): void {
     this.send = undefined
     this.byRequest.clear()
-    this.behind.clear()
-    this.held = []
+    this.awaitingResync.clear()
+    this.buffered = []
     for (const live of this.values.values()) {
       live.requestId = undefined
       live.parts = []
     }
   }
 
-  /** The server refused this client: nothing will come any more. */
+  /** The server refused this client: every live query fails. */
   failAll(failure: Cause.Cause<unknown>): void {
     for (const live of [...this.values.values()]) this.end(live, failure)
   }
 
-  /** Whether a message belongs here. */
-  owns({ _tag, requestId }: Message): boolean {
-    return _tag === "Delivered" || (typeof requestId === "string" && requestId.startsWith("live-"))
+  /** Whether a message is for a live query. */
+  owns(message: ServerMessage): boolean {
+    return message._tag === "Delivered" || requestIdOf(message).startsWith("live-")
   }
 
-  /** Takes the messages of one delivery, and gives the values that they changed. */
-  receive(messages: ReadonlyArray<Message>): Set<LiveValue> {
+  /** Takes messages that arrived together. Returns the live queries that they changed. */
+  receive(messages: ReadonlyArray<ServerMessage>): Set<LiveValue> {
     for (const message of messages) {
-      if (message["_tag"] === "Delivered") {
-        this.held.push(message)
+      if (message._tag === "Delivered") {
+        this.buffered.push(message)
         continue
       }
-      const live = this.byRequest.get(message["requestId"] as string)
-      // A frame that was on its way when its request was given up.
+      const live = this.byRequest.get(requestIdOf(message))
+      // A message for a request that was given up meanwhile.
       if (live === undefined) continue
-      // That it came is acknowledged, whenever it is shown: the server waits for this before it sends the next.
-      if (message["_tag"] === "Chunk") this.send?.(`{"_tag":"Ack","requestId":${JSON.stringify(message["requestId"])}}`)
-      this.held.push(message)
-      if (completes(message)) this.behind.delete(live)
+      // Acknowledge on arrival, not when it is shown: the server sends no further frame before that.
+      if (message._tag === "Chunk") this.send?.(JSON.stringify({ _tag: "Ack", requestId: live.requestId }))
+      this.buffered.push(message)
+      if (completes(message)) this.awaitingResync.delete(live)
     }
-    return this.applyHeld()
+    return this.applyBuffered()
   }
 
-  /** Shows what changed. */
-  publish(changed: Iterable<LiveValue>): void {
-    const told = [...changed].filter((live) => live.show())
-    for (const live of told) live.emit({ _tag: "Shown" })
+  /** Recomputes all shown values first, then notifies the listeners of those that changed. */
+  publish(values: Iterable<LiveValue>): void {
+    const changed = [...values].filter((live) => live.show())
+    for (const live of changed) live.emit({ _tag: "Shown" })
   }
 
-  /** Says so when everything that is shown is what the server has. */
-  settle(): void {
+  /** Reports it when every shown value is the server's current one. */
+  reportCurrent(): void {
     if (this.isCurrent) this.options.onCurrent(true)
   }
 
-  /** Applies what was held back, unless there still is a value to wait for. */
-  private applyHeld(): Set<LiveValue> {
+  /**
+   * Applies the buffered messages, unless a query is still awaiting its answer. Returns the live queries they changed.
+   */
+  private applyBuffered(): Set<LiveValue> {
     const changed = new Set<LiveValue>()
-    if (this.behind.size > 0) return changed
-    const messages = this.held
-    this.held = []
+    if (this.awaitingResync.size > 0) return changed
+    const messages = this.buffered
+    this.buffered = []
     for (const message of messages) {
-      if (message["_tag"] === "Delivered") {
+      if (message._tag === "Delivered") {
         const { version } = message
-        if (typeof version !== "number") this.options.onDistrust()
+        if (typeof version !== "number") this.options.onProtocolError()
         else for (const live of this.options.onDelivered(version, this.session)) changed.add(live)
         continue
       }
-      const live = this.byRequest.get(message["requestId"] as string)
+      const live = this.byRequest.get(requestIdOf(message))
       if (live === undefined) continue
       const { exit, values } = message
-      if (message["_tag"] === "Exit") this.end(live, live.rpc.decodeFailure(exit))
-      else if (message["_tag"] !== "Chunk" || !Array.isArray(values)) this.resync(live)
+      if (message._tag === "Exit") this.end(live, live.rpc.decodeFailure(exit))
+      else if (message._tag !== "Chunk" || !isList(values)) this.resync(live)
       else {
         for (const value of values) {
           if (!this.apply(live, value)) {
@@ -268,31 +288,27 @@ export class LiveValues {
     return changed
   }
 
-  /** A value is not waited for any more: what it held back is shown. */
+  /** Stops waiting for a query. If it was the last one, the buffered messages are applied and shown. */
   private release(live: LiveValue): void {
-    if (!this.behind.delete(live) || this.behind.size > 0) return
-    this.publish(this.applyHeld())
-    this.settle()
+    if (!this.awaitingResync.delete(live) || this.awaitingResync.size > 0) return
+    this.publish(this.applyBuffered())
+    this.reportCurrent()
   }
 
-  /** Applies one frame; answers whether it fits what is here. */
-  private apply(live: LiveValue, input: unknown): boolean {
+  /** Applies one frame. Returns whether it could be applied. */
+  private apply(live: LiveValue, input: Schema.Json): boolean {
     const decoded = decodeFrame(input)
     if (Option.isNone(decoded)) return false
     const frame = decoded.value
     if (frame._tag === "Part") {
       live.parts.push(frame.text)
       if (!frame.last) return true
-      const text = live.parts.join("")
+      const whole = parse(live.parts.join(""))
       live.parts = []
-      try {
-        return this.apply(live, JSON.parse(text))
-      } catch {
-        return false
-      }
+      return whole !== undefined && this.apply(live, whole)
     }
     const isFirst = live.session !== this.session
-    // Only the first frame of a connection may be of any version: then the server starts from what it has.
+    // Versions only grow within a connection. The first frame of a connection may have any version.
     if (!isFirst && frame.version < live.version) return false
     switch (frame._tag) {
       case "Current":
@@ -301,7 +317,7 @@ export class LiveValues {
       case "Snapshot": {
         const accepted = live.accept(frame.value, frame.hash)
         if (Result.isSuccess(accepted)) break
-        // Another snapshot would not fit either: the server has another contract.
+        // Client and server have different contracts; requesting the value again would not help.
         this.drop(live)
         this.end(live, contractMismatch(`the value of ${live.rpc.tag}`, accepted.failure))
         return true
@@ -315,41 +331,45 @@ export class LiveValues {
     }
     live.version = frame.version
     live.session = this.session
-    live.misfits = 0
+    live.decodeFailures = 0
     live.overlays = live.overlays.filter(
       ({ mutation }) => !this.options.contains(mutation, this.session, frame.version)
     )
     return true
   }
 
-  private ask(live: LiveValue, have: string | undefined): void {
+  /**
+   * Requests a live query on the open connection. With `knownHash` the server can answer that the value is unchanged.
+   */
+  private ask(live: LiveValue, knownHash: string | undefined): void {
     if (this.send === undefined) return
     const id = `live-${this.session}-${this.nextRequest++}`
     live.requestId = id
     this.byRequest.set(id, live)
-    if (live.json !== undefined) this.fallBehind(live)
+    if (live.json !== undefined) this.markStale(live)
     const headers: Array<[string, string]> = [[promptHeader, "1"]]
-    if (have !== undefined) headers.push([knownHashHeader, have])
+    if (knownHash !== undefined) headers.push([knownHashHeader, knownHash])
     this.send(
       JSON.stringify({ _tag: "Request", id, tag: `${livePrefix}${live.rpc.tag}`, payload: live.payload, headers })
     )
   }
 
-  private fallBehind(live: LiveValue): void {
-    this.behind.add(live)
+  private markStale(live: LiveValue): void {
+    this.awaitingResync.add(live)
     this.options.onCurrent(false)
   }
 
-  /** What came does not fit: asks for the whole value. What is shown stays until it comes. */
+  /** A frame could not be applied: requests the whole value. The old one is shown until it arrives. */
   private resync(live: LiveValue): void {
     this.drop(live)
+    // The next frame counts as the first of its connection, which may have any version.
     live.session = 0
-    if (++live.misfits <= patience) return this.ask(live, undefined)
-    if (live.json !== undefined) this.fallBehind(live)
-    this.options.onDistrust()
+    if (++live.decodeFailures <= maxResyncs) return this.ask(live, undefined)
+    if (live.json !== undefined) this.markStale(live)
+    this.options.onProtocolError()
   }
 
-  /** Ends the request under which frames come. */
+  /** Gives up the current request of a live query. */
   private drop(live: LiveValue): void {
     if (live.requestId === undefined) return
     this.byRequest.delete(live.requestId)
@@ -358,6 +378,7 @@ export class LiveValues {
     live.parts = []
   }
 
+  /** Ends a live query with a failure. */
   private end(live: LiveValue, failure: Cause.Cause<unknown>): void {
     if (live.requestId !== undefined) this.byRequest.delete(live.requestId)
     live.requestId = undefined
@@ -367,7 +388,8 @@ export class LiveValues {
     if (this.values.size === 0) this.options.onLast()
   }
 
-  private forget(live: LiveValue): void {
+  /** Stops a live query that has no listeners any more. */
+  private stop(live: LiveValue): void {
     if (this.values.get(live.key) !== live) return
     this.drop(live)
     this.values.delete(live.key)
@@ -376,12 +398,11 @@ export class LiveValues {
   }
 }
 
-/** Whether a message completes an answer, rather than being a piece of a frame. */
-const completes = ({ values }: Message): boolean => {
-  const last = Array.isArray(values) ? values.at(-1) : undefined
-  return !(isRecord(last) && last["_tag"] === "Part" && last["last"] === false)
+/** Whether a message completes an answer. A part of a frame that is not the last one does not. */
+const completes = ({ values }: ServerMessage): boolean => {
+  const last = isList(values) ? values.at(-1) : undefined
+  return !(isObject(last) && last["_tag"] === "Part" && last["last"] === false)
 }
 
-const isRecord = (value: unknown): value is Message => typeof value === "object" && value !== null
-
+/** The key of a live query: the same for the same tag and an equal encoded payload. */
 export const keyOf = (tag: string, payload: unknown): string => JSON.stringify([tag, payload ?? null])

@@ -1,57 +1,66 @@
+/**
+ * Numbers the mutations of one client, and runs them: directly, or through an outbox that stores them first.
+ * How a mutation is sent is the client's business, given as `deliver`.
+ */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { Scope } from "effect/Scope"
 import { formatMutationId, mutationRetention } from "../protocol/MutationId.ts"
 import type { RpcCodec } from "../protocol/RpcCodec.ts"
+import type { DeviceStatus } from "./DeviceStatus.ts"
 import type { Outbox } from "./Outbox.ts"
-import type { Signals } from "./Signals.ts"
 
-export interface Options {
+/** What mutations need of their client. */
+export interface MutationsOptions {
+  /** An id that no other client has. Part of every mutation id. */
   readonly clientId: string
-  /** The server and the tenant, as text. */
+  /** The URL and the tenant. An outbox sends a stored mutation only to the same server. */
   readonly server: string
   readonly outbox: Outbox | undefined
-  readonly signals: Signals
-  /** Sends a mutation until an answer comes, or its time is over. */
+  readonly device: DeviceStatus
+  /** Sends a mutation until it has an answer, or until `timeout` after the call of `deliver`. */
   readonly deliver: (
     tag: string,
     payload: unknown,
     mutation: string,
     options: {
-      readonly giveUpAfter: Duration.Duration
-      /** When it was first sent, if that was before. */
+      readonly timeout: Duration.Duration
+      /** When it was first sent, in milliseconds, if an earlier page sent it. */
       readonly sentAt?: number | undefined
     }
   ) => Effect.Effect<unknown, unknown>
-  /** `undefined` for a tag that is no mutation of the contract. */
+  /** The codecs of a mutation; `undefined` for a tag that the contract does not have. */
   readonly rpcOf: (tag: string) => RpcCodec | undefined
 }
 
-/** How long to go on when no answer comes and nothing was written down. */
-const patience = Duration.minutes(1)
+/** How long a mutation is tried without an outbox, and how long its caller waits for the live values to contain it. */
+export const defaultTimeout = Duration.minutes(1)
 
-/** The mutations of one client, numbered. With an outbox each is written down before it is sent. */
+/** The mutations of one client. */
 export interface Mutations {
+  /** The id of the next mutation. */
   readonly nextId: () => string
+  /** Runs a mutation with a checked payload. Without a `timeout` the default applies. */
   readonly run: (
     tag: string,
     payload: unknown,
     mutation: string,
-    giveUpAfter: Duration.Input | undefined
+    timeout: Duration.Input | undefined
   ) => Effect.Effect<unknown, unknown>
 }
 
-export const make = (options: Options): Effect.Effect<Mutations, never, Scope> => {
+/** Makes the mutations of one client. With an outbox, also sends what earlier pages left in it. */
+export const make = (options: MutationsOptions): Effect.Effect<Mutations, never, Scope> => {
   let count = 0
   const nextId = () => formatMutationId({ client: options.clientId, number: count++ })
-  // The outbox brings its own way along: a page that has none does not load it.
+  // The outbox brings its own `run`, so that a page without an outbox does not load that code.
   const run = options.outbox === undefined ? Effect.succeed(direct(options)) : options.outbox.run(options)
   return Effect.map(run, (run) => ({ nextId, run }))
 }
 
 const direct =
-  (options: Options): Mutations["run"] =>
-  (tag, payload, mutation, giveUpAfter) =>
+  (options: MutationsOptions): Mutations["run"] =>
+  (tag, payload, mutation, timeout) =>
     options.deliver(tag, payload, mutation, {
-      giveUpAfter: Duration.min(Duration.fromInputUnsafe(giveUpAfter ?? patience), Duration.millis(mutationRetention))
+      timeout: Duration.min(Duration.fromInputUnsafe(timeout ?? defaultTimeout), Duration.millis(mutationRetention))
     })

@@ -1,8 +1,12 @@
+/**
+ * A mutable value with listeners, without a runtime: listeners are called synchronously.
+ * The connection state and the pages of a list are such values.
+ */
 import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
 
-/** A value that changes, told to whoever listens in the same turn. */
+/** A value that changes. Every `set` calls all listeners before it returns. */
 export class Observable<A> {
   private current: A
   private readonly listeners = new Set<(value: A) => void>()
@@ -17,15 +21,17 @@ export class Observable<A> {
 
   set(value: A): void {
     this.current = value
+    // A copy: a listener may add or remove listeners.
     for (const listener of [...this.listeners]) listener(value)
   }
 
+  /** Adds a listener and returns the function that removes it. */
   listen(listener: (value: A) => void): () => void {
     this.listeners.add(listener)
     return () => this.listeners.delete(listener)
   }
 
-  /** The value now and after each change; a slow reader misses what was in between. */
+  /** The current value, then each change. A slow consumer gets the latest value and misses those in between. */
   get changes(): Stream.Stream<A> {
     return Stream.callback<A>(
       (queue) =>
@@ -40,7 +46,7 @@ export class Observable<A> {
     )
   }
 
-  /** Waits until the value is one of these. */
+  /** Completes once the value satisfies the predicate, at once if it already does. */
   until(predicate: (value: A) => boolean): Effect.Effect<void> {
     return Effect.callback((resume) => {
       if (predicate(this.current)) return resume(Effect.void)

@@ -1,16 +1,20 @@
+/**
+ * Optimistic changes: which mutations have changed which live values, and when the server's values contain them.
+ * A change is kept from the call of its mutation until then, or until the mutation fails.
+ */
 import type * as Rpc from "effect/rpc/Rpc"
 import type { TagOf } from "../contract/Api.ts"
 import type { LiveValue } from "./LiveValues.ts"
 
-/** The live values that a mutation may change before the server has. */
+/** Changes live values before the server does. A change that throws is left out. */
 export interface View<Rpcs extends Rpc.Any> {
-  /** Changes the value of one live query. Nothing happens when nobody watches it. A change that throws is left out. */
+  /** Changes the value of one live query. Does nothing when the query is not live. */
   readonly update: <Tag extends TagOf<Rpcs, "query">>(
     tag: Tag,
     payload: Rpc.PayloadConstructor<Rpc.ExtractTag<Rpcs, Tag>>,
     change: (value: Rpc.Success<Rpc.ExtractTag<Rpcs, Tag>>) => Rpc.Success<Rpc.ExtractTag<Rpcs, Tag>>
   ) => void
-  /** Changes the value of every live query of a tag, whose encoded payload the function gets. */
+  /** Changes the value of every live query of a tag. `change` also gets the query's encoded payload. */
   readonly updateEach: <Tag extends TagOf<Rpcs, "query">>(
     tag: Tag,
     change: (
@@ -20,67 +24,69 @@ export interface View<Rpcs extends Rpc.Any> {
   ) => void
 }
 
-/** What becomes of a mutation whose caller is still waiting. */
+/** A mutation whose effect the live values may not contain yet. */
 interface Pending {
-  /** The live values that it changed before the server had. */
+  /** The live values with an optimistic change of it. */
   readonly changed: Set<LiveValue>
-  /** The commit it became part of, once the server said so. */
+  /** The version of its commit, once the server has reported it. */
   version: number | undefined
-  /** The connection in which its success was heard. */
+  /** The number of the connection that was open when its success arrived; `undefined` before that. */
   session: number | undefined
-  /** Whether every frame of the commit has been delivered. */
+  /** Whether every frame of its commit has arrived. */
   isDelivered: boolean
-  /** Who waits until the live values show it. */
-  readonly waiting: Set<() => void>
+  /** Called when the live values contain it. */
+  readonly listeners: Set<() => void>
 }
 
 /**
- * Mutations and their optimistic changes from the call until the server's own values contain them: in the frames of the
- * commit, or in the first frames of a connection that was opened after the success was known.
+ * The mutations of a client whose effect its live values may not contain yet. They contain it when the frames of its
+ * commit have arrived, or the first frames of a connection that was opened after its success was known.
  */
 export class OptimisticChanges {
   private readonly pending = new Map<string, Pending>()
 
+  /** A mutation is called. */
   begin(mutation: string): void {
     this.pending.set(mutation, {
       changed: new Set(),
       version: undefined,
       session: undefined,
       isDelivered: false,
-      waiting: new Set()
+      listeners: new Set()
     })
   }
 
-  /** Changes a value, from now on and over every value of the server that does not contain the mutation. */
+  /** Adds an optimistic change. It applies to every value of the server that does not contain the mutation. */
   add(mutation: string, live: LiveValue, apply: (value: unknown) => unknown): void {
     this.pending.get(mutation)?.changed.add(live)
     live.overlays = [...live.overlays, { mutation, apply }]
   }
 
-  /** The server has said which commit a mutation is part of. */
+  /** The server reported the version of the mutation's commit. */
   committed(mutation: string, version: number): void {
     const pending = this.pending.get(mutation)
     if (pending !== undefined) pending.version = version
   }
 
-  /** The mutation is known to have succeeded, in this connection. */
+  /** The mutation's success arrived on this connection. */
   succeeded(mutation: string, session: number): void {
     const pending = this.pending.get(mutation)
     if (pending !== undefined) pending.session = session
   }
 
-  /** Whether the live values may not show the mutation yet. */
+  /** Whether the live values may not contain the mutation yet. */
   isPending(mutation: string): boolean {
     return this.pending.has(mutation)
   }
 
+  /** Whether the mutation is known to have succeeded. */
   hasSucceeded(mutation: string): boolean {
     return this.pending.get(mutation)?.session !== undefined
   }
 
   /**
-   * Every frame up to this version has been delivered: gives the values that lose their changes. A value that has no
-   * frame of this connection yet keeps them until it has, because until then it shows what was before.
+   * All frames up to this version have arrived. Returns the live values whose changes were removed. A value without a
+   * frame of this connection keeps its changes until it has one, because until then it shows an older server value.
    */
   delivered(version: number, session: number): ReadonlyArray<LiveValue> {
     const values: Array<LiveValue> = []
@@ -96,7 +102,7 @@ export class OptimisticChanges {
     return values
   }
 
-  /** Whether a frame of this connection and version shows what the mutation did. */
+  /** Whether a server value, at this version and on this connection, contains the mutation. */
   contains(mutation: string, session: number, version: number): boolean {
     const pending = this.pending.get(mutation)
     if (pending === undefined || pending.isDelivered) return true
@@ -104,17 +110,17 @@ export class OptimisticChanges {
     return pending.version !== undefined && pending.version <= version
   }
 
-  /** Takes the changes of a mutation back, and gives the values that had them. */
+  /** Removes a mutation and its changes. Returns the live values that had them. */
   remove(mutation: string): Iterable<LiveValue> {
     const pending = this.pending.get(mutation)
     if (pending === undefined) return []
     this.pending.delete(mutation)
     for (const live of pending.changed) withdraw(mutation, live)
-    for (const resume of pending.waiting) resume()
+    for (const resume of pending.listeners) resume()
     return pending.changed
   }
 
-  /** All live values are those of the server in this connection: whoever waits for what they contain goes on. */
+  /** Every live value is the server's current one on this connection: removes the mutations that they contain. */
   shown(session: number): void {
     for (const [mutation, pending] of [...this.pending]) {
       if (pending.session === undefined) continue
@@ -122,17 +128,17 @@ export class OptimisticChanges {
     }
   }
 
-  /** Nothing is live: nobody can see that a mutation is missing. */
+  /** No query is live any more: no value can lack a mutation that succeeded. */
   unwatched(): void {
     for (const [mutation, { session }] of [...this.pending]) if (session !== undefined) this.remove(mutation)
   }
 
-  /** Calls when the live values show a mutation that succeeded. Gives the function that ends the wait. */
+  /** Calls `resume` once the live values contain the mutation, or it is removed. Returns the function that cancels. */
   whenShown(mutation: string, resume: () => void): () => void {
     const pending = this.pending.get(mutation)
     if (pending === undefined) resume()
-    else pending.waiting.add(resume)
-    return () => pending?.waiting.delete(resume)
+    else pending.listeners.add(resume)
+    return () => pending?.listeners.delete(resume)
   }
 }
 

@@ -1,83 +1,97 @@
+/**
+ * The outbox: mutations are stored before they are sent, so that a later page sends what a closed one left.
+ * Holds what is stored and where; `OutboxRunner` sends it.
+ */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import type { Scope } from "effect/Scope"
+import { browser } from "./Browser.ts"
 import type * as Mutations from "./Mutations.ts"
-import * as WrittenMutations from "./WrittenMutations.ts"
+import * as OutboxRunner from "./OutboxRunner.ts"
 
-/** A mutation that has no outcome yet, as it is written down. */
-export const Entry = Schema.Struct({
-  /** Its mutation id, under which the server does it once. */
+/** A mutation without an outcome, as it is stored. */
+export const OutboxEntry = Schema.Struct({
+  /** Its mutation id. The server runs it once, however often it is sent with this id. */
   id: Schema.String,
-  /** The client that made it. */
+  /** The id of the client that called it. */
   client: Schema.String,
-  /** Whose it is: the server, the tenant and the identity it is to be sent with. */
+  /** The server, the tenant and the identity that it belongs to. Only a client of the same three sends it. */
   owner: Schema.String,
   tag: Schema.String,
   /** The encoded payload. */
   payload: Schema.Unknown,
-  /** When it was made, in milliseconds. */
+  /** When it was called, in milliseconds since the epoch. */
   at: Schema.Finite,
-  /** When it was first sent, or `null` while it surely was not. */
+  /** When it was first sent, in milliseconds since the epoch; `null` while it certainly was not. */
   sentAt: Schema.NullOr(Schema.Finite)
 })
-export type Entry = typeof Entry.Type
+/** A mutation without an outcome, as it is stored. */
+export type OutboxEntry = typeof OutboxEntry.Type
 
 /**
- * Where a client writes mutations down before it sends them, so that they outlive the page. Entries come back in the
- * order they were put in.
+ * Where an outbox stores its entries. All pages of one browser share it; it keeps the order in which entries were put.
  */
 export class OutboxStorage extends Context.Service<
   OutboxStorage,
   {
     /** Adds an entry, or replaces the one with the same id in its place. */
-    readonly put: (entry: Entry) => Effect.Effect<void>
+    readonly put: (entry: OutboxEntry) => Effect.Effect<void>
+    /** Removes the entry with this id, if there is one. */
     readonly remove: (id: string) => Effect.Effect<void>
-    readonly entries: Effect.Effect<ReadonlyArray<Entry>>
+    /** All entries, in the order in which they were put. */
+    readonly entries: Effect.Effect<ReadonlyArray<OutboxEntry>>
     /**
-     * Whether no living client has this id; then nobody else gets it until the scope ends. A client claims its own id
-     * while it lives, and those of clients that died to send what they left.
+     * Takes an exclusive lock on a client id until the scope closes. Returns whether it was free. A client locks its
+     * own id while it runs; the lock of another id is free only if that client is gone, and its entries may then be
+     * sent.
      */
     readonly claim: (client: string) => Effect.Effect<boolean, never, Scope>
   }
 >()("effect-dormouse/client/OutboxStorage") {}
 
-/** How a mutation ended that was left over by a client that is gone. */
+/** The outcome of a mutation that an earlier page left in the outbox. */
 export interface Replayed {
+  /** The tag of the mutation. */
   readonly tag: string
+  /** The encoded payload. */
   readonly payload: unknown
+  /** Its value, or a failure. `OutcomeUnknown` also when the contract can no longer decode the payload. */
   readonly exit: Exit.Exit<unknown, unknown>
 }
 
-export interface Options {
+/** How an outbox is made. */
+export interface OutboxOptions {
+  /** Where entries are stored: the service of `layerIndexedDb`, of `layerMemory`, or your own. */
   readonly storage: OutboxStorage["Service"]
-  /** Whose mutations these are; those of one identity are not sent with the token of another. */
+  /** Names the caller. Mutations of one identity are never sent with the token of another. Empty unless given. */
   readonly identity?: string
-  /** Hears how the mutations ended that a closed page left. Nobody else waits for them. */
+  /** Called with the outcome of each mutation that an earlier page left. No caller is waiting for these. */
   readonly onReplayed?: (replayed: Replayed) => Effect.Effect<void>
 }
 
-/** What a client needs to write mutations down. */
+/** The outbox of a client, for `Client.make({ outbox })`. */
 export interface Outbox {
-  readonly run: (options: Mutations.Options) => Effect.Effect<Mutations.Mutations["run"], never, Scope>
+  /** Makes the function by which a client runs its mutations, and sends what earlier pages left. */
+  readonly run: (options: Mutations.MutationsOptions) => Effect.Effect<Mutations.Mutations["run"], never, Scope>
 }
 
-/** Makes the outbox of a client: mutations are written down before they are sent, so that they outlive the page. */
-export const make = (options: Options): Outbox => ({ run: (mutations) => WrittenMutations.make(mutations, options) })
+/** Makes an outbox. Each mutation is stored before it is sent, and removed when its outcome is known. */
+export const make = (options: OutboxOptions): Outbox => ({ run: (mutations) => OutboxRunner.make(mutations, options) })
 
-const put = (entries: ReadonlyArray<Entry>, entry: Entry): ReadonlyArray<Entry> =>
+const put = (entries: ReadonlyArray<OutboxEntry>, entry: OutboxEntry): ReadonlyArray<OutboxEntry> =>
   entries.some(({ id }) => id === entry.id)
     ? entries.map((other) => (other.id === entry.id ? entry : other))
     : [...entries, entry]
 
-const without = (entries: ReadonlyArray<Entry>, id: string): ReadonlyArray<Entry> =>
+const without = (entries: ReadonlyArray<OutboxEntry>, id: string): ReadonlyArray<OutboxEntry> =>
   entries.filter((entry) => entry.id !== id)
 
-/** Entries that live as long as the layer: clients that share it are as the tabs of one browser. */
+/** Stores entries in memory, for as long as the layer. Clients that share the layer act as tabs of one browser. */
 export const layerMemory: Layer.Layer<OutboxStorage> = Layer.sync(OutboxStorage, () => {
-  let entries: ReadonlyArray<Entry> = []
+  let entries: ReadonlyArray<OutboxEntry> = []
   const claimed = new Set<string>()
   return {
     put: (entry) =>
@@ -101,9 +115,13 @@ export const layerMemory: Layer.Layer<OutboxStorage> = Layer.sync(OutboxStorage,
   }
 })
 
-const decodeEntries = Schema.decodeUnknownSync(Schema.Array(Entry))
+const decodeEntries = Schema.decodeUnknownSync(Schema.Array(OutboxEntry))
 
-/** Entries in the browser's IndexedDB; the Web Locks API tells which clients live, in whatever tab. */
+/**
+ * Stores entries in IndexedDB, in a database named `dormouse-outbox` unless `name` is given. Client ids are locked with
+ * the Web Locks API, across tabs; in a browser without it, two tabs may send the same entry, which the server runs
+ * once.
+ */
 export const layerIndexedDb = (options: { readonly name?: string } = {}): Layer.Layer<OutboxStorage> =>
   Layer.effect(
     OutboxStorage,
@@ -112,15 +130,15 @@ export const layerIndexedDb = (options: { readonly name?: string } = {}): Layer.
       ({ createStore, get, update }) => {
         const store = createStore(options.name ?? "dormouse-outbox", "entries")
         const key = "entries"
-        // Entries that another version wrote differently are dropped rather than sent as something they were not.
-        const read = (stored: unknown): ReadonlyArray<Entry> => {
+        // Entries in another format, of another version of this library, are dropped: their meaning is unknown.
+        const read = (stored: unknown): ReadonlyArray<OutboxEntry> => {
           try {
             return decodeEntries(stored ?? [])
           } catch {
             return []
           }
         }
-        const change = (f: (entries: ReadonlyArray<Entry>) => ReadonlyArray<Entry>) =>
+        const change = (f: (entries: ReadonlyArray<OutboxEntry>) => ReadonlyArray<OutboxEntry>) =>
           Effect.promise(() => update(key, (stored) => f(read(stored)), store))
         return {
           put: (entry) => change((entries) => put(entries, entry)),
@@ -139,17 +157,9 @@ export const layerIndexedDb = (options: { readonly name?: string } = {}): Layer.
     )
   )
 
-interface Locks {
-  readonly request: (
-    name: string,
-    options: { readonly ifAvailable: true },
-    body: (lock: unknown) => Promise<void> | undefined
-  ) => Promise<void>
-}
-
-/** Takes a lock if it is free, and gives the function that releases it. Without Web Locks every lock is free. */
+/** Takes a lock if it is free, and returns the function that releases it. Without Web Locks every lock is free. */
 const lock = (name: string): Promise<(() => void) | undefined> => {
-  const { locks } = (globalThis as { navigator?: { locks?: Locks } }).navigator ?? {}
+  const { locks } = browser.navigator ?? {}
   if (locks === undefined) return Promise.resolve(() => {})
   return new Promise((resolve, reject) => {
     locks

@@ -1,3 +1,7 @@
+/**
+ * React hooks over a client, typed by its contract: live queries, pages, mutations, the connection.
+ * What components share is in `ReactStore`; this file binds it to React.
+ */
 import * as Cause from "effect/Cause"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -21,106 +25,119 @@ import {
 } from "react"
 import type { Declared, TagOf } from "../contract/Api.ts"
 import type * as Page from "../contract/Page.ts"
-import * as RpcCodec from "../protocol/RpcCodec.ts"
 import * as Client from "./Client.ts"
 import type { ConnectionRefused, OutcomeUnknown } from "./ClientError.ts"
 import { ConnectionState } from "./ConnectionState.ts"
 import { keyOf } from "./LiveValues.ts"
+import { LoadedPages } from "./LoadedPages.ts"
 import type { View } from "./Optimistic.ts"
-import * as Pages from "./Pages.ts"
+import type * as Pages from "./Pages.ts"
 import { type Query, Store } from "./ReactStore.ts"
+import { codecOf, type UntypedView, untyped } from "./UntypedClient.ts"
 
 type Of<Rpcs extends Rpc.Any, Tag extends string> = Rpc.ExtractTag<Rpcs, Tag>
 type Payload<Rpcs extends Rpc.Any, Tag extends string> = Rpc.PayloadConstructor<Of<Rpcs, Tag>>
 type QueryError<Rpcs extends Rpc.Any, Tag extends string> = Rpc.Error<Of<Rpcs, Tag>> | ConnectionRefused
 
-/** The tags of the queries that give pages. */
+/** The tags of the queries whose success is a `Page`. */
 export type PageTagOf<Rpcs extends Rpc.Any> = Rpcs extends Rpc.Any
   ? Rpc.Success<Rpcs> extends Page.Of<any>
     ? TagOf<Rpcs, "query">
     : never
   : never
 
-/** Which server, tenant and caller: for a client that the provider makes. */
+/** Props of a provider that makes its client: which server, tenant and caller. */
 export interface ServerProps {
-  /** Where the Worker is, without `/rpc`. */
+  /** The base URL of the Worker, without `/rpc`. */
   readonly url: string
-  /** `main` unless given. */
+  /** The tenant. `main` unless given. */
   readonly tenant?: string
-  /** Who is calling; a function is asked again for each connection. For another identity give the provider another `key`. */
+  /**
+   * The caller's bearer token. A function is called for each connection and for each call over HTTP. A new token does
+   * not make a new client: for another identity give the provider another `key`.
+   */
   readonly token?: string | (() => string | Promise<string>)
   readonly client?: undefined
   readonly children?: ReactNode
 }
 
-/** A client that was made elsewhere, or the effect that makes it: a constant, because another one is another client. */
+/** Props of a provider whose client is made elsewhere. */
 export interface ClientProps<Rpcs extends Rpc.Any> {
+  /** A client, or the effect that makes it. Must be the same object in every render: another one is another client. */
   readonly client: Client.Client<Rpcs> | Effect.Effect<Client.Client<Rpcs>, never, Scope>
   readonly children?: ReactNode
 }
 
-/** What a component sees of a live query. */
+/** A live query as a component sees it. */
 export interface LiveState<out A, out E> {
-  /** The latest value, with optimistic changes applied; `undefined` until the first one has come. */
+  /** The latest value with the optimistic changes applied; `undefined` until the first value has arrived. */
   readonly value: A | undefined
-  /** Whether the value contains changes that the server has not confirmed. */
+  /** Whether the value contains optimistic changes. */
   readonly isOptimistic: boolean
+  /** The state of the connection, which says how fresh the value is. */
   readonly connection: ConnectionState
-  /** How the query failed, if it did. It stays so until it is mounted anew. */
+  /** The failure of the query, if it failed. It is retried when a component that reads it is mounted again. */
   readonly error: E | undefined
 }
 
-/** What a component sees of the pages that were loaded. */
+/** The loaded pages of a query as a component sees them. */
 export interface PagesState<out A, out E> {
-  /** The items of all pages in order, without gap or overlap. */
+  /** The items of all loaded pages, in order, without gap or overlap. */
   readonly items: ReadonlyArray<A>
-  /** Whether more can be loaded. */
+  /** Whether another page can be loaded. */
   readonly hasMore: boolean
-  /** Whether a page that was asked for is still to come, the first included. */
+  /** Whether a requested page, including the first, has no value yet. */
   readonly isLoading: boolean
-  /** Asks for the next page. Nothing happens while one is loading, or when there is none. */
+  /** Requests the next page. Does nothing while a page is loading, or when there is none. */
   readonly loadMore: () => void
+  /** The state of the connection, which says how fresh the items are. */
   readonly connection: ConnectionState
+  /** The failure of a page, if one failed. */
   readonly error: E | undefined
 }
 
-/** How a mutation ended. */
+/** The outcome of a mutation. */
 export type Outcome<A, E> =
   | { readonly _tag: "Success"; readonly value: A }
   | { readonly _tag: "Failure"; readonly error: E }
 
+/** How `useMutation` calls its mutation. The options of the latest render apply. */
 export interface MutationOptions<Rpcs extends Rpc.Any, Tag extends string> {
-  /** Changes live values at once, until the server's own contain the mutation or it fails. */
+  /** Changes live values at once, until the server's values contain the mutation, or it fails. */
   readonly optimistic?: (view: View<Rpcs>, payload: Payload<Rpcs, Tag>) => void
-  /** How long to go on when no answer comes. A minute unless given. */
-  readonly giveUpAfter?: Duration.Input
+  /**
+   * How long to keep trying when no answer arrives. A minute unless given, and at most a day. With an outbox, a day
+   * unless given.
+   */
+  readonly timeout?: Duration.Input
 }
 
-/** The hooks of one contract. What its handlers fail with is data here; what is nobody's intention is thrown. */
+/** The hooks of one contract. Typed errors are returned as data; defects are thrown to the nearest error boundary. */
 export interface Hooks<in out Rpcs extends Rpc.Any> {
-  /** Gives the components below it a client. It is made when the first one needs it. */
+  /** Provides a client to the components below it. The client is made when the first of them uses it. */
   readonly Provider: (props: ServerProps | ClientProps<Rpcs>) => ReactNode
-  /** The latest value of a query, now and after every change. A server that renders sees no value. */
+  /** The latest value of a query, now and after every change. There is no value while a server renders. */
   readonly useLive: <Tag extends TagOf<Rpcs, "query">>(
     tag: Tag,
     payload: Payload<Rpcs, Tag>
   ) => LiveState<Rpc.Success<Of<Rpcs, Tag>>, QueryError<Rpcs, Tag>>
   /**
-   * The same for components that are shown when there is a value: until then the `Suspense` around them shows its
-   * fallback, and on a server always. A failure is thrown, to the next error boundary.
+   * Like `useLive`, but suspends until there is a value: the `Suspense` around the component shows its fallback, as it
+   * always does while a server renders. A failure is thrown to the nearest error boundary.
    */
   readonly useLiveSuspense: <Tag extends TagOf<Rpcs, "query">>(
     tag: Tag,
     payload: Payload<Rpcs, Tag>
   ) => LiveState<Rpc.Success<Of<Rpcs, Tag>>, never> & { readonly value: Rpc.Success<Of<Rpcs, Tag>> }
-  /** The pages of a query whose payload has the fields of `Page`, as one list that grows with `loadMore`. */
+  /** The pages of a query whose payload has `Page.Fields`, as one list that grows with `loadMore`. */
   readonly usePages: <Tag extends PageTagOf<Rpcs>>(
     tag: Tag,
     payload: Omit<Payload<Rpcs, Tag>, Exclude<keyof Page.Request, "size">>
   ) => PagesState<Pages.ItemOf<Of<Rpcs, Tag>>, QueryError<Rpcs, Tag>>
   /**
-   * A function that calls a mutation, the same one in every render, and whether a call of it has no outcome yet. A
-   * component that is gone ends nothing.
+   * A function that calls a mutation, the same function in every render, and whether one of its calls has no outcome
+   * yet. Its promise resolves with the outcome, and rejects on a defect. Unmounting the component does not cancel a
+   * call.
    */
   readonly useMutation: <Tag extends TagOf<Rpcs, "mutation">>(
     tag: Tag,
@@ -131,40 +148,37 @@ export interface Hooks<in out Rpcs extends Rpc.Any> {
     ) => Promise<Outcome<Rpc.Success<Of<Rpcs, Tag>>, Rpc.Error<Of<Rpcs, Tag>> | OutcomeUnknown>>,
     isPending: boolean
   ]
-  /** The connection of the client: `Idle` while nothing is live. */
+  /** The state of the client's connection: `Idle` while no query is live. */
   readonly useConnection: () => ConnectionState
 }
 
-/** Makes the hooks of a contract. */
+/** Makes the hooks of a contract. Call it once, outside of components. */
 export const createHooks = <Rpcs extends Rpc.Any>(api: Declared<Rpcs>): Hooks<Rpcs> => {
-  const Current = createContext<Store<Rpcs> | undefined>(undefined)
+  const Current = createContext<Store | undefined>(undefined)
   const stores = new Stores(api)
 
-  const useStore = (): Store<Rpcs> => {
+  const useStore = (): Store => {
     const store = useContext(Current)
     if (store === undefined) throw new Error("there is no Provider of these hooks above this component")
     return store
   }
 
-  /** Queries are the same when tag and payload are. */
-  const keyFor = (tag: string, payload: unknown): string => {
-    const rpc: Rpc.Any | undefined = api.declared.requests.get(tag)
-    if (rpc === undefined) throw new Error(`the contract has no rpc ${tag}`)
-    return keyOf(tag, RpcCodec.of(rpc).encodePayload(payload))
-  }
+  /** The key of a query: the same for the same tag and an equal payload. */
+  const keyFor = (tag: string, payload: unknown): string =>
+    keyOf(tag, codecOf(api.declared, tag).encodePayload(payload))
 
-  /** What a source shows, which is open while the component is mounted; `undefined` before. */
-  const useQuery = <S>(store: Store<Rpcs>, query: Query<Rpcs, Shown<S>>): Shown<S> | undefined => {
-    // biome-ignore lint/correctness/useExhaustiveDependencies: queries of one key are the same query
+  /** The state of a query, which is open while the component is mounted; `undefined` before it is open. */
+  const useQuery = <S>(store: Store, query: Query<SourceState<S>>): SourceState<S> | undefined => {
+    // biome-ignore lint/correctness/useExhaustiveDependencies: queries with the same key are the same query
     const listen = useCallback((listener: () => void) => store.listen(query, listener), [store, query.key])
     const read = () => store.get(query)?.state
     return useSyncExternalStore(listen, read, () => undefined)
   }
 
-  const liveQuery = (tag: string, payload: unknown): Query<Rpcs, Shown<LiveState<any, any>>> => ({
+  const liveQuery = (tag: string, payload: unknown): Query<SourceState<LiveState<any, any>>> => ({
     key: keyFor(tag, payload),
     open: (client, onChange) => {
-      const observed = client.observe(tag as never, payload as never, onChange)
+      const observed = client.observe(tag, payload, onChange)
       return {
         read: () => {
           const { connection, isOptimistic, value } = observed.live()
@@ -178,11 +192,13 @@ export const createHooks = <Rpcs extends Rpc.Any>(api: Declared<Rpcs>): Hooks<Rp
     }
   })
 
-  const pagesQuery = (tag: string, { size, ...payload }: { readonly size: number }): Query<Rpcs, Shown<AnyPages>> => ({
+  const pagesQuery = (
+    tag: string,
+    { size, ...payload }: { readonly size: number }
+  ): Query<SourceState<PagesState<any, any>>> => ({
     key: `pages ${keyFor(tag, { ...payload, size, after: null, until: null })}`,
     open: (client, onChange) => {
-      const make = Pages.makeUnsafe as (...args: ReadonlyArray<unknown>) => Pages.Pages<unknown>
-      const pages = make(client, tag, { size, payload: (page: Page.Request) => ({ ...payload, ...page }) })
+      const pages = new LoadedPages(client, tag, { size, payload: (page) => ({ ...payload, ...page }) })
       const unlisten = pages.listen(onChange)
       return {
         read: () => {
@@ -203,7 +219,7 @@ export const createHooks = <Rpcs extends Rpc.Any>(api: Declared<Rpcs>): Hooks<Rp
   const Provider = (props: ServerProps | ClientProps<Rpcs>) => {
     const { client } = props
     const { tenant, token, url } = props.client === undefined ? props : noServer
-    // biome-ignore lint/correctness/useExhaustiveDependencies: another token is no other client
+    // biome-ignore lint/correctness/useExhaustiveDependencies: another token does not make another client
     const open = useMemo(
       () => (client === undefined ? stores.at(url!, tenant, token) : stores.of(client)),
       [client, url, tenant]
@@ -211,7 +227,7 @@ export const createHooks = <Rpcs extends Rpc.Any>(api: Declared<Rpcs>): Hooks<Rp
     useInsertionEffect(() => {
       open.token = token
     })
-    useEffect(() => open.store.hold(), [open])
+    useEffect(() => open.store.retain(), [open])
     return createElement(Current.Provider, { value: open.store }, props.children)
   }
 
@@ -227,24 +243,25 @@ export const createHooks = <Rpcs extends Rpc.Any>(api: Declared<Rpcs>): Hooks<Rp
     const store = useStore()
     const query = liveQuery(tag, payload)
     let shown = useQuery(store, query)
-    // A server would wait for a socket; React shows the fallback instead, and asks again in the browser.
+    // A server must not wait for a socket: with this error React sends the fallback, and the browser renders the value.
     if (useSyncExternalStore(never, no, yes)) throw new Error(`${tag} is not read while a server renders`)
     if (!shown?.isReady) {
       use(store.first(query, isReady))
       shown = store.get(query)!.state!
     }
     const state = stateOf(shown)
-    if (state.error !== undefined) throw state.error
+    if (!hasNoError(state)) throw state.error
     return state
   }
 
-  const usePages = (tag: string, payload: { readonly size: number }) => {
+  const usePages = (tag: string, payload: unknown) => {
     const store = useStore()
+    if (!hasSize(payload)) throw new Error(`the payload of ${tag} has no size`)
     const shown = useQuery(store, pagesQuery(tag, payload))
     return shown === undefined ? { ...noPages, connection: store.connection.value } : stateOf(shown)
   }
 
-  const useMutation = (tag: string, options?: MutationOptions<Rpcs, any>) => {
+  const useMutation = (tag: string, options?: UntypedMutationOptions) => {
     const store = useStore()
     const latest = useRef(options)
     const [pending, setPending] = useState(0)
@@ -253,14 +270,14 @@ export const createHooks = <Rpcs extends Rpc.Any>(api: Declared<Rpcs>): Hooks<Rp
     })
     const call = useCallback(
       (payload: unknown) => {
-        const { giveUpAfter, optimistic } = latest.current ?? {}
-        const release = store.hold()
+        const { timeout, optimistic } = latest.current ?? {}
+        const release = store.retain()
         setPending((pending) => pending + 1)
         return new Promise<Exit.Exit<unknown, unknown>>((resolve) =>
           store.use((client) => {
-            const mutation = client.mutate(tag as never, payload as never, {
-              ...(giveUpAfter === undefined ? {} : { giveUpAfter }),
-              ...(optimistic === undefined ? {} : { optimistic: (view) => optimistic(view, payload as never) })
+            const mutation = client.mutate(tag, payload, {
+              ...(timeout === undefined ? {} : { timeout }),
+              ...(optimistic === undefined ? {} : { optimistic: (view) => optimistic(view, payload) })
             })
             Effect.runFork(mutation).addObserver(resolve)
           })
@@ -282,28 +299,39 @@ export const createHooks = <Rpcs extends Rpc.Any>(api: Declared<Rpcs>): Hooks<Rp
     return useSyncExternalStore(listen, () => connection.value, idle)
   }
 
-  // The functions above know no contract; `Hooks` gives each tag the types of its rpc.
-  return { Provider, useLive, useLiveSuspense, usePages, useMutation, useConnection } as unknown as Hooks<Rpcs>
+  // The functions above work for any contract; the type `Hooks` gives each tag the types of its rpc.
+  return { Provider, useLive, useLiveSuspense, usePages, useMutation, useConnection }
 }
 
-type AnyPages = PagesState<unknown, unknown>
+/** `MutationOptions` without its contract. */
+interface UntypedMutationOptions {
+  readonly optimistic?: (view: UntypedView, payload: any) => void
+  readonly timeout?: Duration.Input
+}
 
-/** What a component gets, or what is thrown in its stead. */
-interface Shown<S> {
+const hasNoError = (state: LiveState<any, any>): state is LiveState<any, never> => state.error === undefined
+
+const hasSize = (payload: unknown): payload is { readonly size: number } =>
+  typeof payload === "object" && payload !== null && "size" in payload && typeof payload.size === "number"
+
+/** The state of a source. */
+interface SourceState<S> {
+  /** What the hook returns. */
   readonly state: S
-  /** Whether there is a value or a failure. */
+  /** Whether there is a value or a failure, so that a suspended component can render. */
   readonly isReady: boolean
+  /** A defect, which the hook throws instead of returning the state. */
   readonly thrown: { readonly defect: unknown } | undefined
 }
 
-const isReady = (shown: Shown<unknown>): boolean => shown.isReady
+const isReady = (shown: SourceState<unknown>): boolean => shown.isReady
 
-const stateOf = <S>({ state, thrown }: Shown<S>): S => {
+const stateOf = <S>({ state, thrown }: SourceState<S>): S => {
   if (thrown !== undefined) throw thrown.defect
   return state
 }
 
-const failureOf = (failure: Option.Option<Cause.Cause<unknown>>) => {
+const failureOf = (failure: Option.Option<Cause.Cause<any>>) => {
   if (Option.isNone(failure)) return { error: undefined, thrown: undefined }
   const error = Cause.findErrorOption(failure.value)
   return Option.isSome(error)
@@ -311,7 +339,7 @@ const failureOf = (failure: Option.Option<Cause.Cause<unknown>>) => {
     : { error: undefined, thrown: { defect: Cause.squash(failure.value) } }
 }
 
-const outcomeOf = (exit: Exit.Exit<unknown, unknown>): Outcome<unknown, unknown> => {
+const outcomeOf = (exit: Exit.Exit<unknown, unknown>): Outcome<any, any> => {
   if (Exit.isSuccess(exit)) return { _tag: "Success", value: exit.value }
   const { error, thrown } = failureOf(Option.some(exit.cause))
   if (thrown !== undefined) throw thrown.defect
@@ -321,7 +349,7 @@ const outcomeOf = (exit: Exit.Exit<unknown, unknown>): Outcome<unknown, unknown>
 const noPages = { items: [], hasMore: false, isLoading: true, loadMore: () => {}, error: undefined }
 const noServer: { readonly [Key in "url" | "tenant" | "token"]?: undefined } = {}
 
-/** Nothing to listen to: tells a server that renders, and a page that is hydrated, from one that is alive. */
+/** An external store that never changes. Its server snapshot differs: it shows whether a server renders or hydrates. */
 const never = () => () => {}
 const no = () => false
 const yes = () => true
@@ -330,29 +358,31 @@ const idle = (() => {
   return () => state
 })()
 
-/** A store, and the token that its client uses from now on. */
-interface Entry<Rpcs extends Rpc.Any> {
-  readonly store: Store<Rpcs>
+/** A store, and the token of the latest render, which its client uses for new connections. */
+interface StoreEntry {
+  readonly store: Store
   token: ServerProps["token"]
 }
 
 /**
- * The stores whose clients are open. When something below a provider waits and nothing between catches that, React
- * forgets what the provider held; the next attempt must find the same client again.
+ * The stores whose clients are open, by client or address. When a component below a provider suspends and no `Suspense`
+ * is between them, React discards the state of the provider; its next render must find the same client here.
  */
 class Stores<Rpcs extends Rpc.Any> {
   private readonly api: Declared<Rpcs>
-  private readonly open = new Map<unknown, Entry<Rpcs>>()
+  private readonly open = new Map<unknown, StoreEntry>()
 
   constructor(api: Declared<Rpcs>) {
     this.api = api
   }
 
-  of(client: NonNullable<ClientProps<Rpcs>["client"]>): Entry<Rpcs> {
+  /** The store of a client that is made elsewhere. */
+  of(client: NonNullable<ClientProps<Rpcs>["client"]>): StoreEntry {
     return this.get(client, undefined, () => (Effect.isEffect(client) ? client : Effect.succeed(client)))
   }
 
-  at(url: string, tenant: string | undefined, token: ServerProps["token"]): Entry<Rpcs> {
+  /** The store of a client for this address. */
+  at(url: string, tenant: string | undefined, token: ServerProps["token"]): StoreEntry {
     return this.get(JSON.stringify([url, tenant]), token, (entry) => {
       const current = Effect.promise(async () => (typeof entry.token === "function" ? entry.token() : entry.token!))
       return Client.make(this.api, {
@@ -366,18 +396,18 @@ class Stores<Rpcs extends Rpc.Any> {
   private get(
     key: unknown,
     token: ServerProps["token"],
-    make: (entry: Entry<Rpcs>) => Effect.Effect<Client.Client<Rpcs>, never, Scope>
-  ): Entry<Rpcs> {
+    make: (entry: StoreEntry) => Effect.Effect<Client.Client<Rpcs>, never, Scope>
+  ): StoreEntry {
     const found = this.open.get(key)
     if (found !== undefined) return found
-    const store: Store<Rpcs> = new Store(
-      Effect.suspend(() => make(entry)),
+    const store = new Store(
+      Effect.suspend(() => Effect.map(make(entry), untyped)),
       (isOpen) => {
         if (isOpen) this.open.set(key, entry)
         else if (this.open.get(key) === entry) this.open.delete(key)
       }
     )
-    const entry: Entry<Rpcs> = { store, token }
+    const entry: StoreEntry = { store, token }
     return entry
   }
 }

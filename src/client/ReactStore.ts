@@ -1,98 +1,106 @@
+/**
+ * What the components below one provider share: one client, and one source for each query.
+ * Both are opened when first needed and stay open for a moment after the last component has released them.
+ */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
-import type * as Rpc from "effect/rpc/Rpc"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type { Client } from "./Client.ts"
 import { ConnectionState } from "./ConnectionState.ts"
 import { Observable } from "./Observable.ts"
+import type { UntypedClient } from "./UntypedClient.ts"
 
-/** Something that changes as long as it is open. */
+/** An open live query or list of pages. */
 export interface Source<out S> {
+  /** The state now. */
   readonly read: () => S
-  /** Whether it will not change any more. */
+  /** Whether it has failed and so will not change any more. */
   readonly isOver: () => boolean
+  /** Closes it. */
   readonly end: () => void
 }
 
-/** How the source of a key is opened: `onChange` is called in the turn of each change. */
-export interface Query<Rpcs extends Rpc.Any, S> {
+/** How a source is opened. `onChange` must be called synchronously on each change. */
+export interface Query<S> {
+  /** Components with the same key share one source. */
   readonly key: string
-  readonly open: (client: Client<Rpcs>, onChange: () => void) => Source<S>
+  readonly open: (client: UntypedClient, onChange: () => void) => Source<S>
 }
 
 /**
- * How long something stays open after the last component let go of it, in milliseconds. React lets go and takes hold
- * again when it mounts twice in development, a component that waited is mounted a moment after what it waited for has
- * come, and people go back and forth between views.
+ * Milliseconds for which a client or a source stays open after its last component was unmounted. Within this time the
+ * same query is often mounted again: by StrictMode, which mounts twice; by a suspended component, which is mounted only
+ * after its value has arrived; by a user who goes back to the previous view.
  */
-const linger = 1000
+const releaseDelay = 1000
 
 /**
- * What components share: one client, and one source for each key, however many read it. Making one does nothing; the
- * client is made when it is first asked for, which a server that renders never does.
+ * One client, and one source for each key. Constructing a store has no effect: the client is made when it is first
+ * used, which does not happen while a server renders.
  */
-export class Store<Rpcs extends Rpc.Any> {
+export class Store {
+  /** The state of the client's connection; `Idle` while there is no client. */
   readonly connection = new Observable<ConnectionState>(ConnectionState.Idle())
-  /** Those who need the client: providers, sources and calls. */
-  private readonly holders = new Holders(() => this.close())
-  private readonly shared = new Map<string, Shared<Rpcs, any>>()
-  private readonly make: Effect.Effect<Client<Rpcs>, never, Scope.Scope>
+  /** Counts the providers, sources and calls that use the client. */
+  private readonly refs = new RefCount(() => this.close())
+  private readonly shared = new Map<string, Shared<any>>()
+  private readonly make: Effect.Effect<UntypedClient, never, Scope.Scope>
   private readonly onOpened: (isOpen: boolean) => void
-  private opened: Opened<Rpcs> | undefined
+  private opened: OpenClient | undefined
 
-  constructor(make: Effect.Effect<Client<Rpcs>, never, Scope.Scope>, onOpened: (isOpen: boolean) => void) {
+  constructor(make: Effect.Effect<UntypedClient, never, Scope.Scope>, onOpened: (isOpen: boolean) => void) {
     this.make = make
     this.onOpened = onOpened
   }
 
-  /** Keeps the client open until the function that is returned is called. */
-  readonly hold = (): (() => void) => this.holders.add()
+  /** Keeps the client open until the returned function is called. */
+  readonly retain = (): (() => void) => this.refs.add()
 
-  /** Calls with the client: at once when there is one, and else when it is made. */
-  use(f: (client: Client<Rpcs>) => void): void {
+  /** Calls `f` with the client: synchronously when it exists, otherwise once it is made. Makes it if necessary. */
+  use(f: (client: UntypedClient) => void): void {
     if (this.opened === undefined) {
-      this.opened = new Opened(this.make, this.connection)
+      this.opened = new OpenClient(this.make, this.connection)
       this.onOpened(true)
     }
     this.opened.use(f)
   }
 
-  /** The source of a key, while it is open. */
-  get<S>({
-    key
-  }: Query<Rpcs, S>): { readonly state: S | undefined; readonly source: Source<S> | undefined } | undefined {
+  /** The state and the source of a query, if it is open. */
+  get<S>({ key }: Query<S>): { readonly state: S | undefined; readonly source: Source<S> | undefined } | undefined {
     return this.shared.get(key)
   }
 
-  /** Listens to the source of a key, which is opened for the first listener. */
-  listen<S>(query: Query<Rpcs, S>, listener: () => void): () => void {
+  /** Adds a listener to the source of a query, and opens it for the first one. Returns the function that removes it. */
+  listen<S>(query: Query<S>, listener: () => void): () => void {
     return this.share(query).listen(listener)
   }
 
-  /** Resolves when a source has what a component waits for; it is kept open meanwhile, though nothing is mounted. */
-  first<S>(query: Query<Rpcs, S>, isReady: (state: S) => boolean): Promise<void> {
+  /**
+   * Resolves when the state of a query is ready, for a suspended component. Keeps the source open until then, because a
+   * suspended component is not mounted and cannot listen.
+   */
+  first<S>(query: Query<S>, isReady: (state: S) => boolean): Promise<void> {
     const shared = this.share(query)
     shared.first ??= new Promise<void>((resolve) => {
-      const look = () => {
+      const check = () => {
         if (shared.state === undefined || !isReady(shared.state)) return
         end()
         resolve()
       }
-      const end = shared.listen(look)
-      look()
+      const end = shared.listen(check)
+      check()
     })
     return shared.first
   }
 
-  private share<S>(query: Query<Rpcs, S>): Shared<Rpcs, S> {
-    let shared: Shared<Rpcs, S> | undefined = this.shared.get(query.key)
-    // Who comes to what has failed, and is alone, wants it tried again.
-    if (shared === undefined || shared.isForgotten) {
-      const release = this.hold()
-      const made: Shared<Rpcs, S> = new Shared(this, query, () => {
+  private share<S>(query: Query<S>): Shared<S> {
+    let shared: Shared<S> | undefined = this.shared.get(query.key)
+    // A failed source without users is opened again: mounting a component again retries its query.
+    if (shared === undefined || shared.isUnusedFailure) {
+      const release = this.retain()
+      const made: Shared<S> = new Shared(this, query, () => {
         if (this.shared.get(query.key) === made) this.shared.delete(query.key)
         release()
       })
@@ -111,26 +119,26 @@ export class Store<Rpcs extends Rpc.Any> {
   }
 }
 
-/** A client that was made or is being made. */
-class Opened<Rpcs extends Rpc.Any> {
+/** A client that exists or is being made. */
+class OpenClient {
   private readonly scope = Scope.makeUnsafe()
-  private readonly making: Fiber.Fiber<Client<Rpcs>>
+  private readonly making: Fiber.Fiber<UntypedClient>
 
-  constructor(make: Effect.Effect<Client<Rpcs>, never, Scope.Scope>, connection: Observable<ConnectionState>) {
+  constructor(make: Effect.Effect<UntypedClient, never, Scope.Scope>, connection: Observable<ConnectionState>) {
     const watched = Effect.tap(make, (client) =>
       Effect.forkScoped(Stream.runForEach(client.connection, (state) => Effect.sync(() => connection.set(state))))
     )
     this.making = Effect.runFork(Scope.provide(watched, this.scope))
     this.making.addObserver((exit) => {
       if (Exit.isSuccess(exit) || Cause.hasInterruptsOnly(exit.cause)) return
-      // No component waits for this that could be told; the page hears of it as of any uncaught error.
+      // No component awaits this failure: report it as an uncaught error of the page.
       queueMicrotask(() => {
         throw Cause.squash(exit.cause)
       })
     })
   }
 
-  use(f: (client: Client<Rpcs>) => void): void {
+  use(f: (client: UntypedClient) => void): void {
     this.making.addObserver((exit) => {
       if (Exit.isSuccess(exit)) f(exit.value)
     })
@@ -141,39 +149,40 @@ class Opened<Rpcs extends Rpc.Any> {
   }
 }
 
-/** Who holds something. Tells when nobody has for a while. */
-class Holders {
+/** Counts users. Calls `onUnused` when there has been none for `releaseDelay`. */
+class RefCount {
   count = 0
-  private readonly onNone: () => void
+  private readonly onUnused: () => void
   private timer: ReturnType<typeof setTimeout> | undefined
 
-  constructor(onNone: () => void) {
-    this.onNone = onNone
+  constructor(onUnused: () => void) {
+    this.onUnused = onUnused
   }
 
+  /** Adds a user. Returns the function that removes it. */
   add(): () => void {
     if (this.timer !== undefined) clearTimeout(this.timer)
     this.count++
-    let isHeld = true
+    let isAdded = true
     return () => {
-      if (!isHeld) return
-      isHeld = false
-      if (--this.count === 0) this.timer = setTimeout(this.onNone, linger)
+      if (!isAdded) return
+      isAdded = false
+      if (--this.count === 0) this.timer = setTimeout(this.onUnused, releaseDelay)
     }
   }
 }
 
-/** One source, open while somebody listens and for a while after. */
-class Shared<Rpcs extends Rpc.Any, S> {
+/** One source, and its listeners. */
+class Shared<S> {
   state: S | undefined
   source: Source<S> | undefined
   first: Promise<void> | undefined
   private readonly listeners = new Set<() => void>()
-  private readonly holders: Holders
+  private readonly refs: RefCount
   private isClosed = false
 
-  constructor(store: Store<Rpcs>, query: Query<Rpcs, S>, onClosed: () => void) {
-    this.holders = new Holders(() => {
+  constructor(store: Store, query: Query<S>, onClosed: () => void) {
+    this.refs = new RefCount(() => {
       this.isClosed = true
       this.source?.end()
       onClosed()
@@ -185,12 +194,14 @@ class Shared<Rpcs extends Rpc.Any, S> {
     })
   }
 
-  get isForgotten(): boolean {
-    return this.holders.count === 0 && this.source?.isOver() === true
+  /** Whether it has failed and has no listeners. */
+  get isUnusedFailure(): boolean {
+    return this.refs.count === 0 && this.source?.isOver() === true
   }
 
+  /** Adds a listener. Returns the function that removes it. */
   listen(listener: () => void): () => void {
-    const release = this.holders.add()
+    const release = this.refs.add()
     this.listeners.add(listener)
     return () => {
       this.listeners.delete(listener)
@@ -199,7 +210,7 @@ class Shared<Rpcs extends Rpc.Any, S> {
   }
 
   private update(): void {
-    // A source may change while it is being opened.
+    // A source may call `onChange` before `open` has returned it.
     if (this.source === undefined) return
     this.state = this.source.read()
     for (const listener of [...this.listeners]) listener()

@@ -1,43 +1,53 @@
+/**
+ * How a client reaches its server: how it opens a socket, and how it makes a single call over HTTP.
+ * Uses the `WebSocketConstructor` and `Fetch` of the context, or else those of the runtime.
+ */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as RpcClient from "effect/rpc/RpcClient"
 import { RpcClientDefect, RpcClientError } from "effect/rpc/RpcClientError"
-import type { FromServerEncoded } from "effect/rpc/RpcMessage"
 import * as RpcSerialization from "effect/rpc/RpcSerialization"
 import * as Socket from "effect/socket/Socket"
+import { isAnswerTo, isList, parse } from "./ServerMessage.ts"
 
-export interface Options {
-  /** Where the Worker is, without `/rpc`. */
+/** Which server, which tenant, and as which caller. */
+export interface TransportOptions {
+  /** The base URL of the Worker, without `/rpc`: `https://chat.example.org`. */
   readonly url: string
-  /** `main` unless given. */
+  /** The tenant. `main` unless given. */
   readonly tenant?: string
-  /** Who is calling; asked again for each connection and each call over HTTP. */
+  /**
+   * The caller's bearer token. An effect is run again for each connection and for each call over HTTP, so that it can
+   * return a fresh token.
+   */
   readonly token?: string | Effect.Effect<string>
 }
 
-/** The `fetch` that calls over HTTP are made with. */
+/** The `fetch` that calls over HTTP use. The runtime's own unless provided. */
 export const Fetch = Context.Reference<(url: string, init: RequestInit) => Promise<Response>>(
   "effect-dormouse/client/Fetch",
   { defaultValue: () => (url, init) => globalThis.fetch(url, init) }
 )
 
+/** The two ways to a server. */
 export interface Transport {
-  /** Opens a socket. */
+  /** Opens a socket, with a token of its own. */
   readonly socket: Effect.Effect<Socket.Socket>
-  /** The protocol of single calls over HTTP. */
+  /** Makes each call as one HTTP request. Fails with `RpcClientError` when there is no answer. */
   readonly protocol: RpcClient.Protocol["Service"]
 }
 
-/** How a server is reached: by what the context has of sockets and `fetch`, or else by what the runtime has. */
-export const make = Effect.fnUntraced(function* (options: Options) {
+/** Makes the transport of one client. Opens nothing yet. */
+export const make = Effect.fnUntraced(function* (options: TransportOptions): Effect.fn.Return<Transport> {
   const tenant = options.tenant ?? "main"
   const token =
     options.token === undefined || typeof options.token === "string" ? Effect.succeed(options.token) : options.token
   const url = new URL("rpc", options.url.endsWith("/") ? options.url : `${options.url}/`)
   const constructor = Option.getOrElse(
     yield* Effect.serviceOption(Socket.WebSocketConstructor),
-    () => (url: string, options?: unknown) => new globalThis.WebSocket(url, options as Array<string> | undefined)
+    (): Socket.WebSocketConstructor["Service"] => (url, options) =>
+      new globalThis.WebSocket(url, Array.isArray(options) ? options : [])
   )
   const socketUrl = new URL(url)
   socketUrl.protocol = socketUrl.protocol.replace("http", "ws")
@@ -45,6 +55,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const socket = Effect.flatMap(token, (token) =>
     Socket.makeWebSocket(
       socketUrl.href,
+      // Browsers cannot set headers on a socket, and URLs end up in logs: the token is a subprotocol.
       token === undefined ? {} : { protocols: ["dormouse", `dormouse.bearer.${token}`] }
     )
   ).pipe(Effect.provideService(Socket.WebSocketConstructor, constructor))
@@ -61,8 +72,8 @@ export const make = Effect.fnUntraced(function* (options: Options) {
             const response = await fetch(url.href, { method: "POST", headers, body: JSON.stringify(request), signal })
             const text = await response.text()
             const answers = parse(text)
-            if (Array.isArray(answers)) return answers.filter(isAnswer(request.id))
-            if (refusing(response.status)) throw new Refused(`status ${response.status}: ${text.slice(0, 200)}`)
+            if (isList(answers)) return answers.filter((answer) => isAnswerTo(answer, request.id))
+            if (isRefusal(response.status)) throw new Refused(`status ${response.status}: ${text.slice(0, 200)}`)
             throw new Error(`status ${response.status}`)
           },
           catch: (cause) =>
@@ -70,9 +81,9 @@ export const make = Effect.fnUntraced(function* (options: Options) {
               ? unreachable(`the server refused the call: ${cause.message}`, cause)
               : unreachable("the server did not answer the call", cause)
         })
-        // Something else would leave the caller waiting.
+        // Without an exit the caller would wait for ever.
         if (!answers.some(({ _tag }) => _tag === "Exit")) {
-          return yield* unreachable("the server's answer to the call is none", answers)
+          return yield* unreachable("the server's answer has no exit of the call", answers)
         }
         for (const answer of answers) yield* respond(client, answer)
       }),
@@ -81,36 +92,18 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       codecFor: RpcSerialization.json.codecFor
     })
   )
-  return { socket, protocol } satisfies Transport as Transport
+  return { socket, protocol }
 })
 
-const parse = (text: string): unknown => {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
-}
-
-const isAnswer =
-  (id: string | number) =>
-  (message: unknown): message is FromServerEncoded =>
-    typeof message === "object" &&
-    message !== null &&
-    "requestId" in message &&
-    message.requestId === id &&
-    "_tag" in message &&
-    (message._tag === "Exit" || message._tag === "Chunk")
-
-/** A call that the server wanted nothing to do with: nothing of it was done. */
+/** The server rejected the HTTP request before it ran anything of the call. */
 class Refused extends Error {}
 
-/** Whether a call was refused before anything of it was done. */
+/** Whether the server rejected the HTTP request before it ran anything of the call. */
 export const isRefused = (error: unknown): boolean =>
   error instanceof RpcClientError && error.reason._tag === "RpcClientDefect" && error.reason.cause instanceof Refused
 
-/** What says "not like this", rather than "not now". */
-const refusing = (status: number): boolean => status >= 400 && status < 500 && ![408, 425, 429].includes(status)
+/** Whether an HTTP status means that a retry of the same request will not help. */
+const isRefusal = (status: number): boolean => status >= 400 && status < 500 && ![408, 425, 429].includes(status)
 
 const unreachable = (message: string, cause: unknown) =>
   new RpcClientError({ reason: new RpcClientDefect({ message, cause }) })

@@ -66,7 +66,7 @@ export class TestApp extends Context.Service<
   /** A client of the backend, typed by its contract. */
   static readonly client: <Rpcs extends Rpc.Any>(
     api: Api.Declared<Rpcs>,
-    options?: Omit<Client.Options, "url">
+    options?: Omit<Client.ClientOptions, "url">
   ) => Effect.Effect<Client.Client<Rpcs>, never, TestApp | Scope> = (api, options) =>
     Effect.gen(function* () {
       const { transport, url } = yield* TestApp

@@ -14,9 +14,8 @@ import * as ChatPage from "../../examples/chat/page.ts"
 import * as Server from "../../examples/chat/server.ts"
 
 /**
- * The chat as people have it: its page in a browser, and its Worker on workerd. React is the development build here,
- * with its warnings and its double mounts. Screenshots of what was seen are left in `screenshots`. The picture of the
- * README is made by
+ * The chat end to end: its page in a browser, and its Worker on workerd. React is the development build, with its
+ * warnings and double mounts. Screenshots are written to `screenshots`. The picture of the README is made by
  *
  *     README_PICTURE=1 npx vitest run test/browser -t picture
  */
@@ -29,7 +28,7 @@ if (isMissing) console.warn(missing)
 const pathOf = (relative: string) => fileURLToPath(new URL(relative, import.meta.url))
 const folder = isMissing ? "" : mkdtempSync(join(tmpdir(), "dormouse-browser-"))
 
-/** The server, which keeps its address and its data when it is started again. */
+/** The server. It keeps its address and its data across restarts. */
 const server = {
   url: "",
   scope: Scope.makeUnsafe(),
@@ -44,7 +43,7 @@ const server = {
   }
 }
 
-/** Does something by a client of its own, and gives the channel. */
+/** Creates a channel with messages, through a client of its own. */
 const seed = (name: string, authors: ReadonlyArray<string>, bodies: ReadonlyArray<string>) =>
   Effect.gen(function* () {
     const chat = yield* Client.make(ChatApi, { url: server.url })
@@ -58,10 +57,10 @@ let browser: Browser
 const contexts: Array<BrowserContext> = []
 let problems: Array<string> = []
 
-/** What the browser itself has to say of a network that is gone. */
+/** The messages that the browser itself logs when the network is lost. */
 const outage = /WebSocket connection to|net::ERR_(INTERNET_DISCONNECTED|CONNECTION_REFUSED|NETWORK_CHANGED)/
 
-/** Somebody with a browser of their own. */
+/** A user: a browser context with its own storage. Its warnings and errors are collected in `problems`. */
 const person = async (options: BrowserContextOptions = {}) => {
   const context = await browser.newContext({ viewport: { width: 1200, height: 750 }, colorScheme: "light", ...options })
   context.setDefaultTimeout(10_000)
@@ -88,7 +87,7 @@ const write = async (page: Page, body: string) => {
   await field(page).press("Enter")
 }
 
-/** Waits until a message stands in the log as the server has it. */
+/** Waits until the log shows a message that the server has confirmed. */
 const sees = (page: Page, body: string) =>
   log(page).locator("li.message:not([data-local])", { hasText: body }).first().waitFor()
 
@@ -98,7 +97,7 @@ const bodies = (page: Page) => log(page).locator("li.message .body").allTextCont
 
 const shoot = (page: Page, name: string) => page.screenshot({ path: join(pathOf("screenshots"), `${name}.png`) })
 
-/** The accessible name or the text of what has the focus. */
+/** The accessible name or the text of the focused element. */
 const focused = (page: Page) =>
   page.evaluate<string>(`(() => {
     const element = document.activeElement
@@ -140,7 +139,7 @@ describe.skipIf(isMissing)("the chat in a browser", () => {
     for (const context of contexts.splice(0)) await context.close()
   })
 
-  it("a newcomer makes the first channel, and two people talk", async () => {
+  it("a new user creates the first channel, and two users exchange messages", async () => {
     const ada = await open(await person())
     await ada.getByRole("heading", { name: "Nobody has said anything yet" }).waitFor()
     await shoot(ada, "welcome")
@@ -161,7 +160,7 @@ describe.skipIf(isMissing)("the chat in a browser", () => {
     expect(problems).toEqual([])
   })
 
-  it("two tabs of one person show the same, and one says where something new is", async () => {
+  it("two tabs of one user show the same messages, and mark the channel with new ones", async () => {
     await seed("tabs", ["Ada"], ["one"])
     const context = await person()
     const [first, second] = [await open(context, "tabs"), await open(context, "general")]
@@ -176,7 +175,7 @@ describe.skipIf(isMissing)("the chat in a browser", () => {
     expect(problems).toEqual([])
   })
 
-  it("older messages load page by page, and who reads stays where they read", async () => {
+  it("older messages load page by page, and the scroll position stays", async () => {
     const all = Array.from({ length: 100 }, (_, i) => `message ${i}.`)
     await seed("history", ["Ada", "Bob", "Cleo"], all)
     const page = await open(await person(), "history")
@@ -202,7 +201,7 @@ describe.skipIf(isMissing)("the chat in a browser", () => {
     expect(problems).toEqual([])
   })
 
-  it("a server that starts again is found again, and nothing is lost or done twice", async () => {
+  it("the page reconnects to a restarted server, and no message is lost or sent twice", async () => {
     await seed("restart", ["Ada"], ["before"])
     const [ada, bob] = [await open(await person(), "restart"), await open(await person(), "restart")]
     await sees(ada, "before")
@@ -224,7 +223,7 @@ describe.skipIf(isMissing)("the chat in a browser", () => {
     expect(problems.filter((problem) => !outage.test(problem))).toEqual([])
   })
 
-  it("what is written without a network is sent when there is one, in order", async () => {
+  it("messages that are written offline are sent in order when the network is back", async () => {
     await seed("tunnel", ["Ada"], ["before"])
     const train = await person()
     const [ada, bob] = [await open(train, "tunnel"), await open(await person(), "tunnel")]
@@ -247,7 +246,7 @@ describe.skipIf(isMissing)("the chat in a browser", () => {
     expect(problems.filter((problem) => !outage.test(problem))).toEqual([])
   })
 
-  it("what a tab had not sent when it was closed is sent by the next", async () => {
+  it("a message that a closed tab had not sent is sent by the next tab", async () => {
     await seed("closed", ["Ada"], ["before"])
     const context = await person()
     const closed = await open(context, "closed")
@@ -264,7 +263,7 @@ describe.skipIf(isMissing)("the chat in a browser", () => {
     expect(problems.filter((problem) => !outage.test(problem))).toEqual([])
   })
 
-  it("everything can be done by the keyboard", async () => {
+  it("everything works with the keyboard", async () => {
     await seed("keyboard", [], [])
     const page = await open(await person(), "keyboard")
     const { keyboard } = page
@@ -295,7 +294,7 @@ describe.skipIf(isMissing)("the chat in a browser", () => {
     await page.getByRole("dialog").waitFor({ state: "hidden" })
     await keyboard.press("/")
     expect(await focused(page)).toMatch(/^Message to/)
-    // The order of the focus is the order of reading.
+    // The focus order is the reading order.
     const channels = await page.getByRole("navigation", { name: "Channels" }).getByRole("link").allTextContents()
     await page.evaluate("document.activeElement.blur(); getSelection().setPosition(document.body, 0)")
     const order: Array<string> = []
@@ -303,7 +302,7 @@ describe.skipIf(isMissing)("the chat in a browser", () => {
       await keyboard.press("Tab")
       order.push(await focused(page))
     }
-    // From the end the browser may begin with the page itself.
+    // After the last element the browser may focus the page itself.
     expect(order.filter((name) => name !== "the page")).toEqual([
       "Skip to the message field",
       ...channels,
@@ -317,7 +316,7 @@ describe.skipIf(isMissing)("the chat in a browser", () => {
     expect(problems).toEqual([])
   })
 
-  it("is light or dark as the system or its user wants, and can be read in both", async () => {
+  it("follows the color scheme of the system or of the setting, with readable contrast in both", async () => {
     await seed("colours", ["Ada", "Bob"], ["Hello.", "Good evening."])
     const context = await person({ colorScheme: "dark" })
     const page = await open(context, "colours")
@@ -342,7 +341,7 @@ describe.skipIf(isMissing)("the chat in a browser", () => {
     expect(problems).toEqual([])
   })
 
-  it("fits a phone, one pane at a time", async () => {
+  it("fits a phone, and shows one pane at a time", async () => {
     const phone = { viewport: { width: 360, height: 700 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true }
     const long = `A word that is longer than the screen: ${"zzz".repeat(40)}`
     await seed("phone", ["Ada", "Bob"], [...Array.from({ length: 20 }, (_, i) => `message ${i}`), long])
@@ -389,7 +388,7 @@ describe.skipIf(isMissing)("the chat in a browser", () => {
 
 it.runIf(isMissing)(missing, ({ skip }) => skip(missing))
 
-/** Code that runs in the page: how bright an element's background is, or the contrast of its text with that. */
+/** Code that runs in the page: the luminance of an element's background, or the contrast of its text with it. */
 const contrastOf = (selector: string, what: "background" | "ratio"): string => `(() => {
   const element = document.querySelector(${JSON.stringify(selector)})
   const context = document.createElement("canvas").getContext("2d", { willReadFrequently: true })

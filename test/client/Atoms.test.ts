@@ -25,7 +25,7 @@ const registry = Effect.acquireRelease(
   (registry) => Effect.sync(() => registry.dispose())
 )
 
-/** Waits until an atom has a value like this. */
+/** Waits until the value of an atom satisfies the predicate. */
 const until = <A>(registry: AtomRegistry.AtomRegistry, atom: Atom.Atom<A>, predicate: (value: A) => boolean) =>
   AtomRegistry.toStream(registry, atom).pipe(Stream.filter(predicate), Stream.runHead, Effect.map(Option.getOrThrow))
 
@@ -35,7 +35,7 @@ const bodies = (result: AsyncResult.AsyncResult<ReadonlyArray<Message>, unknown>
 const message = (channel: ChannelId, body: string) =>
   new Message({ id: MessageId.make("local"), channel, author: "ada", body, sentAt: DateTime.makeUnsafe(0) })
 
-/** Lets everything that is on its way arrive, in real time. */
+/** Waits, in real time, until everything in flight has arrived. */
 const calm = Effect.promise(async () => {
   for (let i = 0; i < 6; i++) await new Promise((resolve) => setImmediate(resolve))
 })
@@ -64,7 +64,7 @@ test("C: an atom has the latest value, shared by equal payloads, while it is mou
     expect(object().network.log.some(({ data }) => data.includes('"_tag":"Interrupt"'))).toBe(true)
   }))
 
-test("C: an atom of a query says how fresh it is, and keeps its value while the connection is lost", () =>
+test("C: the atom of a query shows its freshness, and keeps its value while the connection is lost", () =>
   Effect.gen(function* () {
     const chat = yield* TestApp.client(ChatApi)
     const { object } = yield* TestApp
@@ -88,7 +88,7 @@ test("C: an atom of a query says how fresh it is, and keeps its value while the 
     yield* until(atomRegistry, live, ({ waiting }) => !waiting)
   }))
 
-test("C: a mutation's atom has the outcome of the latest call, and no call is lost", () =>
+test("C: the atom of a mutation has the outcome of the latest call, and every call runs", () =>
   Effect.gen(function* () {
     const chat = yield* TestApp.client(ChatApi)
     const channel = yield* chat.mutate("channels.create", { name: "general" })
@@ -119,7 +119,7 @@ test("C: a mutation's atom has the outcome of the latest call, and no call is lo
     expect(Option.getOrUndefined(AsyncResult.error(failed))).toMatchObject({ _tag: "ChannelNotFound" })
   }))
 
-test("C: a mutation goes on when nobody mounts its atom any more", () =>
+test("C: a mutation runs to its end when its atom is unmounted", () =>
   Effect.gen(function* () {
     const chat = yield* TestApp.client(ChatApi)
     const channel = yield* chat.mutate("channels.create", { name: "general" })
@@ -134,7 +134,7 @@ test("C: a mutation goes on when nobody mounts its atom any more", () =>
     ])
   }))
 
-test("C: the client of a layer lives as long as the registry", () =>
+test("C: the client of a layer is closed with the registry", () =>
   Effect.gen(function* () {
     const { object, transport, url } = yield* TestApp
     class Chat extends Client.Service<Chat>()("test/Chat", ChatApi) {}
@@ -157,7 +157,7 @@ const refusingApp = App.make({
   handlers: RefusingApi.toLayer({ refuse: () => Effect.fail(new Refusing()) })
 })
 
-it.effect("C: an atom fails as its query does", () =>
+it.effect("C: an atom fails with the error of its query", () =>
   Effect.gen(function* () {
     const atoms = Atoms.make(yield* TestApp.client(RefusingApi))
     const atomRegistry = yield* registry

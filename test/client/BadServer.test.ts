@@ -27,11 +27,11 @@ const replaceFirst = (n: number, version: number) => patch([{ op: "replace", pat
 
 const wait = (millis: number) => Effect.andThen(TestClock.adjust(millis), settle)
 
-/** A client that watches both queries of a server that is good so far. */
+/** A client with both queries live, on a server that behaves well so far. */
 const begin = Effect.gen(function* () {
   const server = yield* FakeServer.make
   const client = yield* server.provide(Client.make(SmallApi, { url: "http://server.test" }))
-  beGood(server)
+  behaveWell(server)
   const shown: Array<unknown> = []
   const observe = (tag: "rows" | "text") => {
     const observed = client.observe(tag, {}, () => {
@@ -65,13 +65,16 @@ const begin = Effect.gen(function* () {
     text,
     shown,
     observe,
-    /** The id under which the last socket has the frames of a query. */
+    /** The id of the live request of a query on the last socket. */
     id: (tag: string) => server.last.requests(`live:${tag}`).at(-1)!.id as string,
     requests: () => server.sockets.flatMap(({ received }) => received).filter(({ _tag }) => _tag === "Request").length
   }
 })
 
-const beGood = (server: FakeServer, answer: (tag: string) => unknown = (tag) => (tag === "rows" ? rows : "hello")) => {
+const behaveWell = (
+  server: FakeServer,
+  answer: (tag: string) => unknown = (tag) => (tag === "rows" ? rows : "hello")
+) => {
   server.accepts = true
   server.onMessage = (socket, message) => {
     if (message._tag !== "Request" || !message.tag.startsWith("live:")) return
@@ -81,7 +84,10 @@ const beGood = (server: FakeServer, answer: (tag: string) => unknown = (tag) => 
   }
 }
 
-/** Has the server be bad in one way at every chance, for ten minutes: it is asked within reason, and then it is good. */
+/**
+ * For ten minutes the server answers every request in one wrong way: the client must send fewer than `most` requests.
+ * Then the server behaves well again, and the client must recover.
+ */
 const survive = Effect.fnUntraced(function* (bad: (socket: FakeSocket, message: any) => void, most = 200) {
   const { list, requests, server, shown, text } = yield* begin
   server.onMessage = (socket, message) => {
@@ -93,12 +99,12 @@ const survive = Effect.fnUntraced(function* (bad: (socket: FakeSocket, message: 
   expect(requests() - before).toBeLessThan(most)
   expect(server.sockets.length).toBeLessThan(most)
   for (const value of shown) expect([rows, "hello"]).toContainEqual(value)
-  beGood(server)
+  behaveWell(server)
   for (let i = 0; i < 20; i++) yield* wait(1000)
   expect([list.value, list.state, text.value, text.state]).toEqual([rows, "Live", "hello", "Live"])
 })
 
-describe("C10: text that is no message", () => {
+describe("C10: text that is not a message", () => {
   const texts = [
     "",
     "garbage",
@@ -115,7 +121,7 @@ describe("C10: text that is no message", () => {
     survive((socket) => socket.text(text))
   )
 
-  it.effect("gives the connection up, and tells", () =>
+  it.effect("resets the connection, and shows values as stale", () =>
     Effect.gen(function* () {
       const { list, server } = yield* begin
       server.last.text("garbage")
@@ -127,16 +133,16 @@ describe("C10: text that is no message", () => {
 })
 
 describe("C10: messages of another version", () => {
-  it.effect("are let be", () =>
+  it.effect("are ignored", () =>
     Effect.gen(function* () {
       const { list, server } = yield* begin
-      server.last.tell({ _tag: "News", text: "hello" }, { _tag: "Pong" }, { _tag: "Eof" })
-      server.last.tell({ _tag: "Exit", requestId: "call-77", exit: { _tag: "Success", value: 1 } })
-      server.last.tell({ _tag: "Exit", requestId: "live-9-9", exit: { _tag: "Success", value: 1 } })
-      server.last.tell({ _tag: "Exit", requestId: 5, exit: 5 }, { _tag: "Exit" })
+      server.last.deliver({ _tag: "News", text: "hello" }, { _tag: "Pong" }, { _tag: "Eof" })
+      server.last.deliver({ _tag: "Exit", requestId: "call-77", exit: { _tag: "Success", value: 1 } })
+      server.last.deliver({ _tag: "Exit", requestId: "live-9-9", exit: { _tag: "Success", value: 1 } })
+      server.last.deliver({ _tag: "Exit", requestId: 5, exit: 5 }, { _tag: "Exit" })
       server.last.chunk("live-9-9", snapshot([]))
       server.last.chunk("nobody", snapshot([]))
-      server.last.tell({ _tag: "Committed", requestId: "call-77", version: 1 }, { _tag: "Delivered", version: 9e15 })
+      server.last.deliver({ _tag: "Committed", requestId: "call-77", version: 1 }, { _tag: "Delivered", version: 9e15 })
       yield* settle
       expect([list.value, list.state]).toEqual([rows, "Live"])
       expect(server.sockets.length).toBe(1)
@@ -147,14 +153,17 @@ describe("C10: messages of another version", () => {
   )
 })
 
-describe("C10: a frame that does not fit", () => {
+describe("C10: a frame that cannot be applied", () => {
   const id = (message: any) => message.id
   const frames: ReadonlyArray<readonly [string, (socket: FakeSocket, message: any) => void]> = [
     ["an unknown frame", (socket, message) => socket.chunk(id(message), { _tag: "Frob", version: 2 })],
-    ["no object", (socket, message) => socket.chunk(id(message), 7, null, "text")],
-    ["no values", (socket, message) => socket.tell({ _tag: "Chunk", requestId: id(message) })],
-    ["values that are none", (socket, message) => socket.tell({ _tag: "Chunk", requestId: id(message), values: 7 })],
-    ["an unknown message", (socket, message) => socket.tell({ _tag: "Frob", requestId: id(message) })],
+    ["values that are not objects", (socket, message) => socket.chunk(id(message), 7, null, "text")],
+    ["no values", (socket, message) => socket.deliver({ _tag: "Chunk", requestId: id(message) })],
+    [
+      "values that are not a list",
+      (socket, message) => socket.deliver({ _tag: "Chunk", requestId: id(message), values: 7 })
+    ],
+    ["an unknown message", (socket, message) => socket.deliver({ _tag: "Frob", requestId: id(message) })],
     [
       "a snapshot without a version",
       (socket, message) => socket.chunk(id(message), { ...snapshot([]), version: null })
@@ -169,42 +178,47 @@ describe("C10: a frame that does not fit", () => {
       "a patch that does not apply",
       (socket, message) => socket.chunk(id(message), patch([{ op: "remove", path: "/7" }]))
     ],
-    ["a patch that is none", (socket, message) => socket.chunk(id(message), patch([{ op: "frob", path: "/0" }]))],
+    ["an invalid patch", (socket, message) => socket.chunk(id(message), patch([{ op: "frob", path: "/0" }]))],
     ["a patch of text", (socket, message) => socket.chunk(id(message), patch("text"))],
     [
-      "a patch to what does not fit",
+      "a patch whose result does not fit the schema",
       (socket, message) => socket.chunk(id(message), patch([{ op: "replace", path: "", value: 7 }]))
     ],
-    ["a part that is no JSON", (socket, message) => socket.chunk(id(message), { _tag: "Part", text: "{", last: true })],
-    ["a part of nothing", (socket, message) => socket.chunk(id(message), { _tag: "Part", text: "", last: true })],
+    [
+      "a part that is not JSON",
+      (socket, message) => socket.chunk(id(message), { _tag: "Part", text: "{", last: true })
+    ],
+    ["an empty part", (socket, message) => socket.chunk(id(message), { _tag: "Part", text: "", last: true })],
     ["a part of a number", (socket, message) => socket.chunk(id(message), { _tag: "Part", text: "7", last: true })]
   ]
 
-  it.effect.each(frames)("%s, over and over", ([, bad]) => survive(bad))
+  it.effect.each(frames)("%s, repeatedly", ([, bad]) => survive(bad))
 
-  it.effect.each(frames)("%s, once: asks for the value, and shows the last one as stale meanwhile", ([, bad]) =>
-    Effect.gen(function* () {
-      const { id, list, server, text } = yield* begin
-      server.onMessage = () => {}
-      const asked = id("rows")
-      bad(server.last, { id: asked })
-      yield* settle
-      expect([list.value, list.version, list.state]).toEqual([rows, 1, "Stale"])
-      expect(text.value).toBe("hello")
-      expect(server.last.received).toContainEqual({ _tag: "Interrupt", requestId: asked })
-      const request = server.last.requests("live:rows").at(-1)!
-      expect(request.id).not.toBe(asked)
-      expect(request.headers).toEqual([["dormouse-prompt", "1"]])
-      // What was under way for the request that was given up is of no interest.
-      server.last.chunk(asked, replaceFirst(9, 2))
-      server.last.chunk(request.id, snapshot([rows[0]], 3))
-      yield* settle
-      expect([list.value, list.version, list.state]).toEqual([[rows[0]], 3, "Live"])
-      expect(server.sockets.length).toBe(1)
-    })
+  it.effect.each(frames)(
+    "%s, once: requests the whole value, and shows the last one as stale until it arrives",
+    ([, bad]) =>
+      Effect.gen(function* () {
+        const { id, list, server, text } = yield* begin
+        server.onMessage = () => {}
+        const asked = id("rows")
+        bad(server.last, { id: asked })
+        yield* settle
+        expect([list.value, list.version, list.state]).toEqual([rows, 1, "Stale"])
+        expect(text.value).toBe("hello")
+        expect(server.last.received).toContainEqual({ _tag: "Interrupt", requestId: asked })
+        const request = server.last.requests("live:rows").at(-1)!
+        expect(request.id).not.toBe(asked)
+        expect(request.headers).toEqual([["dormouse-prompt", "1"]])
+        // A frame of the request that was given up is ignored.
+        server.last.chunk(asked, replaceFirst(9, 2))
+        server.last.chunk(request.id, snapshot([rows[0]], 3))
+        yield* settle
+        expect([list.value, list.version, list.state]).toEqual([[rows[0]], 3, "Live"])
+        expect(server.sockets.length).toBe(1)
+      })
   )
 
-  it.effect("a version that goes back", () =>
+  it.effect("a version that is lower than the one before", () =>
     Effect.gen(function* () {
       const { id, list, server } = yield* begin
       server.onMessage = () => {}
@@ -220,7 +234,7 @@ describe("C10: a frame that does not fit", () => {
     })
   )
 
-  it.effect("a first frame that needs another before it", () =>
+  it.effect("a patch as the first frame of a connection", () =>
     Effect.gen(function* () {
       const { server, client } = yield* begin
       server.onMessage = () => {}
@@ -228,7 +242,7 @@ describe("C10: a frame that does not fit", () => {
       yield* wait(250)
       const first = server.last.requests("live:rows")[0].id
       server.last.chunk(first, replaceFirst(5, 2))
-      // A value of this connection is needed as the base of a patch.
+      // A patch applies only to a value that was sent on the same connection.
       for (const { id } of server.last.requests("live:text")) server.last.chunk(id, { _tag: "Current", version: 2 })
       yield* settle
       const again = server.last.requests("live:rows").at(-1)!
@@ -253,7 +267,7 @@ describe("C3: a value that does not fit the contract", () => {
     [{ id: "a", n: 1.5 }],
     [[]]
   ]
-  it.effect.each(values.map((value) => [value] as const))("%j fails the query that it is of, and no other", ([value]) =>
+  it.effect.each(values.map((value) => [value] as const))("%j fails its query, and no other", ([value]) =>
     Effect.gen(function* () {
       const { id, list, observe, server, text } = yield* begin
       server.last.chunk(id("rows"), snapshot(value, 2))
@@ -262,7 +276,7 @@ describe("C3: a value that does not fit the contract", () => {
       expect(list.value).toEqual(rows)
       expect([text.value, text.state, text.failure]).toEqual(["hello", "Live", undefined])
       expect(server.last.received).toContainEqual({ _tag: "Interrupt", requestId: id("rows") })
-      // Who watches it again asks again.
+      // Starting the query again requests it again.
       const again = observe("rows")
       yield* settle
       expect([again.value, again.state]).toEqual([rows, "Live"])
@@ -270,7 +284,7 @@ describe("C3: a value that does not fit the contract", () => {
   )
 })
 
-describe("C3: a live query that is ended", () => {
+describe("C3: a live query that the server ends", () => {
   const exits: ReadonlyArray<unknown> = [
     { _tag: "Success", value: undefined },
     { _tag: "Failure", cause: [{ _tag: "Interrupt", fiberId: 1 }] },
@@ -283,7 +297,7 @@ describe("C3: a live query that is ended", () => {
   it.effect.each(exits.map((exit) => [exit] as const))("by %j fails with a typed error", ([exit]) =>
     Effect.gen(function* () {
       const { id, list, server, text } = yield* begin
-      server.last.tell({ _tag: "Exit", requestId: id("rows"), exit })
+      server.last.deliver({ _tag: "Exit", requestId: id("rows"), exit })
       yield* settle
       expect(list.failure).toMatchObject({ _tag: "CallError", reason: { _tag: "Unavailable" } })
       expect([text.value, text.state]).toEqual(["hello", "Live"])
@@ -304,7 +318,7 @@ describe("C10: large frames", () => {
     })
   )
 
-  it.effect("10 MB in pieces, with everything else between them", () =>
+  it.effect("10 MB in parts, with other messages between them", () =>
     Effect.gen(function* () {
       const { id, list, server, text } = yield* begin
       const json = JSON.stringify(frame)
@@ -320,7 +334,7 @@ describe("C10: large frames", () => {
     })
   )
 
-  it.effect("pieces that never end are forgotten with their connection", () =>
+  it.effect("incomplete parts are discarded with their connection", () =>
     Effect.gen(function* () {
       const { id, list, server } = yield* begin
       const json = JSON.stringify(frame)
@@ -339,7 +353,7 @@ describe("C7 C10: calls over a socket", () => {
     const { client, server } = yield* begin
     const good = server.onMessage
     server.onMessage = (socket, message) => {
-      if (message.tag === "write" || message.tag === "text") socket.tell(...answer(message.id))
+      if (message.tag === "write" || message.tag === "text") socket.deliver(...answer(message.id))
       else good(socket, message)
     }
     const fiber = yield* Effect.forkChild(
@@ -353,7 +367,7 @@ describe("C7 C10: calls over a socket", () => {
   const exits: ReadonlyArray<unknown> = [7, null, undefined, {}, { _tag: "Failure" }, { _tag: "Frob" }]
 
   it.effect.each([...exits, { _tag: "Success", value: "text" }].map((exit) => [exit] as const))(
-    "a mutation that is answered by %j has an unknown outcome",
+    "a mutation that is answered with %j has an unknown outcome",
     ([exit]) =>
       Effect.gen(function* () {
         const { error, server } = yield* call((requestId) => [{ _tag: "Exit", requestId, exit }])
@@ -363,7 +377,7 @@ describe("C7 C10: calls over a socket", () => {
   )
 
   it.effect.each([...exits, { _tag: "Success", value: 7 }].map((exit) => [exit] as const))(
-    "a query that is answered by %j is unavailable",
+    "a query that is answered with %j is unavailable",
     ([exit]) =>
       Effect.gen(function* () {
         const { error } = yield* call((requestId) => [{ _tag: "Exit", requestId, exit }], false)
@@ -371,7 +385,7 @@ describe("C7 C10: calls over a socket", () => {
       })
   )
 
-  it.effect("a success whose commit is never delivered is a success all the same", () =>
+  it.effect("a mutation succeeds even if its commit is never delivered", () =>
     Effect.gen(function* () {
       const { exit } = yield* call((requestId) => [{ _tag: "Exit", requestId, exit: { _tag: "Success", value: 3 } }])
       expect(exit).toEqual(Exit.succeed(3))
@@ -382,10 +396,10 @@ describe("C7 C10: calls over a socket", () => {
     [{ _tag: "Committed", version: "x" }],
     [{ _tag: "Delivered", version: null }],
     [{ _tag: "Defect", defect: 1 }]
-  ])("%j is no message of the server we know", ([message]) =>
+  ])("%j is an invalid message: resets the connection", ([message]) =>
     Effect.gen(function* () {
       const { list, server } = yield* begin
-      server.last.tell(message)
+      server.last.deliver(message)
       yield* settle
       expect(server.sockets[0]!.isOpen).toBe(false)
       expect(list.state).toBe("Stale")
@@ -436,7 +450,7 @@ describe("C7 C10: calls over HTTP", () => {
     })
   )
 
-  it.effect.each([400, 401, 403, 404, 413])("status %i: nothing was done, and nothing is tried again", (status) =>
+  it.effect.each([400, 401, 403, 404, 413])("status %i: the mutation did not run, and is not retried", (status) =>
     Effect.gen(function* () {
       const { client, server } = yield* calling
       let calls = 0
@@ -451,7 +465,7 @@ describe("C7 C10: calls over HTTP", () => {
     })
   )
 
-  it.effect("a refusal after an attempt without an answer leaves the outcome unknown", () =>
+  it.effect("a refused retry, after an attempt without an answer, leaves the outcome unknown", () =>
     Effect.gen(function* () {
       const { client, server } = yield* calling
       let calls = 0
@@ -463,8 +477,8 @@ describe("C7 C10: calls over HTTP", () => {
   )
 })
 
-describe("C10: frames that were changed at random", () => {
-  it.effect("never make a client fail or show a value that is none", () =>
+describe("C10: frames that are changed at random", () => {
+  it.effect("never make a client fail untyped, or show a value that does not fit the contract", () =>
     Effect.gen(function* () {
       const random = new Random(1)
       for (let round = 0; round < 300; round++) {
@@ -495,8 +509,8 @@ describe("C10: frames that were changed at random", () => {
             yield* wait(random.pick([0, 100, 1000, 20_000]))
           }
           for (const value of shown) expect(typeof value === "string" || isRows(value)).toBe(true)
-          beGood(server)
-          // What failed is watched anew.
+          behaveWell(server)
+          // Queries that failed are started again.
           const queries = [list, text].map((query, i) => {
             if (query.failure === undefined) return query
             expect(query.failure._tag).toBe("CallError")
@@ -512,7 +526,7 @@ describe("C10: frames that were changed at random", () => {
 
   const isRows = Schema.is(SmallApi.declared.requests.get("rows")!.successSchema as Schema.Codec<unknown>)
 
-  /** Puts something else in one place of a value. */
+  /** Replaces one part of a JSON value, at random. */
   const mangle = (random: Random, value: any): unknown => {
     if (random.chance(0.15) || typeof value !== "object" || value === null) {
       return random.pick([value, value, null, 7, -1, 1e300, "text", "", [], {}, [[]], { _tag: "Chunk" }, true])

@@ -13,7 +13,7 @@ import { Message } from "../../examples/chat/schema.ts"
 const test = (name: string, body: () => Effect.Effect<void, any, any>) =>
   it.effect(name, () => body().pipe(Effect.provide(TestApp.layer(app))) as Effect.Effect<void>)
 
-test("C1: calls go over HTTP when nothing is live, and over the socket when something is", () =>
+test("C1: calls go over HTTP while no query is live, and over the socket while one is", () =>
   Effect.gen(function* () {
     const chat = yield* TestApp.client(ChatApi)
     const { object } = yield* TestApp
@@ -33,7 +33,7 @@ test("C1: calls go over HTTP when nothing is live, and over the socket when some
     yield* chat.mutate("messages.send", { channel: channel.id, author: "ada", body: "one" })
     expect(yield* Queue.take(seen)).toEqual(["one"])
     yield* Effect.promise(() => object().evict())
-    // Keys of one millisecond ascend as long as one heap makes them.
+    // Keys generated in the same millisecond ascend only while the object stays awake.
     yield* TestClock.adjust("1 second")
     yield* chat.mutate("messages.send", { channel: channel.id, author: "ada", body: "two" })
     expect(yield* Queue.take(seen)).toEqual(["two", "one"])
@@ -41,7 +41,7 @@ test("C1: calls go over HTTP when nothing is live, and over the socket when some
     expect((yield* chat.query("messages.list", { channel: channel.id, limit: 10 })).length).toBe(2)
   }))
 
-test("C3 C7 C9: a live value outlives a cut, a mutation is done once", () =>
+test("C3 C7 C9: a live query survives a lost connection, and a mutation runs once", () =>
   Effect.gen(function* () {
     const chat = yield* TestApp.client(ChatApi)
     const { object } = yield* TestApp

@@ -9,13 +9,13 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import { Action, Api, Query } from "effect-dormouse"
-import { Client, ConnectionRefused, type ConnectionState, Signals } from "effect-dormouse/client"
+import { Client, ConnectionRefused, type ConnectionState, DeviceStatus } from "effect-dormouse/client"
 import { TestApp } from "effect-dormouse/testing"
 import { ping } from "../../src/protocol/Messages.ts"
 import { FakeServer, settle } from "./fakeServer.ts"
-import { app, MarksApi } from "./marks.ts"
+import { app, MarksApi } from "./mutationApp.ts"
 
-/** A contract with what a connection is needed for. */
+/** A contract with the kinds of calls that need a socket. */
 class SmallApi extends Api.make(
   Query.make("value", { payload: {}, success: Schema.String }),
   Query.make("other", { payload: { id: Schema.Int }, success: Schema.String }),
@@ -24,18 +24,18 @@ class SmallApi extends Api.make(
 
 const url = "http://server.test"
 
-/** A client of a server in the test's hands. */
-const connect = Effect.fnUntraced(function* (options: Partial<Client.Options> = {}) {
+/** A client of a fake server. */
+const connect = Effect.fnUntraced(function* (options: Partial<Client.ClientOptions> = {}) {
   const server = yield* FakeServer.make
   const client = yield* server.provide(Client.make(SmallApi, { url, ...options }))
   return { server, client }
 })
 
-/** Watches a query and keeps what it shows. */
+/** Watches a query and records its snapshots. */
 const watch = Effect.fnUntraced(function* (client: Client.Client<any>, tag = "value", payload: unknown = {}) {
-  const seen: Array<Client.Live<any>> = []
+  const seen: Array<Client.LiveSnapshot<any>> = []
   const fiber = yield* client.watch(tag as never, payload as never).pipe(
-    Stream.runForEach((live) => Effect.sync(() => seen.push(live as Client.Live<any>))),
+    Stream.runForEach((live) => Effect.sync(() => seen.push(live as Client.LiveSnapshot<any>))),
     Effect.forkScoped({ startImmediately: true })
   )
   yield* settle
@@ -51,11 +51,11 @@ const watch = Effect.fnUntraced(function* (client: Client.Client<any>, tag = "va
   }
 })
 
-/** Lets time pass with everything that happens in it. */
+/** Advances the clock, and waits until everything due has run. */
 const wait = (millis: number) => Effect.andThen(TestClock.adjust(millis), settle)
 
 describe("C2 C4 C5 C6: reconnecting", () => {
-  it.effect("waits twice as long each time, up to 16 seconds, and a random part less", () =>
+  it.effect("the delay doubles with each attempt, up to 16 seconds, less a random part", () =>
     Effect.gen(function* () {
       const ratios: Array<number> = []
       for (let seed = 0; seed < 20; seed++) {
@@ -74,14 +74,14 @@ describe("C2 C4 C5 C6: reconnecting", () => {
           })
         }).pipe(Effect.scoped, Random.withSeed(seed))
       }
-      // The whole range is made use of, so that clients that were cut off together do not come back together.
+      // The delays cover the whole range, so that clients that were disconnected together do not reconnect together.
       expect(Math.min(...ratios)).toBeLessThan(0.55)
       expect(Math.max(...ratios)).toBeGreaterThan(0.95)
       expect(new Set(ratios.map((ratio) => ratio.toFixed(2))).size).toBeGreaterThan(40)
     })
   )
 
-  it.effect("begins anew after a connection that was of use", () =>
+  it.effect("the delay starts over after a useful connection", () =>
     Effect.gen(function* () {
       const { client, server } = yield* connect()
       server.accepts = false
@@ -98,7 +98,7 @@ describe("C2 C4 C5 C6: reconnecting", () => {
     })
   )
 
-  it.effect("waits longer each time for a server that hangs up without a word", () =>
+  it.effect("the delay grows while the server closes each socket without a message", () =>
     Effect.gen(function* () {
       const { client, server } = yield* connect()
       server.onMessage = (socket) => socket.end(1011)
@@ -109,7 +109,7 @@ describe("C2 C4 C5 C6: reconnecting", () => {
     })
   )
 
-  it.effect("is stale since the loss, and live when the value is known to be the server's", () =>
+  it.effect("values are stale from the loss until they are known to be the server's current ones", () =>
     Effect.gen(function* () {
       const { client, server } = yield* connect()
       server.serve("one")
@@ -121,7 +121,7 @@ describe("C2 C4 C5 C6: reconnecting", () => {
       yield* settle
       expect([watched.value, watched.state]).toEqual(["one", { _tag: "Stale", since: 5000 }])
       yield* wait(250)
-      // The socket is open, and what the value is now is not known yet.
+      // The socket is open; the server has not said yet whether the value is current.
       expect(server.sockets.length).toBe(2)
       expect(watched.state).toEqual({ _tag: "Stale", since: 5000 })
       const [request] = server.last.requests("live:value")
@@ -132,7 +132,7 @@ describe("C2 C4 C5 C6: reconnecting", () => {
     })
   )
 
-  it.effect("shows the values of a new connection together", () =>
+  it.effect("the values of a new connection are shown together", () =>
     Effect.gen(function* () {
       const { client, server } = yield* connect()
       server.serve("one")
@@ -153,7 +153,7 @@ describe("C2 C4 C5 C6: reconnecting", () => {
     })
   )
 
-  it.effect("does not wait for what nobody watches any more", () =>
+  it.effect("does not wait for a query that was stopped", () =>
     Effect.gen(function* () {
       const { client, server } = yield* connect()
       server.serve("one")
@@ -170,7 +170,7 @@ describe("C2 C4 C5 C6: reconnecting", () => {
     })
   )
 
-  it.effect("asks for the token anew for each connection", () =>
+  it.effect("gets a new token for each connection", () =>
     Effect.gen(function* () {
       let tokens = 0
       const { client, server } = yield* connect({ token: Effect.sync(() => `token${tokens++}`) })
@@ -188,7 +188,7 @@ describe("C2 C4 C5 C6: reconnecting", () => {
 })
 
 describe("C1: one socket while it is wanted", () => {
-  it.effect("none when nothing is live, one for any number of queries, none when they have ended", () =>
+  it.effect("no socket without live queries, one for any number of them, none after the last has ended", () =>
     Effect.gen(function* () {
       const { client, server } = yield* connect()
       server.serve("one")
@@ -197,7 +197,7 @@ describe("C1: one socket while it is wanted", () => {
       const watched = yield* Effect.forEach([1, 2, 3], (id) => watch(client, "other", { id }))
       expect(server.sockets.length).toBe(1)
       expect(server.last.requests("live:other").length).toBe(3)
-      // Those who watch the same share what is asked.
+      // Listeners of the same query share one request.
       const again = yield* watch(client, "other", { id: 1 })
       expect(again.value).toBe("one")
       expect(server.last.requests("live:other").length).toBe(3)
@@ -209,7 +209,7 @@ describe("C1: one socket while it is wanted", () => {
     })
   )
 
-  it.effect("ends what was being opened when it is not wanted any more", () =>
+  it.effect("closes a socket that is no longer wanted while it opens", () =>
     Effect.gen(function* () {
       const { client, server } = yield* connect()
       const watched = client.observe("value", {}, () => {})
@@ -221,7 +221,7 @@ describe("C1: one socket while it is wanted", () => {
     })
   )
 
-  it.effect("keeps the socket when one query is left for another", () =>
+  it.effect("keeps the socket when one query is replaced by another", () =>
     Effect.gen(function* () {
       const { client, server } = yield* connect()
       server.serve("one")
@@ -235,7 +235,7 @@ describe("C1: one socket while it is wanted", () => {
     })
   )
 
-  it.effect("opens one at once for who comes back, and stops trying for who has left", () =>
+  it.effect("opens a socket at once for a new query, and stops reconnecting after the last one", () =>
     Effect.gen(function* () {
       const { client, server } = yield* connect()
       server.serve("one")
@@ -256,7 +256,7 @@ describe("C1: one socket while it is wanted", () => {
     })
   )
 
-  it.effect("closes it with the client", () =>
+  it.effect("closes the socket with the client", () =>
     Effect.gen(function* () {
       const scope = yield* Scope.make()
       const { client, server } = yield* connect().pipe(Scope.provide(scope))
@@ -270,8 +270,8 @@ describe("C1: one socket while it is wanted", () => {
   )
 })
 
-describe("C4: a connection that dies in silence", () => {
-  it.effect("is asked for a sign of life after 20 seconds without a word, and given up 10 seconds later", () =>
+describe("C4: a connection that dies without a close event", () => {
+  it.effect("is pinged after 20 seconds without a message, and replaced 10 seconds later", () =>
     Effect.gen(function* () {
       const { client, server } = yield* connect()
       server.answersPings = false
@@ -292,7 +292,7 @@ describe("C4: a connection that dies in silence", () => {
     })
   )
 
-  it.effect("is noticed within 50 seconds of the last word", () =>
+  it.effect("is detected within 50 seconds of the last message", () =>
     Effect.gen(function* () {
       const client = yield* TestApp.client(MarksApi)
       const { object } = yield* TestApp
@@ -310,7 +310,7 @@ describe("C4: a connection that dies in silence", () => {
     }).pipe(Effect.provide(TestApp.layer(app)))
   )
 
-  it.effect("L8: the object sleeps while its clients ask for signs of life", () =>
+  it.effect("L8: the object hibernates while its clients ping", () =>
     Effect.gen(function* () {
       const client = yield* TestApp.client(MarksApi)
       const { object } = yield* TestApp
@@ -327,14 +327,14 @@ describe("C4: a connection that dies in silence", () => {
   )
 })
 
-/** A device whose network and screen the test switches. */
+/** A device whose network and screen the test controls. */
 const device = () => {
-  const listeners = new Set<(signal: "offline" | "wake") => void>()
+  const listeners = new Set<(event: "offline" | "wake") => void>()
   let online = true
-  const tell = (signal: "offline" | "wake") => {
-    for (const listener of [...listeners]) listener(signal)
+  const emit = (event: "offline" | "wake") => {
+    for (const listener of [...listeners]) listener(event)
   }
-  const signals: Signals = {
+  const status: DeviceStatus = {
     isOnline: () => online,
     listen: (listener) => {
       listeners.add(listener)
@@ -342,20 +342,20 @@ const device = () => {
     }
   }
   return {
-    signals,
-    look: () => tell("wake"),
+    status,
+    show: () => emit("wake"),
     setOnline(next: boolean) {
       online = next
-      tell(next ? "wake" : "offline")
+      emit(next ? "wake" : "offline")
     }
   }
 }
 
-describe("C4: what the device says", () => {
-  it.effect("offline at once, and live again at once", () =>
+describe("C4: device events", () => {
+  it.effect("offline at once, and reconnected at once when the network is back", () =>
     Effect.gen(function* () {
-      const { setOnline, signals } = device()
-      const { client, server } = yield* connect().pipe(Effect.provideService(Signals, signals))
+      const { setOnline, status } = device()
+      const { client, server } = yield* connect().pipe(Effect.provideService(DeviceStatus, status))
       server.serve("one")
       const watched = yield* watch(client)
       yield* wait(1000)
@@ -370,35 +370,35 @@ describe("C4: what the device says", () => {
       setOnline(true)
       yield* settle
       expect(watched.state).toEqual({ _tag: "Live" })
-      // The same state is told once, however many attempts fail meanwhile.
+      // The state is emitted once, however many attempts fail.
       expect(watched.seen.filter(({ connection }) => connection._tag === "Offline").length).toBe(1)
     })
   )
 
-  it.effect("somebody looks at the page: what waits to be tried is tried now", () =>
+  it.effect("the page becomes visible: a waiting reconnect runs now", () =>
     Effect.gen(function* () {
-      const { look, signals } = device()
-      const { client, server } = yield* connect().pipe(Effect.provideService(Signals, signals))
+      const { show, status } = device()
+      const { client, server } = yield* connect().pipe(Effect.provideService(DeviceStatus, status))
       server.accepts = false
       const watched = yield* watch(client)
       yield* wait(120_000)
       server.accepts = true
       server.serve("one")
-      look()
+      show()
       yield* settle
       expect(watched.state).toEqual({ _tag: "Live" })
     })
   )
 
-  it.effect("somebody looks at the page: a connection that may be dead is asked now", () =>
+  it.effect("the page becomes visible: an open connection is pinged now", () =>
     Effect.gen(function* () {
-      const { look, signals } = device()
-      const { client, server } = yield* connect().pipe(Effect.provideService(Signals, signals))
+      const { show, status } = device()
+      const { client, server } = yield* connect().pipe(Effect.provideService(DeviceStatus, status))
       server.answersPings = false
       server.serve("one")
       yield* watch(client)
       yield* wait(1000)
-      look()
+      show()
       yield* settle
       expect(server.last.texts.at(-1)).toBe(ping)
       yield* wait(10_000)
@@ -409,7 +409,7 @@ describe("C4: what the device says", () => {
 
 describe("C3: a server that refuses", () => {
   it.effect.each([4400, 4401, 4403, 4404, 4499, 1008])(
-    "by code %i: live streams fail, and nothing is tried again",
+    "with code %i: live streams fail, and the client does not reconnect",
     (code) =>
       Effect.gen(function* () {
         const { client, server } = yield* connect()
@@ -434,13 +434,13 @@ describe("C3: a server that refuses", () => {
         expect(states.at(-1)).toEqual({ _tag: "Refused", reason: `${code} because` })
         expect(server.sockets.length).toBe(1)
 
-        // Whoever watches anew, with another token perhaps, is heard.
+        // A new live query connects again, perhaps with another token.
         const watched = yield* watch(client)
         expect([watched.value, watched.state]).toEqual(["one", { _tag: "Live" }])
       })
   )
 
-  it.effect("as it answers the handshake", () =>
+  it.effect("during the handshake", () =>
     Effect.gen(function* () {
       const { client, server } = yield* connect()
       server.accepts = { code: 4401, reason: "token expired" }
@@ -450,7 +450,7 @@ describe("C3: a server that refuses", () => {
     })
   )
 
-  it.effect("lets one who asks again from within the refusal come back", () =>
+  it.effect("a query that is started by a listener of the refusal reconnects", () =>
     Effect.gen(function* () {
       const { client, server } = yield* connect()
       server.accepts = { code: 4401 }
@@ -477,30 +477,32 @@ describe("C3: a server that refuses", () => {
     })
   )
 
-  it.effect.each([1000, 1001, 1006, 1009, 1011, 1012, 1013, 3000, 4000, 4500])("not by code %i", (code) =>
-    Effect.gen(function* () {
-      const { client, server } = yield* connect()
-      server.serve("one")
-      const watched = yield* watch(client)
-      server.last.end(code)
-      yield* wait(250)
-      expect(server.sockets.length).toBe(2)
-      expect(watched.state).toEqual({ _tag: "Live" })
-    })
+  it.effect.each([1000, 1001, 1006, 1009, 1011, 1012, 1013, 3000, 4000, 4500])(
+    "not with code %i: the client reconnects",
+    (code) =>
+      Effect.gen(function* () {
+        const { client, server } = yield* connect()
+        server.serve("one")
+        const watched = yield* watch(client)
+        server.last.end(code)
+        yield* wait(250)
+        expect(server.sockets.length).toBe(2)
+        expect(watched.state).toEqual({ _tag: "Live" })
+      })
   )
 })
 
 describe("C5 L9: 200 live queries that have not changed", () => {
-  it.effect("come back with one message each way, an acknowledgement, and nobody is told of a value", () =>
+  it.effect("are confirmed with one message each way and an acknowledgement, and no value is emitted", () =>
     Effect.gen(function* () {
       const client = yield* TestApp.client(MarksApi)
       const { object } = yield* TestApp
       const { network } = object()
       for (let i = 0; i < 20; i++) yield* client.mutate("add", { list: `${i % 10}`, marker: `marker ${i}` })
-      let told = 0
+      let calls = 0
       const observed = Array.from({ length: 200 }, (_, i) =>
         client.observe("rows", { list: String(i) }, () => {
-          if (observed?.[i]?.live().connection._tag === "Live") told++
+          if (observed?.[i]?.live().connection._tag === "Live") calls++
         })
       )
       yield* settle
@@ -509,7 +511,7 @@ describe("C5 L9: 200 live queries that have not changed", () => {
       const first = bytes(network.log)
 
       network.log.length = 0
-      told = 0
+      calls = 0
       network.cut()
       for (let i = 0; i < 10; i++) yield* wait(100)
       const messages = network.log.map(({ data }) => JSON.parse(data))
@@ -522,8 +524,8 @@ describe("C5 L9: 200 live queries that have not changed", () => {
       expect(messages.length).toBe(600)
       const again = bytes(network.log)
       expect(again.toClient).toBeLessThan(200 * 100)
-      // They are told once that the connection is live, and have the very values that they had.
-      expect(told).toBe(200)
+      // Each listener is called once, for the connection; the values are the same objects as before.
+      expect(calls).toBe(200)
       expect(observed.every(({ live }, i) => Option.getOrThrow(live().value) === values[i])).toBe(true)
       console.info(`200 live queries: ${JSON.stringify(first)} bytes at first, ${JSON.stringify(again)} when unchanged`)
     }).pipe(Effect.provide(TestApp.layer(app)))

@@ -2,10 +2,10 @@
 import { describe, expect, it } from "vitest"
 import { type Options, run, type Tally } from "./histories.ts"
 
-/** Seeds that once found something. */
+/** Seeds that once found a bug. */
 const kept = [5, 1021, 2727]
 
-/** The first seed; a run that failed is repeated with `SEED=<seed>`. */
+/** The first seed. `SEED=<seed>` repeats a run that failed. */
 const first = Number(process.env["SEED"] ?? Date.now() % 1_000_000_000)
 const parts = 4
 const perPart = process.env["SEED"] === undefined ? 500 : 1
@@ -22,7 +22,7 @@ describe("C5 C6 C7 C8 C9: random histories", () => {
     }
   )
 
-  it("have everything in them", () => {
+  it("cover every kind of event, outcome and message", () => {
     console.info(tally)
     if (perPart === 1) return
     const events = [
@@ -43,8 +43,8 @@ describe("C5 C6 C7 C8 C9: random histories", () => {
   })
 })
 
-describe("C: the histories find", () => {
-  /** What is wrong in the first of some histories that goes wrong. */
+describe("C: the histories detect", () => {
+  /** The error of the first history that fails. */
   const found = async (options: Options): Promise<string> => {
     for (let seed = 0; seed < 200; seed++) {
       const message = await run(seed, {}, options).then(
@@ -68,14 +68,14 @@ describe("C: the histories find", () => {
     )
   })
 
-  it("a client that does not hear that a commit was delivered", async () => {
+  it("a client that does not learn that a commit was delivered", async () => {
     const sabotage: Options["sabotage"] = ({ network }) => {
       network.intercept = (_, data) => text(messagesOf(data).filter(({ _tag }) => _tag !== "Delivered"))
     }
     expect(await found({ sabotage })).toMatch(/is optimistic in the end|never ended/)
   })
 
-  it("a client that hears too early that a commit was delivered", async () => {
+  it("a client that learns too early that a commit was delivered", async () => {
     const sabotage: Options["sabotage"] = ({ network }) => {
       network.intercept = (_, data) =>
         text(
@@ -87,14 +87,14 @@ describe("C: the histories find", () => {
     expect(await found({ sabotage })).toMatch(/does not show it|vanished from/)
   })
 
-  it("a server that sends what one commit changed in pieces", async () => {
+  it("a server that sends the changes of one commit in several messages", async () => {
     const sabotage: Options["sabotage"] = ({ network }) => {
       network.intercept = (_, data) => messagesOf(data).map((message) => JSON.stringify(message))
     }
     expect(await found({ sabotage })).toMatch(/at once/)
   })
 
-  it("a server that says that nothing has changed", async () => {
+  it("a server that reports changed values as unchanged", async () => {
     const current = (message: any) =>
       message._tag === "Chunk" && message.values[0]._tag === "Patch"
         ? { ...message, values: [{ _tag: "Current", version: message.values[0].version }] }

@@ -9,14 +9,14 @@ import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
-import { Client, Signals } from "effect-dormouse/client"
+import { Client, DeviceStatus } from "effect-dormouse/client"
 import * as Esbuild from "esbuild"
 import { afterAll, expect, it } from "vitest"
 import { ChatApi } from "../../examples/chat/api.ts"
 import { type ChannelId, Message, type MessageId } from "../../examples/chat/schema.ts"
 import { Random } from "../random.ts"
 
-/** The server's machine is lost in the middle of writes, again and again. */
+/** Kills the server's process in the middle of writes, repeatedly. */
 
 const kills = 20
 
@@ -28,7 +28,7 @@ const freePort = (): Promise<number> =>
     })
   })
 
-/** The chat's Worker as one module. */
+/** Bundles the chat's Worker into one module. */
 const bundle = async (file: string): Promise<void> => {
   await Esbuild.build({
     entryPoints: [fileURLToPath(new URL("../../examples/chat/worker.ts", import.meta.url))],
@@ -40,7 +40,7 @@ const bundle = async (file: string): Promise<void> => {
     external: ["cloudflare:*"],
     logLevel: "silent"
   })
-  // esbuild is a process of its own, and would wait for more to bundle.
+  // esbuild runs as a process of its own, which would keep waiting for more to bundle.
   await Esbuild.stop()
 }
 
@@ -49,7 +49,7 @@ afterAll(() => {
   for (const child of started) endGroup(child)
 })
 
-/** Starts the chat's server as the first of a process group of its own; resolves when it listens. */
+/** Starts the chat's server as the leader of a process group. Resolves when it listens. */
 const start = (port: number, data: string, worker: string): Promise<ChildProcess> =>
   new Promise((resolve, reject) => {
     const script = fileURLToPath(new URL("chatProcess.ts", import.meta.url))
@@ -72,7 +72,7 @@ const start = (port: number, data: string, worker: string): Promise<ChildProcess
 const endGroup = (child: ChildProcess): boolean =>
   child.exitCode === null && child.signalCode === null && process.kill(-child.pid!, "SIGKILL")
 
-/** Kills the process and all that it started, and waits until its port is free. */
+/** Kills the process and everything it started, and waits until its port is free. */
 const kill = async (child: ChildProcess, port: number): Promise<void> => {
   const ended = new Promise((resolve) => child.once("exit", resolve))
   if (endGroup(child)) await ended
@@ -86,10 +86,10 @@ const isFree = (port: number): Promise<boolean> =>
     probe.listen(port, "127.0.0.1", () => probe.close(() => resolve(true)))
   })
 
-/** A device that says when it is worth to try again: else the test would wait for the clients' patience. */
+/** A device that reports when a retry is worthwhile, so that the test need not wait for the clients' delays. */
 const device = () => {
   const listeners = new Set<(signal: "offline" | "wake") => void>()
-  const signals: Signals = {
+  const status: DeviceStatus = {
     isOnline: () => true,
     listen: (listener) => {
       listeners.add(listener)
@@ -97,26 +97,26 @@ const device = () => {
     }
   }
   return {
-    signals,
+    status,
     wake: () => {
       for (const listener of [...listeners]) listener("wake")
     }
   }
 }
 
-it(`C7: ${kills} kills in the middle of writes lose nothing and double nothing`, async () => {
+it(`C7: ${kills} kills in the middle of writes lose no mutation and run none twice`, async () => {
   const data = mkdtempSync(join(tmpdir(), "dormouse-kill-"))
   const port = await freePort()
   const random = new Random(1)
   const worker = join(data, "worker.js")
   await bundle(worker)
   let server = await start(port, data, worker)
-  const { signals, wake } = device()
+  const { status, wake } = device()
 
   const test = Effect.gen(function* () {
     const clients = yield* Effect.forEach(["p", "q", "r"], (name) =>
       Effect.map(
-        Client.make(ChatApi, { url: `http://127.0.0.1:${port}` }).pipe(Effect.provideService(Signals, signals)),
+        Client.make(ChatApi, { url: `http://127.0.0.1:${port}` }).pipe(Effect.provideService(DeviceStatus, status)),
         (client) => ({ name, client })
       )
     )
@@ -158,7 +158,7 @@ it(`C7: ${kills} kills in the middle of writes lose nothing and double nothing`,
             "messages.send",
             { channel, author: name, body },
             {
-              giveUpAfter: "5 minutes",
+              timeout: "5 minutes",
               optimistic: (view) => view.update("messages.list", list(channel), (messages) => [guess, ...messages])
             }
           )
@@ -201,7 +201,7 @@ it(`C7: ${kills} kills in the middle of writes lose nothing and double nothing`,
   try {
     await Effect.runPromise(Effect.scoped(test))
   } finally {
-    // The one that still listens is the last one.
+    // Only the last one is still running; kill it first.
     for (const child of started.reverse()) await kill(child, port)
     rmSync(data, { recursive: true, force: true })
   }
@@ -213,6 +213,6 @@ const until = (what: string, condition: () => boolean): Effect.Effect<void> =>
   }).pipe(
     Effect.timeoutOrElse({
       duration: "20 seconds",
-      orElse: () => Effect.die(new Error(`waited in vain until ${what}`))
+      orElse: () => Effect.die(new Error(`timed out waiting until ${what}`))
     })
   )

@@ -9,7 +9,7 @@ import { Api, App, Mutation, Query } from "effect-dormouse"
 import { Client } from "effect-dormouse/client"
 import { TestApp } from "effect-dormouse/testing"
 import { FakeServer, settle } from "./fakeServer.ts"
-import { app, MarksApi, MarksHandlers, marks, ticks } from "./marks.ts"
+import { app, MarksApi, MarksHandlers, marks, ticks } from "./mutationApp.ts"
 
 class SmallApi extends Api.make(
   Query.make("rows", { payload: {}, success: Schema.Array(Schema.String) }),
@@ -18,7 +18,7 @@ class SmallApi extends Api.make(
 
 const wait = (millis: number) => Effect.andThen(TestClock.adjust(millis), settle)
 
-/** A client that watches rows of a server in the test's hands, which answers no mutation by itself. */
+/** A client with a live query, on a fake server that does not answer mutations by itself. */
 const begin = Effect.fnUntraced(function* (options: { readonly accepts: boolean } = { accepts: true }) {
   const server = yield* FakeServer.make
   server.accepts = options.accepts
@@ -34,13 +34,9 @@ const begin = Effect.fnUntraced(function* (options: { readonly accepts: boolean 
     if (Option.isSome(value) && value.value !== shown.at(-1)) shown.push(value.value)
   })
   yield* settle
-  const write = (row: string, giveUpAfter: `${number} seconds` = "60 seconds") =>
+  const write = (row: string, timeout: `${number} seconds` = "60 seconds") =>
     client
-      .mutate(
-        "write",
-        { row },
-        { giveUpAfter, optimistic: (view) => view.update("rows", {}, (rows) => [...rows, row]) }
-      )
+      .mutate("write", { row }, { timeout, optimistic: (view) => view.update("rows", {}, (rows) => [...rows, row]) })
       .pipe(Effect.forkChild({ startImmediately: true }))
   return {
     server,
@@ -48,12 +44,13 @@ const begin = Effect.fnUntraced(function* (options: { readonly accepts: boolean 
     observed,
     shown,
     write,
-    /** Sends the value of the live query, as it is at a version. */
+    /** The message with the value of the live query at a version. */
     frame: (value: ReadonlyArray<string>, version: number) => ({
       _tag: "Chunk",
       requestId: server.last.requests("live:rows").at(-1)!.id,
       values: [{ _tag: "Snapshot", value, version, hash: `h${version}` }]
     }),
+    /** The mutations that the client sent. */
     get written() {
       return server.sockets.flatMap((socket) => socket.requests("write"))
     }
@@ -62,27 +59,27 @@ const begin = Effect.fnUntraced(function* (options: { readonly accepts: boolean 
 
 const success = (requestId: unknown, value = 1) => ({ _tag: "Exit", requestId, exit: { _tag: "Success", value } })
 const committed = (requestId: unknown, version: number) => ({ _tag: "Committed", requestId, version })
-const settled = (version: number) => ({ _tag: "Delivered", version })
+const delivered = (version: number) => ({ _tag: "Delivered", version })
 const errorOf = (fiber: Fiber.Fiber<unknown, unknown>) => Effect.flip(Fiber.join(fiber))
 
-describe("C8 C9: a mutation succeeds when the live values show it", () => {
-  it.effect("the guess stays until the frame, and the frame takes its place", () =>
+describe("C8 C9: a mutation succeeds when the live values contain it", () => {
+  it.effect("the optimistic change stays until the frame that contains the mutation, which replaces it", () =>
     Effect.gen(function* () {
       const { frame, observed, server, shown, write } = yield* begin()
       const writing = yield* write("new")
       expect(shown.at(-1)).toEqual(["old", "new"])
       expect(observed.live()).toMatchObject({ isOptimistic: true, version: 1 })
       const [{ id }] = server.last.requests("write")
-      server.last.tell(success(id), committed(id, 5))
+      server.last.deliver(success(id), committed(id, 5))
       yield* settle
       expect(writing.pollUnsafe()).toBeUndefined()
       expect(shown.at(-1)).toEqual(["old", "new"])
-      // Another commit, of before.
-      server.last.tell(frame(["older", "old"], 4))
+      // The frame of an earlier commit.
+      server.last.deliver(frame(["older", "old"], 4))
       yield* settle
       expect(shown.at(-1)).toEqual(["older", "old", "new"])
       expect(writing.pollUnsafe()).toBeUndefined()
-      server.last.tell(frame(["older", "old", "new!"], 5), settled(5))
+      server.last.deliver(frame(["older", "old", "new!"], 5), delivered(5))
       yield* settle
       expect(shown.at(-1)).toEqual(["older", "old", "new!"])
       expect(observed.live().isOptimistic).toBe(false)
@@ -90,40 +87,40 @@ describe("C8 C9: a mutation succeeds when the live values show it", () => {
     })
   )
 
-  it.effect("when the frame and the word that it was the last come apart, nothing is shown twice", () =>
+  it.effect("nothing is shown twice when the frame and its Delivered arrive in two messages", () =>
     Effect.gen(function* () {
       const { frame, server, shown, write } = yield* begin()
       const writing = yield* write("new")
       const [{ id }] = server.last.requests("write")
-      server.last.tell(success(id), committed(id, 5))
-      server.last.tell(frame(["old", "new"], 5))
+      server.last.deliver(success(id), committed(id, 5))
+      server.last.deliver(frame(["old", "new"], 5))
       yield* settle
       expect(shown.at(-1)).toEqual(["old", "new"])
-      server.last.tell(settled(5))
+      server.last.deliver(delivered(5))
       yield* settle
       expect(shown.every((rows) => new Set(rows).size === rows.length)).toBe(true)
       expect(yield* Fiber.join(writing)).toBe(1)
     })
   )
 
-  it.effect("a guess that the server does not share goes when everything was delivered", () =>
+  it.effect("an optimistic change that the server does not share is removed when the commit is delivered", () =>
     Effect.gen(function* () {
       const { server, shown, write } = yield* begin()
       const writing = yield* write("new")
       const [{ id }] = server.last.requests("write")
-      server.last.tell(success(id), committed(id, 5), settled(5))
+      server.last.deliver(success(id), committed(id, 5), delivered(5))
       yield* settle
       expect(shown).toEqual([["old"], ["old", "new"], ["old"]])
       expect(yield* Fiber.join(writing)).toBe(1)
     })
   )
 
-  it.effect("a success that was heard before the connection was lost", () =>
+  it.effect("a success that arrived before the connection was lost", () =>
     Effect.gen(function* () {
       const { frame, server, shown, write } = yield* begin()
       const writing = yield* write("new")
       const [{ id }] = server.last.requests("write")
-      server.last.tell(success(id), committed(id, 5))
+      server.last.deliver(success(id), committed(id, 5))
       yield* settle
       server.onMessage = () => {}
       server.last.end()
@@ -131,19 +128,19 @@ describe("C8 C9: a mutation succeeds when the live values show it", () => {
       expect(server.last.requests("write")).toEqual([])
       expect(shown.at(-1)).toEqual(["old", "new"])
       expect(writing.pollUnsafe()).toBeUndefined()
-      server.last.tell(frame(["old", "new!"], 6))
+      server.last.deliver(frame(["old", "new!"], 6))
       yield* settle
       expect(shown.at(-1)).toEqual(["old", "new!"])
       expect(yield* Fiber.join(writing)).toBe(1)
     })
   )
 
-  it.effect("stays a success when the frames never come", () =>
+  it.effect("a mutation succeeds even if the frames never arrive", () =>
     Effect.gen(function* () {
       const { server, shown, write } = yield* begin()
       const writing = yield* write("new", "10 seconds")
       const [{ id }] = server.last.requests("write")
-      server.last.tell(success(id), committed(id, 5))
+      server.last.deliver(success(id), committed(id, 5))
       yield* settle
       server.accepts = false
       server.last.end()
@@ -153,27 +150,27 @@ describe("C8 C9: a mutation succeeds when the live values show it", () => {
     })
   )
 
-  it.effect("whoever does not wait any more takes nothing back that was done", () =>
+  it.effect("an interruption after the success takes nothing back", () =>
     Effect.gen(function* () {
       const { frame, server, shown, write } = yield* begin()
       const writing = yield* write("new")
       const [{ id }] = server.last.requests("write")
-      server.last.tell(success(id), committed(id, 5))
+      server.last.deliver(success(id), committed(id, 5))
       yield* settle
       yield* Fiber.interrupt(writing)
       expect(shown.at(-1)).toEqual(["old", "new"])
-      server.last.tell(frame(["old", "new!"], 5), settled(5))
+      server.last.deliver(frame(["old", "new!"], 5), delivered(5))
       yield* settle
       expect(shown).toEqual([["old"], ["old", "new"], ["old", "new!"]])
     })
   )
 
-  it.effect("a failure takes the guess back at once, and so does an interruption", () =>
+  it.effect("a failure or an interruption removes the optimistic change at once", () =>
     Effect.gen(function* () {
       const { server, shown, write } = yield* begin()
       const failing = yield* write("new")
       const [{ id }] = server.last.requests("write")
-      server.last.tell({
+      server.last.deliver({
         _tag: "Exit",
         requestId: id,
         exit: { _tag: "Failure", cause: [{ _tag: "Die", defect: "no" }] }
@@ -188,14 +185,14 @@ describe("C8 C9: a mutation succeeds when the live values show it", () => {
     })
   )
 
-  // The answer over HTTP overtakes the frame, or the frame the answer.
-  it.effect.each([0, 1])("one that was called before there was anything live, too (%i)", (way) =>
+  // The answer over HTTP arrives before the frame, or after it.
+  it.effect.each([0, 1])("also when it was called before a query was live (%i)", (channel) =>
     Effect.gen(function* () {
       const client = yield* TestApp.client(MarksApi)
       const { object } = yield* TestApp
       const { network } = object()
       const rows = () => object().database.prepare("SELECT count(*) AS rows FROM marks").get()!["rows"]
-      const step = (choose: (ways: number) => number) =>
+      const step = (choose: (channels: number) => number) =>
         Effect.andThen(
           Effect.sync(() => network.stepAny(choose)),
           settle
@@ -205,13 +202,13 @@ describe("C8 C9: a mutation succeeds when the live values show it", () => {
       yield* settle
       const observed = client.observe("list", { list: "a" }, () => {})
       yield* settle
-      // The handshake, the question, its answer, and that it came: all before the mutation is done.
-      for (let i = 0; i < 4; i++) yield* step((ways) => ways - 1)
+      // The handshake, the request, its answer and the acknowledgement, all before the mutation runs.
+      for (let i = 0; i < 4; i++) yield* step((channels) => channels - 1)
       expect(Option.getOrThrow(observed.live().value).markers).toEqual([])
       yield* step(() => 0)
       expect(rows()).toBe(1)
       expect(network.inFlight).toBe(2)
-      yield* step(() => way)
+      yield* step(() => channel)
       const markers = () => Option.getOrThrow(observed.live().value).markers
       if (writing.pollUnsafe() !== undefined) expect(markers()).toEqual(["one"])
       network.release()
@@ -222,8 +219,8 @@ describe("C8 C9: a mutation succeeds when the live values show it", () => {
   )
 })
 
-describe("C7: sending again", () => {
-  it.effect("the same request under the same number, before the live queries", () =>
+describe("C7: mutations that are sent again", () => {
+  it.effect("the same request under the same id, before the live queries", () =>
     Effect.gen(function* () {
       const { server, write } = yield* begin()
       yield* write("one")
@@ -239,7 +236,7 @@ describe("C7: sending again", () => {
     })
   )
 
-  it.effect("one that was sent and has no answer ends with an unknown outcome, and is not sent after that", () =>
+  it.effect("a mutation that was sent and not answered fails with OutcomeUnknown, and is not sent after that", () =>
     Effect.gen(function* () {
       const test = yield* begin()
       const writing = yield* test.write("new", "10 seconds")
@@ -255,7 +252,7 @@ describe("C7: sending again", () => {
     })
   )
 
-  it.effect("one that was never sent was not done, and says so", () =>
+  it.effect("a mutation that was never sent fails with Unavailable", () =>
     Effect.gen(function* () {
       const test = yield* begin({ accepts: false })
       const writing = yield* test.write("new", "10 seconds")
@@ -267,7 +264,7 @@ describe("C7: sending again", () => {
     })
   )
 
-  it.effect("not when the server may have forgotten the outcome: a device can sleep for a day", () =>
+  it.effect("not after the server may have forgotten the outcome, because the device slept for a day", () =>
     Effect.gen(function* () {
       const test = yield* begin()
       const writing = yield* test.write("new", `${100 * 60 * 60} seconds`)
@@ -283,7 +280,7 @@ describe("C7: sending again", () => {
     })
   )
 
-  it.effect("over HTTP, when the server does not want the socket any more", () =>
+  it.effect("over HTTP, when the server refuses the socket", () =>
     Effect.gen(function* () {
       const test = yield* begin()
       const calls: Array<any> = []
@@ -300,7 +297,7 @@ describe("C7: sending again", () => {
     })
   )
 
-  it.effect("over HTTP when the object was lost while it answered: done once", () =>
+  it.effect("over HTTP, when the object is lost while it answers: the mutation runs once", () =>
     Effect.gen(function* () {
       const client = yield* TestApp.client(MarksApi)
       const { object } = yield* TestApp
@@ -321,8 +318,8 @@ describe("C7: sending again", () => {
   )
 })
 
-describe("C7: what cannot be sent", () => {
-  it.effect("a payload that is none is the caller's mistake: nothing is sent and nothing shown", () =>
+describe("C7: mutations that cannot be sent", () => {
+  it.effect("an invalid payload is a defect: nothing is sent or shown", () =>
     Effect.gen(function* () {
       const test = yield* begin()
       const exit = yield* Effect.exit(test.client.mutate("write", { row: "" }))
@@ -332,7 +329,7 @@ describe("C7: what cannot be sent", () => {
     })
   )
 
-  it.effect("one that is too large for the server fails by the limit's name, and leaves the others alone", () =>
+  it.effect("a mutation that is too large fails with the limit's name, and others succeed", () =>
     Effect.gen(function* () {
       const limits = { requestBytes: 3000 }
       const small = App.make({ api: MarksApi, tables: [marks, ticks], handlers: MarksHandlers, limits })
@@ -354,8 +351,8 @@ describe("C7: what cannot be sent", () => {
   )
 })
 
-describe("C9: a change that throws", () => {
-  it.effect("is left out, now and over every later value", () =>
+describe("C9: an optimistic change that throws", () => {
+  it.effect("is left out, over this value and every later one", () =>
     Effect.gen(function* () {
       const { client, frame, server, shown } = yield* begin()
       const writing = yield* client
@@ -372,18 +369,18 @@ describe("C9: a change that throws", () => {
         )
         .pipe(Effect.forkChild({ startImmediately: true }))
       expect(shown.at(-1)).toEqual(["old", "new"])
-      server.last.tell(frame(["old", "older"], 2))
+      server.last.deliver(frame(["old", "older"], 2))
       yield* settle
       expect(shown.at(-1)).toEqual(["old", "older"])
       const [{ id }] = server.last.requests("write")
-      server.last.tell(success(id), committed(id, 3), frame(["old", "older", "new"], 3), settled(3))
+      server.last.deliver(success(id), committed(id, 3), frame(["old", "older", "new"], 3), delivered(3))
       yield* settle
       expect(yield* Fiber.join(writing)).toBe(1)
       expect(shown.at(-1)).toEqual(["old", "older", "new"])
     })
   )
 
-  it.effect("nothing is sent when the changes themselves cannot be told", () =>
+  it.effect("nothing is sent when the optimistic function itself throws", () =>
     Effect.gen(function* () {
       const test = yield* begin()
       const exit = yield* Effect.exit(

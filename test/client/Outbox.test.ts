@@ -6,23 +6,23 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
-import { Client, Outbox, Signals } from "effect-dormouse/client"
+import { Client, DeviceStatus, Outbox } from "effect-dormouse/client"
 import { TestApp } from "effect-dormouse/testing"
 import { ChatApi } from "../../examples/chat/api.ts"
 import { app } from "../../examples/chat/app.ts"
 
-/** A device whose network the test switches. */
+/** A device whose network the test controls. */
 const device = () => {
-  const listeners = new Set<(signal: "offline" | "wake") => void>()
+  const listeners = new Set<(event: "offline" | "wake") => void>()
   let isOnline = true
   return {
-    signals: {
+    status: {
       isOnline: () => isOnline,
-      listen: (listener: (signal: "offline" | "wake") => void) => {
+      listen: (listener: (event: "offline" | "wake") => void) => {
         listeners.add(listener)
         return () => void listeners.delete(listener)
       }
-    } satisfies Signals,
+    } satisfies DeviceStatus,
     set: (online: boolean) => {
       isOnline = online
       for (const listener of [...listeners]) listener(online ? "wake" : "offline")
@@ -34,10 +34,10 @@ const calm = Effect.promise(async () => {
   for (let i = 0; i < 10; i++) await new Promise((resolve) => setImmediate(resolve))
 })
 
-/** A page: a client with an outbox, that lives until it is closed. */
+/** A page: a client with an outbox, until it is closed. */
 const page = Effect.fnUntraced(function* (
   storage: Context.Service.Shape<typeof Outbox.OutboxStorage>,
-  signals: Signals,
+  status: DeviceStatus,
   identity?: string
 ) {
   const { transport, url } = yield* TestApp
@@ -47,7 +47,7 @@ const page = Effect.fnUntraced(function* (
     outbox: Outbox.make({ storage, ...(identity === undefined ? {} : { identity }) })
   }).pipe(
     Effect.provideContext(yield* Layer.build(transport)),
-    Effect.provideService(Signals, signals),
+    Effect.provideService(DeviceStatus, status),
     Scope.provide(scope)
   )
   return { client, close: Scope.close(scope, Exit.void) }
@@ -55,12 +55,12 @@ const page = Effect.fnUntraced(function* (
 
 const storageOf = Effect.map(Layer.build(Outbox.layerMemory), (context) => Context.get(context, Outbox.OutboxStorage))
 
-it.effect("C: what an offline page wrote down is delivered once and in order by the next page", () =>
+it.effect("C: mutations that an offline page stored are sent once and in order by the next page", () =>
   Effect.gen(function* () {
     const { object } = yield* TestApp
     const storage = yield* storageOf
-    const { set, signals } = device()
-    const first = yield* page(storage, signals)
+    const { set, status } = device()
+    const first = yield* page(storage, status)
     const channel = yield* first.client.mutate("channels.create", { name: "general" })
     expect(yield* storage.entries).toEqual([])
 
@@ -78,9 +78,9 @@ it.effect("C: what an offline page wrote down is delivered once and in order by 
 
     set(true)
     object().network.online()
-    // Two pages open at the same time; each may find what the first left.
-    const second = yield* page(storage, signals)
-    const third = yield* page(storage, signals)
+    // Two pages are open at the same time; either may find the entries of the first.
+    const second = yield* page(storage, status)
+    const third = yield* page(storage, status)
     yield* calm
     yield* TestClock.adjust("30 seconds")
     yield* calm
@@ -95,27 +95,27 @@ it.effect("C: what an offline page wrote down is delivered once and in order by 
 it.effect("C: mutations of one identity are not sent with the token of another", () =>
   Effect.gen(function* () {
     const storage = yield* storageOf
-    const { set, signals } = device()
-    const ada = yield* page(storage, signals, "ada")
+    const { set, status } = device()
+    const ada = yield* page(storage, status, "ada")
     set(false)
     yield* ada.client.mutate("channels.create", { name: "hers" }).pipe(Effect.forkDetach({ startImmediately: true }))
     yield* calm
     yield* ada.close
     set(true)
-    const bob = yield* page(storage, signals, "bob")
+    const bob = yield* page(storage, status, "bob")
     yield* calm
     expect((yield* storage.entries).length).toBe(1)
     expect(yield* bob.client.query("channels.list", {})).toEqual([])
-    yield* page(storage, signals, "ada")
+    yield* page(storage, status, "ada")
     yield* calm
     expect((yield* bob.client.query("channels.list", {})).map(({ name }) => name)).toEqual(["hers"])
   }).pipe(Effect.provide(TestApp.layer(app)))
 )
 
-it.effect("C: what may have been sent longer ago than outcomes are kept is not sent again", () =>
+it.effect("C: a mutation that was first sent longer ago than outcomes are kept is not sent again", () =>
   Effect.gen(function* () {
     const storage = yield* storageOf
-    const { signals } = device()
+    const { status } = device()
     yield* storage.put({
       id: "11111111-aaaa/0",
       client: "11111111-aaaa",
@@ -126,7 +126,7 @@ it.effect("C: what may have been sent longer ago than outcomes are kept is not s
       sentAt: 0
     })
     yield* TestClock.adjust("25 hours")
-    const { client } = yield* page(storage, signals)
+    const { client } = yield* page(storage, status)
     yield* calm
     expect(yield* storage.entries).toEqual([])
     expect(yield* client.query("channels.list", {})).toEqual([])

@@ -35,7 +35,7 @@ const app = App.make({
   })
 })
 
-/** Waits until nothing has been on its way for a while of real time. */
+/** Waits, in real time, until everything in flight has arrived. */
 const calm = Effect.promise(async () => {
   for (let i = 0; i < 6; i++) await new Promise((resolve) => setImmediate(resolve))
 })
@@ -43,7 +43,7 @@ const calm = Effect.promise(async () => {
 const seeds = process.env["SEED"] === undefined ? [1, 2, 3, 4, 5, 6, 7, 8] : [Number(process.env["SEED"])]
 
 for (const seed of seeds) {
-  it.effect(`C: pages have neither gap nor overlap while rows come, go and move (seed ${seed})`, () =>
+  it.effect(`C: pages have neither gap nor overlap while rows are inserted, deleted and moved (seed ${seed})`, () =>
     Effect.gen(function* () {
       const random = new Random(seed)
       const client = yield* TestApp.client(Lists)
@@ -64,7 +64,7 @@ for (const seed of seeds) {
           yield* client.mutate("remove", { ids: Array.from({ length: 1 + random.int(8) }, () => row().id) })
         } else if (choice < 9) pages.loadMore()
         else {
-          // A sleep, and a lost connection, which must look like nothing.
+          // An eviction and a lost connection, which must not change the list.
           const { object } = yield* TestApp
           yield* Effect.promise(() => object().evict())
           object().network.cut()

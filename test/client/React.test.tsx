@@ -22,7 +22,7 @@ const { Provider, useConnection, useLive, useLiveSuspense, useMutation, usePages
 
 type Chat = Client.Client<typeof ChatApi extends Api.Declared<infer Rpcs> ? Rpcs : never>
 
-/** A backend with a channel, a client of it, and somebody else's client. */
+/** A backend with a channel, a client of it, and a second client that writes. */
 const world = Effect.gen(function* () {
   const chat = yield* TestApp.client(ChatApi)
   const other = yield* TestApp.client(ChatApi)
@@ -40,7 +40,7 @@ const test = (name: string, body: (world: World) => Promise<void>) =>
     Effect.flatMap(world, (world) => Effect.promise(() => body(world))).pipe(Effect.provide(TestApp.layer(app)))
   )
 
-/** Renders into the page; what React has to complain about fails the test. */
+/** Renders into the page. `complaints` are the errors that React reports as recoverable. */
 const render = (node: ReactNode, html = "") => {
   const container = document.createElement("div")
   container.innerHTML = html
@@ -107,7 +107,7 @@ describe("useLive", () => {
     page.unmount()
   })
 
-  test("C: components that read the same share one subscription, and leave it to each other", async (world) => {
+  test("C: components that read the same query share one subscription, which outlives either of them", async (world) => {
     const { channel, chat, say } = world
     const Two = ({ both }: { readonly both: boolean }) => (
       <Provider client={chat}>
@@ -142,7 +142,7 @@ describe("useLive", () => {
     page.unmount()
   })
 
-  test("C: what is unmounted is let go a moment later, and found again before", async (world) => {
+  test("C: a query is closed a moment after its last component was unmounted, and kept until then", async (world) => {
     const { channel, chat, network } = world
     const Maybe = ({ shown }: { readonly shown: boolean }) => (
       <Provider client={chat}>{shown ? <Bodies channel={channel} /> : "none"}</Provider>
@@ -247,7 +247,7 @@ describe("useLiveSuspense", () => {
     page.unmount()
   })
 
-  test("C: the boundary may be outside of the provider", async (world) => {
+  test("C: the Suspense boundary may be above the provider", async (world) => {
     const page = render(
       <StrictMode>
         <Suspense fallback="…">
@@ -292,7 +292,7 @@ describe("useMutation", () => {
     )
   }
 
-  test("C: changes what is live at once, and tells how it ended", async (world) => {
+  test("C: changes live values at once, and returns the outcome", async (world) => {
     const page = render(
       <Provider client={world.chat}>
         <Bodies channel={world.channel} />
@@ -309,7 +309,7 @@ describe("useMutation", () => {
     page.unmount()
   })
 
-  test("C: a failure is data", async (world) => {
+  test("C: a typed failure is returned as data", async (world) => {
     const page = render(
       <Provider client={world.chat}>
         <Sender author="ada" channel={ChannelId.make("nowhere")} />
@@ -321,7 +321,7 @@ describe("useMutation", () => {
     page.unmount()
   })
 
-  test("C: a component that is gone ends nothing", async (world) => {
+  test("C: unmounting a component does not cancel its mutation", async (world) => {
     const page = render(
       <Provider client={world.chat}>
         <Sender author="ada" channel={world.channel.id} />
@@ -354,7 +354,7 @@ describe("usePages", () => {
     )
   }
 
-  test("C: grows by a page, and shows what is new", async (world) => {
+  test("C: grows by a page, and shows new rows", async (world) => {
     for (const body of ["1", "2", "3", "4", "5"]) await world.say(body)
     const page = render(
       <StrictMode>
@@ -377,7 +377,7 @@ describe("usePages", () => {
 describe("useConnection", () => {
   const State = () => <> {useConnection()._tag}</>
 
-  test("C: says how fresh everything is", async (world) => {
+  test("C: shows the state of the connection", async (world) => {
     const page = render(
       <Provider client={world.chat}>
         <State />
@@ -398,7 +398,7 @@ describe("useConnection", () => {
   })
 })
 
-describe("a server that renders", () => {
+describe("rendering on a server", () => {
   const All = ({ channel, chat }: { readonly channel: Channel; readonly chat: Chat }) => (
     <Provider client={chat}>
       <Bodies channel={channel} />
@@ -416,7 +416,7 @@ describe("a server that renders", () => {
     </>
   )
 
-  test("C: sees no value and opens no socket, and the page takes over", async (world) => {
+  test("C: renders no value and opens no socket; the browser renders the value", async (world) => {
     const html = renderToString(<All {...world} />)
     expect(html.replaceAll(/<!--.*?-->|<template.*?<\/template>/gs, "")).toBe("… waiting")
     await wait(50)
@@ -425,14 +425,14 @@ describe("a server that renders", () => {
     await page.shows("[] general")
     await world.say("one")
     await page.shows("[one] general")
-    // React tells that the fallback was the server's last word; nothing else is wrong.
+    // React reports that the server sent the fallback; it must report nothing else.
     expect(page.complaints.map(String).filter((complaint) => !complaint.includes("while a server renders"))).toEqual([])
     page.unmount()
   })
 })
 
 describe("Provider", () => {
-  it.live("C: makes a client of an address, and asks for the token at each connection", () =>
+  it.live("C: makes a client for an address, and gets the token at each connection", () =>
     Effect.gen(function* () {
       const { object, transport, url } = yield* TestApp
       const constructor = Context.get(yield* Layer.build(transport), Socket.WebSocketConstructor)
@@ -486,7 +486,7 @@ const refusingApp = App.make({
 describe("failures", () => {
   const hooks = createHooks(RefusingApi)
 
-  it.live("C: what a query declares is data, or thrown where values are waited for; a defect is always thrown", () =>
+  it.live("C: a declared error is data, or thrown by useLiveSuspense; a defect is always thrown", () =>
     Effect.gen(function* () {
       const client = yield* TestApp.client(RefusingApi)
       const Refused = () => <>{hooks.useLive("refuse", undefined).error?._tag ?? "…"}</>

@@ -8,7 +8,7 @@ import { Api, App, Mutation, Query, Table } from "effect-dormouse"
 import { TestApp } from "effect-dormouse/testing"
 import { settle } from "./fakeServer.ts"
 
-/** How much a client does for one change, counted rather than timed. */
+/** The work of a client for one change: decodes and listener calls, counted rather than timed. */
 
 let decodes = 0
 const Body = Schema.String.pipe(
@@ -65,7 +65,7 @@ const app = App.make({
   limits: { rowsWritten: 20_000 }
 })
 
-it.effect("C11: of 1,000 live queries a changed row concerns one, and of its rows one", () =>
+it.effect("C11: with 1,000 live queries, a changed row costs one decode and one listener call", () =>
   Effect.gen(function* () {
     const client = yield* TestApp.client(RowsApi)
     const other = yield* TestApp.client(RowsApi)
@@ -77,7 +77,7 @@ it.effect("C11: of 1,000 live queries a changed row concerns one, and of its row
     expect(decodes).toBe(10_000)
 
     const work = () => {
-      const done = { decodes, told: calls.flatMap((count, list) => (count === 0 ? [] : [[list, count]])) }
+      const done = { decodes, notified: calls.flatMap((count, list) => (count === 0 ? [] : [[list, count]])) }
       decodes = 0
       calls.fill(0)
       return done
@@ -89,14 +89,14 @@ it.effect("C11: of 1,000 live queries a changed row concerns one, and of its row
 
     yield* other.mutate("set", { id: "500-3", body: "other" })
     yield* settle
-    expect(work()).toEqual({ decodes: 1, told: [[500, 1]] })
+    expect(work()).toEqual({ decodes: 1, notified: [[500, 1]] })
     expect(object().network.log.map(({ direction }) => direction)).toEqual(["toClient", "toServer"])
     const after = values()
     expect(after.filter((value, list) => value !== before[list])).toEqual([after[500]])
-    // The other rows of the list are the very objects they were.
+    // The other rows of the list are the same objects as before.
     expect(after[500]!.map((row, i) => row === before[500]![i])).toEqual(Array.from({ length: 10 }, (_, i) => i !== 3))
 
-    // Once for the guess, and once for the server's own value in its place.
+    // Once for the optimistic change, and once for the server's value.
     yield* client.mutate(
       "set",
       { id: "7-0", body: "mine" },
@@ -105,11 +105,11 @@ it.effect("C11: of 1,000 live queries a changed row concerns one, and of its row
       }
     )
     yield* settle
-    expect(work()).toEqual({ decodes: 1, told: [[7, 2]] })
+    expect(work()).toEqual({ decodes: 1, notified: [[7, 2]] })
 
-    // A mutation that changes nothing that is watched tells nobody.
-    yield* client.mutate("set", { id: "nobody", body: "x" })
+    // A mutation that changes no live value calls no listener.
+    yield* client.mutate("set", { id: "missing", body: "x" })
     yield* settle
-    expect(work()).toEqual({ decodes: 0, told: [] })
+    expect(work()).toEqual({ decodes: 0, notified: [] })
   }).pipe(Effect.provide(TestApp.layer(app)))
 )

@@ -3,8 +3,8 @@ import { readFileSync } from "node:fs"
 import { Miniflare } from "miniflare"
 
 /**
- * The chat's Worker in a process that is there to be killed: `node chatProcess.ts <port> <data> <bundle>`. Says when it
- * listens.
+ * The chat's Worker in a process that the test kills: `node chatProcess.ts <port> <data> <bundle>`. Prints a line when
+ * it listens.
  */
 const [port, data, bundle] = process.argv.slice(2)
 const server = new Miniflare({

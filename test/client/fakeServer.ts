@@ -4,16 +4,17 @@ import * as Socket from "effect/socket/Socket"
 import { Fetch } from "../../src/client/Transport.ts"
 import { ping, pong } from "../../src/protocol/Messages.ts"
 
-/** A server in the test's hands, which need not keep to any protocol. */
+/** A server that the test scripts. It need not keep to any protocol. */
 export class FakeServer {
-  /** Every socket that a client tried to open, with the time of the attempt. */
+  /** Every socket that a client tried to open. */
   readonly sockets: Array<FakeSocket> = []
-  /** Whether sockets open; a code closes them instead. */
+  /** Whether sockets open. A close code closes them during the handshake. */
   accepts: boolean | { readonly code: number; readonly reason?: string } = true
-  /** Whether it gives signs of life. */
+  /** Whether it answers pings. */
   answersPings = true
-  /** What it does with each message of a client, pings aside. */
+  /** Called with each message of a client, except pings. */
   onMessage: (socket: FakeSocket, message: any) => void = () => {}
+  /** Answers a call over HTTP. */
   onFetch: (body: any) => Response | Promise<Response> = () => new Response(null, { status: 503 })
   private readonly now: () => number
 
@@ -23,7 +24,7 @@ export class FakeServer {
 
   static readonly make = Effect.map(Clock.Clock, (clock) => new FakeServer(() => clock.currentTimeMillisUnsafe()))
 
-  /** Has an effect reach this server. */
+  /** Runs an effect with sockets and `fetch` of this server. */
   provide<A, E, R>(effect: Effect.Effect<A, E, R>) {
     return effect.pipe(
       Effect.provideService(Socket.WebSocketConstructor, (url, options) => {
@@ -36,33 +37,39 @@ export class FakeServer {
     )
   }
 
+  /** The socket that was opened last. */
   get last(): FakeSocket {
     return this.sockets.at(-1)!
   }
 
-  /** How long after the attempt before it each attempt was made. */
+  /** The milliseconds between each attempt to open a socket and the one before it. */
   get delays(): ReadonlyArray<number> {
     return this.sockets.slice(1).map(({ at }, index) => at - this.sockets[index]!.at)
   }
 
-  /** Answers live queries with this value, and says that it is current to who has it. */
+  /** Answers live queries with this value, or with `Current` when the client already has a value. */
   serve(value: unknown, version = 1): void {
     this.onMessage = (socket, message) => {
       if (message._tag !== "Request") return
-      const has = message.headers.some(([name]: [string]) => name === "dormouse-have")
-      socket.chunk(message.id, has ? { _tag: "Current", version } : { _tag: "Snapshot", value, version, hash: "h" })
+      const hasValue = message.headers.some(([name]: [string]) => name === "dormouse-have")
+      socket.chunk(
+        message.id,
+        hasValue ? { _tag: "Current", version } : { _tag: "Snapshot", value, version, hash: "h" }
+      )
     }
   }
 }
 
+/** One socket, seen from the server. */
 export class FakeSocket implements Socket.WebSocketLike {
   readyState = 0
   readonly url: string
   readonly protocols: ReadonlyArray<string> | undefined
-  /** When the client made it. */
+  /** When the client opened it, in milliseconds. */
   readonly at: number
-  /** What the client sent, parsed. */
+  /** The messages of the client, parsed. */
   readonly received: Array<any> = []
+  /** The messages of the client, as text. */
   readonly texts: Array<string> = []
   private readonly server: FakeServer
   private readonly listeners: Array<readonly [type: string, listener: (event: Socket.WebSocketEvent) => void]> = []
@@ -74,6 +81,7 @@ export class FakeSocket implements Socket.WebSocketLike {
     this.at = at
   }
 
+  /** Starts the handshake. */
   begin(): void {
     const { accepts } = this.server
     if (accepts === false) this.readyState = 3
@@ -117,29 +125,31 @@ export class FakeSocket implements Socket.WebSocketLike {
     this.end(code, reason)
   }
 
-  /** The server sends a text, or messages as JSON. */
-  tell(...messages: ReadonlyArray<unknown>): void {
+  /** The server sends messages as JSON: one alone, or several as one array. */
+  deliver(...messages: ReadonlyArray<unknown>): void {
     if (this.isOpen) {
       this.emit("message", { data: JSON.stringify(messages.length === 1 ? messages[0] : messages) })
     }
   }
 
+  /** The server sends a text. */
   text(data: string): void {
     if (this.isOpen) this.emit("message", { data })
   }
 
+  /** The server sends a chunk of values. */
   chunk(requestId: unknown, ...values: ReadonlyArray<unknown>): void {
-    this.tell({ _tag: "Chunk", requestId, values })
+    this.deliver({ _tag: "Chunk", requestId, values })
   }
 
-  /** The connection ends, with a word of the server or without. */
+  /** The socket closes. 1006 is a loss without a close message. */
   end(code = 1006, reason = ""): void {
     if (this.readyState === 3) return
     this.readyState = 3
     this.emit("close", { code, reason })
   }
 
-  /** The requests of a tag. */
+  /** The requests of the client with this tag. */
   requests(tag: string): ReadonlyArray<any> {
     return this.received.filter((message) => message._tag === "Request" && message.tag === tag)
   }
@@ -149,7 +159,7 @@ export class FakeSocket implements Socket.WebSocketLike {
   }
 }
 
-/** Lets everything happen that needs no time. */
+/** Waits until everything that needs no time has run. */
 export const settle = Effect.promise(async () => {
   for (let i = 0; i < 8; i++) await new Promise((resolve) => setImmediate(resolve))
 })

@@ -9,22 +9,23 @@ import { TestApp } from "effect-dormouse/testing"
 import type { Observed } from "../../src/client/Client.ts"
 import type { MemoryObject } from "../../src/testing/MemoryObject.ts"
 import { Random } from "../random.ts"
-import { app, type List, MarksApi } from "./marks.ts"
+import { app, type List, MarksApi } from "./mutationApp.ts"
 
 /**
- * Random histories of several clients of one object, whose network, memory and machine are taken away at every point.
- * What the clients show is looked at in the turn of each change, what became of their mutations at the end.
+ * Random histories of several clients of one object, with lost connections, evictions and crashes at every point. The
+ * values that clients show are checked synchronously on each change, the outcomes of their mutations at the end.
  */
 
 export interface Options {
-  /** Breaks something before the history begins, so that a check can be seen to fail. */
+  /** Breaks something before the history begins, to prove that a check can fail. */
   readonly sabotage?: (object: MemoryObject<any>) => void
-  /** Does the same before each step. */
+  /** Breaks something before each step. */
   readonly sabotageStep?: (object: MemoryObject<any>) => void
+  /** The number of steps. 30 to 79, at random, unless given. */
   readonly steps?: number
 }
 
-/** What was seen of a kind of event, over all histories. */
+/** How often each kind of event, outcome and message occurred, over all histories. */
 export type Tally = Record<string, number>
 
 const makeClient = () => TestApp.client(MarksApi)
@@ -38,14 +39,14 @@ interface Call {
   readonly list: string
   readonly kind: Kind
   outcome: Outcome
-  /** Whether the caller waits until its live values show what was done, however long that takes. */
+  /** Whether the timeout is so long that the caller always waits until its live values contain the mutation. */
   readonly isPatient: boolean
   readonly fiber: Fiber.Fiber<unknown, unknown>
 }
 
 const lists = ["a", "b"]
 
-/** One live query that somebody observes. */
+/** One live query of a user, checked on each change. */
 class Watched {
   readonly user: User
   readonly tag: "list" | "rows" | "total"
@@ -54,7 +55,7 @@ class Watched {
   private shown = new Set<string>()
   private version = 0
   private hasValue = false
-  /** The database as it was when the connection was lost. */
+  /** The tick of the database when the connection was lost. */
   private tickAtLoss = 0
   private wasLive = false
   isEnded = false
@@ -63,9 +64,9 @@ class Watched {
     this.user = user
     this.tag = tag
     this.list = list
-    this.observed = user.client.observe(tag as never, (list === undefined ? {} : { list }) as never, () => this.look())
+    this.observed = user.client.observe(tag as never, (list === undefined ? {} : { list }) as never, () => this.check())
     user.watched.add(this)
-    this.look()
+    this.check()
   }
 
   get value(): { readonly tick: number | undefined; readonly markers: ReadonlyArray<string> } | undefined {
@@ -83,12 +84,12 @@ class Watched {
     return this.shown.has(marker)
   }
 
-  /** Whether the marker of a call belongs here once it was done. */
+  /** Whether the value must contain the marker of a call that succeeded. */
   concerns(call: Call): boolean {
     return this.list === undefined || this.list === call.list
   }
 
-  private look(): void {
+  private check(): void {
     if (this.observed === undefined || this.isEnded) return
     const { history } = this.user
     const failure = this.observed.failure()
@@ -163,14 +164,14 @@ class User {
     const kind = random.pick(["add", "add", "add", "addUpTo", "addAndFail", "addAndDie"] as const)
     const marker = `${this.name}${this.calls.length}`
     const list = random.pick(lists)
-    // A guess may be wrong: then the mark is shown where it will never be.
+    // An optimistic change may be wrong: it then shows the mark in a list that will not have it.
     const guess = random.chance(0.85) ? list : random.pick(lists)
     const isOptimistic = random.chance(0.6)
     const payload = { list, marker, ...(kind === "addUpTo" ? { max: random.int(6) } : {}) }
     const add = (markers: ReadonlyArray<string>) => [...markers, marker].sort()
     const isPatient = random.chance(0.9)
     const options = {
-      giveUpAfter: isPatient ? "5 minutes" : "3 seconds",
+      timeout: isPatient ? "5 minutes" : "3 seconds",
       ...(isOptimistic
         ? {
             optimistic: (view: any) => {
@@ -229,7 +230,7 @@ const outcomeOf = (exit: Exit.Exit<unknown, unknown>): Outcome => {
 class History {
   readonly object: MemoryObject<any>
   readonly users: Array<User> = []
-  /** Marks that a value showed and then did not, to be looked at when it is known why. */
+  /** Marks that disappeared from a value. Checked once the outcomes of their calls are known. */
   vanished: Array<{ readonly marker: string; readonly from: Watched }> = []
   readonly trace: Array<string> = []
   failure: Error | undefined
@@ -240,17 +241,19 @@ class History {
     this.tally = tally
   }
 
+  /** Fails the history. */
   wrong(what: string): never {
-    // A client may catch what is thrown into it.
+    // The client may catch the exception: remember the first one.
     this.failure ??= new Error(`${what}\n${this.trace.join("\n")}`)
     throw this.failure
   }
 
+  /** Counts an event. */
   count(what: string): void {
     this.tally[what] = (this.tally[what] ?? 0) + 1
   }
 
-  /** What went over the sockets, by what it shows about the history. */
+  /** Counts the kinds of messages on the sockets. */
   countMessages(): void {
     const sent = new Set<string>()
     for (const { data } of this.object.network.log) {
@@ -263,7 +266,7 @@ class History {
   }
 
   rows(): ReadonlyArray<{ readonly list: string; readonly marker: string }> {
-    // The tables are made when the object first wakes.
+    // The tables are created when the object first starts.
     if (this.object.starts === 0) return []
     return this.object.database.prepare("SELECT list, marker FROM marks").all() as any
   }
@@ -277,12 +280,12 @@ class History {
     return this.users.flatMap(({ calls }) => calls.filter(({ outcome }) => outcome === "pending"))
   }
 
-  /** Lets everything happen that nothing holds back. */
+  /** Waits until everything that is not held back has run. */
   readonly settle = Effect.promise(async () => {
     for (let i = 0; i < 5; i++) await new Promise((resolve) => setImmediate(resolve))
   })
 
-  /** What may vanish from a screen is a mark of the user's own that was not done, or not there. */
+  /** A mark may disappear only if it was the user's own optimistic change, and failed or belongs to another list. */
   checkVanished(): void {
     for (const { from, marker } of this.vanished) {
       const call = from.user.calls.find((call) => call.marker === marker)
@@ -293,7 +296,7 @@ class History {
     if (this.failure !== undefined) throw this.failure
   }
 
-  /** What was done is there once, what failed is not, and what nobody knows is there once at most. */
+  /** A successful mutation has one row, a failed one has none, one with an unknown outcome has at most one. */
   checkRows(): void {
     const counts = new Map<string, number>()
     for (const { list, marker } of this.rows()) {
@@ -311,10 +314,10 @@ class History {
         if ((outcome === "failed" || outcome === "defect") && count > 0) this.wrong(`${marker} failed and is there`)
       }
     }
-    for (const key of counts.keys()) this.wrong(`nobody made ${key}`)
+    for (const key of counts.keys()) this.wrong(`no call added ${key}`)
   }
 
-  /** What is shown is what is in the database. */
+  /** Every live value is what the database has. */
   checkValues(): void {
     const rows = this.rows()
     for (const { watched } of this.users) {
@@ -334,7 +337,7 @@ class History {
   }
 }
 
-/** Runs the history of a seed. Rejects with what was wrong and what led there. */
+/** Runs the history of a seed. Rejects with the first violation and the steps that led to it. */
 export const run = (seed: number, tally: Tally, options: Options = {}): Promise<void> =>
   Effect.gen(function* () {
     const random = new Random(seed)
@@ -404,7 +407,7 @@ export const run = (seed: number, tally: Tally, options: Options = {}): Promise<
     network.online()
     network.release()
     yield* history.settle
-    // A mutation goes on for minutes, and a connection that died in silence is noticed within one.
+    // A mutation is retried for minutes, and a dead connection is detected within one minute.
     for (let i = 0; i < 120 && (i < 8 || history.pending.length > 0); i++) {
       options.sabotageStep?.(object())
       yield* TestClock.adjust(i < 20 ? "10 seconds" : "1 minute")

@@ -4,19 +4,19 @@ import { gzipSync } from "node:zlib"
 import { build, type Rollup } from "vite"
 import { expect, it } from "vitest"
 
-/** What a page has to load before the chat can talk to its backend, as Vite bundles it. */
+/** The code that a page must load before the chat can call its backend, as Vite bundles it. */
 
 const root = fileURLToPath(new URL("../..", import.meta.url))
 const kilobyte = 1024
 
-/** The bytes, gzipped, of a module and all that it loads at once. React is the page's own. */
+/** The gzipped bytes of a module and of everything that it imports statically, without React. */
 const bundled = async (code: string): Promise<number> => {
   const entry = "virtual:entry"
   const built = await build({
     root,
     configFile: false,
     logLevel: "silent",
-    // As for a published package, except that it is the source that is measured.
+    // The conditions of a published package, except that the source is measured.
     resolve: { conditions: ["source", "module", "browser", "import", "default"] },
     plugins: [
       {

@@ -10,7 +10,7 @@ import { useSending } from "./sending.ts"
 import { useSettings } from "./settings.ts"
 import { Welcome } from "./Welcome.tsx"
 
-/** The whole page: channels at the side, the conversation of one of them beside it. A phone shows one at a time. */
+/** The whole page: the list of channels, and the conversation of the current one. A phone shows one of the two. */
 export const App = () => {
   const { error, value: channels } = useLive("channels.list", {})
   const [settings, change] = useSettings()
@@ -20,9 +20,9 @@ export const App = () => {
   const conversation = useRef<ConversationHandle>(null)
   const [isHelpOpen, openHelp] = useState(false)
 
-  // Where nothing was chosen, a wide screen has room for the first one.
+  // Without a channel in the address, the first one is current; a wide screen shows it beside the list.
   const channel = channels?.find((channel) => channel.name === name) ?? (name === "" ? channels?.[0] : undefined)
-  // A phone shows the conversation when one was chosen, and the welcome when there is nothing to choose.
+  // A phone shows the conversation if the address names a channel, the welcome if there is no channel, else the list.
   const pane = name !== "" || channels?.length === 0 ? "conversation" : "channels"
 
   useEffect(() => {
@@ -82,6 +82,6 @@ const Empty = ({ text, title }: { readonly title: string; readonly text: string 
   </div>
 )
 
-/** The channel some places away, around the ends. */
+/** The channel `by` places further in the list, wrapping around at both ends. */
 const step = (channels: ReadonlyArray<Channel>, from: Channel | undefined, by: number): Channel | undefined =>
   channels[(channels.findIndex(({ id }) => id === from?.id) + by + channels.length) % channels.length]

@@ -7,8 +7,9 @@ import { Mark } from "./Mark.tsx"
 import { nameFrom } from "./names.ts"
 import type { Settings, Theme } from "./settings.ts"
 
+/** What other components can do with the list of channels. */
 export interface ChannelsHandle {
-  /** Begins a new channel. */
+  /** Focuses the field for a new channel. */
   readonly create: () => void
 }
 
@@ -21,7 +22,7 @@ interface Props {
   readonly onHelp: () => void
 }
 
-/** The side of the page: all channels, and who is looking at them. */
+/** The side of the page: all channels, and the user's name and settings. */
 export const Channels = ({ channels, current, onChange, onHelp, ref, settings }: Props) => {
   const field = useRef<HTMLInputElement>(null)
   const nameField = useId()
@@ -68,13 +69,13 @@ interface ItemProps {
   readonly isCurrent: boolean
 }
 
-/** A channel, and whether something was said there since it was last looked at. */
+/** A channel, and whether it has messages that are newer than the last time it was current. */
 const Item = ({ id, isCurrent, name }: ItemProps) => {
   const { value } = useLive("messages.list", { channel: id, limit: 1 })
   const newest = value && (value[0]?.id ?? "")
   const [seen, setSeen] = useState(newest)
   useEffect(() => {
-    // What was there before the page was opened is not new.
+    // Messages from before the page was opened are not new.
     if (isCurrent || seen === undefined) setSeen(newest)
   }, [isCurrent, newest, seen])
   const isUnread = !isCurrent && newest !== undefined && seen !== undefined && newest !== seen
@@ -146,7 +147,7 @@ interface NameProps {
   readonly onChange: (name: string) => void
 }
 
-/** Kept when it is left or entered; an empty one is none. */
+/** The field for the user's name. Saves on blur and on Enter; an empty name restores the last one. */
 const Name = ({ id, name, onChange }: NameProps) => {
   const [text, setText] = useState(name)
   const keep = () => {

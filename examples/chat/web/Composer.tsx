@@ -8,7 +8,7 @@ interface Props {
   readonly onSend: (body: string) => void
 }
 
-/** Where messages are written. */
+/** The field in which a message is written. Enter sends it. */
 export const Composer = ({ author, channel, field, onSend }: Props) => {
   const [text, setText] = useState("")
   const body = text.trim()
@@ -19,7 +19,7 @@ export const Composer = ({ author, channel, field, onSend }: Props) => {
   }
   const onKeyDown = (event: KeyboardEvent<HTMLTextAreaElement>) => {
     if (event.key === "Escape") return event.currentTarget.blur()
-    // While a word is being composed, Enter chooses it.
+    // While an input method composes a word, Enter accepts the word.
     if (event.key !== "Enter" || event.shiftKey || event.nativeEvent.isComposing) return
     event.preventDefault()
     send()

@@ -3,7 +3,7 @@ import { timeOf } from "./times.ts"
 
 type Connection = ReturnType<typeof useConnection>
 
-/** How fresh everything on the page is, in a word. */
+/** The state of the connection, in one word. */
 export const ConnectionWords = () => {
   const connection = useConnection()
   return (
@@ -14,7 +14,7 @@ export const ConnectionWords = () => {
   )
 }
 
-/** What it means for whoever reads and writes, when it means something. */
+/** What the state of the connection means for the user. Empty while everything works. */
 export const ConnectionNotice = () => {
   const notice = noticeOf(useConnection())
   return (
@@ -47,7 +47,7 @@ const noticeOf = (connection: Connection): string => {
     case "Offline":
       return `There is no network since ${timeOf(connection.since)}. What you write is kept, and sent when it is back.`
     case "Refused":
-      return `The server does not want this page: ${connection.reason}`
+      return `The server refused the connection: ${connection.reason}`
     default:
       return ""
   }

@@ -10,8 +10,9 @@ import { type Failed, isLocal, type Sending } from "./sending.ts"
 import { Text } from "./Text.tsx"
 import { dayOf, fullTimeOf, nameOfDay, timeOf } from "./times.ts"
 
+/** What other components can do with the conversation. */
 export interface ConversationHandle {
-  /** Goes to the field where messages are written. */
+  /** Focuses the field in which a message is written. */
   readonly write: () => void
 }
 
@@ -22,7 +23,7 @@ interface Props {
   readonly sending: Sending
 }
 
-/** One channel: its messages, the newest at the bottom, and the field to write another. */
+/** One channel: its messages, newest at the bottom, and the field for a new one. */
 export const Conversation = ({ author, channel, ref, sending }: Props) => {
   const { error, hasMore, isLoading, items, loadMore } = usePages("messages.page", { channel: channel.id, size: 40 })
   const field = useRef<HTMLTextAreaElement>(null)
@@ -36,7 +37,7 @@ export const Conversation = ({ author, channel, ref, sending }: Props) => {
   }
 
   useEffect(() => {
-    // On a phone that would open the keyboard before there was anything to read.
+    // On a phone, focusing the field would open the keyboard over the messages.
     if (matchMedia("(hover: hover)").matches) field.current?.focus()
   }, [])
 
@@ -98,7 +99,7 @@ export const Conversation = ({ author, channel, ref, sending }: Props) => {
   )
 }
 
-/** Messages of one author within this time stand together. */
+/** Milliseconds. Consecutive messages of one author within this time are shown as one group. */
 const together = 5 * 60_000
 
 const atOf = (message: Message): number => DateTime.toEpochMillis(message.sentAt)
@@ -195,7 +196,7 @@ const Beginning = ({ channel, isEmpty }: { readonly channel: Channel; readonly i
   </div>
 )
 
-/** Tells those who listen to the page what others have said. What was there before, and older pages, are not news. */
+/** Announces new messages of others to screen readers. Older messages, loaded first or later, are not announced. */
 const Announcements = ({
   author,
   messages
@@ -204,12 +205,12 @@ const Announcements = ({
   readonly author: string
 }) => {
   const newest = messages.findLast((message) => !isLocal(message))
-  const heard = useRef(newest?.id)
+  const announced = useRef(newest?.id)
   const [text, setText] = useState("")
   useEffect(() => {
-    if (newest === undefined || newest.id === heard.current) return
-    const isFirst = heard.current === undefined
-    heard.current = newest.id
+    if (newest === undefined || newest.id === announced.current) return
+    const isFirst = announced.current === undefined
+    announced.current = newest.id
     if (!isFirst && newest.author !== author) setText(`${newest.author}: ${newest.body}`)
   }, [newest, author])
   return (
@@ -220,8 +221,8 @@ const Announcements = ({
 }
 
 /**
- * The end of the log stays in sight while somebody is there; who reads further up stays where they read, whatever comes
- * above and below.
+ * The scroll position of the log. At the end, it stays at the end when messages arrive. Further up, the messages in
+ * view stay where they are, whether messages are added above or below.
  */
 const useScroll = (messages: ReadonlyArray<Message>, failures: number) => {
   const log = useRef<HTMLElement>(null)
@@ -241,7 +242,7 @@ const useScroll = (messages: ReadonlyArray<Message>, failures: number) => {
     setAtEnd(place.current.isAtEnd)
     if (place.current.isAtEnd) setSeen(last)
   }
-  // biome-ignore lint/correctness/useExhaustiveDependencies: whatever changes the height
+  // biome-ignore lint/correctness/useExhaustiveDependencies: the effect runs when the height may have changed
   useLayoutEffect(() => {
     const element = log.current!
     const before = place.current
@@ -251,7 +252,7 @@ const useScroll = (messages: ReadonlyArray<Message>, failures: number) => {
     if (before.isAtEnd) setSeen(last)
   }, [first, last, messages.length, failures])
   useEffect(() => {
-    // The keyboard of a phone, or a line more in the field, takes from the log's height.
+    // The keyboard of a phone, or another line in the field, makes the log smaller.
     const observer = new ResizeObserver(() => {
       if (place.current.isAtEnd) log.current!.scrollTop = log.current!.scrollHeight
     })

@@ -1,4 +1,4 @@
 import dormouse from "/dormouse.svg"
 
-/** The dormouse, asleep. */
+/** The logo. */
 export const Mark = () => <img className="mark" src={dormouse} alt="" width="32" height="32" />

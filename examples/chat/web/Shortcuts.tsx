@@ -1,5 +1,6 @@
 import { useEffect, useRef } from "react"
 
+/** What the shortcuts do. */
 export interface Actions {
   readonly write: () => void
   readonly create: () => void
@@ -19,7 +20,7 @@ const list: ReadonlyArray<readonly [keys: ReadonlyArray<string>, what: string]> 
   [["?"], "These shortcuts"]
 ]
 
-/** What the keyboard does where nothing is being typed, and the arrows with Alt everywhere. */
+/** Binds the shortcuts. Single keys work outside of text fields, Alt with an arrow everywhere. */
 export const useShortcuts = (actions: Actions): void => {
   const latest = useRef(actions)
   useEffect(() => {
@@ -57,6 +58,7 @@ const actionOf = (event: KeyboardEvent, actions: Actions): (() => void) | undefi
   return undefined
 }
 
+/** The dialog that lists the shortcuts. */
 export const Shortcuts = ({ isOpen, onClose }: { readonly isOpen: boolean; readonly onClose: () => void }) => {
   const dialog = useRef<HTMLDialogElement>(null)
   useEffect(() => {

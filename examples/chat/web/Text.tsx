@@ -1,15 +1,15 @@
-/** A message's text, with its links. */
+/** The text of a message. Its URLs become links. */
 export const Text = ({ text }: { readonly text: string }) =>
   text.split(link).map((part, i) =>
     i % 2 === 0 ? (
       part
     ) : (
-      // biome-ignore lint/suspicious/noArrayIndexKey: the parts of a text do not move
+      // biome-ignore lint/suspicious/noArrayIndexKey: the parts of a text have a fixed order
       <a key={i} href={part} target="_blank" rel="noreferrer noopener">
         {part}
       </a>
     )
   )
 
-/** Nothing but the web: no other scheme is made a link. */
+/** URLs of `http` and `https`. Other schemes, such as `javascript:`, must not become links. */
 const link = /(https?:\/\/[^\s<>"]+[^\s<>".,;:!?)\]'])/

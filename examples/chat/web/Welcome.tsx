@@ -3,7 +3,7 @@ import { visit } from "./location.ts"
 import { Mark } from "./Mark.tsx"
 import { nameFrom } from "./names.ts"
 
-/** What somebody sees who is the first, or who followed an address that leads nowhere. */
+/** Shown when there is no channel yet, or none with the name in the address (`missing`). Offers to create it. */
 export const Welcome = ({ missing }: { readonly missing: string }) => {
   const [create, isPending] = useMutation("channels.create")
   const name = nameFrom(missing) || "general"

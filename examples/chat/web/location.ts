@@ -1,6 +1,6 @@
 import { useSyncExternalStore } from "react"
 
-/** The channel is in the address, so that it can be shared and the back button works. */
+/** The name of the channel in the address, where it can be shared and the back button works. Empty if there is none. */
 export const useChannelName = (): string =>
   useSyncExternalStore(
     (listener) => {
@@ -10,13 +10,15 @@ export const useChannelName = (): string =>
     () => decode(location.hash.replace(/^#\/?/, ""))
   )
 
+/** The address of a channel. */
 export const addressOf = (name: string): string => `#/${encodeURIComponent(name)}`
 
+/** Goes to a channel. */
 export const visit = (name: string): void => {
   location.hash = addressOf(name)
 }
 
-/** Somebody may have typed the address. */
+/** Decodes a name. An address that was typed by hand may have invalid escapes: it is then taken literally. */
 const decode = (text: string): string => {
   try {
     return decodeURIComponent(text)

@@ -1,4 +1,4 @@
-/** A channel's name from what was typed: `Tea & biscuits` is `tea-biscuits`. */
+/** A channel name from typed text: `Tea & biscuits` is `tea-biscuits`. */
 export const nameFrom = (text: string): string =>
   text
     .normalize("NFKC")
@@ -7,7 +7,7 @@ export const nameFrom = (text: string): string =>
     .replace(/^-|-$/g, "")
     .slice(0, 40)
 
-/** At most two letters that stand for somebody. */
+/** The initials of a name: at most two letters. */
 export const initialsOf = (name: string): string =>
   name
     .split(/\s+/)
@@ -16,7 +16,7 @@ export const initialsOf = (name: string): string =>
     .join("")
     .toUpperCase()
 
-/** A hue that a name always has. */
+/** A hue in degrees, always the same for the same name. */
 export const hueOf = (name: string): number => {
   let hash = 7
   for (const letter of name) hash = (hash * 31 + letter.codePointAt(0)!) % 360

@@ -3,7 +3,7 @@ import { useCallback, useState } from "react"
 import { type ChannelId, Message, MessageId } from "../schema.ts"
 import { useMutation } from "./client.ts"
 
-/** A message as it is written. */
+/** A message that is not sent yet. */
 export interface Draft {
   readonly channel: ChannelId
   readonly author: string
@@ -16,16 +16,20 @@ export interface Failed extends Draft {
   readonly reason: string
 }
 
+/** How the page sends messages. */
 export interface Sending {
+  /** Sends a message. It is shown at once. */
   readonly send: (draft: Draft) => void
+  /** The messages that could not be sent. */
   readonly failed: ReadonlyArray<Failed>
+  /** Removes a message from `failed`. */
   readonly forget: (id: string) => void
 }
 
-/** Messages that the server does not have yet have an id like this. */
+/** Whether a message is an optimistic one, which the server has not confirmed. */
 export const isLocal = ({ id }: Message): boolean => id.startsWith("local-")
 
-/** Sends messages: they are shown at once, and those that fail are kept for another try. */
+/** Sends messages. They are shown at once; those that fail are kept, so that the user can send them again. */
 export const useSending = (): Sending => {
   const [failed, setFailed] = useState<ReadonlyArray<Failed>>([])
   const forget = useCallback((id: string) => setFailed((failed) => failed.filter((message) => message.id !== id)), [])
@@ -36,7 +40,7 @@ export const useSending = (): Sending => {
         id: MessageId.make(`local-${crypto.randomUUID()}`),
         sentAt: DateTime.nowUnsafe()
       })
-      // Newest first: it belongs to the page that begins at the beginning.
+      // Newest first: a new message belongs to the first page, whose start cursor is `null`.
       view.updateEach("messages.page", (page, { after, channel }) =>
         after === null && channel === draft.channel ? { ...page, items: [message, ...page.items] } : page
       )

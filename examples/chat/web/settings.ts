@@ -1,8 +1,9 @@
 import { useCallback, useEffect, useState } from "react"
 
+/** The color scheme: that of the system, or a fixed one. */
 export type Theme = "system" | "light" | "dark"
 
-/** What this browser remembers of its user. */
+/** The settings that this browser stores. */
 export interface Settings {
   readonly name: string
   readonly theme: Theme
@@ -24,12 +25,13 @@ const read = (): Settings => {
   })()
   const { name, theme } = stored
   return {
-    // A name to begin with: nobody has to introduce themselves before they can say something.
+    // A random name at first, so that a new user can write at once.
     name: typeof name === "string" && name.trim() !== "" ? name : `${anyOf(moods)} ${anyOf(things)}`,
     theme: theme === "light" || theme === "dark" ? theme : "system"
   }
 }
 
+/** The settings, and a function that changes them. They are stored in `localStorage`. */
 export const useSettings = () => {
   const [settings, set] = useState(read)
   useEffect(() => {

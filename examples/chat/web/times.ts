@@ -5,16 +5,18 @@ const full = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: 
 
 const dayMillis = 86_400_000
 
-/** The day that an instant falls in here, as a number that counts days. */
+/** The local day of an instant, as a day number. */
 export const dayOf = (millis: number): number => {
   const at = new Date(millis)
   return Date.UTC(at.getFullYear(), at.getMonth(), at.getDate()) / dayMillis
 }
 
+/** The local time of day. */
 export const timeOf = (millis: number): string => clock.format(millis)
+/** The local date and time. */
 export const fullTimeOf = (millis: number): string => full.format(millis)
 
-/** The name of a day, seen from today. */
+/** The name of a day relative to now: `Today`, `Yesterday`, a weekday, or a date. */
 export const nameOfDay = (millis: number, now: number): string => {
   const ago = dayOf(now) - dayOf(millis)
   if (ago === 0) return "Today"

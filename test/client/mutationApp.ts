@@ -3,7 +3,7 @@ import * as Schema from "effect/Schema"
 import * as Model from "effect/schema/Model"
 import { Api, App, Mutation, Query, type Storage, Table } from "effect-dormouse"
 
-/** An app whose rows tell which mutations were done, and how often. */
+/** An app whose rows show which mutations ran, and how often. */
 
 export class Mark extends Model.Class<Mark>("test/Mark")({
   id: Table.key(Schema.String),
@@ -13,7 +13,7 @@ export class Mark extends Model.Class<Mark>("test/Mark")({
 
 export const marks = Table.make("marks", Mark, { key: "id", indexes: { byList: ["list", "marker"] } })
 
-/** One row: how many mutations were done. */
+/** One row: how many mutations ran. */
 export class Tick extends Model.Class<Tick>("test/Tick")({ id: Table.key(Schema.String), count: Schema.Int }) {}
 export const ticks = Table.make("ticks", Tick, { key: "id" })
 
@@ -21,20 +21,20 @@ export class Full extends Schema.TaggedError<Full>()("Full", { count: Schema.Int
 
 const place = { list: Schema.String, marker: Schema.String }
 
-/** Every list with the number of mutations that were done: whoever sees two of them sees whether they belong together. */
+/** A list, with the number of mutations that ran: two lists with different numbers are of different versions. */
 export const List = Schema.Struct({ tick: Schema.Int, markers: Schema.Array(Schema.String), ballast: Schema.String })
-/** A row as a list of rows has it, found again by its id. */
+/** A row with an `id`, by which patches match it. */
 export const Row = Schema.Struct({ id: Schema.String, ballast: Schema.String })
-/** Makes values so large that a patch is less. */
+/** Makes values so large that a patch is smaller. */
 const ballast = "ballast ".repeat(30)
 
 export class MarksApi extends Api.make(
   Query.make("list", { payload: { list: Schema.String }, success: List }),
   Query.make("rows", { payload: { list: Schema.String }, success: Schema.Array(Row) }),
   Query.make("total", { payload: {}, success: List }),
-  /** Gives how many marks there were before, which is another number when it is done again. */
+  /** Returns how many mutations ran before it: a different number if it runs again. */
   Mutation.make("add", { payload: place, success: Schema.Int }),
-  /** Fails when there are so many already: done again, it may end otherwise. */
+  /** Fails when so many mutations ran already: if it runs again, its outcome may differ. */
   Mutation.make("addUpTo", { payload: { ...place, max: Schema.Int }, success: Schema.Int, error: Full }),
   Mutation.make("addAndFail", { payload: place, success: Schema.Int, error: Full }),
   Mutation.make("addAndDie", { payload: place, success: Schema.Int })
@@ -68,7 +68,7 @@ export const MarksHandlers = MarksApi.toLayer({
   }),
   addAndDie: Effect.fnUntraced(function* (payload) {
     yield* add(payload)
-    return yield* Effect.die(new Error("meant to happen"))
+    return yield* Effect.die(new Error("intended by the test"))
   })
 })
 

@@ -1,3 +1,7 @@
+/**
+ * Runs the mutations of a client with an outbox: stores each, sends them one after the other, removes them when done.
+ * Also sends what clients that are gone left in the outbox, under the ids that those clients gave.
+ */
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -6,47 +10,49 @@ import type { Scope } from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import { mutationRetention } from "../protocol/MutationId.ts"
 import { OutcomeUnknown } from "./ClientError.ts"
-import type { Mutations, Options } from "./Mutations.ts"
-import type { Entry, Options as OutboxOptions } from "./Outbox.ts"
-import { type Signals, signal } from "./Signals.ts"
+import { type DeviceStatus, deviceEvent } from "./DeviceStatus.ts"
+import type { Mutations, MutationsOptions } from "./Mutations.ts"
+import type { OutboxEntry, OutboxOptions } from "./Outbox.ts"
 
 /**
- * Runs mutations that are written down before they are sent: in order, one after the other. What clients left that are
- * gone is sent in their place, under the numbers that they gave.
+ * Makes the function that runs the mutations of one client: they are sent in the order of their calls, each after the
+ * outcome of the one before. Entries of clients that are gone are sent when the client is made and when the device
+ * wakes.
  */
-export const make = (options: Options, outbox: OutboxOptions): Effect.Effect<Mutations["run"], never, Scope> =>
+export const make = (options: MutationsOptions, outbox: OutboxOptions): Effect.Effect<Mutations["run"], never, Scope> =>
   Effect.gen(function* () {
     const { storage } = outbox
     const owner = `${options.server} ${outbox.identity ?? ""}`
     const inOrder = yield* Semaphore.make(1)
     yield* storage.claim(options.clientId)
 
-    /** Sends what is written down, and forgets it when its outcome is known. */
-    const send = (entry: Entry, payload: unknown, giveUpAfter?: Duration.Input) =>
+    /** Sends a stored mutation, and removes it when its outcome is known. */
+    const send = (entry: OutboxEntry, payload: unknown, timeout?: Duration.Input) =>
       Effect.gen(function* () {
-        yield* online(options.signals)
+        yield* online(options.device)
         const now = yield* Clock.currentTimeMillis
         const sentAt = entry.sentAt ?? now
         if (entry.sentAt === null) yield* storage.put({ ...entry, sentAt })
-        // The server forgets outcomes in the end; sent again after that, it would be done again.
+        // Sent again after the server has forgotten its outcome, the mutation would run again.
         const left = Duration.millis(sentAt + mutationRetention - now)
         if (Duration.isNegative(left) || Duration.isZero(left)) return yield* new OutcomeUnknown({ tag: entry.tag })
-        const most = giveUpAfter === undefined ? left : Duration.min(left, Duration.fromInputUnsafe(giveUpAfter))
+        const limit = timeout === undefined ? left : Duration.min(left, Duration.fromInputUnsafe(timeout))
         return yield* options.deliver(entry.tag, payload, entry.id, {
-          giveUpAfter: most,
+          timeout: limit,
           sentAt: entry.sentAt ?? undefined
         })
       }).pipe(
-        // An interruption is the end of this page, not of the mutation.
+        // An interruption ends this page, not the mutation: the entry stays for the next page.
         Effect.onExit((exit) => (Exit.hasInterrupts(exit) ? Effect.void : storage.remove(entry.id)))
       )
 
-    const resume = (entry: Entry) => {
+    /** Sends a mutation that a client left that is gone, and reports its outcome. */
+    const resume = (entry: OutboxEntry) => {
       const rpc = options.rpcOf(entry.tag)
       const payload = rpc && Effect.runSyncExit(rpc.decodePayload(entry.payload))
       const sent =
         payload === undefined || Exit.isFailure(payload)
-          ? // The contract has changed since; nobody can tell any more what was meant.
+          ? // The contract has changed since: the payload can no longer be decoded.
             Effect.andThen(storage.remove(entry.id), Effect.fail(new OutcomeUnknown({ tag: entry.tag })))
           : send(entry, payload.value)
       return Effect.flatMap(Effect.exit(sent), (exit) =>
@@ -56,7 +62,7 @@ export const make = (options: Options, outbox: OutboxOptions): Effect.Effect<Mut
       )
     }
 
-    /** Sends what the clients left that are gone, each in its order. */
+    /** Sends the entries of clients that are gone, those of each client in order. */
     const replay = Effect.gen(function* () {
       const left = (yield* storage.entries).filter((entry) => entry.owner === owner)
       const clients = new Set(left.map(({ client }) => client))
@@ -65,7 +71,7 @@ export const make = (options: Options, outbox: OutboxOptions): Effect.Effect<Mut
         yield* Effect.scoped(
           Effect.gen(function* () {
             if (!(yield* storage.claim(client))) return
-            // It may have sent some before it went.
+            // Read again under the lock: the client may have sent some before it was gone.
             const entries = (yield* storage.entries).filter((entry) => entry.owner === owner && entry.client === client)
             yield* Effect.forEach(entries, resume, { discard: true })
           })
@@ -77,16 +83,16 @@ export const make = (options: Options, outbox: OutboxOptions): Effect.Effect<Mut
       Effect.gen(function* () {
         while (true) {
           yield* replay
-          yield* signal(options.signals, "wake")
+          yield* deviceEvent(options.device, "wake")
         }
       })
     )
 
-    return (tag, payload, mutation, giveUpAfter) =>
+    return (tag, payload, mutation, timeout) =>
       Effect.gen(function* () {
         const at = yield* Clock.currentTimeMillis
         const encoded = options.rpcOf(tag)!.encodePayload(payload)
-        const entry: Entry = {
+        const entry: OutboxEntry = {
           id: mutation,
           client: options.clientId,
           owner,
@@ -96,10 +102,10 @@ export const make = (options: Options, outbox: OutboxOptions): Effect.Effect<Mut
           sentAt: null
         }
         yield* storage.put(entry)
-        return yield* inOrder.withPermit(send(entry, payload, giveUpAfter))
+        return yield* inOrder.withPermit(send(entry, payload, timeout))
       })
   })
 
 /** Waits until the device has a network. */
-const online = (signals: Signals): Effect.Effect<void> =>
-  Effect.suspend(() => (signals.isOnline() ? Effect.void : Effect.andThen(signal(signals, "wake"), online(signals))))
+const online = (device: DeviceStatus): Effect.Effect<void> =>
+  Effect.suspend(() => (device.isOnline() ? Effect.void : Effect.andThen(deviceEvent(device, "wake"), online(device))))

@@ -1,52 +1,54 @@
+/**
+ * The `effect/rpc` client protocol for calls over a socket that can be lost and reopened.
+ * Mutations without an answer are sent again over the next socket; the server runs each once, by its mutation id.
+ */
 import * as Effect from "effect/Effect"
 import * as RpcClient from "effect/rpc/RpcClient"
-import type { FromServerEncoded, RequestEncoded } from "effect/rpc/RpcMessage"
+import { type FromServerEncoded, type RequestEncoded, RequestId } from "effect/rpc/RpcMessage"
 import * as RpcSerialization from "effect/rpc/RpcSerialization"
 import * as Schema from "effect/Schema"
 import { CallError, type CallErrorReason, LimitExceeded, Unavailable } from "../protocol/CallError.ts"
 import { bytesBeyond } from "../protocol/Limits.ts"
 import { mutationHeader } from "../protocol/MutationId.ts"
+import { isAnswerTo, isObject, requestIdOf, type ServerMessage } from "./ServerMessage.ts"
 
-/** A call that has no answer yet. */
+/** A call without an answer. */
 interface Pending {
+  /** The number of the `RpcClient` that made it, for its answer. */
   readonly client: number
+  /** The encoded request. */
   readonly text: string
-  /** The mutation's id, for a call that may be sent again. */
+  /** The mutation's id; `undefined` for other calls, which are not sent again. */
   readonly mutation: string | undefined
 }
 
-export interface Options {
-  /** A mutation is about to be sent; answers whether it may be. */
+/** The callbacks of the protocol. */
+export interface SocketRpcProtocolOptions {
+  /** A mutation is about to be sent. Returns whether it may be. */
   readonly onSend: (mutation: string) => boolean
   /** A mutation was answered. */
   readonly onAnswered: (mutation: string, isSuccess: boolean) => void
-  /** The server says which commit a mutation became part of. */
+  /** The server reported the commit of a mutation that it answered before. */
   readonly onCommitted: (mutation: string, version: number) => void
-  /** Whether a mutation waits for its answer may have changed. */
+  /** `isWaiting` may have changed. */
   readonly onChange: () => void
 }
 
-interface Message {
-  readonly _tag: string
-  readonly requestId?: unknown
-  readonly version?: unknown
-  readonly exit?: unknown
-}
-
 /**
- * The protocol of calls over a socket that comes and goes. A mutation that has no answer when the socket goes is sent
- * again by the next one, before anything else, under the number by which the server knows it; other calls fail.
+ * Calls over whichever socket is open. When a socket closes, mutations without an answer stay pending: they are sent
+ * over the next socket before anything else, under the same mutation id. Other calls fail.
  */
-export class SocketCalls {
+export class SocketRpcProtocol {
+  /** The protocol for one `RpcClient`. */
   readonly protocol: Effect.Effect<RpcClient.Protocol["Service"]>
-  private readonly options: Options
+  private readonly options: SocketRpcProtocolOptions
   private readonly pending = new Map<string | number, Pending>()
-  /** Mutations whose answer came, until the word of their commit that follows it. */
+  /** Mutations that were answered and whose `Committed` message has not arrived yet, by request id. */
   private readonly answered = new Map<string | number, string>()
   private send: ((text: string) => void) | undefined
   private respond: (client: number, message: FromServerEncoded) => void = () => {}
 
-  constructor(options: Options) {
+  constructor(options: SocketRpcProtocolOptions) {
     this.options = options
     this.protocol = Effect.contextWith((context) =>
       RpcClient.Protocol.make((respond) => {
@@ -57,7 +59,7 @@ export class SocketCalls {
             Effect.sync(() => {
               const text = JSON.stringify(message)
               if (message._tag === "Request") return this.request(client, message, text)
-              if (message._tag === "Interrupt") this.settle(message.requestId)
+              if (message._tag === "Interrupt") this.finish(message.requestId)
               this.send?.(text)
             }),
           supportsAck: true,
@@ -68,16 +70,18 @@ export class SocketCalls {
     )
   }
 
+  /** Whether a socket is open. */
   get isOpen(): boolean {
     return this.send !== undefined
   }
 
-  /** Whether a mutation waits for its answer. */
+  /** Whether a mutation is waiting for its answer. */
   get isWaiting(): boolean {
     for (const { mutation } of this.pending.values()) if (mutation !== undefined) return true
     return false
   }
 
+  /** A socket has opened: sends the pending mutations, in the order of their calls. */
   opened(send: (text: string) => void): void {
     this.send = send
     for (const { mutation, text } of [...this.pending.values()]) {
@@ -85,13 +89,14 @@ export class SocketCalls {
     }
   }
 
+  /** The socket has closed: fails the pending calls that are not mutations. */
   closed(): void {
     this.send = undefined
     this.answered.clear()
     for (const [id, { mutation }] of [...this.pending]) if (mutation === undefined) this.fail(id, connectionLost)
   }
 
-  /** The server takes no message of more bytes: what has more is not sent again. */
+  /** The server accepts at most `max` bytes per message: fails the pending calls that are larger. */
   limit(max: number): void {
     for (const [id, { text }] of [...this.pending]) {
       const actual = bytesBeyond(text, max)
@@ -102,33 +107,35 @@ export class SocketCalls {
 
   private fail(id: string | number, exit: ExitEncoded): void {
     const { client } = this.pending.get(id)!
-    this.settle(id)
+    this.finish(id)
     this.respond(client, { _tag: "Exit", requestId: id, exit })
   }
 
-  /** Takes a message; answers whether it was one that a server may send. */
-  receive(message: Message): boolean {
-    const id = message.requestId as string
+  /** Handles a message. Returns whether a server may send it; if not, the connection must be reset. */
+  receive(message: ServerMessage): boolean {
+    const { exit, version } = message
+    const id = requestIdOf(message)
     if (message._tag === "Committed") {
-      if (typeof message.version !== "number") return false
+      if (typeof version !== "number") return false
       const mutation = this.answered.get(id)
       this.answered.delete(id)
-      if (mutation !== undefined) this.options.onCommitted(mutation, message.version)
+      if (mutation !== undefined) this.options.onCommitted(mutation, version)
       return true
     }
-    // The server could not read what it was sent, and does not say which of it.
+    // The server could not read a message of this client. It does not say which, so no single call can be failed.
     if (message._tag === "Defect") return false
     const pending = this.pending.get(id)
-    if (pending === undefined) return true
+    if (pending === undefined || !isAnswerTo(message, id)) return true
     if (message._tag === "Exit" && pending.mutation !== undefined) {
       this.answered.set(id, pending.mutation)
-      this.options.onAnswered(pending.mutation, isSuccess(message.exit))
+      this.options.onAnswered(pending.mutation, isObject(exit) && exit["_tag"] === "Success")
     }
-    this.respond(pending.client, message as FromServerEncoded)
-    if (message._tag === "Exit") this.settle(id)
+    this.respond(pending.client, message)
+    if (message._tag === "Exit") this.finish(id)
     return true
   }
 
+  /** Sends a request. Without a socket a mutation waits for one, and any other call fails. */
   private request(client: number, message: RequestEncoded, text: string): void {
     const mutation = message.headers.find(([name]) => name === mutationHeader)?.[1]
     this.pending.set(message.id, { client, text, mutation })
@@ -138,27 +145,28 @@ export class SocketCalls {
     } else if (mutation === undefined || this.options.onSend(mutation)) this.send(text)
   }
 
-  private settle(id: string | number): void {
+  /** The call has its answer, or was interrupted. */
+  private finish(id: string | number): void {
     const pending = this.pending.get(id)
     this.pending.delete(id)
     if (pending?.mutation !== undefined) this.options.onChange()
   }
 }
 
-const isSuccess = (exit: unknown): boolean =>
-  typeof exit === "object" && exit !== null && "_tag" in exit && exit._tag === "Success"
-
-/** Ids of this protocol's own, so that they are never taken for those of live queries. */
+/** Makes request ids. Their prefix differs from that of live queries, which use the same socket. */
 export const requestIds = () => {
   let next = 0
-  return () => `call-${next++}` as any
+  return () => RequestId(`call-${next++}`)
 }
 
 type ExitEncoded = Extract<FromServerEncoded, { _tag: "Exit" }>["exit"]
 
 const encodeError = Schema.encodeSync(Schema.toCodecJson(CallError))
+
+/** The exit of a call that fails in the client, encoded as the server would. */
 const failure = (reason: CallErrorReason): ExitEncoded => ({
   _tag: "Failure",
   cause: [{ _tag: "Fail", error: encodeError(new CallError({ reason })) }]
 })
-const connectionLost = failure(new Unavailable({ detail: "the connection was lost before the answer came" }))
+
+const connectionLost = failure(new Unavailable({ detail: "the connection was lost before the server answered" }))

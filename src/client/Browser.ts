@@ -1,0 +1,26 @@
+/**
+ * The members of a browser's global object that the client uses.
+ * Node and Workers lack some or all of them.
+ */
+
+/** The global object of any JavaScript runtime. Every member is optional: check that it exists before using it. */
+export interface Browser extends Partial<EventTarget> {
+  readonly document?: EventTarget & { readonly visibilityState?: string }
+  readonly navigator?: { readonly onLine?: boolean; readonly locks?: Locks }
+}
+
+/** The part of the Web Locks API that is used. */
+export interface Locks {
+  /**
+   * Calls `body` with the lock, or with `null` when it is taken. The lock is held until the promise of `body` settles.
+   */
+  readonly request: (
+    name: string,
+    options: { readonly ifAvailable: true },
+    body: (lock: unknown) => Promise<void> | undefined
+  ) => Promise<void>
+}
+
+/** The global object of this runtime. */
+// Sound in every runtime: the type claims only that these members, where they exist, have their standard shape.
+export const browser = globalThis as Browser

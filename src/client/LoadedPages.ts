@@ -1,0 +1,116 @@
+/**
+ * The live queries behind a list of pages: one for each loaded page, from a start cursor to an end cursor.
+ * A page is replaced only when its successors have their values, so that the list never has a gap.
+ */
+import * as Option from "effect/Option"
+import type * as Stream from "effect/Stream"
+import type * as Page from "../contract/Page.ts"
+import type { Observed } from "./Client.ts"
+import { ConnectionState } from "./ConnectionState.ts"
+import { Observable } from "./Observable.ts"
+import type { Pages, PagesOptions, PagesState } from "./Pages.ts"
+import type { UntypedClient } from "./UntypedClient.ts"
+
+/** One page: its cursors, and its live query. `until` is `null` while the end of the page is not fixed. */
+interface Watched<A> {
+  readonly after: string | null
+  readonly until: string | null
+  readonly observed: Observed<Page.Of<A>, unknown>
+}
+
+/** The implementation of `Pages`, for any contract. */
+export class LoadedPages<A> implements Pages<A> {
+  private readonly client: UntypedClient
+  private readonly tag: string
+  private readonly options: PagesOptions<unknown>
+  private readonly shown: Observable<PagesState<A>>
+  private pages: ReadonlyArray<Watched<A>>
+  /** The pages that replace the page `of` once all of them have a value. */
+  private successors: { readonly of: Watched<A>; readonly pages: ReadonlyArray<Watched<A>> } | undefined
+  private ended = false
+
+  constructor(client: UntypedClient, tag: string, options: PagesOptions<unknown>) {
+    this.client = client
+    this.tag = tag
+    this.options = options
+    this.shown = new Observable<PagesState<A>>({
+      items: [],
+      hasMore: false,
+      isLoading: true,
+      connection: ConnectionState.Connecting(),
+      failure: Option.none()
+    })
+    this.pages = []
+    this.pages = [this.watch(null, null)]
+    this.update()
+  }
+
+  readonly state = (): PagesState<A> => this.shown.value
+  readonly listen = (listener: (state: PagesState<A>) => void) => this.shown.listen(listener)
+  get changes(): Stream.Stream<PagesState<A>> {
+    return this.shown.changes
+  }
+
+  readonly loadMore = (): void => {
+    const { hasMore, isLoading } = this.shown.value
+    const last = this.pages.at(-1)!
+    if (!hasMore || isLoading || last.until === null) return
+    this.pages = [...this.pages, this.watch(last.until, null)]
+    this.update()
+  }
+
+  readonly end = (): void => {
+    this.ended = true
+    for (const page of [...this.pages, ...(this.successors?.pages ?? [])]) page.observed.end()
+  }
+
+  private watch(after: string | null, until: string | null): Watched<A> {
+    const payload = this.options.payload({ size: this.options.size, after, until })
+    return { after, until, observed: this.client.observe(this.tag, payload, () => this.update()) }
+  }
+
+  private update(): void {
+    if (this.ended || this.pages.length === 0) return
+    this.succeed()
+    const pages = this.pages.map(({ observed }) => observed.live())
+    const values = pages.map(({ value }) => value)
+    const last = this.pages.at(-1)!
+    const failure = this.pages.map(({ observed }) => observed.failure()).find(Option.isSome)
+    this.shown.set({
+      items: values.flatMap((value) => (Option.isSome(value) ? value.value.items : [])),
+      // The end of a page without an end cursor is not known yet: whether more follows is not, either.
+      hasMore: last.until !== null,
+      isLoading: failure === undefined && values.some(Option.isNone),
+      connection: pages[0]!.connection,
+      failure: failure ?? Option.none()
+    })
+  }
+
+  /** Replaces a page by its successors when they have values, then starts the successors that are needed next. */
+  private succeed(): void {
+    const { successors } = this
+    if (successors !== undefined) {
+      if (!successors.pages.every(({ observed }) => Option.isSome(observed.live().value))) return
+      this.pages = this.pages.flatMap((page) => (page === successors.of ? successors.pages : [page]))
+      this.successors = undefined
+      successors.of.observed.end()
+    }
+    for (const page of this.pages) {
+      const { value } = page.observed.live()
+      if (Option.isNone(value)) continue
+      const { next, split } = value.value
+      if (page.until === null && next !== null) return this.replace(page, [[page.after, next]])
+      if (page.until !== null && split !== null && split !== page.until) {
+        return this.replace(page, [
+          [page.after, split],
+          [split, page.until]
+        ])
+      }
+    }
+  }
+
+  private replace(of: Watched<A>, ranges: ReadonlyArray<readonly [after: string | null, until: string]>): void {
+    this.successors = { of, pages: [] }
+    this.successors = { of, pages: ranges.map(([after, until]) => this.watch(after, until)) }
+  }
+}
