@@ -9,5 +9,6 @@ declare namespace Cloudflare {
     readonly DYING: DurableObjectNamespace
     readonly LIMITED: DurableObjectNamespace
     readonly LISTS: DurableObjectNamespace
+    readonly NOTES: DurableObjectNamespace<import("../../examples/embed/object.ts").NotesObject>
   }
 }

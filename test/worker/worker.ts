@@ -72,3 +72,6 @@ export class Lists extends counted(make(ListsApp.app) as never) {}
 
 /** An empty object with SQLite storage, for suites that run inside it. */
 export class Probe extends DurableObject {}
+
+/** An object of an author's own, with storage alone. */
+export { NotesObject } from "../../examples/embed/object.ts"

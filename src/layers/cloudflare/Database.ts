@@ -1,8 +1,8 @@
 import * as Layer from "effect/Layer"
 import { Database, type SqlValue, take } from "../../services/Database.ts"
 
-/** What is used of a Durable Object's storage. */
-export interface Storage {
+/** What is used of a Durable Object's storage: `ctx.storage`. */
+export interface DurableObjectSql {
   readonly sql: {
     readonly exec: (sql: string, ...params: Array<any>) => Cursor
   }
@@ -24,7 +24,8 @@ const fromRow = (row: ReadonlyArray<ArrayBuffer | string | number | null>): Read
   return row as ReadonlyArray<SqlValue>
 }
 
-export const make = (storage: Storage): Database["Service"] => ({
+/** The database of an object. */
+export const make = (storage: DurableObjectSql): Database["Service"] => ({
   all(sql, params, most) {
     const cursor = storage.sql.exec(sql, ...params)
     const rows: Array<ReadonlyArray<SqlValue>> = []
@@ -46,5 +47,5 @@ export const make = (storage: Storage): Database["Service"] => ({
   transaction: (body) => storage.transactionSync(body)
 })
 
-/** The SQLite database of a Durable Object: `Database.layerCloudflare(ctx.storage)`. */
-export const layer = (storage: Storage): Layer.Layer<Database> => Layer.succeed(Database, make(storage))
+/** The database of an object, for as long as the object is in memory. */
+export const layer = (storage: DurableObjectSql): Layer.Layer<Database> => Layer.succeed(Database, make(storage))

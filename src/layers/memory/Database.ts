@@ -1,4 +1,7 @@
-import { DatabaseSync, type StatementSync } from "node:sqlite"
+/**
+ * SQLite through `node:sqlite`, in memory or in a file, with the settings and the limits that a Durable Object has.
+ */
+import type { DatabaseSync, StatementSync } from "node:sqlite"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Limits from "../../protocol/Limits.ts"
@@ -7,9 +10,15 @@ import { Database, type SqlValue, take } from "../../services/Database.ts"
 /** Prepared statements that are kept; the oldest goes first. */
 const statementsKept = 500
 
-export interface Options {
-  /** A file, or `:memory:` unless given. */
+/** Where the database is, and how it is written. */
+export interface MemoryDatabaseOptions {
+  /** A file. The database is in memory unless given. */
   readonly path?: string
+  /**
+   * When a commit to a file counts as done: `full` (the default) when it is on disk, `normal` when the operating system has
+   * it. A lost machine may lose the last commits of `normal`, and never half of one.
+   */
+  readonly synchronous?: "full" | "normal"
 }
 
 /** What node:sqlite can be held to, from the version of Node that can. */
@@ -94,13 +103,38 @@ export const make = (sqlite: DatabaseSync): Database["Service"] => {
   }
 }
 
-/** A database in memory, or in a file, that lives as long as the layer. */
-export const layer = (options?: Options): Layer.Layer<Database> =>
+/** What is used of Node's `process`, where there is one. */
+interface NodeProcess {
+  readonly getBuiltinModule?: (
+    name: "node:sqlite"
+  ) => { readonly DatabaseSync: typeof DatabaseSync } | undefined
+}
+
+/** The constructor of `node:sqlite`, taken from the process: an import would keep bundlers for other platforms from this file. */
+const sqliteOf = (): typeof DatabaseSync => {
+  const process: NodeProcess | undefined = Reflect.get(globalThis, "process")
+  const found = process?.getBuiltinModule?.("node:sqlite")
+  if (found === undefined)
+    throw new Error("this runtime has no node:sqlite: use Node 22.13 or newer, or Deno 2.2 or newer")
+  return found.DatabaseSync
+}
+
+const open = ({ path, synchronous = "full" }: MemoryDatabaseOptions): DatabaseSync => {
+  const sqlite = new (sqliteOf())(path ?? ":memory:", { enableForeignKeyConstraints: true })
+  if (path !== undefined) sqlite.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = ${synchronous.toUpperCase()}`)
+  return sqlite
+}
+
+/**
+ * A database in memory, or in a file, that is open as long as the layer. A file belongs to one process: another one's writes
+ * do not reach live results here.
+ */
+export const layer = (options: MemoryDatabaseOptions = {}): Layer.Layer<Database> =>
   Layer.effect(
     Database,
     Effect.map(
       Effect.acquireRelease(
-        Effect.sync(() => new DatabaseSync(options?.path ?? ":memory:", { enableForeignKeyConstraints: true })),
+        Effect.sync(() => open(options)),
         (sqlite) => Effect.sync(() => sqlite.close())
       ),
       make

@@ -1,0 +1,9 @@
+/**
+ * Storage alone, for other Effect apps and for Durable Objects of the author's own: tables, transactions, live results.
+ */
+export * as Table from "./contract/Table.ts"
+export * as Transactional from "./contract/Transactional.ts"
+export * as Database from "./layers/Database.ts"
+export * as Limits from "./protocol/Limits.ts"
+export * as Storage from "./services/Storage.ts"
+export { Transactor } from "./services/Transactor.ts"
