@@ -5,7 +5,7 @@ import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as Model from "effect/schema/Model"
 import * as SqlClient from "effect/sql/SqlClient"
-import { Api, App, Auth, Mutation, Query, Table } from "effect-dormouse"
+import { Api, App, Auth, Handlers, Mutation, Query, Table } from "effect-dormouse"
 import type { Storage, StorageWriter } from "../../src/contract/Storage.ts"
 import type { Random } from "../random.ts"
 
@@ -124,10 +124,18 @@ const declare = (specs: ReadonlyArray<TableSpec>): ReadonlyArray<any> => {
 
 export interface World {
   readonly specs: ReadonlyArray<TableSpec>
+  /** Beside `read` and `write` it has for each table a query `rows.0`, `rows.1`, … that gives the rows as rows. */
   readonly app: App.App<any>
+  /** What the handler of a query does. */
+  readonly handlerOf: (call: QueryCall) => Effect.Effect<unknown, unknown, Storage | SqlClient.SqlClient | Auth.Auth>
   /** The keys of the rows that a table has now, so that writes hit something. The test that has the rows tells. */
   keysIn: (table: number) => ReadonlyArray<Value>
 }
+
+/** A query of a random app, and its payload. */
+export type QueryCall =
+  | { readonly tag: "read"; readonly payload: { readonly program: Read } }
+  | { readonly tag: `rows.${number}`; readonly payload: { readonly descending: boolean; readonly take: number } }
 
 export const makeWorld = (random: Random): World => {
   const specs: Array<TableSpec> = []
@@ -137,7 +145,32 @@ export const makeWorld = (random: Random): World => {
     read: ({ program }) => read(tables, program as unknown as Read),
     write: ({ program }) => write(tables, program as unknown as Write)
   })
-  return { specs, app: App.make({ api: WorldApi, tables, handlers }), keysIn: () => [] }
+  const rowsOf = (table: any, { descending, take }: { readonly descending: boolean; readonly take: number }) => {
+    const query = descending ? table.query().descending : table.query()
+    return query.take(take)
+  }
+  const rows = tables.map((table, i) =>
+    Query.make(`rows.${i}`, {
+      payload: { descending: Schema.Boolean, take: Schema.Int },
+      success: Schema.Array(table.model)
+    })
+  )
+  const rowHandlers = Object.fromEntries(
+    tables.map((table, i) => [`rows.${i}`, (payload: any) => rowsOf(table, payload)])
+  )
+  const RowsApi: any = Api.make(...rows)
+  const app = App.make({
+    api: Api.merge(WorldApi, RowsApi),
+    tables,
+    handlers: Handlers.merge(handlers, RowsApi.toLayer(rowHandlers))
+  } as any)
+  return {
+    specs,
+    app: app as App.App<any>,
+    handlerOf: ({ payload, tag }) =>
+      tag === "read" ? read(tables, payload.program) : rowsOf(tables[Number(tag.slice("rows.".length))], payload),
+    keysIn: () => []
+  }
 }
 
 class Refused extends Schema.TaggedError<Refused>()("Refused", { why: Schema.String }) {}

@@ -1,0 +1,82 @@
+/// <reference types="node" />
+import { DatabaseSync } from "node:sqlite"
+import * as Clock from "effect/Clock"
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as EffectRandom from "effect/Random"
+import * as Scope from "effect/Scope"
+import type { App } from "effect-dormouse"
+import { ActionHost } from "../../src/engine/object/ActionRelay.ts"
+import * as TenantEngine from "../../src/engine/object/TenantEngine.ts"
+import * as MemoryDatabase from "../../src/layers/memory/Database.ts"
+import { Background } from "../../src/services/Background.ts"
+import { Database } from "../../src/services/Database.ts"
+import { type HostSocket, SocketHost } from "../../src/services/SocketHost.ts"
+
+/** A clock that stands still, and randomness that always draws the same: two runs of a call are equal to the byte. */
+export const fixedContext = Layer.mergeAll(
+  Logger.layer([]),
+  Layer.succeed(EffectRandom.Random, { nextIntUnsafe: () => 123_456_789, nextDoubleUnsafe: () => 0.5 }),
+  Layer.succeed(Clock.Clock, {
+    currentTimeMillisUnsafe: () => 1_700_000_000_000,
+    currentTimeMillis: Effect.succeed(1_700_000_000_000),
+    currentTimeNanosUnsafe: () => 1_700_000_000_000_000_000n,
+    currentTimeNanos: Effect.succeed(1_700_000_000_000_000_000n),
+    monotonicTimeNanosUnsafe: () => 0n,
+    monotonicTimeNanos: Effect.succeed(0n),
+    sleep: () => Effect.never
+  })
+)
+
+/** An engine over an empty database, without any platform around it: what it defers runs when the test says so. */
+export interface EngineHarness {
+  readonly engine: TenantEngine.TenantEngine
+  readonly sqlite: DatabaseSync
+  readonly context: Context.Context<never>
+  readonly sockets: Set<HostSocket>
+  /** Runs the deferred tasks until there are none. */
+  readonly idle: () => void
+  readonly close: () => Promise<void>
+}
+
+export const makeEngine = async (
+  app: App.App<any>,
+  options: Partial<TenantEngine.TenantEngineOptions> & { readonly layer?: Layer.Layer<never> } = {}
+): Promise<EngineHarness> => {
+  const { layer = Layer.empty, ...engineOptions } = options
+  const scope = Scope.makeUnsafe()
+  const sqlite = new DatabaseSync(":memory:", { enableForeignKeyConstraints: true })
+  const tasks: Array<() => void> = []
+  const sockets = new Set<HostSocket>()
+  let ids = 0
+  const context = await Effect.runPromise(Scope.provide(Layer.build(Layer.merge(fixedContext, layer)), scope))
+  const host = Layer.mergeAll(
+    Layer.succeed(Database, MemoryDatabase.make(sqlite)),
+    Layer.succeed(Background, { defer: (task) => void tasks.push(task), waitUntil: () => {} }),
+    Layer.succeed(SocketHost, { sockets: () => sockets, newId: () => `socket-${ids++}` }),
+    Layer.succeed(ActionHost, {
+      runAction: () => {
+        throw new Error("no actions here")
+      }
+    })
+  )
+  const engine = await Effect.runPromiseWith(context)(
+    TenantEngine.make(app, { now: () => 1, ...engineOptions }).pipe(Effect.provide(host), Scope.provide(scope))
+  )
+  return {
+    engine,
+    sqlite,
+    context,
+    sockets,
+    idle: () => {
+      while (tasks.length > 0) tasks.shift()!()
+    },
+    close: async () => {
+      await Effect.runPromise(Scope.close(scope, Exit.void))
+      sqlite.close()
+    }
+  }
+}
