@@ -80,3 +80,24 @@ export const makeEngine = async (
     }
   }
 }
+
+/** A socket that keeps what was sent to it. */
+export class KeepingSocket implements HostSocket {
+  readonly messages: Array<any> = []
+  private attached: unknown = null
+
+  send(text: string): void {
+    const parsed = JSON.parse(text)
+    this.messages.push(...(Array.isArray(parsed) ? parsed : [parsed]))
+  }
+
+  close(): void {}
+
+  attachment(): unknown {
+    return this.attached
+  }
+
+  attach(value: unknown): void {
+    this.attached = value
+  }
+}

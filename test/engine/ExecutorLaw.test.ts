@@ -6,32 +6,10 @@ import { describe, expect, it, vi } from "vitest"
 import { CurrentIdentity, type Identity } from "../../src/contract/Auth.ts"
 import { Executor } from "../../src/engine/object/Executor.ts"
 import * as RpcCodec from "../../src/protocol/RpcCodec.ts"
-import type { HostSocket } from "../../src/services/SocketHost.ts"
 import { request } from "../deployment/Deployment.ts"
 import { Random } from "../random.ts"
-import { type EngineHarness, makeEngine } from "./EngineHarness.ts"
+import { type EngineHarness, KeepingSocket, makeEngine } from "./EngineHarness.ts"
 import { makeWorld, type QueryCall, randomRead, randomWrite, type World } from "./randomApp.ts"
-
-/** A socket that keeps what was sent to it. */
-class KeepingSocket implements HostSocket {
-  readonly messages: Array<any> = []
-  private attached: unknown = null
-
-  send(text: string): void {
-    const parsed = JSON.parse(text)
-    this.messages.push(...(Array.isArray(parsed) ? parsed : [parsed]))
-  }
-
-  close(): void {}
-
-  attachment(): unknown {
-    return this.attached
-  }
-
-  attach(value: unknown): void {
-    this.attached = value
-  }
-}
 
 const identities: ReadonlyArray<Identity> = [
   { subject: null, claims: {} },

@@ -13,9 +13,9 @@ import * as KindMiddleware from "../../src/engine/rpc/KindMiddleware.ts"
 import * as RpcTransport from "../../src/engine/rpc/RpcTransport.ts"
 import { request } from "../deployment/Deployment.ts"
 import { forAll, type Random } from "../random.ts"
+import { guardedApp } from "../worker/guarded.ts"
 import { app, Ending, limited } from "../worker/notes.ts"
 import { type EngineHarness, makeEngine } from "./EngineHarness.ts"
-import { guardedApp } from "./guardedApp.ts"
 import { makeWorld, randomRead, randomWrite } from "./randomApp.ts"
 
 /**

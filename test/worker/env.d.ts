@@ -9,6 +9,7 @@ declare namespace Cloudflare {
     readonly DYING: DurableObjectNamespace
     readonly LIMITED: DurableObjectNamespace
     readonly LISTS: DurableObjectNamespace
+    readonly GUARDED: DurableObjectNamespace
     readonly NOTES: DurableObjectNamespace<import("../../examples/embed/object.ts").NotesObject>
   }
 }

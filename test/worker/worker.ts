@@ -5,15 +5,19 @@ import { ChatApi } from "../../examples/chat/api.ts"
 import { ChatHandlers } from "../../examples/chat/handlers.ts"
 import { channels, messages } from "../../examples/chat/schema.ts"
 import { make } from "../../src/do/TenantObject.ts"
+import * as Guarded from "./guarded.ts"
 import * as ListsApp from "./lists.ts"
 import * as Notes from "./notes.ts"
 import { starts } from "./starts.ts"
 
-/** The chat, and the app whose handlers do what they must not, as one. */
+/** The chat, the app whose handlers do what they must not, and the one with middleware, as one. */
 const app = App.make({
-  api: Api.merge(ChatApi, Notes.NotesApi),
-  tables: [channels, messages, Notes.notes, Notes.marks],
-  handlers: Handlers.merge(ChatHandlers, Notes.NotesHandlers)
+  api: Api.merge(ChatApi, Notes.NotesApi, Guarded.GuardedApi),
+  tables: [channels, messages, Notes.notes, Notes.marks, Guarded.lines],
+  handlers: Handlers.merge(ChatHandlers, Notes.NotesHandlers, Guarded.guardedHandlers),
+  middleware: Guarded.GuardLive,
+  services: Guarded.NamesLive,
+  actionServices: Guarded.NamesLive
 })
 
 const served = Cloudflare.serve(app, { tenants: (name) => !name.startsWith("nobody") })
@@ -66,6 +70,9 @@ export class Dying extends counted(
 
 /** The same app with limits that a test can reach. */
 export class Limited extends counted(make(Notes.limited) as never) {}
+
+/** Middleware of the author's own around a reactor. */
+export class GuardedObject extends counted(make(Guarded.guardedReactorApp) as never) {}
 
 /** Lists, for live queries. */
 export class Lists extends counted(make(ListsApp.app) as never) {}

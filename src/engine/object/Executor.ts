@@ -176,9 +176,16 @@ export class Executor {
   execute(call: Call, record = false): Execution {
     if (call.procedure.middlewares.length === 0 && !this.isTraced) return this.executeDirectly(call, record)
     const transacted = emptyTransacted()
-    const context = this.contextOf(call)
+    let asksIdentity = false
+    const context = this.contextOf(call, () => {
+      asksIdentity = true
+    })
     const exit = runSyncOrDie(this.around(call, transacted, record), context)
-    return this.finish(call, transacted, exit, context)
+    const execution = this.finish(call, transacted, exit, context)
+    if (!record || call.procedure.middlewares.length === 0) return execution
+    // Middleware may look at the time and at its own services: who subscribes later has it run again.
+    const { reads } = execution
+    return { ...execution, reads: { ...reads, identity: reads.identity || asksIdentity, clock: true } }
   }
 
   /** Runs a call. Only a call whose middleware waits is not at its end afterwards. */
@@ -406,9 +413,9 @@ export class Executor {
   }
 
   /** The context of a call. Middleware may ask who is calling; the handler asks within its transaction. */
-  private contextOf(call: Call): Context.Context<any> {
+  private contextOf(call: Call, onIdentity?: () => void): Context.Context<any> {
     const context = this.callerContext(call)
-    return Context.add(context, Auth, authOf(context, undefined))
+    return Context.add(context, Auth, authOf(context, onIdentity && { identity: onIdentity }))
   }
 
   /** What a caller's calls of a procedure have in common. */

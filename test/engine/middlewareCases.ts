@@ -1,0 +1,194 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { type Deployment, defectOf, errorOf, newTenant, type Peer, post, request } from "../deployment/Deployment.ts"
+import { guarded } from "../worker/guarded.ts"
+
+type Headers = ReadonlyArray<readonly [string, string]>
+
+const as = (token: string): Headers => [["token", token]]
+
+/** The author's middleware in every path of a call. `reacting` is the same app with a reactor. */
+export const suite = (
+  name: string,
+  deployments: () => Promise<{
+    readonly app: Deployment
+    readonly reacting: Deployment
+    readonly close?: () => Promise<void>
+  }>
+) =>
+  describe(name, () => {
+    let app: Deployment
+    let reacting: Deployment
+    let close: (() => Promise<void>) | undefined
+    beforeAll(async () => ({ app, reacting, close } = await deployments()))
+    afterAll(() => close?.())
+
+    /** The messages that answer one request over HTTP. */
+    const overHttp = async (tenant: string, tag: string, payload: unknown, headers: Headers): Promise<any> => {
+      const response = await post(app, tenant, JSON.stringify(request("1", tag, payload, headers)))
+      return response.json()
+    }
+    const callOverHttp = async (...args: Parameters<typeof overHttp>) => (await overHttp(...args)).at(-1).exit
+
+    /** A call over a socket, and one over HTTP. */
+    const ways: Record<string, (tenant: string, tag: string, payload: unknown, headers: Headers) => Promise<any>> = {
+      "a socket": async (tenant, tag, payload, headers) => {
+        const peer = await app.connect(tenant)
+        const exit = await peer.call(tag, payload, headers)
+        peer.close(1000)
+        return exit
+      },
+      HTTP: callOverHttp
+    }
+
+    for (const [way, call] of Object.entries(ways)) {
+      it(`M1: it gives the handler a service, over ${way}`, async () => {
+        const tenant = newTenant("guarded")
+        expect(await call(tenant, "guarded.add", { text: "one" }, as("ada"))).toEqual({ _tag: "Success", value: "ada" })
+        expect(await call(tenant, "guarded.list", {}, as("bo"))).toEqual({ _tag: "Success", value: ["ada: one"] })
+        expect(await call(tenant, "guarded.whoami", {}, as("bo"))).toEqual({ _tag: "Success", value: "bo" })
+      })
+
+      it(`M1: what it refuses is its own typed error, and nothing is written, over ${way}`, async () => {
+        const tenant = newTenant("guarded")
+        for (const tag of ["guarded.add", "guarded.list", "guarded.act"]) {
+          const refused = await call(tenant, tag, { text: "no" }, as("nobody"))
+          expect(errorOf(refused)).toEqual({ _tag: "Denied", token: "nobody" })
+        }
+        expect(await call(tenant, "free.list", {}, [])).toEqual({ _tag: "Success", value: [] })
+      })
+
+      it(`M1: what it dies of stays in the server, over ${way}`, async () => {
+        const tenant = newTenant("guarded")
+        for (const tag of ["guarded.add", "guarded.list", "guarded.act"]) {
+          const died = await call(tenant, tag, { text: "no" }, as("broken"))
+          expect(defectOf(died)).toMatchObject({ _tag: "InternalError" })
+          expect(JSON.stringify(died)).not.toMatch(/password/)
+        }
+        expect(app.logged()).toMatch(/SELECT password/)
+      })
+
+      it(`M1: it may wait around a call, and change its result, over ${way}`, async () => {
+        const tenant = newTenant("guarded")
+        expect(await call(tenant, "guarded.add", { text: "one" }, as("late"))).toEqual({
+          _tag: "Success",
+          value: "late"
+        })
+        expect(await call(tenant, "guarded.list", {}, as("late"))).toEqual({ _tag: "Success", value: ["late: one"] })
+        const other = await call(tenant, "guarded.list", {}, as("other value"))
+        expect(other).toEqual({ _tag: "Success", value: ["something else"] })
+      })
+
+      it(`M1: it runs around actions, over ${way}`, async () => {
+        const tenant = newTenant("guarded")
+        expect(await call(tenant, "guarded.act", { text: "one" }, as("ada"))).toEqual({ _tag: "Success", value: "ada" })
+        expect(await call(tenant, "free.list", {}, [])).toEqual({ _tag: "Success", value: ["free: one"] })
+      })
+    }
+
+    it("M1: it runs around a snapshot over HTTP", async () => {
+      const tenant = newTenant("guarded")
+      await callOverHttp(tenant, "guarded.add", { text: "one" }, as("ada"))
+      const [chunk, end] = await overHttp(tenant, "live:guarded.list", {}, as("bo"))
+      expect(chunk.values).toMatchObject([{ _tag: "Snapshot", value: ["ada: one"] }])
+      expect(end.exit).toMatchObject({ _tag: "Success" })
+      const [refused] = await overHttp(tenant, "live:guarded.list", {}, as("nobody"))
+      expect(errorOf(refused.exit)).toEqual({ _tag: "Denied", token: "nobody" })
+      const [changed] = await overHttp(tenant, "live:guarded.list", {}, as("other value"))
+      expect(changed.values).toMatchObject([{ _tag: "Snapshot", value: ["something else"] }])
+    })
+
+    describe("live queries", () => {
+      const open = async (): Promise<Peer> => app.connect(newTenant("guarded"))
+
+      it("M1: it runs around each run", async () => {
+        const peer = await open()
+        const runs = () => guarded.get("guarded.list") ?? 0
+        const live = peer.ask("live:guarded.list", {}, as("ada"))
+        await peer.itemsOf(live, 1)
+        peer.send({ _tag: "Ack", requestId: live })
+        const before = runs()
+        await peer.call("guarded.add", { text: "one" }, as("bo"))
+        const [first, second] = await peer.itemsOf(live, 2)
+        expect(first).toMatchObject({ _tag: "Snapshot", value: [] })
+        expect(JSON.stringify(second)).toContain("bo: one")
+        expect(runs()).toBe(before + 1)
+        peer.close(1000)
+      })
+
+      it("M1: it refuses a subscription with its own typed error", async () => {
+        const peer = await open()
+        expect(errorOf(await peer.call("live:guarded.list", {}, as("nobody")))).toEqual({
+          _tag: "Denied",
+          token: "nobody"
+        })
+        peer.close(1000)
+      })
+
+      it("M1: it may not wait around a run, and says so", async () => {
+        const peer = await open()
+        const failed = await peer.call("live:guarded.list", {}, as("late"))
+        expect(defectOf(failed)).toMatchObject({ _tag: "InternalError", message: expect.stringContaining("waited") })
+        peer.close(1000)
+      })
+
+      it("M2: callers with other headers do not share a run, and each new subscriber is checked", async () => {
+        const peer = await open()
+        const other = peer.ask("live:guarded.list", {}, as("other value"))
+        const live = peer.ask("live:guarded.list", {}, as("ada"))
+        expect(await peer.itemsOf(other, 1)).toMatchObject([{ value: ["something else"] }])
+        expect(await peer.itemsOf(live, 1)).toMatchObject([{ value: [] }])
+        const before = guarded.get("guarded.list") ?? 0
+        await peer.itemsOf(peer.ask("live:guarded.list", {}, as("ada")), 1)
+        expect(guarded.get("guarded.list")).toBe(before + 1)
+        peer.close(1000)
+      })
+    })
+
+    it("M1: it runs around what reactors do", async () => {
+      const tenant = newTenant("guarded")
+      const peer = await reacting.connect(tenant)
+      const before = guarded.get("guarded.count") ?? 0
+      await peer.call("guarded.add", { text: "one" }, as("ada"))
+      await peer.until(() => (guarded.get("guarded.count") ?? 0) > before)
+      const list = await peer.call("free.list", {})
+      // The reactor's own calls have no headers: the guard calls the object itself `object`.
+      expect(list).toEqual({ _tag: "Success", value: ["ada: one", "object: there are 1"] })
+      peer.close(1000)
+    })
+
+    it("M3: a numbered mutation is refused again when its caller may no longer call", async () => {
+      const peer = await app.connect(newTenant("guarded"))
+      const number = ["dormouse-mutation", "guarded-client/1"] as const
+      const first = await peer.call("guarded.add", { text: "one" }, [...as("ada"), number])
+      expect(first).toEqual({ _tag: "Success", value: "ada" })
+      expect(errorOf(await peer.call("guarded.add", { text: "one" }, [...as("nobody"), number]))).toEqual({
+        _tag: "Denied",
+        token: "nobody"
+      })
+      expect(await peer.call("guarded.add", { text: "one" }, [...as("late"), number])).toEqual(first)
+      expect(await peer.call("free.list", {})).toEqual({ _tag: "Success", value: ["ada: one"] })
+      peer.close(1000)
+    })
+
+    it("M3: a mutation whose middleware waits is acknowledged after its exit, with the version of its commit", async () => {
+      const peer = await app.connect(newTenant("guarded"))
+      const live = peer.ask("live:guarded.list", {}, as("ada"))
+      await peer.itemsOf(live, 1)
+      const number = ["dormouse-mutation", "guarded-client/1"] as const
+      const id = peer.ask("guarded.add", { text: "one" }, [...as("late"), number])
+      // A commit of somebody else, while the middleware waits.
+      peer.send(request("other", "free.add", { text: "two" }))
+      await peer.exit(id)
+      const committed: any = await peer.until(() =>
+        peer.messages.find((message: any) => message._tag === "Committed" && message.requestId === id)
+      )
+      const place = (tag: string) => peer.messages.findIndex((m: any) => m._tag === tag && m.requestId === id)
+      expect(place("Committed")).toBeGreaterThan(place("Exit"))
+      peer.send({ _tag: "Ack", requestId: live })
+      const frames: ReadonlyArray<any> = await peer.until(
+        () => peer.items(live).at(-1)?.version >= committed.version && peer.items(live)
+      )
+      expect(JSON.stringify(frames)).toContain("late: one")
+      peer.close(1000)
+    })
+  })
