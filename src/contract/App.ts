@@ -4,6 +4,7 @@
  */
 import * as Layer from "effect/Layer"
 import type * as Rpc from "effect/rpc/Rpc"
+import type { Contravariant, Covariant } from "effect/Types"
 import * as Limits from "../protocol/Limits.ts"
 import * as Api from "./Api.ts"
 import type * as Handlers from "./Handlers.ts"
@@ -71,12 +72,17 @@ type ActionServices<Rpcs extends Rpc.Any, Out, In, MiddlewareIn> =
   | Handlers.ActionServices<Out, In>
   | (Extract<GuardedKinds<Rpcs>, "action"> extends never ? never : MiddlewareIn)
 
-/** The compile error for a contract some of whose rpcs have no handler. */
-type CheckHandlers<Rpcs extends Rpc.Any, Out> = [Exclude<Rpc.ToHandler<Rpcs>, Out>] extends [never]
-  ? unknown
-  : { readonly handlers: { readonly "there is no handler for": TagOfHandler<Exclude<Rpc.ToHandler<Rpcs>, Out>> } }
+/**
+ * A layer that provides at least these services and cannot fail. It says nothing of what the layer requires: from a type that
+ * did, a `Layer.provide` written in the argument would infer its requirements.
+ */
+interface Provides<in Out> {
+  readonly "~effect/Layer": { readonly _ROut: Contravariant<Out>; readonly _E: Covariant<never> }
+}
 
-type TagOfHandler<H> = H extends Rpc.Handler<infer Tag> ? Tag : never
+/** What a layer of handlers provides, and what it requires. */
+type OutOf<H> = H extends Layer.Layer<infer Out, infer _E, infer _In> ? Out : never
+type InOf<H> = H extends Layer.Layer<infer _Out, infer _E, infer In> ? In : never
 
 /**
  * Puts an app together.
@@ -89,8 +95,7 @@ type TagOfHandler<H> = H extends Rpc.Handler<infer Tag> ? Tag : never
  */
 export const make = <
   Rpcs extends Rpc.Any,
-  Out,
-  In,
+  H extends Provides<Rpc.ToHandler<Rpcs>>,
   MiddlewareOut = never,
   MiddlewareIn = never,
   const T extends ReadonlyArray<Transactional.Any> = readonly []
@@ -98,20 +103,19 @@ export const make = <
   options: {
     readonly api: Api.Declared<Rpcs>
     readonly tables: ReadonlyArray<Table.Any>
-    readonly handlers: Layer.Layer<Out, never, In>
+    readonly handlers: H
     readonly limits?: Partial<Limits.Limits>
     /** What is done when the result of a query changes; see `react`. */
     readonly reactors?: ReadonlyArray<Reactor>
     readonly transactional?: T
     readonly middleware?: Layer.Layer<MiddlewareOut, never, MiddlewareIn>
-  } & Given<"services", Services<Rpcs, Out, In, MiddlewareIn, T[number]>> &
-    Given<"actionServices", ActionServices<Rpcs, Out, In, MiddlewareIn>> &
-    RequiredMiddleware<MiddlewareOf<Rpcs>> &
-    CheckHandlers<Rpcs, Out>
+  } & Given<"services", Services<Rpcs, OutOf<H>, InOf<H>, MiddlewareIn, T[number]>> &
+    Given<"actionServices", ActionServices<Rpcs, OutOf<H>, InOf<H>, MiddlewareIn>> &
+    RequiredMiddleware<MiddlewareOf<Rpcs>>
 ): App<
   Rpcs,
-  Services<Rpcs, Out, In, MiddlewareIn, T[number]>,
-  ActionServices<Rpcs, Out, In, MiddlewareIn>,
+  Services<Rpcs, OutOf<H>, InOf<H>, MiddlewareIn, T[number]>,
+  ActionServices<Rpcs, OutOf<H>, InOf<H>, MiddlewareIn>,
   MiddlewareOf<Rpcs>
 > => {
   const names = new Set<string>()
@@ -133,7 +137,8 @@ export const make = <
     reactors: options.reactors ?? [],
     transactional: options.transactional ?? [],
     layers: {
-      handlers: options.handlers,
+      // Only layers are a `Provides`.
+      handlers: options.handlers as unknown as Layer.Layer<never, never, any>,
       middleware: given(options.middleware),
       services: given(options.services),
       actionServices: given(options.actionServices)

@@ -16,7 +16,7 @@ suite("The author's middleware in memory", async () => {
   }
 })
 
-it("M2: a live query whose middleware asks who is calling is not shared by callers", async () => {
+it("K6: a live query whose middleware asks who is calling is not shared by callers", async () => {
   const { close, engine, idle, sockets } = await makeEngine(guardedApp)
   const names = ["ada", "bo", "ada"].map((subject) => {
     const socket = new KeepingSocket()

@@ -41,14 +41,14 @@ export const suite = (
     }
 
     for (const [way, call] of Object.entries(ways)) {
-      it(`M1: it gives the handler a service, over ${way}`, async () => {
+      it(`K5: it gives the handler a service, over ${way}`, async () => {
         const tenant = newTenant("guarded")
         expect(await call(tenant, "guarded.add", { text: "one" }, as("ada"))).toEqual({ _tag: "Success", value: "ada" })
         expect(await call(tenant, "guarded.list", {}, as("bo"))).toEqual({ _tag: "Success", value: ["ada: one"] })
         expect(await call(tenant, "guarded.whoami", {}, as("bo"))).toEqual({ _tag: "Success", value: "bo" })
       })
 
-      it(`M1: what it refuses is its own typed error, and nothing is written, over ${way}`, async () => {
+      it(`K5: what it refuses is its own typed error, and nothing is written, over ${way}`, async () => {
         const tenant = newTenant("guarded")
         for (const tag of ["guarded.add", "guarded.list", "guarded.act"]) {
           const refused = await call(tenant, tag, { text: "no" }, as("nobody"))
@@ -57,7 +57,7 @@ export const suite = (
         expect(await call(tenant, "free.list", {}, [])).toEqual({ _tag: "Success", value: [] })
       })
 
-      it(`M1: what it dies of stays in the server, over ${way}`, async () => {
+      it(`K5: what it dies of stays in the server, over ${way}`, async () => {
         const tenant = newTenant("guarded")
         for (const tag of ["guarded.add", "guarded.list", "guarded.act"]) {
           const died = await call(tenant, tag, { text: "no" }, as("broken"))
@@ -67,7 +67,7 @@ export const suite = (
         expect(app.logged()).toMatch(/SELECT password/)
       })
 
-      it(`M1: it may wait around a call, and change its result, over ${way}`, async () => {
+      it(`K5: it may wait around a call, and change its result, over ${way}`, async () => {
         const tenant = newTenant("guarded")
         expect(await call(tenant, "guarded.add", { text: "one" }, as("late"))).toEqual({
           _tag: "Success",
@@ -78,14 +78,14 @@ export const suite = (
         expect(other).toEqual({ _tag: "Success", value: ["something else"] })
       })
 
-      it(`M1: it runs around actions, over ${way}`, async () => {
+      it(`K5: it runs around actions, over ${way}`, async () => {
         const tenant = newTenant("guarded")
         expect(await call(tenant, "guarded.act", { text: "one" }, as("ada"))).toEqual({ _tag: "Success", value: "ada" })
         expect(await call(tenant, "free.list", {}, [])).toEqual({ _tag: "Success", value: ["free: one"] })
       })
     }
 
-    it("M1: it runs around a snapshot over HTTP", async () => {
+    it("K5: it runs around a snapshot over HTTP", async () => {
       const tenant = newTenant("guarded")
       await callOverHttp(tenant, "guarded.add", { text: "one" }, as("ada"))
       const [chunk, end] = await overHttp(tenant, "live:guarded.list", {}, as("bo"))
@@ -100,7 +100,7 @@ export const suite = (
     describe("live queries", () => {
       const open = async (): Promise<Peer> => app.connect(newTenant("guarded"))
 
-      it("M1: it runs around each run", async () => {
+      it("K5: it runs around each run", async () => {
         const peer = await open()
         const runs = () => guarded.get("guarded.list") ?? 0
         const live = peer.ask("live:guarded.list", {}, as("ada"))
@@ -115,7 +115,7 @@ export const suite = (
         peer.close(1000)
       })
 
-      it("M1: it refuses a subscription with its own typed error", async () => {
+      it("K5: it refuses a subscription with its own typed error", async () => {
         const peer = await open()
         expect(errorOf(await peer.call("live:guarded.list", {}, as("nobody")))).toEqual({
           _tag: "Denied",
@@ -124,14 +124,14 @@ export const suite = (
         peer.close(1000)
       })
 
-      it("M1: it may not wait around a run, and says so", async () => {
+      it("K5: it may not wait around a run, and says so", async () => {
         const peer = await open()
         const failed = await peer.call("live:guarded.list", {}, as("late"))
         expect(defectOf(failed)).toMatchObject({ _tag: "InternalError", message: expect.stringContaining("waited") })
         peer.close(1000)
       })
 
-      it("M2: callers with other headers do not share a run, and each new subscriber is checked", async () => {
+      it("K6: callers with other headers do not share a run, and each new subscriber is checked", async () => {
         const peer = await open()
         const other = peer.ask("live:guarded.list", {}, as("other value"))
         const live = peer.ask("live:guarded.list", {}, as("ada"))
@@ -144,7 +144,7 @@ export const suite = (
       })
     })
 
-    it("M1: it runs around what reactors do", async () => {
+    it("K5: it runs around what reactors do", async () => {
       const tenant = newTenant("guarded")
       const peer = await reacting.connect(tenant)
       const before = guarded.get("guarded.count") ?? 0
@@ -156,7 +156,7 @@ export const suite = (
       peer.close(1000)
     })
 
-    it("M3: a numbered mutation is refused again when its caller may no longer call", async () => {
+    it("T3: a numbered mutation is refused again when its caller may no longer call", async () => {
       const peer = await app.connect(newTenant("guarded"))
       const number = ["dormouse-mutation", "guarded-client/1"] as const
       const first = await peer.call("guarded.add", { text: "one" }, [...as("ada"), number])
@@ -170,7 +170,7 @@ export const suite = (
       peer.close(1000)
     })
 
-    it("M3: a mutation whose middleware waits is acknowledged after its exit, with the version of its commit", async () => {
+    it("T3: a mutation whose middleware waits is acknowledged after its exit, with the version of its commit", async () => {
       const peer = await app.connect(newTenant("guarded"))
       const live = peer.ask("live:guarded.list", {}, as("ada"))
       await peer.itemsOf(live, 1)

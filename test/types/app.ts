@@ -66,8 +66,15 @@ const unready = Layer.effect(Mail, Effect.as(Clean, { send: () => Effect.void })
 App.make({ api: NotesApi, tables, handlers: withServices, services: clean, actionServices: unready })
 
 // The handlers are those of the contract.
-// @ts-expect-error: notes.fetchTitle
+// @ts-expect-error: Type 'Handler<"notes.fetchTitle">' is not assignable to type 'Handler<"notes.list">'
 App.make({ api: NotesApi, tables, handlers: Api.make(list).toLayer(read) })
+
+// @ts-expect-error: Property '"~effect/Layer"' is missing
+App.make({ api: NotesApi, tables, handlers: read })
+
+// Layers that can fail are not ready.
+// @ts-expect-error: Type 'string' is not assignable to type 'never'
+App.make({ api: NotesApi, tables, handlers: Layer.provide(withServices, Layer.effect(Mail, Effect.fail("no"))) })
 
 // @ts-expect-error: 'rowsDeleted' does not exist
 App.make({ api: NotesApi, tables, handlers: plain, limits: { rowsDeleted: 10 } })
