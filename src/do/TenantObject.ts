@@ -81,7 +81,7 @@ export const make = <Rpcs extends Rpc.Any, R = never>(
           runAction: (request, session, signal) => this.runAction(request, session, signal)
         })
       )
-      return TenantEngine.make(app, { now: Date.now }).pipe(
+      return TenantEngine.make(app, { tenant: this.ctx.id.name, now: Date.now }).pipe(
         Effect.provide(host),
         // The engine lives as long as the heap; nothing ends it before.
         Scope.provide(Scope.makeUnsafe())

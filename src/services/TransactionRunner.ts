@@ -154,6 +154,7 @@ const txOf = (storage: TransactionStorage, clock: TransactionClock, random: Rand
   readOnly: storage.readOnly,
   query: (sql, params = []) => {
     storage.checkOpen()
+    if (storage.readOnly) storage.footprint(sql, params.length)
     return storage.runtime.database.all(sql, params).rows
   },
   recordRead: (table) => storage.reads?.table(table),

@@ -28,6 +28,7 @@ import { SocketHost } from "../services/SocketHost.ts"
 import { Network, type Wire } from "./Network.ts"
 
 export interface MemoryObjectOptions<Rpcs extends Rpc.Any> {
+  readonly tenant: string
   readonly app: App<Rpcs>
   readonly database: DatabaseSync
   readonly actions: ActionRunner
@@ -233,6 +234,7 @@ class Heap {
       })
     )
     const boot = TenantEngine.make(options.app, {
+      tenant: options.tenant,
       // A start takes a moment, also where a test's clock stands still: versions never go back.
       now: () => clock.currentTimeMillisUnsafe() + generation * 1000,
       commitTurn

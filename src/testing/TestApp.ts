@@ -144,7 +144,7 @@ const layer = <Rpcs extends Rpc.Any>(tested: App<Rpcs>, options: TestAppOptions 
         if (found === undefined) {
           const database = new DatabaseSync(":memory:", { enableForeignKeyConstraints: true })
           databases.push(database)
-          found = new MemoryObject({ app, database, actions, context })
+          found = new MemoryObject({ tenant, app, database, actions, context })
           objects.set(tenant, found)
         }
         return found

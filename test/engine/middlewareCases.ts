@@ -127,7 +127,10 @@ export const suite = (
       it("K5: it may not wait around a run, and says so", async () => {
         const peer = await open()
         const failed = await peer.call("live:guarded.list", {}, as("late"))
-        expect(defectOf(failed)).toMatchObject({ _tag: "InternalError", message: expect.stringContaining("waited") })
+        expect(defectOf(failed)).toMatchObject({
+          _tag: "InternalError",
+          message: expect.stringContaining("the middleware of guarded.list waited")
+        })
         peer.close(1000)
       })
 

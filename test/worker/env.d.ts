@@ -10,6 +10,7 @@ declare namespace Cloudflare {
     readonly LIMITED: DurableObjectNamespace
     readonly LISTS: DurableObjectNamespace
     readonly GUARDED: DurableObjectNamespace
+    readonly LEDGER: DurableObjectNamespace
     readonly NOTES: DurableObjectNamespace<import("../../examples/embed/object.ts").NotesObject>
   }
 }

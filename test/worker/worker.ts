@@ -6,6 +6,7 @@ import { ChatHandlers } from "../../examples/chat/handlers.ts"
 import { channels, messages } from "../../examples/chat/schema.ts"
 import { make } from "../../src/do/TenantObject.ts"
 import * as Guarded from "./guarded.ts"
+import { ledgerApp } from "./ledger.ts"
 import * as ListsApp from "./lists.ts"
 import * as Notes from "./notes.ts"
 import { starts } from "./starts.ts"
@@ -73,6 +74,9 @@ export class Limited extends counted(make(Notes.limited) as never) {}
 
 /** Middleware of the author's own around a reactor. */
 export class GuardedObject extends counted(make(Guarded.guardedReactorApp) as never) {}
+
+/** A service of the author's own that takes part in transactions. */
+export class LedgerObject extends counted(make(ledgerApp) as never) {}
 
 /** Lists, for live queries. */
 export class Lists extends counted(make(ListsApp.app) as never) {}

@@ -180,7 +180,7 @@ export class Executor {
     const context = this.contextOf(call, () => {
       asksIdentity = true
     })
-    const exit = runSyncOrDie(this.around(call, transacted, record), context)
+    const exit = runSyncOrDie(this.around(call, transacted, record), context, "middleware")
     const execution = this.finish(call, transacted, exit, context)
     if (!record || call.procedure.middlewares.length === 0) return execution
     // Middleware may look at the time and at its own services: who subscribes later has it run again.

@@ -54,6 +54,8 @@ export interface TenantEngine {
 }
 
 export interface TenantEngineOptions {
+  /** The tenant, for log lines and spans. */
+  readonly tenant?: string | undefined
   /** Milliseconds, for versions. Each start of an object must find a later time than the start before. */
   readonly now: () => number
   /**
@@ -139,6 +141,8 @@ class Engine implements TenantEngine {
   readonly transactor: Transactor.Transactor["Service"]
   private readonly parts: Parts
   private readonly smallFlush: number
+  /** The object itself, as a caller. */
+  private readonly self: Caller
   private readonly turns: TurnQueue
   private readonly reactors: Reactors
   private readonly kinds = new Map<string, Kind>()
@@ -150,12 +154,14 @@ class Engine implements TenantEngine {
   /** Whether a large flush has the next turn. */
   private isFlushScheduled = false
 
-  constructor(app: App<any>, { commitTurn = run, now, smallFlush = 50 }: TenantEngineOptions, parts: Parts) {
+  constructor(app: App<any>, options: TenantEngineOptions, parts: Parts) {
     const { background, database, runner } = parts
+    const { commitTurn = run, now, smallFlush = 50, tenant } = options
     const { limits, reactors } = app
     const group: RpcGroup.RpcGroup<any> = app.api.declared
     this.parts = parts
     this.smallFlush = smallFlush
+    this.self = { identity: anonymous, client: new Rpc.ServerClient(-1), annotations: { tenant, subject: null } }
     this.isTraced = Option.isSome(Context.getOption(parts.services, Tracer.Tracer))
     for (const rpc of group.requests.values()) {
       const kind = kindOf(rpc)
@@ -187,7 +193,7 @@ class Engine implements TenantEngine {
       executor,
       live,
       readQueryKey,
-      caller: systemCaller,
+      caller: this.self,
       log: (message, failure) => this.log(message, failure)
     })
     this.sockets = new SocketHub({
@@ -309,9 +315,10 @@ class Engine implements TenantEngine {
       const decoded = this.executor.decode(key.tag, key.payload)
       if ("_tag" in decoded) return { result: undefined, failure: decoded, reads: readsOfNothing }
       const identity = decodeIdentity(key.identity)
+      const { annotations, client } = this.self
       call = {
         ...decoded,
-        caller: { identity, client: systemCaller.client, annotations: { subject: identity.subject } },
+        caller: { identity, client, annotations: { ...annotations, subject: identity.subject } },
         headers: key.headers.length === 0 ? noHeaders : Headers.fromInput(key.headers),
         requestId: "live"
       }
@@ -327,6 +334,3 @@ class Engine implements TenantEngine {
 }
 
 const run = (turn: () => void): void => turn()
-
-/** The object itself, as a caller. */
-const systemCaller: Caller = { identity: anonymous, client: new Rpc.ServerClient(-1), annotations: {} }

@@ -67,14 +67,22 @@ const limitOf = (cause: Cause.Cause<unknown>): LimitExceeded | undefined => {
 export const toInternalError = (tag: string, cause: Cause.Cause<unknown>): Effect.Effect<InternalError> =>
   Effect.flatMap(Random.nextInt, (random) => {
     const id = Math.abs(random).toString(36)
-    const suspended = cause.reasons.some((reason) => Cause.isDieReason(reason) && reason.defect instanceof Suspended)
-    const message = suspended
-      ? `the handler of ${tag} waited for something, and a transaction cannot wait: make it an action`
-      : // Effect's client makes an `Error` of the defect, and keeps its message alone.
-        `the server could not answer; the cause is in its log under ${id}`
+    // Effect's client makes an `Error` of the defect, and keeps only its message.
+    const message = suspensionOf(tag, cause) ?? `the server could not answer; the cause is in its log under ${id}`
     const defect: InternalError = { _tag: "InternalError", id, message }
     return Effect.logError(message, cause).pipe(Effect.annotateLogs({ rpc: tag, id }), Effect.as(defect))
   })
+
+/** What to tell the author whose handler or middleware waited. */
+const suspensionOf = (tag: string, cause: Cause.Cause<unknown>): string | undefined => {
+  for (const reason of cause.reasons) {
+    if (!Cause.isDieReason(reason) || !(reason.defect instanceof Suspended)) continue
+    return reason.defect.what === "handler"
+      ? `the handler of ${tag} waited for something, and a transaction cannot wait: make it an action`
+      : `the middleware of ${tag} waited for something: around a live query, a snapshot or a reaction it must not wait`
+  }
+  return undefined
+}
 
 /** The exit of a request that names no rpc of the contract. */
 export const unknownRpc = (tag: string): EncodedExit => failed(new UnknownRpc({ tag }))

@@ -1,7 +1,8 @@
 /**
  * Runs the requests of one HTTP body on an `RpcServer`: collects their messages, or passes them on as they come.
  */
-import type * as Context from "effect/Context"
+import * as Context from "effect/Context"
+import * as References from "effect/References"
 import type { FromServerEncoded } from "effect/rpc/RpcMessage"
 import { limitExceeded } from "../../protocol/Exit.ts"
 import type { Request } from "../../protocol/Messages.ts"
@@ -70,6 +71,13 @@ export const runBatch = (
     )
     signal.addEventListener("abort", interrupt)
     // The server changes the message in place.
-    for (const request of requests) connection.receive({ ...request }, context)
+    for (const request of requests) connection.receive({ ...request }, annotateRpc(context, request.tag))
     connection.receive({ _tag: "Eof" })
+  })
+
+/** Log lines of a call carry its rpc. */
+const annotateRpc = (context: Context.Context<never>, rpc: string): Context.Context<never> =>
+  Context.add(context, References.CurrentLogAnnotations, {
+    ...Context.get(context, References.CurrentLogAnnotations),
+    rpc
   })

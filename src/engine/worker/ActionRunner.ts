@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import type * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as References from "effect/References"
 import type * as Rpc from "effect/rpc/Rpc"
 import type * as RpcGroup from "effect/rpc/RpcGroup"
 import type { FromServerEncoded } from "effect/rpc/RpcMessage"
@@ -44,10 +45,16 @@ export const make = <Rpcs extends Rpc.Any>(
     const kinds = yield* Layer.build(KindMiddleware.workerLayer)
     const group: RpcGroup.RpcGroup<any> = app.api.declared
     const server = yield* Effect.provideContext(RpcTransport.make(group), Context.merge(own, kinds))
+    const annotations = yield* References.CurrentLogAnnotations
     const run: ActionRunner["run"] = ({ object, onMessage, requests, session }) =>
       Effect.callback<ReadonlyArray<FromServerEncoded>>((resume) => {
         const context = Context.make(Calls, callsTo(app, object, session)).pipe(
-          Context.add(CurrentIdentity, session.identity)
+          Context.add(CurrentIdentity, session.identity),
+          Context.add(References.CurrentLogAnnotations, {
+            ...annotations,
+            tenant: session.tenant,
+            subject: session.identity.subject
+          })
         )
         const interruption = new AbortController()
         const answers = runBatch(server, requests, {

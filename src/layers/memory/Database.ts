@@ -105,9 +105,7 @@ export const make = (sqlite: DatabaseSync): Database["Service"] => {
 
 /** What is used of Node's `process`, where there is one. */
 interface NodeProcess {
-  readonly getBuiltinModule?: (
-    name: "node:sqlite"
-  ) => { readonly DatabaseSync: typeof DatabaseSync } | undefined
+  readonly getBuiltinModule?: (name: "node:sqlite") => { readonly DatabaseSync: typeof DatabaseSync } | undefined
 }
 
 /** The constructor of `node:sqlite`, taken from the process: an import would keep bundlers for other platforms from this file. */

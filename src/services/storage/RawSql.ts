@@ -29,8 +29,7 @@ const readsClock = /\b(now|current_time|current_date|current_timestamp|unixepoch
 export const execute = (storage: TransactionStorage, sql: string, params: ReadonlyArray<SqlValue>): Rows => {
   storage.checkOpen()
   checkStatement(sql, params)
-  const footprint = storage.runtime.footprints.footprint(sql, params.length)
-  if (storage.readOnly && !footprint.readOnly) throw new Error("a query cannot write: make it a mutation")
+  const footprint = storage.footprint(sql, params.length)
   if (storage.reads !== undefined) {
     if (footprint.reads === "everything") storage.reads.everything()
     else for (const table of footprint.reads) storage.reads.table(table)

@@ -11,6 +11,7 @@ import { type Key, Range } from "./KeyOrder.ts"
 import type { ReadRecorder, WriteMark, WriteRecorder } from "./ReadSet.ts"
 import type { SqlRow } from "./RowCodec.ts"
 import * as Scan from "./Scan.ts"
+import type { Footprint } from "./SqlFootprint.ts"
 import { checkStatement, limit, limitOf } from "./StatementLimits.ts"
 import type { StorageRuntime } from "./StorageRuntime.ts"
 import { failure, keyIndex, keyOf, type TableInfo } from "./TableInfo.ts"
@@ -94,6 +95,13 @@ export class TransactionStorage {
   }
 
   // --- statements
+
+  /** What a statement reads and writes. Throws when it writes and this is a query. */
+  footprint(sql: string, paramCount: number): Footprint {
+    const footprint = this.runtime.footprints.footprint(sql, paramCount)
+    if (this.readOnly && !footprint.readOnly) throw new Error("a query cannot write: make it a mutation")
+    return footprint
+  }
 
   /** Runs a statement of ours that gives rows. */
   all(sql: string, params: ReadonlyArray<SqlValue>): Rows {
