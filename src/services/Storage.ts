@@ -2,6 +2,7 @@
  * Storage as a layer: an app's tables over a `Database`, brought up to date when the layer is built.
  * It provides the `Transactor`, in whose effects tables, SQL and the services of `Transactional` can be used.
  */
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Table from "../contract/Table.ts"
@@ -16,12 +17,12 @@ import * as Transactor from "./Transactor.ts"
 export * from "../contract/Storage.ts"
 export { SchemaMismatch } from "./storage/TableSchema.ts"
 
-export interface StorageOptions {
+export interface StorageOptions<T extends ReadonlyArray<Transactional.Any> = ReadonlyArray<Transactional.Any>> {
   readonly tables: ReadonlyArray<Table.Any>
   /** Limits of one transaction and of the platform; the defaults of `Limits` unless given. */
   readonly limits?: Partial<Limits.Limits>
   /** Services that take part in transactions. */
-  readonly transactional?: ReadonlyArray<Transactional.Any>
+  readonly transactional?: T
 }
 
 /** Brings the database's tables up to date and makes the runner of its transactions. */
@@ -47,8 +48,31 @@ export const makeRunner = (
     return yield* TransactionRunner.make({ storage, transactional, afterCommit })
   })
 
-/** The tables over the database in the context. Fails when the database cannot become what the tables declare. */
-export const layer = (
+/**
+ * The tables over the database in the context. Fails when the database cannot become what the tables declare. It also
+ * provides the services of `transactional`, which work inside the transactions of `Transactor`; any other use is a defect.
+ */
+export const layer = <const T extends ReadonlyArray<Transactional.Any> = readonly []>(
+  options: StorageOptions<T>
+): Layer.Layer<Transactor.Transactor | Transactional.Identifier<T[number]>, TableSchema.SchemaMismatch, Database> => {
+  const services: Context.Context<Transactional.Identifier<T[number]>> = Context.makeUnsafe(
+    new Map((options.transactional ?? []).map(({ tag }) => [tag.key, outsideOf(tag.key)]))
+  )
+  return Layer.merge(transactorLayer(options), Layer.succeedContext(services))
+}
+
+/** A service that no transaction opened. */
+const outsideOf = (key: string): object =>
+  new Proxy(
+    {},
+    {
+      get: (_, property) => {
+        throw new Error(`${key}.${String(property)} was used outside of a transaction`)
+      }
+    }
+  )
+
+const transactorLayer = (
   options: StorageOptions
 ): Layer.Layer<Transactor.Transactor, TableSchema.SchemaMismatch, Database> =>
   Layer.effect(
