@@ -183,6 +183,8 @@ class Heap {
   /** What the turn under way sends; it leaves after the turn's commit. */
   private output: Array<() => void> | undefined
   private isAlive = true
+  /** Whether the commit of a turn failed. */
+  private isLost = false
   /** Whether it was taken away when nothing was under way. */
   isEvicted = false
 
@@ -218,6 +220,7 @@ class Heap {
         if (cause !== commitFailed) throw cause
         // Nothing of the turn is on disk: nobody may hear of it, and the heap knows what is not so.
         this.isAlive = false
+        this.isLost = true
         this.lost.reject(new Error("the object was lost while it answered"))
         return onCommitFailed()
       }
@@ -246,7 +249,9 @@ class Heap {
 
   /** The answer, unless the heap is lost before it is there. */
   whileAlive(answer: Promise<ObjectAnswer>): Promise<ObjectAnswer> {
-    return Promise.race([this.lost.promise, answer])
+    // A turn whose commit failed had its answers ready.
+    const committed = answer.then((answer) => (this.isLost ? this.lost.promise : answer))
+    return Promise.race([this.lost.promise, committed])
   }
 
   async stop(): Promise<void> {

@@ -10,11 +10,14 @@ import { TestApp, type TestAppOptions } from "effect-dormouse/testing"
 import * as Transport from "../../src/client/Transport.ts"
 import { type Deployment, Peer, toTenant } from "./Deployment.ts"
 
+/** An app in memory, whose objects the test can take apart. */
+export interface MemoryDeployment extends Deployment {
+  readonly object: TestApp["Service"]["object"]
+  readonly close: () => Promise<void>
+}
+
 /** An app in the memory of this process. */
-export const memory = async (
-  app: App.App<any>,
-  options?: TestAppOptions
-): Promise<Deployment & { close: () => Promise<void> }> => {
+export const memory = async (app: App.App<any>, options?: TestAppOptions): Promise<MemoryDeployment> => {
   const log: Array<string> = []
   const runtime = ManagedRuntime.make(
     TestApp.layer(app, options).pipe(
@@ -49,6 +52,7 @@ export const memory = async (
     evict: (tenant) => object(tenant).evict(),
     starts: (tenant) => object(tenant).starts,
     logged: () => log.splice(0).join("\n"),
+    object,
     close: () => runtime.dispose()
   }
 }

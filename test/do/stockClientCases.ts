@@ -130,6 +130,7 @@ export const suite = (name: string, here: Layer.Layer<Here>) =>
           yield* rpc("act.add", { body: "by an action" }, { discard: true })
           let bodies: ReadonlyArray<string> = []
           for (let i = 0; i < 100 && bodies.length < 2; i++) {
+            yield* Effect.sleep(5)
             bodies = (yield* rpc("notes.list", {})).map(({ body }) => body)
           }
           expect(bodies).toEqual(["by a mutation", "by an action"])

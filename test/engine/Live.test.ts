@@ -72,6 +72,7 @@ describe("Live queries on a bad network", async () => {
     const tenant = newTenant("network")
     const writer = await connect(tenant)
     await ok(writer.call("lists.add", { id: "a" }))
+    await quiet(writer)
     return { writer, object: object(tenant), connect: () => connect(tenant) }
   }
   const listA = { list: "a", limit: 9 }

@@ -602,6 +602,7 @@ export const suite = (name: string, open: () => Promise<Driver>): void => {
         const other = watch(await connect(), "items", listA)
         const watches = Array.from({ length: 90 }, (_, i) => watch(peer, "items", { list: "a", limit: i + 1 }))
         await Promise.all([...watches, other].map((items) => items.frameCount(1)))
+        await quiet(peer)
         const rows = () => driver.rows(tenant, "SELECT request FROM _dormouse_subscriptions")
         expect((await rows()).length).toBe(90)
         peer.send({ _tag: "Interrupt", requestId: watches[89]!.id })

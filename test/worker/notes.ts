@@ -266,5 +266,13 @@ export const limited = App.make({
   api: NotesApi,
   tables: [notes, marks],
   handlers: NotesHandlers,
-  limits: { rowsRead: 20, rowsWritten: 10, resultBytes: 2000, requestBytes: 3000, requestsPerBatch: 5 }
+  limits: {
+    rowsRead: 20,
+    rowsWritten: 10,
+    resultBytes: 2000,
+    requestBytes: 3000,
+    requestsPerBatch: 5,
+    queuedMessages: 20,
+    queuedBytes: 1500
+  }
 })

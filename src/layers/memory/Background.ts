@@ -1,5 +1,5 @@
 /**
- * Work after the current turn, in memory: each task runs in a turn of the event loop's microtasks.
+ * Work after the current turn, in memory: each task runs in a later turn of the event loop, as it does on the platform.
  */
 import type { Background } from "../../services/Background.ts"
 
@@ -14,7 +14,7 @@ export class MemoryBackground {
     this.service = {
       defer: (task) =>
         this.waitUntil(
-          Promise.resolve().then(() => {
+          nextTurn().then(() => {
             if (!this.isStopped) run(task)
           })
         ),
@@ -45,3 +45,5 @@ export class MemoryBackground {
     this.works.add(ended)
   }
 }
+
+const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))

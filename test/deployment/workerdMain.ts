@@ -3,8 +3,7 @@ import { readFileSync } from "node:fs"
 import { Miniflare } from "miniflare"
 
 /**
- * The chat's Worker in a process that the test kills: `node chatProcess.ts <port> <data> <bundle>`. Prints a line when
- * it listens.
+ * A Worker in a process that the test kills: `node workerdMain.ts <port> <data> <bundle>`. Prints a line when it listens.
  */
 const [port, data, bundle] = process.argv.slice(2)
 const server = new Miniflare({
@@ -15,7 +14,7 @@ const server = new Miniflare({
     {
       config: {
         type: "worker",
-        name: "chat",
+        name: "app",
         compatibilityDate: "2026-09-01",
         manifest: {
           mainModule: "worker.js",
