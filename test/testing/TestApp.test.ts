@@ -1,8 +1,15 @@
 import { expect, it } from "@effect/vitest"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as HttpClient from "effect/http/HttpClient"
+import * as HttpClientResponse from "effect/http/HttpClientResponse"
+import * as Layer from "effect/Layer"
+import * as RpcMiddleware from "effect/rpc/RpcMiddleware"
+import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
+import { Action, Api, App, Auth, Query } from "effect-dormouse"
 import { TestApp } from "effect-dormouse/testing"
 import { ChatApi } from "../../examples/chat/api.ts"
 import { app } from "../../examples/chat/app.ts"
@@ -27,4 +34,78 @@ it.effect("R2: the stock client calls and watches an app in memory, across an ev
     expect(last._tag === "Snapshot" && last.value.map((message) => message.body)).toEqual(["two", "one"])
     expect(object().starts).toBe(2)
   }).pipe(Effect.provide(TestApp.layer(app)))
+)
+
+class Outside extends Context.Service<Outside, { readonly name: string }>()("test/Outside") {}
+class Tag extends Context.Service<Tag, { readonly text: string }>()("test/Tag") {}
+class Tagging extends RpcMiddleware.Service<Tagging, { provides: Tag }>()("test/Tagging") {}
+
+class SwappedApi extends Api.make(
+  Query.make("who", { success: Auth.Identity }),
+  Query.make("outside", { success: Schema.String }),
+  Query.make("tagged", { success: Schema.String }).middleware(Tagging),
+  Action.make("fetched", { success: Schema.String }),
+  Action.make("outside.act", { success: Schema.String })
+) {}
+
+const named = (name: string) => Layer.succeed(Outside, { name })
+const tagging = (text: string) => Layer.succeed(Tagging, (effect) => Effect.provideService(effect, Tag, { text }))
+
+const swapped = App.make({
+  api: SwappedApi,
+  tables: [],
+  handlers: SwappedApi.toLayer({
+    who: () => Auth.identity,
+    outside: () => Effect.map(Outside, ({ name }) => name),
+    tagged: () => Effect.map(Tag, ({ text }) => text),
+    fetched: () => Effect.orDie(Effect.flatMap(HttpClient.get("https://example.test"), ({ text }) => text)),
+    "outside.act": () => Effect.map(Outside, ({ name }) => name)
+  }),
+  services: named("deployed"),
+  actionServices: named("deployed worker"),
+  middleware: tagging("deployed")
+})
+
+const all = Effect.gen(function* () {
+  const rpc = yield* TestApp.rpc(SwappedApi)
+  return {
+    who: yield* rpc("who", undefined),
+    outside: yield* rpc("outside", undefined),
+    act: yield* rpc("outside.act", undefined),
+    tagged: yield* rpc("tagged", undefined)
+  }
+})
+
+const deployed = { who: Auth.anonymous, outside: "deployed", act: "deployed worker", tagged: "deployed" }
+
+it.effect("R2: without options, an app in memory has its own layers", () =>
+  Effect.map(all, (values) => expect(values).toEqual(deployed)).pipe(Effect.provide(TestApp.layer(swapped)))
+)
+
+const http = Layer.succeed(
+  HttpClient.HttpClient,
+  HttpClient.make((request) => Effect.succeed(HttpClientResponse.fromWeb(request, new Response("from the test"))))
+)
+const ada = { subject: "ada", claims: { team: "a" } }
+
+const swaps: ReadonlyArray<readonly [string, Parameters<typeof TestApp.layer<any, any, any, any>>[1], object]> = [
+  ["services", { services: named("test") }, { outside: "test" }],
+  ["actionServices", { actionServices: named("test") }, { act: "test" }],
+  ["middleware", { middleware: tagging("test") }, { tagged: "test" }],
+  ["identity", { identity: ada }, { who: ada }],
+  ["identify", { identify: () => ada }, { who: ada }]
+]
+for (const [option, options, changed] of swaps) {
+  it.effect(`R2: \`${option}\` is swapped, and nothing else`, () =>
+    Effect.map(all, (values) => expect(values).toEqual({ ...deployed, ...changed })).pipe(
+      Effect.provide(TestApp.layer(swapped, options as never))
+    )
+  )
+}
+
+it.effect("R2: `http` is what actions do their requests with", () =>
+  Effect.gen(function* () {
+    const rpc = yield* TestApp.rpc(SwappedApi)
+    expect(yield* rpc("fetched", undefined)).toBe("from the test")
+  }).pipe(Effect.provide(TestApp.layer(swapped, { http })))
 )
