@@ -107,6 +107,8 @@ export interface LiveQueriesOptions {
   readonly run: (key: QueryKey, parent: Tracer.AnySpan | undefined) => QueryRun
   /** Runs a task in a later turn. */
   readonly defer: (task: () => void) => void
+  /** Runs the notification of subscribers, for who has to do something around it. `parent` is the span of the flush. */
+  readonly delivery?: (notify: () => void, parent: Tracer.AnySpan | undefined) => void
   /** Milliseconds, for versions that also grow across restarts. */
   readonly now: () => number
 }
@@ -147,7 +149,9 @@ export class LiveQueries {
   private readonly notifyQueue = new Set<Subscriber>()
   /** Whether some of them wait for a later turn. */
   private isContinued = false
-  private totals: LiveTotals = { runs: 0, unchangedRuns: 0, frames: 0, bytes: 0 }
+  /** The span of the last flush, while subscribers wait to be notified of it. */
+  private flushSpan: Tracer.AnySpan | undefined
+  private counted: LiveTotals = { runs: 0, unchangedRuns: 0, frames: 0, bytes: 0 }
 
   constructor(options: LiveQueriesOptions) {
     this.options = options
@@ -235,12 +239,21 @@ export class LiveQueries {
       query.stats.invalidatedBy = tables
       this.run(query, parent)
     }
+    this.flushSpan = parent
     this.notify()
   }
 
   /** Notifies the subscribers that have something to be sent, in this turn as many as a turn takes. */
   notify(): void {
-    if (!this.isContinued) this.notifySome()
+    if (!this.isContinued) this.deliver()
+  }
+
+  private deliver(): void {
+    if (this.notifyQueue.size === 0) return
+    const { delivery } = this.options
+    if (delivery === undefined) this.notifySome()
+    else delivery(() => this.notifySome(), this.flushSpan)
+    if (this.notifyQueue.size === 0) this.flushSpan = undefined
   }
 
   private notifySome(): void {
@@ -260,7 +273,7 @@ export class LiveQueries {
       this.isContinued = true
       this.options.defer(() => {
         this.isContinued = false
-        this.notifySome()
+        this.deliver()
       })
     }
     if (failed !== undefined) throw failed.cause
@@ -309,19 +322,24 @@ export class LiveQueries {
 
   // --- what it shows
 
+  /** What was done since `takeTotals` was last called. */
+  get totals(): LiveTotals {
+    return { ...this.counted }
+  }
+
   /** What was done since this was last asked. */
   takeTotals(): LiveTotals {
-    const { totals } = this
-    this.totals = { runs: 0, unchangedRuns: 0, frames: 0, bytes: 0 }
-    return totals
+    const { counted } = this
+    this.counted = { runs: 0, unchangedRuns: 0, frames: 0, bytes: 0 }
+    return counted
   }
 
   /** A frame of a query was sent. */
   countFrame(query: LiveQuery, bytes: number): void {
     query.stats.frames++
     query.stats.bytes += bytes
-    this.totals.frames++
-    this.totals.bytes += bytes
+    this.counted.frames++
+    this.counted.bytes += bytes
   }
 
   /** What each live query reads and costs. */
@@ -383,7 +401,7 @@ export class LiveQueries {
     const run = this.options.run(query.key, parent)
     const { reads } = run
     query.stats.runs++
-    this.totals.runs++
+    this.counted.runs++
     this.stale.delete(query)
     query.reads = reads
     if (readsNothing(reads)) this.index.delete(query)
@@ -399,7 +417,7 @@ export class LiveQueries {
     if (result === undefined) return
     if (query.result?.text === result.text) {
       query.stats.unchangedRuns++
-      this.totals.unchangedRuns++
+      this.counted.unchangedRuns++
     } else query.result = new QueryResult(result, this.currentVersion)
   }
 

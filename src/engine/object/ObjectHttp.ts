@@ -10,11 +10,12 @@ import { describe } from "../../protocol/Limits.ts"
 import type { Request } from "../../protocol/Messages.ts"
 import { answerAll, joinMessages, parseRequests } from "../rpc/HttpBody.ts"
 import type { ObjectAnswer } from "../rpc/ObjectStub.ts"
+import { parentOf } from "../rpc/RequestSpan.ts"
 import type { RequestSession } from "../rpc/SessionHeader.ts"
 import { type Caller, type Executor, exitText } from "./Executor.ts"
 import type { LiveQueries, QueryKey, QueryRun } from "./LiveQueries.ts"
 import { hashOf } from "./QueryResult.ts"
-import { callerOf, headersOf, parentOf, type ReadQueryKey } from "./SocketSession.ts"
+import { callerOf, headersOf, type ReadQueryKey } from "./SocketSession.ts"
 import type { TurnQueue } from "./TurnQueue.ts"
 
 export interface ObjectHttpOptions {

@@ -5,7 +5,6 @@
 import * as Headers from "effect/http/Headers"
 import { ServerClient } from "effect/rpc/Rpc"
 import type { FromClientEncoded, FromServerEncoded } from "effect/rpc/RpcMessage"
-import * as Tracer from "effect/Tracer"
 import {
   chunkMessage,
   done,
@@ -21,6 +20,7 @@ import * as Limits from "../../protocol/Limits.ts"
 import { pong, type Request } from "../../protocol/Messages.ts"
 import { mutationHeader } from "../../protocol/MutationId.ts"
 import type { HostSocket } from "../../services/SocketHost.ts"
+import { parentOf } from "../rpc/RequestSpan.ts"
 import { encodeMessage } from "../rpc/RpcTransport.ts"
 import type { RequestSession } from "../rpc/SessionHeader.ts"
 import { type ActionHost, ActionRelay } from "./ActionRelay.ts"
@@ -457,9 +457,5 @@ export const headersOf = ({ headers }: Request): Headers.Headers =>
 
 const headerOf = ({ headers }: Request, name: string): string | undefined =>
   headers.find(([key]) => key.toLowerCase() === name)?.[1]
-
-/** The client's span, of a request that carries one. */
-export const parentOf = ({ sampled = true, spanId, traceId }: Request): Tracer.AnySpan | undefined =>
-  traceId === undefined || spanId === undefined ? undefined : Tracer.externalSpan({ traceId, spanId, sampled })
 
 const encoder = new TextEncoder()

@@ -174,6 +174,7 @@ class Engine implements TenantEngine {
     this.live = new LiveQueries({
       run: (key, parent) => this.runQuery(key, parent),
       defer: (task) => background.defer(() => turn(task)),
+      ...(this.isTraced && { delivery: (notify, parent) => this.traceDelivery(notify, parent) }),
       now
     })
     const { live, readQueryKey, turns } = this
@@ -273,26 +274,37 @@ class Engine implements TenantEngine {
     const spans = this.committedSpans
     this.committedSpans = []
     const { live } = this
-    const effect = this.isTraced
-      ? Effect.useSpan(
-          "dormouse.flush",
-          {
-            ...(spans[0] && { parent: spans[0] }),
-            links: spans.slice(1).map((span) => ({ span, attributes: {} }))
-          },
-          (span) =>
-            Effect.suspend(() => {
-              live.flush(span)
-              const done = live.takeTotals()
-              for (const [name, value] of Object.entries(done)) span.attribute(`dormouse.live.${name}`, value)
-              return Metrics.count(done)
-            })
-        )
-      : Effect.suspend(() => {
-          live.flush()
-          return Metrics.count(live.takeTotals())
-        })
-    Effect.runSyncWith(this.parts.services)(effect)
+    if (this.isTraced) {
+      const links = spans.slice(1).map((span) => ({ span, attributes: {} }))
+      this.span("flush", { ...(spans[0] && { parent: spans[0] }), links }, (span) => {
+        live.flush(span)
+        const { runs, unchangedRuns } = live.totals
+        span.attribute("dormouse.live.runs", runs)
+        span.attribute("dormouse.live.unchangedRuns", unchangedRuns)
+      })
+    } else live.flush()
+    Effect.runSyncWith(this.parts.services)(Metrics.count(live.takeTotals()))
+  }
+
+  /** A span around the notification of subscribers. After a large flush there are several. */
+  private traceDelivery(notify: () => void, parent: Tracer.AnySpan | undefined): void {
+    // What a new subscriber or an acknowledgement is sent belongs to its own message.
+    if (parent === undefined) return notify()
+    this.span("delivery", { parent }, (span) => {
+      const before = this.live.totals
+      notify()
+      const { bytes, frames } = this.live.totals
+      span.attribute("dormouse.live.frames", frames - before.frames)
+      span.attribute("dormouse.live.bytes", bytes - before.bytes)
+    })
+  }
+
+  private span(name: string, options: Tracer.SpanOptionsNoTrace, body: (span: Tracer.Span) => void): void {
+    const { tenant } = this.self.annotations
+    const attributes = tenant === undefined ? {} : { "dormouse.tenant": tenant }
+    Effect.runSyncWith(this.parts.services)(
+      Effect.useSpan(`dormouse.${name}`, { ...options, attributes }, (span) => Effect.sync(() => body(span)))
+    )
   }
 
   /** Reads the key of a live query, or gives the exit that refuses it. */

@@ -21,6 +21,7 @@ import * as RpcCodec from "../../protocol/RpcCodec.ts"
 import { runBatch } from "../rpc/HttpBatch.ts"
 import * as KindMiddleware from "../rpc/KindMiddleware.ts"
 import type { ObjectStub } from "../rpc/ObjectStub.ts"
+import { spanFields } from "../rpc/RequestSpan.ts"
 import * as RpcTransport from "../rpc/RpcTransport.ts"
 import type { RequestSession } from "../rpc/SessionHeader.ts"
 
@@ -93,11 +94,7 @@ const callsTo = <Rpcs extends Rpc.Any>(
         tag,
         payload: codec.encodePayload(payload),
         headers: [],
-        ...(Option.isSome(span) && {
-          traceId: span.value.traceId,
-          spanId: span.value.spanId,
-          sampled: span.value.sampled
-        })
+        ...(Option.isSome(span) && spanFields(span.value))
       }
       const { body } = yield* Effect.tryPromise({
         try: () => object.call(session, JSON.stringify(request)),

@@ -6,16 +6,23 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type * as Rpc from "effect/rpc/Rpc"
 import type { FromServerEncoded } from "effect/rpc/RpcMessage"
-import * as Tracer from "effect/Tracer"
 import type { App } from "../../contract/App.ts"
 import { anonymous, type Identity } from "../../contract/Auth.ts"
 import { unavailable } from "../../protocol/Exit.ts"
 import * as Limits from "../../protocol/Limits.ts"
 import type { Request as RpcRequest } from "../../protocol/Messages.ts"
 import { toInternalError } from "../rpc/ErrorBoundary.ts"
-import { answerAll, errorResponse, joinMessages, messagesResponse, readRequests } from "../rpc/HttpBody.ts"
+import {
+  answerAll,
+  errorResponse,
+  joinMessages,
+  messagesResponse,
+  type RequestBody,
+  readRequests
+} from "../rpc/HttpBody.ts"
 import { ndjson, ndjsonResponse } from "../rpc/Ndjson.ts"
 import type { ObjectAnswer, ObjectStub } from "../rpc/ObjectStub.ts"
+import { parentOf, spanFields } from "../rpc/RequestSpan.ts"
 import { encodeMessage } from "../rpc/RpcTransport.ts"
 import { explainPath, protocolHeader, type RequestSession, subprotocol } from "../rpc/SessionHeader.ts"
 import type { ActionRunner } from "./ActionRunner.ts"
@@ -87,16 +94,27 @@ export class Gateway<Rpcs extends Rpc.Any> {
     if (request.method !== "POST") return errorResponse(405, "use POST", { allow: "GET, POST" })
     const body = await readRequests(request, this.app.limits)
     if (body instanceof Response) return body
-    const routes = route(this.app, body.requests)
-    if (routes.transactions.length > 0 && routes.transactions.length === body.requests.length) {
-      const { body: answers, status } = await this.transact(host, object, session, body.requests, body.text)
-      return messagesResponse(answers, status)
+    const isStream = trustedSession !== undefined && request.headers.get("accept") === ndjson
+    const options = { isStream, signal: request.signal }
+    if (!host.isTraced) return this.run(host, object, session, body, options)
+    return traced(host, session, body, (body) => this.run(host, object, session, body, options))
+  }
+
+  /** Has a body of requests answered: by the object, by the actions here, or by both. */
+  private async run(
+    host: GatewayHost,
+    object: ObjectStub,
+    session: RequestSession,
+    { requests, text }: RequestBody,
+    options: { readonly isStream: boolean; readonly signal: AbortSignal }
+  ): Promise<Response> {
+    const routes = route(this.app, requests)
+    if (routes.transactions.length > 0 && routes.transactions.length === requests.length) {
+      const { body, status } = await this.transact(host, object, session, requests, text)
+      return messagesResponse(body, status)
     }
-    return this.mixed(host, object, session, routes, {
-      isStream: trustedSession !== undefined && request.headers.get("accept") === ndjson,
-      signal: request.signal,
-      isUnknown: routes.unknown.length > 0 && routes.unknown.length === body.requests.length
-    })
+    const isUnknown = routes.unknown.length > 0 && routes.unknown.length === requests.length
+    return this.mixed(host, object, session, routes, { ...options, isUnknown })
   }
 
   /** Opens a socket. */
@@ -130,7 +148,7 @@ export class Gateway<Rpcs extends Rpc.Any> {
     text: string
   ): Promise<ObjectAnswer> {
     try {
-      return host.isTraced ? await traced(host, object, session, requests) : await object.call(session, text)
+      return await object.call(session, text)
     } catch (cause) {
       // An object may be reset while it answers, or not be able to start. What was asked may have been done all the same.
       await host.run(Effect.logWarning("the tenant's object did not answer", cause))
@@ -179,27 +197,25 @@ export class Gateway<Rpcs extends Rpc.Any> {
   }
 }
 
-/** Calls an object within a span of the Worker's, which the spans of the calls become children of. */
+/** Answers a body within a span of the Worker's. The spans of its calls become children of it. */
 const traced = (
   host: GatewayHost,
-  object: ObjectStub,
   session: RequestSession,
-  requests: ReadonlyArray<RpcRequest>
-): Promise<ObjectAnswer> => {
-  const { sampled = true, spanId, traceId } = requests[0] ?? {}
+  { requests }: RequestBody,
+  answer: (body: RequestBody) => Promise<Response>
+): Promise<Response> => {
+  const parent = requests[0] && parentOf(requests[0])
   return host.run(
     Effect.useSpan(
       "dormouse.gateway",
       {
         kind: "server",
-        attributes: { tenant: session.tenant, subject: session.identity.subject },
-        ...(traceId !== undefined &&
-          spanId !== undefined && { parent: Tracer.externalSpan({ traceId, spanId, sampled }) })
+        attributes: { "dormouse.tenant": session.tenant, "dormouse.subject": session.identity.subject },
+        ...(parent && { parent })
       },
       (span) => {
-        const { sampled, spanId, traceId } = span
-        const children = requests.map((request) => ({ ...request, traceId, spanId, sampled }))
-        return Effect.promise(() => object.call(session, JSON.stringify(children)))
+        const children = requests.map((request) => ({ ...request, ...spanFields(span) }))
+        return Effect.promise(() => answer({ requests: children, text: JSON.stringify(children) }))
       }
     )
   )

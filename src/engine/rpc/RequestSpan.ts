@@ -1,0 +1,16 @@
+/**
+ * The span that a request carries: how one trace goes on from the client to the Worker and the object.
+ */
+import * as Tracer from "effect/Tracer"
+import type { Request } from "../../protocol/Messages.ts"
+
+/** The caller's span, of a request that carries one. */
+export const parentOf = ({ sampled = true, spanId, traceId }: Request): Tracer.AnySpan | undefined =>
+  traceId === undefined || spanId === undefined ? undefined : Tracer.externalSpan({ traceId, spanId, sampled })
+
+/** The fields of a request that carry a span. */
+export const spanFields = ({
+  sampled,
+  spanId,
+  traceId
+}: Tracer.AnySpan): Pick<Request, "traceId" | "spanId" | "sampled"> => ({ traceId, spanId, sampled })
