@@ -155,7 +155,8 @@ export class Executor {
       codec: RpcCodec.of(rpc),
       encode: encoderOf(rpc),
       handler: entry.handler,
-      context: Context.merge(entry.context, context),
+      // Spans of handlers and of SQL would be made for nobody as well.
+      context: Context.add(Context.merge(entry.context, context), References.TracerEnabled, this.isTraced),
       middlewares: [...rpc.middlewares]
         .filter((middleware) => !isKind(middleware))
         .map((middleware): RpcMiddleware.Any => Context.getUnsafe(context, middleware)),

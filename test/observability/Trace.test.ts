@@ -1,0 +1,195 @@
+import { expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import * as Model from "effect/schema/Model"
+import * as Tracer from "effect/Tracer"
+import { Action, Api, App, Calls, Mutation, Query, Table } from "effect-dormouse"
+import { TestApp } from "effect-dormouse/testing"
+
+class Line extends Model.Class<Line>("test/Line")({ id: Table.key(Schema.String), text: Schema.String }) {}
+const lines = Table.make("lines", Line, { key: "id" })
+
+class TracedApi extends Api.make(
+  Query.make("lines.list", { success: Schema.Array(Schema.String) }),
+  Mutation.make("lines.add", { payload: { text: Schema.String } }),
+  Mutation.make("lines.count", { payload: { count: Schema.Int } }),
+  Action.make("lines.fetch", { payload: { text: Schema.String } })
+) {}
+
+const app = App.make({
+  api: TracedApi,
+  tables: [lines],
+  handlers: TracedApi.toLayer({
+    "lines.list": Effect.fn("list")(function* () {
+      yield* Effect.log("listing")
+      return (yield* lines.query()).map(({ text }) => text)
+    }),
+    "lines.add": Effect.fn("add")(function* ({ text }) {
+      yield* Effect.log("adding")
+      yield* lines.insert({ text })
+    }),
+    "lines.count": () => Effect.log("counting"),
+    "lines.fetch": Effect.fn("fetch")(function* ({ text }) {
+      yield* Effect.log("fetching")
+      const calls = yield* Calls.of(TracedApi)
+      yield* Effect.orDie(calls.mutate("lines.add", { text }))
+    })
+  }),
+  reactors: [
+    App.react(TracedApi, {
+      name: "count",
+      query: "lines.list",
+      queryPayload: undefined,
+      mutation: "lines.count",
+      mutationPayload: ({ length }) => ({ count: length })
+    })
+  ]
+})
+
+/** A tracer that keeps its spans. */
+const collecting = () => {
+  const spans: Array<Tracer.NativeSpan> = []
+  const tracer = Tracer.make({
+    span: (options) => {
+      const span = new Tracer.NativeSpan(options)
+      spans.push(span)
+      return span
+    }
+  })
+  return { spans, layer: Layer.succeed(Tracer.Tracer, tracer) }
+}
+
+/** The names from a span up to the root of its trace. */
+const lineage = (spans: ReadonlyArray<Tracer.NativeSpan>, span: Tracer.NativeSpan): ReadonlyArray<string> => {
+  const names = [span.name]
+  let id = Option.map(span.parent, ({ spanId }) => spanId)
+  while (Option.isSome(id)) {
+    const { value } = id
+    const parent = spans.find(({ spanId }) => spanId === value)
+    if (parent === undefined) break
+    names.push(parent.name)
+    id = Option.map(parent.parent, ({ spanId }) => spanId)
+  }
+  return names
+}
+
+const turns = Effect.promise(async () => {
+  for (let i = 0; i < 10; i++) await new Promise((resolve) => setImmediate(resolve))
+})
+
+const identity = { subject: "ada", claims: {} }
+
+for (const way of ["socket", "http"] as const) {
+  it.effect(`one trace from the client's span to the delivery, over ${way}`, () => {
+    const { layer, spans } = collecting()
+    return Effect.gen(function* () {
+      const client = yield* TestApp.client(TracedApi)
+      // A second client watches, so that there is something to deliver; the socket of the first is open only in one case.
+      const watching = yield* TestApp.client(TracedApi)
+      const seen: Array<ReadonlyArray<string>> = []
+      const watch = (c: typeof client) =>
+        c.live("lines.list", undefined).pipe(
+          Stream.runForEach(({ value }) => Effect.sync(() => void (Option.isSome(value) && seen.push(value.value)))),
+          Effect.forkChild
+        )
+      yield* watch(watching)
+      if (way === "socket") yield* watch(client)
+      while (seen.length < (way === "socket" ? 2 : 1)) yield* turns
+      spans.length = 0
+      yield* Effect.withSpan(client.mutate("lines.add", { text: "one" }), "page")
+      while (!seen.some((value) => value.includes("one"))) yield* turns
+      yield* turns
+      const root = spans.find(({ name }) => name === "page")!
+      const traced = spans.filter(({ traceId }) => traceId === root.traceId)
+      const paths = traced.map((span) => lineage(spans, span).toReversed().join(" > "))
+      const gateway = way === "http" ? "dormouse.gateway > " : ""
+      const clientSpan = paths.find((path) => /^page > [^>]*lines\.add$/.test(path))
+      expect(clientSpan).toBeDefined()
+      const call = `${clientSpan} > ${gateway}dormouse.lines.add`
+      expect(paths).toContain(call)
+      expect(paths).toContain(`${call} > dormouse.transaction > add`)
+      expect(paths).toContain(`${call} > dormouse.transaction > dormouse.flush`)
+      expect(paths).toContain(`${call} > dormouse.transaction > dormouse.flush > dormouse.delivery`)
+      const query = `${call} > dormouse.transaction > dormouse.flush > dormouse.lines.list`
+      expect(paths).toContain(`${query} > dormouse.transaction > list`)
+      const named = (name: string) => traced.find((span) => span.name === name)!
+      expect(named("dormouse.flush").attributes.get("dormouse.live.runs")).toBe(1)
+      expect(named("dormouse.delivery").attributes.get("dormouse.live.frames")).toBe(way === "socket" ? 2 : 1)
+      expect(named("dormouse.flush").attributes.get("dormouse.tenant")).toBe("main")
+      expect(named("dormouse.lines.add").attributes.get("rpc.method")).toBe("lines.add")
+    }).pipe(Effect.provide(TestApp.layer(app, { identity }).pipe(Layer.provideMerge(layer))))
+  })
+}
+
+it.effect("an action and what it calls belong to one trace", () => {
+  const { layer, spans } = collecting()
+  return Effect.gen(function* () {
+    const client = yield* TestApp.client(TracedApi)
+    yield* Effect.withSpan(client.act("lines.fetch", { text: "one" }), "page")
+    const paths = spans.map((span) => lineage(spans, span).toReversed().join(" > "))
+    const call = paths.find((path) => /^page > .*dormouse\.lines\.fetch$/.test(path))
+    expect(call).toBeDefined()
+    expect(paths.some((path) => path.startsWith(`${call} > `) && path.endsWith("dormouse.lines.add"))).toBe(true)
+  }).pipe(Effect.provide(TestApp.layer(app).pipe(Layer.provideMerge(layer))))
+})
+
+it.effect("without a tracer no span is made", () => {
+  const made: Array<string> = []
+  const { span } = Tracer.NativeSpan.prototype as any
+  void span
+  const original = Tracer.NativeSpan.prototype.end
+  Tracer.NativeSpan.prototype.end = function (this: Tracer.NativeSpan, ...args) {
+    made.push(this.name)
+    return original.apply(this, args)
+  }
+  return Effect.gen(function* () {
+    const { object } = yield* TestApp
+    const { http } = yield* Effect.promise(() => object().engine())
+    const call = (tag: string, payload: unknown) =>
+      Effect.promise(() =>
+        http.call(
+          { tenant: "main", identity },
+          JSON.stringify({ _tag: "Request", id: "1", tag, payload, headers: [], traceId: "t", spanId: "s" })
+        )
+      )
+    yield* call("lines.add", { text: "one" })
+    expect((yield* call("lines.list", null)).body).toContain("one")
+    yield* turns
+    expect(made).toEqual([])
+  }).pipe(
+    Effect.provide(TestApp.layer(app)),
+    Effect.ensuring(
+      Effect.sync(() => {
+        Tracer.NativeSpan.prototype.end = original
+      })
+    )
+  )
+})
+
+it.effect("log lines carry tenant, subject and rpc: of calls, live queries, reactions and actions", () => {
+  const logged: Array<Record<string, unknown>> = []
+  const logger = Logger.map(Logger.formatStructured, ({ annotations, message }) => {
+    logged.push({ message, ...annotations })
+  })
+  return Effect.gen(function* () {
+    const client = yield* TestApp.client(TracedApi, { tenant: "acme" })
+    const rpc = yield* TestApp.rpc(TracedApi, { tenant: "acme" })
+    yield* client.query("lines.list", undefined)
+    yield* client.act("lines.fetch", { text: "one" })
+    yield* turns
+    const seen = (message: string) => logged.filter((line) => line["message"] === message)
+    const ada = { tenant: "acme", subject: "ada" }
+    expect(seen("listing")).toContainEqual({ message: "listing", ...ada, rpc: "lines.list" })
+    expect(seen("adding")).toEqual([{ message: "adding", ...ada, rpc: "lines.add" }])
+    expect(seen("fetching")).toEqual([{ message: "fetching", ...ada, rpc: "lines.fetch" }])
+    // The object itself reacts.
+    expect(seen("counting")).toEqual([{ message: "counting", tenant: "acme", subject: null, rpc: "lines.count" }])
+    logged.length = 0
+    yield* rpc("live:lines.list", undefined).pipe(Stream.take(1), Stream.runDrain)
+    expect(seen("listing")).toEqual([{ message: "listing", ...ada, rpc: "lines.list" }])
+  }).pipe(Effect.provide(TestApp.layer(app, { identity }).pipe(Layer.provideMerge(Logger.layer([logger])))))
+})
