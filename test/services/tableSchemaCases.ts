@@ -507,12 +507,12 @@ export const suite = (name: string, run: WithDatabase): void => {
 
     it("ST21 two fields of one name, an index without a name, an index with the name of a reference's", () => {
       expect(() => declare("notes", { id, ID: id })).toThrow(
-        "table notes: SQLite cannot tell column ID from another one"
+        "table notes: column ID has the name of another column; SQLite ignores case"
       )
       expect(() => notes({}, { indexes: { "": ["text"] } })).toThrow("table notes: an index needs a name")
       const options = { indexes: { reference_tag: ["text"] }, references: { tag: { table: () => tags } } }
       expect(() => notes({ tag: Schema.Int }, options)).toThrow(
-        "the index name reference_tag is taken by the reference"
+        "the index name reference_tag is reserved for a reference"
       )
     })
   })

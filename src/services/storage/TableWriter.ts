@@ -15,6 +15,7 @@ import type * as Schema from "effect/Schema"
 import type { StorageWriter } from "../../contract/Storage.ts"
 import { ReferenceViolation, type StorageError, UniqueViolation } from "../../contract/Storage.ts"
 import type * as Table from "../../contract/Table.ts"
+import { untyped } from "../../protocol/JsonCodec.ts"
 import * as Limits from "../../protocol/Limits.ts"
 import type { SqlValue } from "../Database.ts"
 import * as Deletion from "./Deletion.ts"
@@ -271,8 +272,7 @@ const operation = <A>(body: (fiber: Fiber.Fiber<any, any>) => A): Effect.Effect<
 
 /** The value that a schema makes of this input. Throws `RowInvalid` when it does not fit. */
 const validate = (info: TableInfo, schema: Schema.Top, value: unknown, fiber: Fiber.Fiber<any, any>): any => {
-  // `Schema.Top` does not say what its constructor takes; the schema checks it.
-  const made = schema.makeEffect(value as never)
+  const made = untyped(schema).makeEffect(value)
   // A default may be an effect. It runs in the transaction, so it cannot wait.
   const exit = runSyncOrDie(made, fiber.context)
   if (Exit.isSuccess(exit)) return exit.value
