@@ -6,6 +6,8 @@ import * as Option from "effect/Option"
 import type { FromClientEncoded, RequestEncoded } from "effect/rpc/RpcMessage"
 import * as Schema from "effect/Schema"
 
+export { ping, pong } from "./Ping.ts"
+
 /** Bounded, because ids are stored in the socket's attachment while the object hibernates. */
 const RequestId = Schema.Union([Schema.String.check(Schema.isMaxLength(128)), Schema.Finite])
 
@@ -71,8 +73,3 @@ export const isDeeper = (text: string, max: number): boolean => {
 }
 
 const [quote, backslash, openBracket, closeBracket, openBrace, closeBrace] = [34, 92, 91, 93, 123, 125]
-
-/** The text of a client's ping. The platform compares the bytes and answers with `pong`, without waking the object. */
-export const ping = '{"_tag":"Ping"}'
-/** The text of the answer to a ping. */
-export const pong = '{"_tag":"Pong"}'
