@@ -1,4 +1,4 @@
 /**
- * A whole backend in memory, for tests.
+ * Runs an app's whole backend in memory, for tests.
  */
 export { TestApp, type TestAppOptions } from "./testing/TestApp.ts"
