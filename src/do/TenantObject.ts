@@ -40,6 +40,7 @@ export interface TenantObject extends DurableObject {
   run<A, E>(effect: Effect.Effect<A, E, Live | Transactor>): Promise<A>
 }
 
+/** The Durable Object class of an app. */
 export type TenantObjectClass = new (ctx: DurableObjectState, env: Cloudflare.Env) => TenantObject
 
 /** Makes the Durable Object class of an app. */

@@ -91,6 +91,7 @@ export interface PendingExecution {
   readonly interrupt: () => void
 }
 
+/** What an executor works with. */
 export interface ExecutorOptions {
   readonly group: RpcGroup.RpcGroup<any>
   /** The services of the object, the handlers and the author's middleware. */

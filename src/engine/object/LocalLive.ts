@@ -13,6 +13,7 @@ import * as RpcCodec from "../../protocol/RpcCodec.ts"
 import { type LiveQueries, type QueryKey, type Subscriber, Subscription } from "./LiveQueries.ts"
 import type { ReadQueryKey } from "./SocketSession.ts"
 
+/** What `makeLocalLive` works with. */
 export interface LocalLiveOptions {
   readonly group: RpcGroup.RpcGroup<any>
   readonly live: LiveQueries

@@ -12,6 +12,7 @@ import { type ReadQueryKey, SocketSession, type SocketSessionOptions } from "./S
 import { attachmentDecoder } from "./SubscriptionStore.ts"
 import type { TurnQueue } from "./TurnQueue.ts"
 
+/** What the sockets of an object work with. */
 export interface SocketHubOptions extends Omit<SocketSessionOptions, "onOutput" | "onDirty" | "turn"> {
   readonly host: SocketHost["Service"]
   readonly turns: TurnQueue

@@ -53,6 +53,7 @@ export interface TenantEngine {
   readonly turn: (body: () => void) => void
 }
 
+/** How a platform runs an engine. */
 export interface TenantEngineOptions {
   /** Milliseconds, for versions. Each start of an object must find a later time than the start before. */
   readonly now: () => number

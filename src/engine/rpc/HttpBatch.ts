@@ -7,6 +7,7 @@ import { limitExceeded } from "../../protocol/Exit.ts"
 import type { Request } from "../../protocol/Messages.ts"
 import type { RpcTransport } from "./RpcTransport.ts"
 
+/** How a batch of requests is run. */
 export interface HttpBatchOptions {
   /** What only the handlers of these requests may use. */
   readonly context: Context.Context<never>
