@@ -12,10 +12,10 @@ export class Database extends Context.Service<
   Database,
   {
     /**
-     * Runs a statement and returns its rows, at most `most` if given. If the text has several statements, the parameters
+     * Runs a statement and returns its rows, at most `max` if given. If the text has several statements, the parameters
      * and the rows are those of the last one.
      */
-    readonly all: (sql: string, params: ReadonlyArray<SqlValue>, most?: number) => Rows
+    readonly all: (sql: string, params: ReadonlyArray<SqlValue>, max?: number) => Rows
     /** Runs a statement without rows. */
     readonly run: (sql: string, params: ReadonlyArray<SqlValue>) => void
     /** Runs a statement lazily, row by row. The statement stays open until the iterator returns. */
@@ -36,11 +36,11 @@ export const toObjects = ({ columns, rows }: Rows): ReadonlyArray<Record<string,
   rows.map((row) => Object.fromEntries(columns.map((column, index) => [column, row[index]!])))
 
 /** The first rows of an iterator. Does not advance past them. */
-export const take = <Row>(rows: Iterable<Row>, most: number): Array<Row> => {
+export const take = <Row>(rows: Iterable<Row>, max: number): Array<Row> => {
   const taken: Array<Row> = []
-  if (most > 0) {
+  if (max > 0) {
     for (const row of rows) {
-      if (taken.push(row) >= most) break
+      if (taken.push(row) >= max) break
     }
   }
   return taken

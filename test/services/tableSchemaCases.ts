@@ -394,7 +394,7 @@ export const suite = (name: string, run: WithDatabase): void => {
       const unique = { indexes: { byText: { columns: ["text"], unique: true }, byN: ["n"] } }
       const next = notes({ n: Schema.Int, more: Schema.optionalKey(Schema.Int) }, unique)
       expect(deployments.refusal(next)).toBe(
-        "table notes: index byText is to be unique, and rows have equal values; make the rows differ first"
+        "table notes: index byText must be unique, and rows have equal values; make the rows differ first"
       )
       deployments.database.all("UPDATE notes SET text = id", [])
       deployments.start(next)
@@ -462,7 +462,7 @@ export const suite = (name: string, run: WithDatabase): void => {
       [
         "an index on no field",
         () => [notes({}, { indexes: { byN: ["n"] } })],
-        "table notes, column n: index byN names a column that is not there; correct the index"
+        "table notes, column n: index byN names a column that does not exist; correct the index"
       ],
       [
         "an index on nested values",
@@ -477,7 +477,7 @@ export const suite = (name: string, run: WithDatabase): void => {
       [
         "a reference on no field",
         () => [notes({}, { references: { tag: { table: () => tags } } }), tags],
-        "table notes, column tag: index reference_tag names a column that is not there; correct the index\n" +
+        "table notes, column tag: index reference_tag names a column that does not exist; correct the index\n" +
           "table notes, column tag: is a reference and not a column; correct the reference"
       ],
       [
@@ -488,7 +488,7 @@ export const suite = (name: string, run: WithDatabase): void => {
       [
         "a reference to a key of another type",
         () => [notes({ tag: id }, { references: { tag: { table: () => tags } } }), tags],
-        "table notes, column tag: is text and refers to table tags, whose key is integer; give both one type"
+        "table notes, column tag: is text and refers to table tags, whose key is integer; give both the same type"
       ],
       [
         "a reference that is to be null and cannot",

@@ -32,10 +32,10 @@ const fromRow = (row: RawRow): ReadonlyArray<SqlValue> =>
 
 /** The database of a Durable Object. */
 export const make = (storage: Storage): Database["Service"] => ({
-  all(sql, params, most) {
+  all(sql, params, max) {
     const cursor = storage.sql.exec(sql, ...params)
     const rows: Array<ReadonlyArray<SqlValue>> = []
-    for (const row of most === undefined ? cursor.raw() : take(cursor.raw(), most)) rows.push(fromRow(row))
+    for (const row of max === undefined ? cursor.raw() : take(cursor.raw(), max)) rows.push(fromRow(row))
     return {
       // Read lazily: the platform builds the names on each access, and most statements need none.
       get columns() {

@@ -79,14 +79,14 @@ export const make = (sqlite: DatabaseSync): Database["Service"] => {
     run(sql, params) {
       prepared(sql).statement.run(...params)
     },
-    all(sql, params, most) {
+    all(sql, params, max) {
       let { rest, statement } = prepared(sql)
       while (rest !== "") {
         statement.all()
         ;({ rest, statement } = prepare(rest))
       }
       const rows: ReadonlyArray<unknown> =
-        most === undefined ? statement.all(...params) : take(statement.iterate(...params), most)
+        max === undefined ? statement.all(...params) : take(statement.iterate(...params), max)
       if (!rows.every(isRow)) throw notAnArray()
       return { columns: statement.columns().map((column) => column.name), rows }
     },
