@@ -1,5 +1,6 @@
 /**
  * Where an outbox stores its mutations: the entries, the port, and its layers in IndexedDB and in memory.
+ * A lock per client id keeps two pages from sending the entries of the same client.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"

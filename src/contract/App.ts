@@ -39,9 +39,13 @@ export interface App<in out Rpcs extends Rpc.Any, Services = never, ActionServic
 
 /** The layers of an app. A test can replace them. */
 export interface AppLayers<Services = never, ActionServices = never, Middleware = never> {
+  /** The handlers of the contract. */
   readonly handlers: Layer.Layer<never, never, any>
+  /** The author's own rpc middleware. */
   readonly middleware: Layer.Layer<Middleware, never, any>
+  /** The services of queries, mutations and their middleware. */
   readonly services: Layer.Layer<Services>
+  /** The services of actions and their middleware. */
   readonly actionServices: Layer.Layer<ActionServices>
 }
 
