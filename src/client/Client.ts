@@ -42,8 +42,8 @@ export interface ClientOptions extends Transport.TransportOptions {
 }
 
 /**
- * Makes a client, which lives as long as the scope. A socket is open only while a query is live, an action streams, or a
- * mutation that was sent over the socket has no answer.
+ * Makes a client, which lives as long as the scope. A socket is open only while a query is live, an action streams, or
+ * a mutation that was sent over the socket has no answer.
  */
 export const make: <Rpcs extends Rpc.Any>(
   api: Api.Declared<Rpcs>,

@@ -66,8 +66,8 @@ export const make = <const Rpcs extends ReadonlyArray<Rpc.Any>>(
 }
 
 /**
- * Merges contracts into one. Merge their handlers with `Handlers.merge`. Throws when two contracts declare different rpcs
- * with the same tag.
+ * Merges contracts into one. Merge their handlers with `Handlers.merge`. Throws when two contracts declare different
+ * rpcs with the same tag.
  */
 export const merge = <const Apis extends readonly [Declared<any>, ...Array<Declared<any>>]>(
   ...apis: Apis
@@ -100,7 +100,8 @@ export const fromGroup = <Rpcs extends Rpc.Any>(group: RpcGroup.RpcGroup<Rpcs>):
   }
   const rpcs = RpcGroup.make(...declared).annotateMerge(group.annotations)
   const all = RpcGroup.make(...declared, ...live).annotateMerge(group.annotations)
-  // The loop lost the types of the rpcs: `all` has those of `Rpcs` and their live streams, and `toLayer` those of `Rpcs`.
+  // The loop lost the types of the rpcs: `all` has those of `Rpcs` and their live streams, and `toLayer` those of
+  // `Rpcs`.
   return Object.assign(all, { declared: rpcs, toLayer: rpcs.toLayer.bind(rpcs) }) as unknown as Api<Rpcs>
 }
 

@@ -87,8 +87,8 @@ type TagOfHandler<H> = H extends Rpc.Handler<infer Tag> ? Tag : never
  *
  * - `services` provides what the handlers of queries and mutations require besides Dormouse's own services;
  *   `actionServices` provides the same to the handlers of actions. Each is required if a handler requires something.
- * - `middleware` provides the author's own rpc middleware. It is required if an rpc has such middleware, which runs around
- *   unary calls, live queries, snapshots over HTTP, reactors and actions.
+ * - `middleware` provides the author's own rpc middleware. It is required if an rpc has such middleware, which runs
+ *   around unary calls, live queries, snapshots over HTTP, reactors and actions.
  * - `transactional` lists the author's own services that take part in transactions.
  *
  * Throws when the declarations contradict each other.

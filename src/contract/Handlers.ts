@@ -63,7 +63,9 @@ type Provided<R> =
     ? RpcMiddleware.Provides<Middleware["Identifier"]>
     : never
 
-/** The services that the middleware of an rpc requires and that neither its other middleware nor the engine provides. */
+/**
+ * The services that the middleware of an rpc requires and that neither its other middleware nor the engine provides.
+ */
 type RequiredByMiddleware<R> =
   R extends Rpc.Rpc<infer _Tag, infer _Payload, infer _Success, infer _Error, infer _Middleware, infer Requires>
     ? Exclude<Requires, Auth | Scope>
@@ -91,8 +93,8 @@ type RequirementsOf<Rpcs extends Rpc.Any, H, K extends string> = {
 }[keyof H & keyof ByTag<Rpcs>]
 
 /**
- * Marks a layer of handlers with what its transactions and its actions required at first. The mark stays when services are
- * provided to the layer and when layers are merged. What is still required is in the layer's own requirements.
+ * Marks a layer of handlers with what its transactions and its actions required at first. The mark stays when services
+ * are provided to the layer and when layers are merged. What is still required is in the layer's own requirements.
  */
 export interface Requirements<in out Transactions, in out Actions> {
   readonly "~effect-dormouse/Handlers/Requirements": readonly [Transactions, Actions]

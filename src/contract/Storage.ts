@@ -10,8 +10,8 @@ import type * as Stream from "effect/Stream"
 import type { AnyTable, Page, PageOptions, Plan } from "./TablePlan.ts"
 
 /**
- * Reads rows of the app's tables. Queries and mutations have it, and every operation belongs to the one transaction of the
- * call. The methods of tables use it and add the types.
+ * Reads rows of the app's tables. Queries and mutations have it, and every operation belongs to the one transaction of
+ * the call. The methods of tables use it and add the types.
  */
 export class Storage extends Context.Service<
   Storage,
@@ -66,7 +66,9 @@ export class RowNotFound extends Schema.TaggedError<RowNotFound>("effect-dormous
   }
 }
 
-/** Another row has the same key, or the same values in a unique index. `index` is the key's column or the index's name. */
+/**
+ * Another row has the same key, or the same values in a unique index. `index` is the key's column or the index's name.
+ */
 export class UniqueViolation extends Schema.TaggedError<UniqueViolation>("effect-dormouse/Storage/UniqueViolation")(
   "UniqueViolation",
   { table: Schema.String, index: Schema.String }
@@ -165,8 +167,8 @@ export const StorageErrorReason = Schema.Union([
 export type StorageErrorReason = typeof StorageErrorReason.Type
 
 /**
- * The failure of a storage operation, besides `RowNotFound`. A handler need not catch it: a limit then reaches the caller
- * as a `CallError`, everything else as an opaque defect. To handle one reason, use
+ * The failure of a storage operation, besides `RowNotFound`. A handler need not catch it: a limit then reaches the
+ * caller as a `CallError`, everything else as an opaque defect. To handle one reason, use
  * `Effect.catchReason("StorageError", "UniqueViolation", …)`.
  */
 export class StorageError extends Schema.TaggedError<StorageError>("effect-dormouse/StorageError")("StorageError", {

@@ -57,10 +57,14 @@ export interface Key<S extends Schema.Top>
 const timestamp = (generated: Generated) =>
   Model.FieldOnly(["select", "json"])(Schema.DateTimeUtcFromMillis.annotate({ [generatedAnnotation]: generated }))
 
-/** The time of the transaction that inserted the row: a `DateTime.Utc`, milliseconds in the database and on the wire. */
+/**
+ * The time of the transaction that inserted the row: a `DateTime.Utc`, milliseconds in the database and on the wire.
+ */
 export const insertedAt = timestamp("insertedAt")
 
-/** The time of the transaction that last wrote the row: a `DateTime.Utc`, milliseconds in the database and on the wire. */
+/**
+ * The time of the transaction that last wrote the row: a `DateTime.Utc`, milliseconds in the database and on the wire.
+ */
 export const updatedAt = timestamp("updatedAt")
 
 /** A row, decoded: an instance of the table's model. */
@@ -69,7 +73,9 @@ export type Row<T extends AnyTable> = T["model"]["Type"]
 export type RowKey<M extends Model.Any, K extends string> = M["Type"][K & keyof M["Type"]]
 /** The input of an insert: the model's `insert` variant, with its constructor defaults. */
 export type Insert<M extends Model.Any> = M["insert"]["~type.make.in"]
-/** The input of a patch: any fields of the model's `update` variant but the key. `undefined` removes an optional field. */
+/**
+ * The input of a patch: any fields of the model's `update` variant but the key. `undefined` removes an optional field.
+ */
 export type Patch<M extends Model.Any, K extends string> = PatchOf<M["update"]["~type.make.in"], K>
 type PatchOf<Update, K extends string> = {
   readonly [Field in keyof Update as Exclude<Field, K>]?:
@@ -121,8 +127,8 @@ export interface Table<
 }
 
 /**
- * Declares a table: a model, its key, and the indexes that queries can follow. Every index ends with the key, so that the
- * order of its rows is total. Throws when the declaration contradicts itself.
+ * Declares a table: a model, its key, and the indexes that queries can follow. Every index ends with the key, so that
+ * the order of its rows is total. Throws when the declaration contradicts itself.
  */
 export const make = /* @__NO_SIDE_EFFECTS__ */ <
   const Name extends string,

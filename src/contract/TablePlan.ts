@@ -1,6 +1,7 @@
 /**
  * Tables and the queries on them as plain data: what a table declares, what a query asks for, what a page holds.
- * Apart from `Table` and `TableQuery`, because the `Storage` service takes these types and both modules use the service.
+ * Apart from `Table` and `TableQuery`, because the `Storage` service takes these types and both modules use the
+ * service.
  */
 import type * as Model from "effect/schema/Model"
 
@@ -71,8 +72,8 @@ export interface PageOptions {
   /** The cursor after which the page begins: the `next` of another page in the same order, whatever its filters. */
   readonly after?: string | null | undefined
   /**
-   * The cursor at which the page ends, however many rows it then has. Pages with fixed ends stay adjacent, without gap or
-   * overlap, while rows are inserted and deleted.
+   * The cursor at which the page ends, however many rows it then has. Pages with fixed ends stay adjacent, without gap
+   * or overlap, while rows are inserted and deleted.
    */
   readonly until?: string | null | undefined
 }

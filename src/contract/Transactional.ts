@@ -31,7 +31,9 @@ export interface Tx {
   readonly recordRead: (table: string) => void
   /** Records a write of one of the service's tables. */
   readonly recordWrite: (table: string) => void
-  /** Runs an effect after the commit, and never after a rollback. The effect may be asynchronous; failures are logged. */
+  /**
+   * Runs an effect after the commit, and never after a rollback. The effect may be asynchronous; failures are logged.
+   */
   readonly afterCommit: (effect: Effect.Effect<void>) => void
 }
 

@@ -53,8 +53,8 @@ export const CallErrorReason = Schema.Union([PayloadInvalid, UnknownRpc, LimitEx
 export type CallErrorReason = typeof CallErrorReason.Type
 
 /**
- * The failure of any call besides the errors that its rpc declares. It crosses the wire typed. Every other failure that an
- * rpc does not declare crosses as an `InternalError`, and its cause is logged.
+ * The failure of any call besides the errors that its rpc declares. It crosses the wire typed. Every other failure that
+ * an rpc does not declare crosses as an `InternalError`, and its cause is logged.
  */
 export class CallError extends Schema.TaggedError<CallError>("effect-dormouse/CallError")("CallError", {
   reason: CallErrorReason
@@ -69,7 +69,9 @@ export class CallError extends Schema.TaggedError<CallError>("effect-dormouse/Ca
   }
 }
 
-/** The opaque defect that a caller gets for a failure that its rpc does not declare. The log has its cause, with its id. */
+/**
+ * The opaque defect that a caller gets for a failure that its rpc does not declare. The log has its cause, with its id.
+ */
 export const InternalError = Schema.Struct({
   _tag: Schema.tag("InternalError"),
   id: Schema.String,

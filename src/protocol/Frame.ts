@@ -35,7 +35,7 @@ export const livePrefix = "live:"
 export const knownHashHeader = "dormouse-have"
 
 /**
- * Request header: this client acknowledges a frame on arrival, not when its application consumes it. The server then sends
- * everything that one commit changed in one message.
+ * Request header: this client acknowledges a frame on arrival, not when its application consumes it. The server then
+ * sends everything that one commit changed in one message.
  */
 export const promptHeader = "dormouse-prompt"

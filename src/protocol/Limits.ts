@@ -9,7 +9,10 @@ export interface Limits {
   readonly requestBytes: number
   /** Requests in one HTTP batch or socket message. More would block the object's one thread for other callers. */
   readonly requestsPerBatch: number
-  /** Nested arrays and objects in one HTTP body or socket message. Recursion overflows the stack at a few thousand levels. */
+  /**
+   * Nested arrays and objects in one HTTP body or socket message. Recursion overflows the stack at a few thousand
+   * levels.
+   */
   readonly requestDepth: number
   /** Bytes of one encoded result. Larger results need pages. */
   readonly resultBytes: number

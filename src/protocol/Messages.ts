@@ -36,7 +36,9 @@ const FromClient = Schema.Union([
 
 const decode: (input: unknown) => Option.Option<FromClientEncoded> = Schema.decodeUnknownOption(FromClient)
 
-/** The messages in an HTTP body or a socket message. `undefined` when the text is not JSON, or one message is invalid. */
+/**
+ * The messages in an HTTP body or a socket message. `undefined` when the text is not JSON, or one message is invalid.
+ */
 export const decodeMessages = (text: string): ReadonlyArray<FromClientEncoded> | undefined => {
   let parsed: unknown
   try {

@@ -1,7 +1,7 @@
 /**
  * Differences between two JSON values, as a JSON Patch (RFC 6902) of `add`, `remove`, `replace` and `move`, so that any
- * library for that format can apply them. Values are JSON: no `undefined`, no `NaN`. The order of an object's properties
- * is not part of its value, and a patch does not reproduce it.
+ * library for that format can apply them. Values are JSON: no `undefined`, no `NaN`. The order of an object's
+ * properties is not part of its value, and a patch does not reproduce it.
  */
 import { escapeToken, unescapeToken } from "effect/JsonPointer"
 import * as Result from "effect/Result"
@@ -60,9 +60,9 @@ export class PatchError extends Schema.TaggedError<PatchError>()("PatchError", {
 /**
  * The operations that turn `before` into `after`; none when they are equal.
  *
- * An array whose elements are all objects with a distinct `rowKey`, a string or a number, is compared row by row: missing
- * rows are removed, new rows are added, as few rows as possible move, and the properties of the other rows are compared.
- * Other arrays are compared by index, after their common beginning and end are left out.
+ * An array whose elements are all objects with a distinct `rowKey`, a string or a number, is compared row by row:
+ * missing rows are removed, new rows are added, as few rows as possible move, and the properties of the other rows are
+ * compared. Other arrays are compared by index, after their common beginning and end are left out.
  */
 export const make = (before: Json, after: Json, rowKey = "id"): Patch => {
   const ops: Array<Operation> = []
@@ -71,8 +71,8 @@ export const make = (before: Json, after: Json, rowKey = "id"): Patch => {
 }
 
 /**
- * Applies the operations in order. The given value is not changed; parts that the patch does not touch are shared with the
- * result (`===`). Each array or object that the patch touches is copied once, however many operations touch it.
+ * Applies the operations in order. The given value is not changed; parts that the patch does not touch are shared with
+ * the result (`===`). Each array or object that the patch touches is copied once, however many operations touch it.
  */
 export const apply = (value: Json, patch: Patch): Result.Result<Json, PatchError> => {
   const draft = new Draft(value)
@@ -174,13 +174,13 @@ const diffRows = (
 }
 
 /**
- * Adds the moves and additions, after the removals. `targets[i]` is the final index of the remaining row i; at least one
- * row remains unless `after` is empty.
+ * Adds the moves and additions, after the removals. `targets[i]` is the final index of the remaining row i; at least
+ * one row remains unless `after` is empty.
  *
  * The rows of a longest increasing subsequence of `targets` do not move. Every other row of `after` is moved or added,
- * from left to right, directly after its predecessor. Rows that are yet to move still take up an index meanwhile, so the
- * index of a place is the number of rows present before it. To count them, every place that a row has now or will have
- * gets a slot, in the order of the list.
+ * from left to right, directly after its predecessor. Rows that are yet to move still take up an index meanwhile, so
+ * the index of a place is the number of rows present before it. To count them, every place that a row has now or will
+ * have gets a slot, in the order of the list.
  */
 const placeRows = (targets: ReadonlyArray<number>, after: Schema.JsonArray, path: string, ops: Array<Operation>) => {
   const still = longestIncreasing(targets)
@@ -313,7 +313,9 @@ interface Failure {
 
 /** The value while operations are applied to it. Discard it after a failure. */
 class Draft {
-  /** Holds the value under the empty token with which a pointer starts, so that the whole value is a place like others. */
+  /**
+   * Holds the value under the empty token with which a pointer starts, so that the whole value is a place like others.
+   */
   readonly #root: Record<string, Json>
   /** Copies made here, which may be changed. All other containers belong to the caller. */
   readonly #own = new Map<unknown, Container>()

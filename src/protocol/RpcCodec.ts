@@ -66,8 +66,8 @@ export class RpcCodec {
   }
 
   /**
-   * Decodes a successful result. Rows of a list are cached by their JSON object, so that a row that did not change stays
-   * the same object. Throws when the JSON does not fit.
+   * Decodes a successful result. Rows of a list are cached by their JSON object, so that a row that did not change
+   * stays the same object. Throws when the JSON does not fit.
    */
   decodeValue(json: Schema.Json): unknown {
     this.value ??= valueDecoder(this.rpc.successSchema)
@@ -147,7 +147,9 @@ const valueDecoder = (schema: Schema.Top): ((json: Schema.Json) => unknown) => {
 const isArraySchema = (schema: Schema.Top): schema is Schema.Top & { readonly value: Schema.Top } =>
   schema.ast._tag === "Arrays" && "value" in schema
 
-/** The schema of a list's items, unless the list has checks or a transformation of its own, which need the whole list. */
+/**
+ * The schema of a list's items, unless the list has checks or a transformation of its own, which need the whole list.
+ */
 export const itemOf = (schema: Schema.Top): Schema.Top | undefined =>
   isArraySchema(schema) &&
   schema.ast._tag === "Arrays" &&

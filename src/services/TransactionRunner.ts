@@ -60,7 +60,10 @@ export class TransactionRunner {
     return Effect.map(RawSql.make, (sql) => new TransactionRunner(options, sql))
   }
 
-  /** Adds a listener, called with the writes of each commit before `write` returns. Returns the function that removes it. */
+  /**
+   * Adds a listener, called with the writes of each commit before `write` returns. Returns the function that removes
+   * it.
+   */
   onCommit(listener: (writes: WriteRecorder) => void): () => void {
     this.listeners.add(listener)
     return () => this.listeners.delete(listener)

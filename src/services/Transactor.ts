@@ -21,8 +21,8 @@ export class Transactor extends Context.Service<
     /** Runs an effect that reads and writes. If it fails, dies or is interrupted, its writes are rolled back. */
     readonly write: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, Exclude<R, MutationServices>>
     /**
-     * The result of an effect that reads, now and after each commit that wrote what it read. Consecutive equal results are
-     * emitted once. A slow consumer gets the latest result and skips older ones.
+     * The result of an effect that reads, now and after each commit that wrote what it read. Consecutive equal results
+     * are emitted once. A slow consumer gets the latest result and skips older ones.
      */
     readonly live: <A, E, R>(effect: Effect.Effect<A, E, R>) => Stream.Stream<A, E, Exclude<R, QueryServices>>
     /** The writes of each commit, from the subscription on. */
@@ -57,7 +57,9 @@ export const make = (runner: TransactionRunner): Transactor["Service"] => ({
   )
 })
 
-/** Offers the result of an effect, now and after each commit that invalidates it. Returns the function that stops it. */
+/**
+ * Offers the result of an effect, now and after each commit that invalidates it. Returns the function that stops it.
+ */
 const watch = <A, E>(
   runner: TransactionRunner,
   effect: Effect.Effect<A, E, any>,

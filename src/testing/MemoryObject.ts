@@ -1,6 +1,7 @@
 /**
- * A tenant's object in memory: the engine over real SQLite, with sockets that outlive the heap, and a heap that a test can
- * evict or crash at any moment. As in a Durable Object, a turn is one commit, and its messages are sent after the commit.
+ * A tenant's object in memory: the engine over real SQLite, with sockets that outlive the heap, and a heap that a test
+ * can evict or crash at any moment. As in a Durable Object, a turn is one commit, and its messages are sent after the
+ * commit.
  */
 import type { DatabaseSync } from "node:sqlite"
 import * as Clock from "effect/Clock"

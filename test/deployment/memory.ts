@@ -10,7 +10,7 @@ import { TestApp, type TestAppOptions } from "effect-dormouse/testing"
 import * as Transport from "../../src/client/Transport.ts"
 import { type Deployment, Peer, toTenant } from "./Deployment.ts"
 
-/** An app in the memory of this process. */
+/** Runs an app in the memory of this process. */
 export const memory = async (
   app: App.App<any>,
   options?: TestAppOptions

@@ -9,7 +9,7 @@ import * as ListsApp from "./lists.ts"
 import * as Notes from "./notes.ts"
 import { starts } from "./starts.ts"
 
-/** The chat, and the app whose handlers do what they must not, as one. */
+/** One app of the chat and of `notes.ts`. */
 const app = App.make({
   api: Api.merge(ChatApi, Notes.NotesApi),
   tables: [channels, messages, Notes.notes, Notes.marks],
@@ -22,7 +22,7 @@ export default worker
 
 type Arguments = ConstructorParameters<typeof served.TenantObject>
 
-/** Counts how often its objects are built. */
+/** Counts the starts of its objects. */
 const counted = (Base: typeof served.TenantObject) =>
   class extends Base {
     constructor(...[ctx, env]: Arguments) {
@@ -34,7 +34,7 @@ const counted = (Base: typeof served.TenantObject) =>
 
 export class TenantObject extends counted(served.TenantObject) {}
 
-/** Answers pings itself. */
+/** Answers pings in the object, without the platform's automatic response. */
 export class Pinged extends counted(
   class extends served.TenantObject {
     constructor(...[ctx, env]: Arguments) {
@@ -44,7 +44,7 @@ export class Pinged extends counted(
   }
 ) {}
 
-/** Has a timer. */
+/** Keeps a timer running. */
 export class Restless extends counted(
   class extends served.TenantObject {
     constructor(...[ctx, env]: Arguments) {
@@ -54,7 +54,7 @@ export class Restless extends counted(
   }
 ) {}
 
-/** Dies after a message that asks for it, before what it did can be durable. */
+/** Aborts after a message that contains "die now", before its commit is durable. */
 export class Dying extends counted(
   class extends served.TenantObject {
     override webSocketMessage(socket: WebSocket, data: string | ArrayBuffer): void {
@@ -64,10 +64,10 @@ export class Dying extends counted(
   }
 ) {}
 
-/** The same app with limits that a test can reach. */
+/** The notes app with small limits. */
 export class Limited extends counted(make(Notes.limited) as never) {}
 
-/** Lists, for live queries. */
+/** The lists app, for live queries. */
 export class Lists extends counted(make(ListsApp.app) as never) {}
 
 /** An empty object with SQLite storage, for suites that run inside it. */

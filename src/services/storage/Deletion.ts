@@ -25,8 +25,8 @@ interface Deleted {
 }
 
 /**
- * Finds the rows that the deletion of a row deletes or changes. Throws a `ReferenceViolation` if a reference restricts the
- * deletion, even from a row that would be deleted too. Stops after more than `max` rows.
+ * Finds the rows that the deletion of a row deletes or changes. Throws a `ReferenceViolation` if a reference restricts
+ * the deletion, even from a row that would be deleted too. Stops after more than `max` rows.
  */
 export const make = (
   info: TableInfo,

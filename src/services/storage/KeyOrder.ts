@@ -1,7 +1,7 @@
 /**
  * SQLite's order of values and index keys, so that the engine can decide without a query whether a row is in a range.
- * The order is that of the BINARY collation, all columns ascending. Reads through a column with another collation must be
- * recorded as reads of the whole table.
+ * The order is that of the BINARY collation, all columns ascending. Reads through a column with another collation must
+ * be recorded as reads of the whole table.
  */
 import type { Ordering } from "effect/Ordering"
 
@@ -10,7 +10,8 @@ import type { Ordering } from "effect/Ordering"
  *
  * Two kinds of values must not be part of a stored key, because JavaScript does not read back what SQLite compares:
  * - integers beyond 2^53, which JavaScript rounds, so that an exclusive bound next to one could miss it;
- * - text with half a surrogate pair, which workerd stores as three bytes that are not UTF-8, and `node:sqlite` as U+FFFD.
+ * - text with half a surrogate pair, which workerd stores as three bytes that are not UTF-8, and `node:sqlite` as
+ *   U+FFFD.
  */
 export type SqlValue = null | number | string | Uint8Array
 

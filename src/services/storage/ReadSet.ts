@@ -1,7 +1,7 @@
 /**
  * What a run of a query read, what commits wrote, and whether a write affects a read.
- * Names of tables and indexes are compared with their case, which SQLite ignores: record them from the declaration or from
- * `sqlite_master`, not from the text of a statement.
+ * Names of tables and indexes are compared with their case, which SQLite ignores: record them from the declaration or
+ * from `sqlite_master`, not from the text of a statement.
  */
 import { compareKeys, comparePositions, type Key, Range } from "./KeyOrder.ts"
 
@@ -65,7 +65,9 @@ export const readsNothing = (reads: ReadSet): boolean =>
 export const writesNothing = (writes: WriteSet): boolean =>
   !writes.everything && writes.rowTables.size === 0 && writes.rawTables.size === 0
 
-/** Whether a write set affects a read set. This is the definition; `ReadIndex` does the same for many read sets at once. */
+/**
+ * Whether a write set affects a read set. This is the definition; `ReadIndex` does the same for many read sets at once.
+ */
 export const touches = (reads: ReadSet, writes: WriteSet): boolean => {
   if (readsNothing(reads) || writesNothing(writes)) return false
   if (reads.everything || writes.everything) return true

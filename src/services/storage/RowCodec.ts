@@ -130,8 +130,8 @@ const columnOf = (name: string, schema: Schema.Top): Column => {
 }
 
 /**
- * Encodes a bigint as text that sorts like the numbers: sign, number of digits, digits. For negative numbers the latter two
- * are complemented. Four digits for the number of digits suffice up to 10^9999.
+ * Encodes a bigint as text that sorts like the numbers: sign, number of digits, digits. For negative numbers the latter
+ * two are complemented. Four digits for the number of digits suffice up to 10^9999.
  */
 export const bigintToText = (value: bigint): string => {
   const digits = (value < 0n ? -value : value).toString()

@@ -1,15 +1,16 @@
 /**
- * Finds the tables that a raw SQL statement reads and writes, from SQLite's bytecode: `EXPLAIN` lists the program of the
- * statement, of its triggers and of foreign-key actions, which opens every b-tree that it uses by its root page. A table
- * whose b-trees are not opened is neither read nor written. A statement that is not understood counts as "everything".
+ * Finds the tables that a raw SQL statement reads and writes, from SQLite's bytecode: `EXPLAIN` lists the program of
+ * the statement, of its triggers and of foreign-key actions, which opens every b-tree that it uses by its root page. A
+ * table whose b-trees are not opened is neither read nor written. A statement that is not understood counts as
+ * "everything".
  */
 import type { SqlValue } from "./KeyOrder.ts"
 
 /** The tables that a statement can read and write. */
 export interface Footprint {
   /**
-   * The tables whose content can change the result or the effect of the statement, spelled as in `sqlite_master`. A view
-   * counts as its tables. Includes `writes`, because a statement reads the tables that it writes.
+   * The tables whose content can change the result or the effect of the statement, spelled as in `sqlite_master`. A
+   * view counts as its tables. Includes `writes`, because a statement reads the tables that it writes.
    */
   readonly reads: ReadonlySet<string> | "everything"
   /** The tables that the statement can write: itself, through a trigger or through a foreign-key action. */
@@ -27,22 +28,22 @@ export interface ExplainSource {
 /** Finds and caches the footprints of statements on one connection. */
 export interface SqlFootprint {
   /**
-   * The footprint of `sql`, without executing it. Never fails: a statement that SQLite cannot explain is "everything", and
-   * its execution will report the error. Call directly before the statement runs: a change of the schema in between can
-   * change the footprint.
+   * The footprint of `sql`, without executing it. Never fails: a statement that SQLite cannot explain is "everything",
+   * and its execution will report the error. Call directly before the statement runs: a change of the schema in between
+   * can change the footprint.
    *
    * @param paramCount the number of parameters that the statement binds
    */
   readonly footprint: (sql: string, paramCount: number) => Footprint
   /**
-   * Clears the cache. Call after a statement that did not go through `footprint` changed the schema or a `PRAGMA`; if that
-   * was inside a transaction, call again after the transaction.
+   * Clears the cache. Call after a statement that did not go through `footprint` changed the schema or a `PRAGMA`; if
+   * that was inside a transaction, call again after the transaction.
    */
   readonly invalidate: () => void
   /**
-   * Clears the cache if the transaction may have changed the schema. Call after each transaction, committed or rolled back.
-   * Between such a statement and this call nothing is cached: a rollback restores the old schema, and the next change of
-   * the schema then reuses the same schema cookie.
+   * Clears the cache if the transaction may have changed the schema. Call after each transaction, committed or rolled
+   * back. Between such a statement and this call nothing is cached: a rollback restores the old schema, and the next
+   * change of the schema then reuses the same schema cookie.
    */
   readonly invalidateIfSchemaChanged: () => void
   /** Whether the database may have triggers. Queried once per state of the schema. */
@@ -66,8 +67,8 @@ export const make = (source: ExplainSource): SqlFootprint => {
     generation = ++generations
   }
 
-  // A prepared EXPLAIN is not recompiled when the schema changes, and hosts cache prepared statements by text. The number
-  // makes the text differ for every state of the schema.
+  // A prepared EXPLAIN is not recompiled when the schema changes, and hosts cache prepared statements by text. The
+  // number makes the text differ for every state of the schema.
   const explain = (sql: string, paramCount: number) =>
     source.query(`EXPLAIN /*${generation}*/ ${sql}`, new Array<null>(paramCount).fill(null)).map(decodeInstruction)
 
@@ -82,8 +83,8 @@ export const make = (source: ExplainSource): SqlFootprint => {
     }
   }
 
-  // EXPLAIN shows a virtual table only as an address. Each JSON function has one virtual table per connection, which lives
-  // as long as the connection, so that its address identifies it.
+  // EXPLAIN shows a virtual table only as an address. Each JSON function has one virtual table per connection, which
+  // lives as long as the connection, so that its address identifies it.
   const tablelessModules = (names: ReadonlySet<string>): ReadonlySet<string> => {
     if (jsonFunctions.some((name) => names.has(name))) return noTables
     try {
@@ -309,8 +310,8 @@ const isPage = (value: unknown): value is number => typeof value === "number" &&
 
 /**
  * Whether `sql` is a single statement that reads or writes rows. Only such text may follow `EXPLAIN`: a Durable Object
- * would execute a second statement, and a `PRAGMA` can act while it is prepared. Literals, quoted names and comments are
- * removed first; ambiguous text is rejected.
+ * would execute a second statement, and a `PRAGMA` can act while it is prepared. Literals, quoted names and comments
+ * are removed first; ambiguous text is rejected.
  */
 const isSingleRowStatement = (sql: string): boolean => {
   if (sql.includes(ambiguous)) return false
@@ -330,16 +331,16 @@ const isSingleRowStatement = (sql: string): boolean => {
 const ambiguous = "\0"
 
 /**
- * Tokens in which a `;` or a quote has no meaning; an unterminated token extends to the end of the text. A doubled quote
- * makes two tokens, which has the same result. The last one is a parameter: for SQLite `$name(…)` is one token.
+ * Tokens in which a `;` or a quote has no meaning; an unterminated token extends to the end of the text. A doubled
+ * quote makes two tokens, which has the same result. The last one is a parameter: for SQLite `$name(…)` is one token.
  */
 const opaqueTokens =
   /--[^\n]*|\/\*[\s\S]*?(?:\*\/|$)|'[^']*'?|"[^"]*"?|`[^`]*`?|\[[^\]]*\]?|[$@#:][\w$:\u0080-\uffff]*\(?/g
 
 /**
  * Opcodes that access no b-tree, or only a transient one, or one that an opcode handled above has opened. All other
- * opcodes count as able to do anything: those of transactions, of the schema, of `PRAGMA`, `VACUUM` and `ANALYZE`, those
- * that write a virtual table, `Offset` (which returns a record's offset in the file), and future opcodes.
+ * opcodes count as able to do anything: those of transactions, of the schema, of `PRAGMA`, `VACUUM` and `ANALYZE`,
+ * those that write a virtual table, `Offset` (which returns a record's offset in the file), and future opcodes.
  */
 const opcodesWithoutStorage: ReadonlySet<string> = new Set(
   // Control and triggers
@@ -367,9 +368,9 @@ const opcodesWithoutStorage: ReadonlySet<string> = new Set(
 const functionsOfConnection: ReadonlySet<string> = new Set(["changes", "last_insert_rowid", "total_changes"])
 
 /**
- * SQLite's functions that depend only on their arguments, the clock or random numbers. Functions that are not listed count
- * as able to do anything: `rtreecheck` and `optimize` run SQL, and a host can define any function. A host must not replace
- * a listed function by one that accesses tables: the bytecode does not show that.
+ * SQLite's functions that depend only on their arguments, the clock or random numbers. Functions that are not listed
+ * count as able to do anything: `rtreecheck` and `optimize` run SQL, and a host can define any function. A host must
+ * not replace a listed function by one that accesses tables: the bytecode does not show that.
  */
 const functionsWithoutStorage: ReadonlySet<string> = new Set(
   (
