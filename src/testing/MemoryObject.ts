@@ -26,7 +26,7 @@ import { ping, pong, type Request as RpcRequest } from "../protocol/Messages.ts"
 import { Background } from "../services/Background.ts"
 import { Database } from "../services/Database.ts"
 import { SocketHost } from "../services/SocketHost.ts"
-import { Network, ServerSocket } from "./Network.ts"
+import { Network, ServerSocket, type SocketData } from "./Network.ts"
 
 /** What an object in memory is made of. */
 export interface MemoryObjectOptions<Rpcs extends Rpc.Any> {
@@ -136,12 +136,13 @@ export class MemoryObject<Rpcs extends Rpc.Any> {
     await heap?.stop()
   }
 
-  private async deliver(socket: ServerSocket, data: string): Promise<void> {
+  private async deliver(socket: ServerSocket, data: SocketData): Promise<void> {
     // The platform answers pings itself, without waking the object.
     if (data === ping) return socket.send(pong)
     await this.event(({ sockets }, heap) => {
       // A crash may have closed the socket before its message was handled.
-      if (this.sockets.has(socket)) sockets.message(heap.sockets.of(socket), data)
+      if (!this.sockets.has(socket)) return
+      sockets.message(heap.sockets.of(socket), typeof data === "string" ? data : data.slice().buffer)
     })
   }
 

@@ -5,6 +5,9 @@
 import type { WebSocketEvent, WebSocketLike } from "effect/socket/Socket"
 import type { MemorySocket } from "../layers/memory/SocketHost.ts"
 
+/** What a client can send over a socket. The object sends only text. */
+export type SocketData = Parameters<WebSocketLike["send"]>[0]
+
 /** The direction of a socket message. */
 export type Direction = "toServer" | "toClient"
 
@@ -21,11 +24,11 @@ interface Packet {
  * everything else about their delivery is up to the test. Without its intervention each packet arrives soon.
  */
 export class Network {
-  /** Every message that was sent over a socket, in the order of sending. */
+  /** Every text message that was sent over a socket, in the order of sending. */
   readonly log: Array<{ readonly direction: Direction; readonly data: string }> = []
   /** The open sockets. */
   readonly wires = new Set<Wire>()
-  /** Replaces a message by the messages that it returns; an empty array drops it. */
+  /** Replaces a text message by the messages that it returns; an empty array drops it. */
   intercept: ((direction: Direction, data: string) => ReadonlyArray<string>) | undefined
   private packets: Array<Packet> = []
   private held = false
@@ -61,7 +64,12 @@ export class Network {
     })
   }
 
-  /** Sends a message over a socket, through `intercept`. */
+  /** Sends bytes of a client over a socket. */
+  bytes(wire: Wire, data: Exclude<SocketData, string>): void {
+    this.send({ channel: wire.toServer, arrive: () => wire.server.receive(data), drop: () => {} })
+  }
+
+  /** Sends a text message over a socket, through `intercept`. */
   message(wire: Wire, direction: Direction, data: string): void {
     for (const sent of this.intercept === undefined ? [data] : this.intercept(direction, data)) {
       this.log.push({ direction, data: sent })
@@ -191,10 +199,7 @@ export class Wire {
       removeEventListener: (type, listener) => {
         this.listeners.get(type)?.delete(listener)
       },
-      send: (data) => {
-        if (typeof data !== "string") throw new TypeError("the network in memory carries only text")
-        this.send("toServer", data)
-      },
+      send: (data) => this.send("toServer", data),
       close: (code = 1000, reason = "") => this.close(code, reason)
     }
   }
@@ -207,9 +212,11 @@ export class Wire {
   }
 
   /** Sends a message in a direction, if the sender's end is open. */
-  send(direction: Direction, data: string): void {
+  send(direction: Direction, data: SocketData): void {
     const isOpen = direction === "toServer" ? this.state === 1 : this.state < 2
-    if (isOpen && !this.isSilent) this.network.message(this, direction, data)
+    if (!isOpen || this.isSilent) return
+    if (typeof data === "string") this.network.message(this, direction, data)
+    else this.network.bytes(this, data)
   }
 
   /** Delivers a message to the client. */
@@ -262,11 +269,11 @@ export class ServerSocket implements MemorySocket {
   wire: Wire | undefined
   attachment: unknown = null
   /** Called with each message of the client. */
-  readonly receive: (data: string) => void
+  readonly receive: (data: SocketData) => void
   /** Called when the socket has closed. */
   readonly closed: () => void
 
-  constructor(receive: (data: string) => void, closed: () => void) {
+  constructor(receive: (data: SocketData) => void, closed: () => void) {
     this.receive = receive
     this.closed = closed
   }
