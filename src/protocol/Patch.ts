@@ -300,7 +300,7 @@ const equals = (a: Json, b: Json): boolean => {
 
 type Container = Array<Json> | Record<string, Json>
 
-interface Place {
+interface Location {
   readonly container: Container
   /** The last token of the pointer. The container may not have it. */
   readonly token: string
@@ -314,7 +314,7 @@ interface Failure {
 /** The value while operations are applied to it. Discard it after a failure. */
 class Draft {
   /**
-   * Holds the value under the empty token with which a pointer starts, so that the whole value is a place like others.
+   * Holds the value under the empty token with which a pointer starts, so that the whole value is a location like others.
    */
   readonly #root: Record<string, Json>
   /** Copies made here, which may be changed. All other containers belong to the caller. */
@@ -345,9 +345,9 @@ class Draft {
 
   #add(path: string, value: Json): PatchErrorReason | undefined {
     if (value === undefined) return "InvalidOperation"
-    const place = this.#locate(path)
-    if (typeof place === "string") return place
-    const { container, token } = place
+    const location = this.#locate(path)
+    if (typeof location === "string") return location
+    const { container, token } = location
     if (!Array.isArray(container)) {
       write(container, token, value)
       return undefined
@@ -363,33 +363,33 @@ class Draft {
   }
 
   #remove(path: string): PatchErrorReason | undefined {
-    const place = this.#locateExisting(path)
-    if (typeof place === "string") return place
-    if (Array.isArray(place.container)) place.container.splice(Number(place.token), 1)
-    else delete place.container[place.token]
+    const location = this.#locateExisting(path)
+    if (typeof location === "string") return location
+    if (Array.isArray(location.container)) location.container.splice(Number(location.token), 1)
+    else delete location.container[location.token]
     return undefined
   }
 
   #replace(path: string, value: Json): PatchErrorReason | undefined {
     if (value === undefined) return "InvalidOperation"
-    const place = this.#locateExisting(path)
-    if (typeof place === "string") return place
-    write(place.container, place.token, value)
+    const location = this.#locateExisting(path)
+    if (typeof location === "string") return location
+    write(location.container, location.token, value)
     return undefined
   }
 
   #move(from: string, path: string): Failure | undefined {
-    const place = this.#locateExisting(from)
-    if (typeof place === "string") return failAt(from, place)
+    const location = this.#locateExisting(from)
+    if (typeof location === "string") return failAt(from, location)
     if (path === from) return undefined
     if (!isPointer(path)) return failAt(path, "InvalidPointer")
     if (path.startsWith(`${from}/`)) return failAt(path, "MovedIntoItself")
-    const value = read(place.container, place.token)
+    const value = read(location.container, location.token)
     return failAt(from, this.#remove(from)) ?? failAt(path, this.#add(path, value))
   }
 
-  /** The place of a pointer, in a container that may be changed: the containers on the path are copied, once. */
-  #locate(pointer: string): Place | PatchErrorReason {
+  /** The location of a pointer, in a container that may be changed: the containers on the path are copied, once. */
+  #locate(pointer: string): Location | PatchErrorReason {
     if (!isPointer(pointer)) return "InvalidPointer"
     const tokens = pointer.split("/").map(unescapeToken)
     const last = tokens.pop()!
@@ -405,9 +405,9 @@ class Draft {
     return { container, token: last }
   }
 
-  #locateExisting(pointer: string): Place | PatchErrorReason {
-    const place = this.#locate(pointer)
-    return typeof place === "string" ? place : (whyAbsent(place.container, place.token) ?? place)
+  #locateExisting(pointer: string): Location | PatchErrorReason {
+    const location = this.#locate(pointer)
+    return typeof location === "string" ? location : (whyAbsent(location.container, location.token) ?? location)
   }
 
   /** A copy of a container that may be changed. `undefined` for a value that is not a container. */
