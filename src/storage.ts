@@ -1,5 +1,6 @@
 /**
  * Storage alone, for other Effect apps and for Durable Objects of the author's own: tables, transactions, live results.
+ * The app around it chooses the database: in memory, in a file, or that of a Durable Object.
  */
 export * as Table from "./contract/Table.ts"
 export * as Transactional from "./contract/Transactional.ts"

@@ -1,4 +1,5 @@
 /**
- * A whole backend in memory, for tests.
+ * Runs an app's whole backend in memory, for tests.
+ * The engine is the one that runs on Cloudflare; network, commits and heaps are under the test's control.
  */
 export { TestApp, type TestAppOptions } from "./testing/TestApp.ts"

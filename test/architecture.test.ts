@@ -4,12 +4,12 @@ import { dirname, join, normalize } from "node:path"
 import { fileURLToPath, URL } from "node:url"
 import { describe, expect, it } from "vitest"
 
-/** Which folder of `src` may know which, and what none of them may touch. */
+/** Which folder of `src` may import which, and what no folder may use. */
 
 const root = fileURLToPath(new URL("..", import.meta.url))
 
-/** What each folder may import from beside itself. */
-const may: Readonly<Record<string, ReadonlyArray<string>>> = {
+/** The folders that each folder may import, besides itself. */
+const allowed: Readonly<Record<string, ReadonlyArray<string>>> = {
   contract: ["protocol"],
   protocol: [],
   services: ["contract", "protocol"],
@@ -29,16 +29,18 @@ const may: Readonly<Record<string, ReadonlyArray<string>>> = {
     "layers/memory",
     "client"
   ],
-  client: ["contract", "protocol"]
+  client: ["contract", "protocol"],
+  // Only what puts the layers of one port together.
+  layers: ["services", "layers/memory", "layers/cloudflare"]
 }
 
-/** Where code runs that is written for one platform. */
+/** The folders that may import the modules of a platform. */
 const platforms: Readonly<Record<string, ReadonlyArray<string>>> = {
   "cloudflare:": ["do", "layers/cloudflare"],
   "node:": ["layers/memory", "testing"]
 }
 
-/** Time and chance come from services, so that a run can be repeated. */
+/** Time and random numbers come from services, so that a run can be repeated. */
 const unrepeatable = /\bDate\.now\(|\bMath\.random\(|\bnew Date\(\)|\bperformance\.now\(/
 
 interface Source {
@@ -47,20 +49,21 @@ interface Source {
   readonly text: string
 }
 
-const folderOf = (path: string): string | undefined => Object.keys(may).find((folder) => path.startsWith(`${folder}/`))
+const folderOf = (path: string): string | undefined =>
+  Object.keys(allowed).find((folder) => path.startsWith(`${folder}/`))
 
-/** The code without its comments; their examples are no imports. */
+/** The code without comments, which may contain imports in examples. */
 const codeOf = (text: string): string => text.replace(/\/\*[\s\S]*?\*\//g, "").replace(/(^|\s)\/\/.*$/gm, "$1")
 
-/** What a file imports: values and types, re-exports and `import()` as well. */
+/** The modules that a file imports: values, types, re-exports and `import()`. */
 const importsOf = ({ text }: Source): ReadonlyArray<string> =>
   [...codeOf(text).matchAll(/\b(?:from|import)\s*\(?\s*"([^"]+)"/g)].map((match) => match[1]!)
 
-/** The path in `src` that a relative import leads to. */
+/** The path in `src` of a relative import. */
 const resolve = (source: Source, specifier: string): string | undefined =>
   specifier.startsWith(".") ? normalize(join(dirname(source.path), specifier)) : undefined
 
-/** The imports of a file that its folder may not have. Files beside the folders are entries: they may name anything. */
+/** The imports that a file's folder must not have. Files outside of the folders are entries and may import anything. */
 const wrongImports = (source: Source): ReadonlyArray<string> => {
   const folder = folderOf(source.path)
   return importsOf(source).filter((specifier) => {
@@ -71,7 +74,7 @@ const wrongImports = (source: Source): ReadonlyArray<string> => {
     const target = resolve(source, specifier)
     if (target === undefined || folder === undefined) return false
     const targetFolder = folderOf(target)
-    return targetFolder !== folder && (targetFolder === undefined || !may[folder]!.includes(targetFolder))
+    return targetFolder !== folder && (targetFolder === undefined || !allowed[folder]!.includes(targetFolder))
   })
 }
 
@@ -79,7 +82,7 @@ const sources: ReadonlyArray<Source> = readdirSync(`${root}src`, { recursive: tr
   .filter((path) => /\.tsx?$/.test(path) && !path.endsWith(".d.ts"))
   .map((path) => ({ path, text: readFileSync(`${root}src/${path}`, "utf8") }))
 
-/** Everything that an entry brings with it. */
+/** All files that an entry imports, directly and indirectly. */
 const closure = (entry: string): ReadonlyArray<Source> => {
   const found = new Map<string, Source>()
   const visit = (path: string) => {
@@ -101,15 +104,15 @@ const entries: Readonly<Record<string, string | { readonly source: string }>> = 
 ).exports
 
 describe("imports point one way", () => {
-  it("every file is in a folder that has rules, or is an entry", () => {
+  it("every file is in a folder with rules, or is an entry", () => {
     const files = Object.values(entries).flatMap((entry) => (typeof entry === "string" ? [] : [entry.source]))
-    const strays = sources.filter(
+    const unexpected = sources.filter(
       ({ path }) => folderOf(path) === undefined && !files.some((file) => file === `./src/${path}`)
     )
-    expect(strays.map(({ path }) => path)).toEqual([])
+    expect(unexpected.map(({ path }) => path)).toEqual([])
   })
 
-  it("every folder imports only what it may", () => {
+  it("every folder imports only what it is allowed to", () => {
     expect(sources.flatMap((source) => wrongImports(source).map((found) => `${source.path}: ${found}`))).toEqual([])
   })
 
@@ -137,16 +140,16 @@ describe("imports point one way", () => {
     expect(wrongImports({ path, text })).toHaveLength(1)
   })
 
-  it("no file imports itself, through however many others", () => {
+  it("no file imports itself, not even through other files", () => {
     const importsByPath = new Map(
       sources.map((source) => [source.path, importsOf(source).flatMap((specifier) => resolve(source, specifier) ?? [])])
     )
     const circles = new Set<string>()
-    const visit = (path: string, way: ReadonlyArray<string>) => {
-      const start = way.indexOf(path)
-      if (start !== -1) return void circles.add([...way.slice(start), path].join(" → "))
+    const visit = (path: string, trail: ReadonlyArray<string>) => {
+      const start = trail.indexOf(path)
+      if (start !== -1) return void circles.add([...trail.slice(start), path].join(" → "))
       if (done.has(path)) return
-      for (const next of importsByPath.get(path) ?? []) visit(next, [...way, path])
+      for (const next of importsByPath.get(path) ?? []) visit(next, [...trail, path])
       done.add(path)
     }
     const done = new Set<string>()
@@ -154,7 +157,7 @@ describe("imports point one way", () => {
     expect([...circles]).toEqual([])
   })
 
-  it("what only a comment imports does not count", () => {
+  it("an import in a comment does not count", () => {
     const text = '/** import { Effect } from "effect" */\n// import { Effect } from "effect"\nimport "effect/Effect"'
     expect(wrongImports({ path: "contract/X.ts", text })).toEqual([])
   })
@@ -166,7 +169,7 @@ describe("entries", () => {
     expect(existsSync(root + file), `${name} → ${file}`).toBe(true)
   })
 
-  const elsewhere = ["./cloudflare", "./testing", "./package.json"]
+  const elsewhere = ["./cloudflare", "./storage", "./testing", "./package.json"]
   it.each(Object.keys(entries).filter((name) => !elsewhere.includes(name)))("%s runs in a browser", (name) => {
     const { source } = entries[name] as { readonly source: string }
     const outside = closure(source.replace("./src/", "")).flatMap((file) =>
@@ -177,28 +180,37 @@ describe("entries", () => {
     expect(outside).toEqual([])
   })
 
-  it("what an entry brings is found through all its files", () => {
+  it("./storage runs in Node and in workerd: neither's modules are imported when it is loaded", () => {
+    const loaded = closure("storage.ts").flatMap(({ text }) =>
+      [...codeOf(text).matchAll(/\b(?:import|export)\s+(?!type\b)[^;]*?from\s+"((?:node|cloudflare):[^"]+)"/g)].map(
+        (match) => match[1]
+      )
+    )
+    expect(loaded).toEqual([])
+  })
+
+  it("the files of an entry are found through all its imports", () => {
     expect(closure("cloudflare.ts").flatMap(importsOf)).toContain("cloudflare:workers")
   })
 })
 
 describe("every file can be read by itself", () => {
-  /** The lines of the comment that a file begins with. */
+  /** The lines of the comment at the beginning of a file. */
   const headerOf = (text: string): ReadonlyArray<string> =>
     (/^\/\*\*\n([\s\S]*?)\n \*\//.exec(text)?.[1] ?? "").split("\n").filter((line) => /\w/.test(line))
 
-  it("begins with what it is for", () => {
-    const missing = sources.filter(({ text }) => headerOf(text).length < 1)
+  it("begins with a comment that says what it is for", () => {
+    const missing = sources.filter(({ text }) => headerOf(text).length < 2)
     expect(missing.map(({ path }) => path)).toEqual([])
   })
 
-  it("documents what it exports", () => {
+  it("documents its exports", () => {
     const undocumented = sources.flatMap(({ path, text }) => {
       const lines = text.split("\n")
       return lines.flatMap((line, i) => {
         const name = /^export (?:abstract )?(?:const|class|function|interface|type|let) (\w+)/.exec(line)?.[1]
         if (name === undefined || lines[i - 1]?.trimEnd().endsWith("*/")) return []
-        // A type that has the name of a value is documented there.
+        // A type with the name of a value is documented at the value.
         const isNamed = lines.slice(0, i).some((other) => new RegExp(`^export (?:const|class) ${name}\\b`).test(other))
         return isNamed ? [] : [`${path}: ${name}`]
       })
@@ -206,7 +218,7 @@ describe("every file can be read by itself", () => {
     expect(undocumented).toEqual([])
   })
 
-  /** Casts that no check stands behind. */
+  /** Casts without a check. */
   const unsafeCast = /\bas (?:unknown as|any\b|never\b)/
 
   it("has at most one unsafe cast in a thousand lines, each with its proof on the line above", () => {
@@ -224,7 +236,7 @@ describe("every file can be read by itself", () => {
 })
 
 describe("K4: a run can be repeated", () => {
-  it("time and chance come from services", () => {
+  it("time and random numbers come from services", () => {
     const found = sources.filter(({ text }) => unrepeatable.test(codeOf(text)))
     expect(found.map(({ path }) => path)).toEqual([])
   })

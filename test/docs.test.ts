@@ -14,13 +14,13 @@ import * as Server from "../examples/chat/server.ts"
  * The code in the pages runs. A block of TypeScript begins with one of two comments:
  *
  *     // example: <name>     a module, type-checked and run in Node; blocks of one name on a page are one module
- *     // file: <path>        lines of a file of this repository, as they stand there; a line "// …" leaves some out
+ *     // file: <path>        lines of a file of this repository, verbatim; a line "// …" leaves lines out
  *
- * Relative imports are relative to the page. An example that calls http://localhost:8787 finds the chat there.
+ * Relative imports are relative to the page. An example that calls http://localhost:8787 reaches the chat.
  */
 
 const root = fileURLToPath(new URL("..", import.meta.url))
-/** In the project, so that `effect-dormouse` is what is being tested. */
+/** Inside the project, so that `effect-dormouse` resolves to the code under test. */
 const scratch = join(root, "test/.examples")
 const chatUrl = "http://localhost:8787"
 
@@ -76,7 +76,7 @@ const examplesOf = (blocks: ReadonlyArray<Block>): ReadonlyArray<Example> => {
   return [...examples.values()]
 }
 
-/** The first part of an excerpt that does not follow in the file after the part before it. */
+/** The first part of an excerpt that the file does not contain after the previous part. */
 const missingFrom = (file: string, excerpt: string): string | undefined => {
   let from = 0
   for (const part of excerpt.split(/^\s*\/\/ …\n/m)) {
@@ -87,7 +87,7 @@ const missingFrom = (file: string, excerpt: string): string | undefined => {
   return undefined
 }
 
-/** The module of an example: with the imports it has where it is written, and the chat where it runs. */
+/** The module of an example, with imports resolved from its page and with the address of the running chat. */
 const moduleOf = ({ code, page }: Example, url: string): string => {
   const fromPage = (path: string) => relative(scratch, join(root, dirname(page), path))
   return `/// <reference types="node" />\n${code}\n\nexport {}\n`
@@ -111,7 +111,7 @@ describe("the code in the pages", () => {
       ? await Effect.runPromise(Server.make({ port: 0, data }).pipe(Scope.provide(scope)))
       : chatUrl
     for (const example of examples) writeFileSync(example.file, moduleOf(example, url))
-    // The compiler looks for no files in a folder with a dot.
+    // The compiler ignores folders whose names begin with a dot.
     const files = examples.map(({ file }) => file)
     writeFileSync(
       join(scratch, "tsconfig.json"),
@@ -125,7 +125,7 @@ describe("the code in the pages", () => {
     rmSync(scratch, { recursive: true, force: true })
   })
 
-  it("says what it is", () => {
+  it("declares what it is", () => {
     const unmarked = blocks.filter(({ kind }) => kind === "unmarked")
     expect(
       unmarked.map(({ line, page }) => `${page}:${line} begins with neither "// example:" nor "// file:"`)
@@ -142,7 +142,7 @@ describe("the code in the pages", () => {
     const compiler = join(root, "node_modules/typescript/bin/tsc")
     const args = [compiler, "-p", ".", "--pretty", "false"]
     const { stdout } = spawnSync(process.execPath, args, { cwd: scratch, encoding: "utf8" })
-    // Problems outside, whose paths lead out of the folder, are for `npm run check`.
+    // Problems in other files, whose paths lead out of the folder, are reported by `npm run check`.
     const problems = stdout.split(/\n(?! )/).filter((problem) => problem !== "" && !problem.startsWith(".."))
     expect(problems).toEqual([])
   })
@@ -187,7 +187,7 @@ describe("extracting", () => {
     "```ts\nconst unmarked = 1\n```"
   ].join("\n\n")
 
-  it("finds the blocks and what they are", () => {
+  it("finds the blocks and their kinds", () => {
     expect(blocksOf("docs/page.md", text).map(({ kind, line, name }) => [kind, name, line])).toEqual([
       ["example", "one", 3],
       ["example", "one", 10],
@@ -196,7 +196,7 @@ describe("extracting", () => {
     ])
   })
 
-  it("tells an excerpt from what is not in the file", () => {
+  it("detects an excerpt that is not in the file", () => {
     const file = "one\n  two\nthree\nfour\n"
     expect(missingFrom(file, "one\n  two")).toBeUndefined()
     expect(missingFrom(file, "one\n// …\nthree")).toBeUndefined()
@@ -205,7 +205,7 @@ describe("extracting", () => {
     expect(missingFrom(file, "one\ntwo")).toBe("one\ntwo")
   })
 
-  it("makes one module of the blocks of one name, with imports relative to the page", () => {
+  it("joins the blocks of one name into one module, with imports relative to the page", () => {
     const text =
       '```ts\n// example: one\nimport { a } from "./a.ts"\n```\n\n```ts\n// example: one\nimport "../b.ts"\n```'
     const [example, ...others] = examplesOf(blocksOf("docs/page.md", text))

@@ -11,7 +11,7 @@ import { checkChannels, checkMessages, type Sent } from "../examples/chat/demo-c
 import { addresses } from "../examples/chat/demo-corpus.ts"
 import { Channel, ChannelId, Message, MessageId } from "../examples/chat/schema.ts"
 
-/** What the README promises of its commands. */
+/** The commands of the README do what it promises. */
 
 const root = fileURLToPath(new URL("..", import.meta.url))
 const folder = mkdtempSync(join(tmpdir(), "dormouse-examples-"))
@@ -54,7 +54,7 @@ const isAlive = (group: number): boolean => {
 }
 
 describe("npm start", () => {
-  /** Starts the chat, does what it prints, and stops it. */
+  /** Starts the chat, runs the command that it prints, and stops it. */
   const visit = async (signal: NodeJS.Signals) => {
     const { child, output } = npm(["start"], { PORT: "0", DATA: join(folder, "start") })
     const [, url, body] = await until("the command to call it with", () => {
@@ -70,7 +70,7 @@ describe("npm start", () => {
     return { status: response.status, exit, page, code }
   }
 
-  it("serves the page, prints a call that works, keeps its data, and leaves no process", async () => {
+  it("serves the page, prints a working call, keeps its data, and leaves no process behind", async () => {
     const first = await visit("SIGTERM")
     expect(first).toMatchObject({ status: 200, code: 0, exit: { _tag: "Success", value: { name: "general" } } })
     expect(first.page).toContain("<title>Dormouse chat</title>")
@@ -87,7 +87,7 @@ describe("npm run demo", () => {
     expect(isAlive(child.pid!)).toBe(false)
   })
 
-  it("can check an address by one list", () => {
+  it("checks an address with one list", () => {
     const corpus = addresses()
     expect(corpus.length).toBeGreaterThan(200)
     expect(new Set(corpus.map(({ channel }) => channel)).size).toBe(corpus.length)
@@ -107,7 +107,7 @@ describe("npm run demo", () => {
     messages
   }
 
-  it("finds nothing wrong with what was sent", () => {
+  it("finds no problem if everything was received", () => {
     expect(checkMessages(sent, [three, two, one])).toEqual([])
     expect(checkChannels([sent], [channel])).toEqual([])
   })
@@ -117,7 +117,7 @@ describe("npm run demo", () => {
     ["the last message is lost", [two, one]],
     ["a message is there twice", [three, two, two, one]],
     ["a message was sent twice", [message("4", "three"), three, two, one]],
-    ["two messages changed places", [two, three, one]],
+    ["two messages are swapped", [two, three, one]],
     ["a text is another", [three, message("2", "zwei"), one]],
     ["an author is another", [three, message("2", "two", "John Adams"), one]],
     ["a row is another", [three, message("4", "two"), one]]
@@ -125,7 +125,7 @@ describe("npm run demo", () => {
     expect(checkMessages(sent, listed)).not.toEqual([])
   })
 
-  it("sees when a channel is lost, or there twice", () => {
+  it("detects a lost or duplicated channel", () => {
     expect(checkChannels([sent], [])).not.toEqual([])
     expect(checkChannels([sent], [channel, channel])).not.toEqual([])
   })

@@ -7,7 +7,7 @@ import { fileURLToPath, URL } from "node:url"
 import * as Esbuild from "esbuild"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 
-/** The package as it is published, in a project that has it, `effect` and nothing else. */
+/** The package as published, in a project that depends only on it and on `effect`. */
 
 const root = fileURLToPath(new URL("..", import.meta.url))
 const project = mkdtempSync(join(tmpdir(), "dormouse-package-"))
@@ -92,7 +92,7 @@ describe("the published package", () => {
     expect(await bundle("chat/worker.ts", { conditions, external: ["cloudflare:*"] })).toContain("cloudflare:workers")
   })
 
-  it("everything but the platforms is bundled for browsers", async () => {
+  it("everything except the platforms is bundled for browsers", async () => {
     const portable = entries.filter((entry) => !/\/(cloudflare|testing)$/.test(entry))
     const imports = portable.map((entry, index) => `export * as entry${index} from "${entry}"\n`)
     write("browser.ts", `${imports.join("")}export * from "./chat/api.ts"\n`)

@@ -44,8 +44,8 @@ export class Random {
 }
 
 /**
- * Runs the property with a new seed each time. A failure names its seed; passed as the third argument, it repeats
- * that one run.
+ * Runs the property with a new seed each time. A failure reports its seed; pass it as the third argument to repeat the
+ * run.
  */
 export const forAll = (runs: number, property: (random: Random) => void, seed?: number): void => {
   const first = seed ?? (Date.now() ^ (Math.random() * 2 ** 31)) >>> 0

@@ -21,6 +21,5 @@ export interface Locks {
   ) => Promise<void>
 }
 
-/** The global object of this runtime. */
-// Sound in every runtime: the type claims only that these members, where they exist, have their standard shape.
+/** The global object of this runtime. The assertion claims only that members which exist have their standard shape. */
 export const browser = globalThis as Browser

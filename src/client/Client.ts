@@ -22,111 +22,28 @@ import type * as Api from "../contract/Api.ts"
 import { CallError, Unavailable } from "../protocol/CallError.ts"
 import { mutationHeader, mutationRetention } from "../protocol/MutationId.ts"
 import { ConnectionRefused, OutcomeUnknown } from "./ClientError.ts"
+import type { Client, LiveSnapshot } from "./ClientTypes.ts"
 import * as Connection from "./Connection.ts"
-import type { ConnectionState } from "./ConnectionState.ts"
 import { DeviceStatus } from "./DeviceStatus.ts"
 import { type LiveValue, LiveValues } from "./LiveValues.ts"
 import * as Mutations from "./Mutations.ts"
-import { OptimisticChanges, type View } from "./Optimistic.ts"
-import type { Outbox } from "./Outbox.ts"
+import { OptimisticChanges } from "./Optimistic.ts"
 import { isList, isServerMessage } from "./ServerMessage.ts"
 import { requestIds, SocketRpcProtocol } from "./SocketRpcProtocol.ts"
 import * as Transport from "./Transport.ts"
 import { codecOf, type UntypedClient } from "./UntypedClient.ts"
 
+export type { Client, LiveSnapshot, MutateOptions, Observed } from "./ClientTypes.ts"
+
 /** Which server, tenant and caller, and whether mutations outlive the page. */
 export interface ClientOptions extends Transport.TransportOptions {
   /** Stores mutations before they are sent, so that they outlive the page. Without one they are kept in memory. */
-  readonly outbox?: Outbox
-}
-
-/** The value of a live query at one moment, and how fresh it is. */
-export interface LiveSnapshot<A> {
-  /** The latest value with the optimistic changes applied. `None` until the first value has arrived. */
-  readonly value: Option.Option<A>
-  /** The version of the server's value, without the optimistic changes: a commit number, which only grows. */
-  readonly version: number
-  /** Whether the value contains optimistic changes. */
-  readonly isOptimistic: boolean
-  /** The state of the connection. Only when it is `Live` is the value known to be the server's current one. */
-  readonly connection: ConnectionState
-}
-
-/** A live query that calls a listener, until it is ended. */
-export interface Observed<A, E> {
-  /** The value now. Its `value` is the same object until it changes. */
-  readonly live: () => LiveSnapshot<A>
-  /** The failure of the query, if it failed. A failed query does not change any more. */
-  readonly failure: () => Option.Option<Cause.Cause<E>>
-  /** Stops listening. */
-  readonly end: () => void
-}
-
-/** How one mutation is called. */
-export interface MutateOptions<Rpcs extends Rpc.Any> {
-  /** Changes live values at once, until the server's values contain the mutation, or it fails. */
-  readonly optimistic?: (view: View<Rpcs>) => void
-  /**
-   * How long to keep trying when no answer arrives. A minute unless given, and at most a day, which is how long the
-   * server keeps outcomes. With an outbox, a day unless given.
-   */
-  readonly timeout?: Duration.Input
-}
-
-type Of<Rpcs extends Rpc.Any, Tag extends string> = Rpc.ExtractTag<Rpcs, Tag>
-
-/** A client of one contract and one tenant. Every call can also fail with `CallError`, which is part of `Rpc.Error`. */
-export interface Client<in out Rpcs extends Rpc.Any> {
-  /** Runs a query once. When the server is unavailable it is retried twice. */
-  readonly query: <Tag extends Api.TagOf<Rpcs, "query">>(
-    tag: Tag,
-    payload: Rpc.PayloadConstructor<Of<Rpcs, Tag>>
-  ) => Effect.Effect<Rpc.Success<Of<Rpcs, Tag>>, Rpc.Error<Of<Rpcs, Tag>>>
-  /**
-   * Runs a mutation. It is sent until it is answered, and the server runs it once, however often it is sent. Succeeds
-   * when the live values of this client contain it, so a caller that reads after it reads its effect. Fails with
-   * `OutcomeUnknown` when it was sent and no readable answer arrived in time. An interruption does not take it back.
-   */
-  readonly mutate: <Tag extends Api.TagOf<Rpcs, "mutation">>(
-    tag: Tag,
-    payload: Rpc.PayloadConstructor<Of<Rpcs, Tag>>,
-    options?: MutateOptions<Rpcs>
-  ) => Effect.Effect<Rpc.Success<Of<Rpcs, Tag>>, Rpc.Error<Of<Rpcs, Tag>> | OutcomeUnknown>
-  /**
-   * Runs an action. It is sent once and never retried. An action that streams returns a `Stream`, others an `Effect`.
-   */
-  readonly act: <Tag extends Api.TagOf<Rpcs, "action">>(
-    tag: Tag,
-    payload: Rpc.PayloadConstructor<Of<Rpcs, Tag>>
-  ) => Rpc.SuccessSchema<Of<Rpcs, Tag>> extends RpcSchema.Stream<infer A, infer E>
-    ? Stream.Stream<A["Type"], E["Type"] | Rpc.Error<Of<Rpcs, Tag>>>
-    : Effect.Effect<Rpc.Success<Of<Rpcs, Tag>>, Rpc.Error<Of<Rpcs, Tag>>>
-  /**
-   * The value of a query, now and after every change. It never ends by itself, and a lost connection does not fail it.
-   * It fails when the query fails, when the server refuses this client, and when a value does not fit the contract.
-   */
-  readonly live: <Tag extends Api.TagOf<Rpcs, "query">>(
-    tag: Tag,
-    payload: Rpc.PayloadConstructor<Of<Rpcs, Tag>>
-  ) => Stream.Stream<Rpc.Success<Of<Rpcs, Tag>>, Rpc.Error<Of<Rpcs, Tag>> | ConnectionRefused>
-  /** Like `live`, with the freshness of the value. Also emits when only the connection changes. */
-  readonly watch: <Tag extends Api.TagOf<Rpcs, "query">>(
-    tag: Tag,
-    payload: Rpc.PayloadConstructor<Of<Rpcs, Tag>>
-  ) => Stream.Stream<LiveSnapshot<Rpc.Success<Of<Rpcs, Tag>>>, Rpc.Error<Of<Rpcs, Tag>> | ConnectionRefused>
-  /** Like `watch`, without streams, for bindings to other libraries: calls `onChange` synchronously on each change. */
-  readonly observe: <Tag extends Api.TagOf<Rpcs, "query">>(
-    tag: Tag,
-    payload: Rpc.PayloadConstructor<Of<Rpcs, Tag>>,
-    onChange: () => void
-  ) => Observed<Rpc.Success<Of<Rpcs, Tag>>, Rpc.Error<Of<Rpcs, Tag>> | ConnectionRefused>
-  /** The state of the connection, now and after every change. */
-  readonly connection: Stream.Stream<ConnectionState>
+  readonly outbox?: Mutations.Outbox
 }
 
 /**
- * Makes a client, which lives as long as the scope. A socket is open only while a query is live, an action streams, or a
- * mutation that was sent over the socket has no answer.
+ * Makes a client, which lives as long as the scope. A socket is open only while a query is live, an action streams, or
+ * a mutation that was sent over the socket has no answer.
  */
 export const make: <Rpcs extends Rpc.Any>(
   api: Api.Declared<Rpcs>,

@@ -2,14 +2,50 @@
  * The live queries behind a list of pages: one for each loaded page, from a start cursor to an end cursor.
  * A page is replaced only when its successors have their values, so that the list never has a gap.
  */
+import type * as Cause from "effect/Cause"
 import * as Option from "effect/Option"
 import type * as Stream from "effect/Stream"
 import type * as Page from "../contract/Page.ts"
-import type { Observed } from "./Client.ts"
+import type { Observed } from "./ClientTypes.ts"
 import { ConnectionState } from "./ConnectionState.ts"
 import { Observable } from "./Observable.ts"
-import type { Pages, PagesOptions, PagesState } from "./Pages.ts"
 import type { UntypedClient } from "./UntypedClient.ts"
+
+/** The loaded pages, as one list. */
+export interface PagesState<A> {
+  /** The items of all loaded pages, in order, without gap or overlap. */
+  readonly items: ReadonlyArray<A>
+  /** Whether another page can be loaded. */
+  readonly hasMore: boolean
+  /** Whether a requested page, including the first, has no value yet. */
+  readonly isLoading: boolean
+  /** The state of the connection, which says how fresh the items are. */
+  readonly connection: ConnectionState
+  /** The failure of a page, if one failed. */
+  readonly failure: Option.Option<Cause.Cause<unknown>>
+}
+
+/** A list of pages that is being read. */
+export interface Pages<A> {
+  /** The state now. */
+  readonly state: () => PagesState<A>
+  /** The state, now and after every change. A slow consumer gets the latest one. */
+  readonly changes: Stream.Stream<PagesState<A>>
+  /** Adds a listener, called synchronously on each change. Returns the function that removes it. */
+  readonly listen: (listener: (state: PagesState<A>) => void) => () => void
+  /** Requests the next page. Does nothing while a page is loading, or when there is none. */
+  readonly loadMore: () => void
+  /** Stops reading. */
+  readonly end: () => void
+}
+
+/** Which pages of which rows. */
+export interface PagesOptions<Payload> {
+  /** How many rows a page begins with: 1 to 1000. */
+  readonly size: number
+  /** Makes the payload of one page: the filters, and the fields of the requested page. */
+  readonly payload: (page: Page.Request) => Payload
+}
 
 /** One page: its cursors, and its live query. `until` is `null` while the end of the page is not fixed. */
 interface Watched<A> {

@@ -8,7 +8,6 @@ import type { Scope } from "effect/Scope"
 import { formatMutationId, mutationRetention } from "../protocol/MutationId.ts"
 import type { RpcCodec } from "../protocol/RpcCodec.ts"
 import type { DeviceStatus } from "./DeviceStatus.ts"
-import type { Outbox } from "./Outbox.ts"
 
 /** What mutations need of their client. */
 export interface MutationsOptions {
@@ -31,6 +30,12 @@ export interface MutationsOptions {
   ) => Effect.Effect<unknown, unknown>
   /** The codecs of a mutation; `undefined` for a tag that the contract does not have. */
   readonly rpcOf: (tag: string) => RpcCodec | undefined
+}
+
+/** The outbox of a client, for `Client.make({ outbox })`. */
+export interface Outbox {
+  /** Makes the function by which a client runs its mutations, and sends what earlier pages left. */
+  readonly run: (options: MutationsOptions) => Effect.Effect<Mutations["run"], never, Scope>
 }
 
 /** How long a mutation is tried without an outbox, and how long its caller waits for the live values to contain it. */

@@ -12,7 +12,27 @@ import { mutationRetention } from "../protocol/MutationId.ts"
 import { OutcomeUnknown } from "./ClientError.ts"
 import { type DeviceStatus, deviceEvent } from "./DeviceStatus.ts"
 import type { Mutations, MutationsOptions } from "./Mutations.ts"
-import type { OutboxEntry, OutboxOptions } from "./Outbox.ts"
+import type { OutboxEntry, OutboxStorage } from "./OutboxStorage.ts"
+
+/** The outcome of a mutation that an earlier page left in the outbox. */
+export interface Replayed {
+  /** The tag of the mutation. */
+  readonly tag: string
+  /** The encoded payload. */
+  readonly payload: unknown
+  /** Its value, or a failure. `OutcomeUnknown` also when the contract can no longer decode the payload. */
+  readonly exit: Exit.Exit<unknown, unknown>
+}
+
+/** How an outbox is made. */
+export interface OutboxOptions {
+  /** Where entries are stored: the service of `layerIndexedDb`, of `layerMemory`, or your own. */
+  readonly storage: OutboxStorage["Service"]
+  /** Names the caller. Mutations of one identity are never sent with the token of another. Empty unless given. */
+  readonly identity?: string
+  /** Called with the outcome of each mutation that an earlier page left. No caller is waiting for these. */
+  readonly onReplayed?: (replayed: Replayed) => Effect.Effect<void>
+}
 
 /**
  * Makes the function that runs the mutations of one client: they are sent in the order of their calls, each after the

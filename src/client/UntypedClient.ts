@@ -6,7 +6,7 @@ import type * as Effect from "effect/Effect"
 import type * as Rpc from "effect/rpc/Rpc"
 import type * as Stream from "effect/Stream"
 import * as RpcCodec from "../protocol/RpcCodec.ts"
-import type { Client, LiveSnapshot, MutateOptions, Observed } from "./Client.ts"
+import type { Client, LiveSnapshot, MutateOptions, Observed } from "./ClientTypes.ts"
 import type { ConnectionState } from "./ConnectionState.ts"
 
 /** `View` without its contract. */

@@ -1,3 +1,7 @@
+/**
+ * Declares actions: rpcs that do I/O, outside of any transaction.
+ * An action is an rpc of Effect with the middleware of its kind.
+ */
 import * as Rpc from "effect/rpc/Rpc"
 import type * as RpcSchema from "effect/rpc/RpcSchema"
 import type * as Schema from "effect/Schema"
@@ -20,8 +24,8 @@ export type Action<
 >
 
 /**
- * Declares an action. With `stream: true` its handler gives a `Stream` of `success` values that runs as long as its
- * caller stays.
+ * Declares an action. With `stream: true` its handler returns a `Stream` of `success` values. The stream is interrupted
+ * when its caller disconnects.
  */
 export const make = <
   const Tag extends string,
@@ -32,11 +36,4 @@ export const make = <
 >(
   tag: Tag,
   options?: Options<Payload, Success, Error> & { readonly stream?: Stream }
-): Action<Tag, PayloadSchema<Payload>, Success, Error, Stream> =>
-  Rpc.make(tag, options).middleware(ActionKind) as unknown as Action<
-    Tag,
-    PayloadSchema<Payload>,
-    Success,
-    Error,
-    Stream
-  >
+): Action<Tag, PayloadSchema<Payload>, Success, Error, Stream> => Rpc.make(tag, options).middleware(ActionKind)

@@ -1,6 +1,6 @@
 /**
  * A contract: the rpcs that an author declares, each of a kind, and the live stream of each query.
- * It is an ordinary `RpcGroup` of Effect: server and clients import it, and it runs in a browser.
+ * It is an ordinary `RpcGroup` of Effect, which server and clients import.
  */
 import type * as Rpc from "effect/rpc/Rpc"
 import { make as makeRpc } from "effect/rpc/Rpc"
@@ -19,7 +19,7 @@ export type TagOf<Rpcs extends Rpc.Any, K extends string> = Rpcs extends Rpc.Any
     : never
   : never
 
-/** The live stream of a query: an rpc of its own, whose items are frames. */
+/** The live stream of a query: a streaming rpc whose items are frames. */
 export type Live<R> =
   R extends Rpc.Rpc<infer Tag, infer Payload, infer Success, infer Error, infer Middleware, infer Requires>
     ? KindOf<R> extends "query"
@@ -34,11 +34,11 @@ export type Live<R> =
       : never
     : never
 
-/** What the author declared, and how it is implemented. */
+/** The rpcs that an author declared, and the function that implements them. */
 export interface Declared<in out Rpcs extends Rpc.Any> {
-  /** The rpcs that have handlers; live streams have none of their own. */
+  /** The declared rpcs, without the live streams, which have no handlers of their own. */
   readonly declared: RpcGroup.RpcGroup<Rpcs>
-  /** Implements the contract. Each handler is an effect; its kind decides which services exist. */
+  /** Makes the layer of the contract's handlers. The kind of an rpc decides which services its handler can use. */
   readonly toLayer: ToLayer<Rpcs>
 }
 
@@ -47,17 +47,17 @@ export interface Api<in out Rpcs extends Rpc.Any> extends RpcGroup.RpcGroup<Rpcs
   readonly toLayer: Declared<Rpcs>["toLayer"]
 }
 
-/** The rpcs of a contract. */
+/** The declared rpcs of a contract, as a union. */
 export type RpcsOf<A> = A extends Declared<infer Rpcs> ? Rpcs : never
 
-/** The compile error that an rpc without a kind gets. */
+/** The compile error for an rpc without a kind. */
 type CheckKinds<Rpcs extends ReadonlyArray<Rpc.Any>> = {
   readonly [I in keyof Rpcs]: [KindOf<Rpcs[I]>] extends [never]
     ? { readonly "declare this rpc with Query.make, Mutation.make or Action.make": never }
     : unknown
 }
 
-/** Makes a contract of rpcs that `Query.make`, `Mutation.make` and `Action.make` declared. */
+/** Makes a contract from rpcs that were declared with `Query.make`, `Mutation.make` and `Action.make`. */
 export const make = <const Rpcs extends ReadonlyArray<Rpc.Any>>(
   ...rpcs: Rpcs & CheckKinds<Rpcs>
 ): Api<Rpcs[number]> => {
@@ -66,8 +66,8 @@ export const make = <const Rpcs extends ReadonlyArray<Rpc.Any>>(
 }
 
 /**
- * Makes one contract of several. Their handlers are merged with `Handlers.merge`. Throws when two of them declare
- * different rpcs of the same tag.
+ * Merges contracts into one. Merge their handlers with `Handlers.merge`. Throws when two contracts declare different
+ * rpcs with the same tag.
  */
 export const merge = <const Apis extends readonly [Declared<any>, ...Array<Declared<any>>]>(
   ...apis: Apis
@@ -85,7 +85,7 @@ export const merge = <const Apis extends readonly [Declared<any>, ...Array<Decla
   return fromGroup(group)
 }
 
-/** Makes a contract of a group whose rpcs have kinds, for example one that was given middleware. */
+/** Makes a contract from a group whose rpcs have kinds, for example a group to which middleware was added. */
 export const fromGroup = <Rpcs extends Rpc.Any>(group: RpcGroup.RpcGroup<Rpcs>): Api<Rpcs> => {
   const declared: Array<Rpc.Any> = []
   const live: Array<Rpc.Any> = []
@@ -100,13 +100,14 @@ export const fromGroup = <Rpcs extends Rpc.Any>(group: RpcGroup.RpcGroup<Rpcs>):
   }
   const rpcs = RpcGroup.make(...declared).annotateMerge(group.annotations)
   const all = RpcGroup.make(...declared, ...live).annotateMerge(group.annotations)
-  // The group was put together rpc by rpc, which loses their types; `ToLayer` gives `toLayer` the types of kinds.
+  // The loop lost the types of the rpcs: `all` has those of `Rpcs` and their live streams, and `toLayer` those of
+  // `Rpcs`.
   return Object.assign(all, { declared: rpcs, toLayer: rpcs.toLayer.bind(rpcs) }) as unknown as Api<Rpcs>
 }
 
 const isGroup = <Rpcs extends Rpc.Any>(api: Declared<Rpcs>): api is Api<Rpcs> => "requests" in api
 
-/** The contract as the group of its rpcs and live streams. Throws for a contract that `Api` did not make. */
+/** The contract as the group of its rpcs and live streams. Throws for a contract that this module did not make. */
 export const toGroup = <Rpcs extends Rpc.Any>(api: Declared<Rpcs>): Api<Rpcs> => {
   if (isGroup(api)) return api
   throw new Error("the contract was not made by Api.make")

@@ -1,5 +1,5 @@
 /**
- * A whole backend, not yet on any platform: contract, tables, handlers and what they need.
+ * A whole backend, independent of any platform: contract, tables, handlers and their services.
  * `Cloudflare.serve(app)` deploys it, `TestApp.layer(app)` runs it in memory.
  */
 import * as Layer from "effect/Layer"
@@ -11,7 +11,7 @@ import type * as Handlers from "./Handlers.ts"
 import { type AnyKind, isKind, type KindOf, middlewaresOf } from "./Kind.ts"
 import type { Reactor } from "./Reactor.ts"
 import * as SensitiveFields from "./SensitiveFields.ts"
-import type * as Table from "./Table.ts"
+import type { AnyTable } from "./TablePlan.ts"
 import type * as Transactional from "./Transactional.ts"
 
 export { react } from "./Reactor.ts"
@@ -26,23 +26,27 @@ type GuardedKinds<Rpcs extends Rpc.Any> = Rpcs extends Rpc.Any
     : KindOf<Rpcs>
   : never
 
-/** An app, ready to be deployed or tested. The last three types are what its layers provide. */
+/** An app, ready to deploy or to test. The last three type parameters are what its layers provide. */
 export interface App<in out Rpcs extends Rpc.Any, Services = never, ActionServices = never, Middleware = never> {
   readonly api: Api.Api<Rpcs>
-  readonly tables: ReadonlyArray<Table.Any>
+  readonly tables: ReadonlyArray<AnyTable>
   readonly limits: Limits.Limits
   readonly reactors: ReadonlyArray<Reactor>
   /** The author's own services that take part in transactions. */
   readonly transactional: ReadonlyArray<Transactional.Any>
-  /** The layers that the two runtimes build: the object for transactions, the Worker for actions. */
+  /** The layers that the two runtimes build: the object those for transactions, the Worker those for actions. */
   readonly layers: AppLayers<Services, ActionServices, Middleware>
 }
 
-/** The layers of an app. A test may put others in their place. */
+/** The layers of an app. A test can replace them. */
 export interface AppLayers<Services = never, ActionServices = never, Middleware = never> {
+  /** The handlers of the contract. */
   readonly handlers: Layer.Layer<never, never, any>
+  /** The author's own rpc middleware. */
   readonly middleware: Layer.Layer<Middleware, never, any>
+  /** The services of queries, mutations and their middleware. */
   readonly services: Layer.Layer<Services>
+  /** The services of actions and their middleware. */
   readonly actionServices: Layer.Layer<ActionServices>
 }
 
@@ -50,24 +54,24 @@ type Given<Name extends string, Services> = [Services] extends [never]
   ? { readonly [K in Name]?: Layer.Layer<never> }
   : { readonly [K in Name]: Layer.Layer<NoInfer<Services>> }
 
-/** The layer that was given, or one that provides nothing where nothing is asked for. */
+/** The given layer, or an empty one when nothing is required. */
 const given = <Services, In>(layer: Layer.Layer<never, never, In> | undefined): Layer.Layer<Services, never, In> =>
-  // `Given` and `RequiredMiddleware` require the layer as soon as there is something to provide.
+  // `Given` and `RequiredMiddleware` make the layer mandatory unless `Services` is `never`.
   (layer ?? Layer.empty) as unknown as Layer.Layer<Services, never, In>
 
-/** Requires the layer of the author's middleware when an rpc has some. */
+/** Requires the layer of the author's middleware if an rpc has such middleware. */
 type RequiredMiddleware<Middleware> = [Middleware] extends [never]
   ? unknown
   : { readonly middleware: Layer.Layer<Middleware, never, any> }
 
-/** What the handlers of queries and mutations, and their middleware, ask for beside Dormouse's own services. */
+/** The services that the app must provide to the handlers of queries and mutations and to their middleware. */
 type Services<Rpcs extends Rpc.Any, Out, In, MiddlewareIn, T> = Exclude<
   | Handlers.TransactionServices<Out, In>
   | (Extract<GuardedKinds<Rpcs>, "query" | "mutation"> extends never ? never : MiddlewareIn),
   Transactional.Identifier<T>
 >
 
-/** What the handlers of actions, and their middleware, ask for beside Dormouse's own services. */
+/** The services that the app must provide to the handlers of actions and to their middleware. */
 type ActionServices<Rpcs extends Rpc.Any, Out, In, MiddlewareIn> =
   | Handlers.ActionServices<Out, In>
   | (Extract<GuardedKinds<Rpcs>, "action"> extends never ? never : MiddlewareIn)
@@ -85,13 +89,15 @@ type OutOf<H> = H extends Layer.Layer<infer Out, infer _E, infer _In> ? Out : ne
 type InOf<H> = H extends Layer.Layer<infer _Out, infer _E, infer In> ? In : never
 
 /**
- * Puts an app together.
+ * Makes an app.
  *
- * - `services` is what the handlers of queries and mutations ask for beside Dormouse's own, `actionServices` what those of
- *   actions ask for. Each is required as soon as a handler asks for something.
- * - `middleware` is the layer of the author's own rpc middleware. It is required exactly when an rpc has some, and runs
- *   around unary calls, live queries, snapshots over HTTP, reactors and actions alike.
- * - `transactional` are services of the author's own that take part in transactions.
+ * - `services` provides what the handlers of queries and mutations require besides Dormouse's own services;
+ *   `actionServices` provides the same to the handlers of actions. Each is required if a handler requires something.
+ * - `middleware` provides the author's own rpc middleware. It is required if an rpc has such middleware, which runs
+ *   around unary calls, live queries, snapshots over HTTP, reactors and actions.
+ * - `transactional` lists the author's own services that take part in transactions.
+ *
+ * Throws when the declarations contradict each other.
  */
 export const make = <
   Rpcs extends Rpc.Any,
@@ -102,10 +108,11 @@ export const make = <
 >(
   options: {
     readonly api: Api.Declared<Rpcs>
-    readonly tables: ReadonlyArray<Table.Any>
+    readonly tables: ReadonlyArray<AnyTable>
     readonly handlers: H
+    /** Limits that differ from `Limits.defaults`. */
     readonly limits?: Partial<Limits.Limits>
-    /** What is done when the result of a query changes; see `react`. */
+    /** Mutations that run when the result of a query changes; see `react`. */
     readonly reactors?: ReadonlyArray<Reactor>
     readonly transactional?: T
     readonly middleware?: Layer.Layer<MiddlewareOut, never, MiddlewareIn>

@@ -1,19 +1,17 @@
-import * as Context from "effect/Context"
+/**
+ * Calls of queries and mutations from an action, typed by the contract.
+ * The calls go to the caller's own tenant, with the identity of the action's caller.
+ */
 import * as Effect from "effect/Effect"
 import type * as Rpc from "effect/rpc/Rpc"
 import type * as Api from "./Api.ts"
+import { Calls } from "./CallsTag.ts"
 
-/** How an action reaches its tenant's data: by calling queries and mutations, each a transaction of its own. */
-export class Calls extends Context.Service<
-  Calls,
-  {
-    /** Calls an rpc by tag with a decoded payload. `Calls.of` gives it the types of a contract. */
-    readonly call: (tag: string, payload: unknown) => Effect.Effect<any, any>
-  }
->()("effect-dormouse/Calls") {}
+export { Calls } from "./CallsTag.ts"
 
 /** The calls of one contract. */
 export interface CallsOf<Rpcs extends Rpc.Any> {
+  /** Runs a query, in a transaction of its own. */
   readonly query: <Tag extends Api.TagOf<Rpcs, "query">>(
     tag: Tag,
     payload: Rpc.PayloadConstructor<Rpc.ExtractTag<Rpcs, Tag>>
@@ -22,6 +20,7 @@ export interface CallsOf<Rpcs extends Rpc.Any> {
     Rpc.Error<Rpc.ExtractTag<Rpcs, Tag>>,
     Rpc.ServicesClient<Rpc.ExtractTag<Rpcs, Tag>>
   >
+  /** Runs a mutation, in a transaction of its own. */
   readonly mutate: <Tag extends Api.TagOf<Rpcs, "mutation">>(
     tag: Tag,
     payload: Rpc.PayloadConstructor<Rpc.ExtractTag<Rpcs, Tag>>
@@ -32,6 +31,6 @@ export interface CallsOf<Rpcs extends Rpc.Any> {
   >
 }
 
-/** The caller's own tenant, typed by the contract. Tags and payloads are checked again where they arrive. */
+/** The calls of an action, typed by its contract. The object checks tags and payloads again. */
 export const of = <Rpcs extends Rpc.Any>(_api: Api.Declared<Rpcs>): Effect.Effect<CallsOf<Rpcs>, never, Calls> =>
   Effect.map(Calls, ({ call }): CallsOf<Rpcs> => ({ query: call, mutate: call }))

@@ -1,6 +1,6 @@
 /**
- * The implementation of a contract: layers of handlers, whose requirements are kept apart by kind.
- * Transactions run in the object and actions in the Worker, so `App.make` asks for the services of each.
+ * Layers that implement a contract. Their types record what handlers require in transactions and in actions.
+ * Transactions run in the object and actions in the Worker, so `App.make` requires services for each.
  */
 import type * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -16,22 +16,23 @@ import type { Forbidden, KindOf } from "./Kind.ts"
 import type { StorageError } from "./Storage.ts"
 
 /**
- * The rpcs by tag. Looking one up in the union itself goes through all the others, and a large contract is looked into
- * once for each handler.
+ * The rpcs by tag. A lookup in the union itself would check every member, once for each handler: quadratic for a large
+ * contract.
  */
 type ByTag<Rpcs extends Rpc.Any> = { readonly [R in Rpcs as R["_tag"]]: R }
 
-/** What a handler may fail with beside its rpc's errors: the engine turns these into answers itself. */
+/** Failures that a handler need not declare: the engine encodes them itself. */
 type Uncaught<R> = KindOf<R> extends "action" ? CallError : StorageError | CallError
 
 /**
- * An effect without its services. A handler's expected type must not mention them: TypeScript would take them from there
- * instead of from the handler, and nothing would be checked.
+ * An effect without its services. A handler's expected type must not mention services: TypeScript would infer them from
+ * there and not from the handler, and the check of its kind would see nothing.
  */
 interface EffectOf<out A, out E> {
   readonly [Effect.TypeId]: { readonly _A: Covariant<A>; readonly _E: Covariant<E> }
 }
-/** The same for a stream. */
+
+/** A stream without its services. */
 interface StreamOf<out A, out E> {
   readonly [Stream.TypeId]: { readonly _A: Covariant<A>; readonly _E: Covariant<E> }
 }
@@ -56,13 +57,15 @@ type ServicesOf<H> = H extends (...args: any) => Effect.Effect<infer _A, infer _
     ? R
     : never
 
-/** What the middleware of an rpc gives its handler, the services of its kind included. */
+/** The services that the middleware of an rpc provides to its handler, including those of its kind. */
 type Provided<R> =
   R extends Rpc.Rpc<infer _Tag, infer _Payload, infer _Success, infer _Error, infer Middleware, infer _Requires>
     ? RpcMiddleware.Provides<Middleware["Identifier"]>
     : never
 
-/** What the middleware of an rpc asks for and no other middleware of it provides. The engine provides `Auth` to all. */
+/**
+ * The services that the middleware of an rpc requires and that neither its other middleware nor the engine provides.
+ */
 type RequiredByMiddleware<R> =
   R extends Rpc.Rpc<infer _Tag, infer _Payload, infer _Success, infer _Error, infer _Middleware, infer Requires>
     ? Exclude<Requires, Auth | Scope>
@@ -70,7 +73,7 @@ type RequiredByMiddleware<R> =
 
 type IsAny<T> = 0 extends 1 & T ? true : false
 
-/** The compile error that a handler gets for asking what its kind may not have. */
+/** The compile error for a handler that requires a service which its kind must not have. */
 type Check<Rpcs extends Rpc.Any, H> = {
   readonly [Tag in keyof H]: Tag extends keyof ByTag<Rpcs>
     ? IsAny<ServicesOf<H[Tag]>> extends true
@@ -90,8 +93,8 @@ type RequirementsOf<Rpcs extends Rpc.Any, H, K extends string> = {
 }[keyof H & keyof ByTag<Rpcs>]
 
 /**
- * Marks a layer of handlers with what its transactions and its actions asked for. It stays on the layer when services are
- * provided to it or when it is merged with others; what is still required is in the layer's own requirements.
+ * Marks a layer of handlers with what its transactions and its actions required at first. The mark stays when services
+ * are provided to the layer and when layers are merged. What is still required is in the layer's own requirements.
  */
 export interface Requirements<in out Transactions, in out Actions> {
   readonly "~effect-dormouse/Handlers/Requirements": readonly [Transactions, Actions]
@@ -107,10 +110,10 @@ export type Handlers<Rpcs extends Rpc.Any, Transactions, Actions, E = never> = L
 type TransactionsIn<Out> = Out extends Requirements<infer Transactions, infer _Actions> ? Transactions : never
 type ActionsIn<Out> = Out extends Requirements<infer _Transactions, infer Actions> ? Actions : never
 
-/** What a layer of handlers still requires in its transactions. What nothing is known of counts for both. */
+/** The services that a layer of handlers still requires in transactions. A service of unknown use counts for both. */
 export type TransactionServices<Out, In> = Extract<In, TransactionsIn<Out>> | Exclude<In, ActionsIn<Out>>
 
-/** What a layer of handlers still requires in its actions. */
+/** The services that a layer of handlers still requires in actions. A service of unknown use counts for both. */
 export type ActionServices<Out, In> = Extract<In, ActionsIn<Out>> | Exclude<In, TransactionsIn<Out>>
 
 type Implemented<Rpcs extends Rpc.Any, H, EX, RX> = Handlers<
@@ -121,8 +124,8 @@ type Implemented<Rpcs extends Rpc.Any, H, EX, RX> = Handlers<
 >
 
 /**
- * Implements a contract. The signature in the middle, that no call fits, lets a contract be an `RpcGroup` without having
- * that one's `toLayer`, which knows no kinds. TypeScript types a handler's payload by the first and reports errors by the last.
+ * Implements a contract. No call matches the second signature: it makes this type assignable to the `toLayer` of
+ * `RpcGroup`, which has no kinds. The first signature types the payloads of handlers, the last one reports the errors.
  */
 export interface ToLayer<in out Rpcs extends Rpc.Any> {
   <H extends HandlersFrom<Rpcs>, EX = never, RX = never>(
@@ -135,7 +138,7 @@ export interface ToLayer<in out Rpcs extends Rpc.Any> {
 }
 
 /**
- * Merges handlers of several contracts, for an app of `Api.merge`. Each keeps what it requires, and of which kind.
+ * Merges the handlers of several contracts, for an app of `Api.merge`. What each requires, and in which kind, is kept.
  * `Layer.mergeAll` does the same.
  */
 export const merge = <

@@ -1,6 +1,6 @@
 /**
- * Live queries where the tables are, without a socket between: the tag and the typed stream.
- * A stream lives in the heap: an object that hibernates loses it, and hibernates no later for it.
+ * Live queries for code that runs in the object itself, without a socket.
+ * A stream lives in the heap: it ends when the object hibernates, and does not keep the object awake.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -8,16 +8,16 @@ import type * as Rpc from "effect/rpc/Rpc"
 import * as Stream from "effect/Stream"
 import type * as Api from "./Api.ts"
 
-/** Gives live queries to code that runs in the object. `Live.stream` gives them the types of a contract. */
+/** Watches queries inside the object. `Live.stream` adds the types of a contract. */
 export class Live extends Context.Service<
   Live,
   {
-    /** The latest value, now and after every change. A slow reader gets the newest value and misses those between. */
+    /** The value of a query, now and after every change. A slow consumer gets the latest value and skips older ones. */
     readonly stream: (tag: string, payload: unknown) => Stream.Stream<any, any>
   }
 >()("effect-dormouse/Live") {}
 
-/** The live value of a query of this contract. The caller is anonymous. */
+/** The value of a query of this contract, now and after every change. Its caller is anonymous. */
 export const stream = <Rpcs extends Rpc.Any, Tag extends Api.TagOf<Rpcs, "query">>(
   _api: Api.Declared<Rpcs>,
   tag: Tag,

@@ -1,3 +1,7 @@
+/**
+ * Declares mutations: rpcs that read and write in one transaction.
+ * A mutation is an rpc of Effect with the middleware of its kind.
+ */
 import * as Rpc from "effect/rpc/Rpc"
 import type * as Schema from "effect/Schema"
 import { MutationKind } from "./Kind.ts"
@@ -20,5 +24,4 @@ export const make = <
 >(
   tag: Tag,
   options?: Options<Payload, Success, Error>
-): Mutation<Tag, PayloadSchema<Payload>, Success, Error> =>
-  Rpc.make(tag, options).middleware(MutationKind) as unknown as Mutation<Tag, PayloadSchema<Payload>, Success, Error>
+): Mutation<Tag, PayloadSchema<Payload>, Success, Error> => Rpc.make(tag, options).middleware(MutationKind)

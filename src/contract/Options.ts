@@ -1,16 +1,22 @@
+/**
+ * The options with which an rpc of any kind is declared.
+ * `Query.make`, `Mutation.make` and `Action.make` take them.
+ */
 import type * as Schema from "effect/Schema"
 
-/** What an rpc of any kind is declared with. */
+/** The schemas of an rpc. Each is `Schema.Void` unless given, `error` is `Schema.Never`. */
 export interface Options<
   Payload extends Schema.Top | Schema.Struct.Fields,
   Success extends Schema.Top,
   Error extends Schema.Top
 > {
+  /** A schema, or the fields of a struct. */
   readonly payload?: Payload
   readonly success?: Success
   readonly error?: Error
 }
 
+/** The schema of a payload that was given as a schema or as the fields of a struct. */
 export type PayloadSchema<Payload extends Schema.Top | Schema.Struct.Fields> = Payload extends Schema.Struct.Fields
   ? Schema.Struct<Payload>
   : Payload

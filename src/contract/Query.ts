@@ -1,3 +1,7 @@
+/**
+ * Declares queries: rpcs that read. Each is also a live stream.
+ * A query is an rpc of Effect with the middleware of its kind.
+ */
 import * as Rpc from "effect/rpc/Rpc"
 import type * as Schema from "effect/Schema"
 import { QueryKind } from "./Kind.ts"
@@ -20,5 +24,4 @@ export const make = <
 >(
   tag: Tag,
   options?: Options<Payload, Success, Error>
-): Query<Tag, PayloadSchema<Payload>, Success, Error> =>
-  Rpc.make(tag, options).middleware(QueryKind) as unknown as Query<Tag, PayloadSchema<Payload>, Success, Error>
+): Query<Tag, PayloadSchema<Payload>, Success, Error> => Rpc.make(tag, options).middleware(QueryKind)

@@ -1,24 +1,26 @@
 /**
- * Reactors: a mutation that runs when the result of a query changes.
- * The declaration only; the engine watches the query and runs the mutation.
+ * Declares reactors: a mutation that runs when the result of a query changes.
+ * The engine watches the query and runs the mutation.
  */
 import type * as Rpc from "effect/rpc/Rpc"
 import type * as Api from "./Api.ts"
 
-/** What is done when the result of a query changes. */
+/** A query to watch, and the mutation to run when its result changes. */
 export interface Reactor {
-  /** The name under which the database keeps the result that was last reacted to. Unique in an app. */
+  /** The name under which the database stores the last result that was handled. Unique in an app. */
   readonly name: string
+  /** The tag of the query. */
   readonly query: string
   readonly queryPayload: unknown
+  /** The tag of the mutation. */
   readonly mutation: string
-  /** The mutation's payload for a result, or `undefined` when there is nothing to do. */
+  /** The mutation's payload for a result, or `undefined` to run no mutation. */
   readonly mutationPayload: (result: any) => unknown
 }
 
 /**
- * Runs a mutation when the result of a query changes, once for each change: the result that was reacted to is recorded in
- * the mutation's own transaction. Several commits between two flushes are one change.
+ * Declares that a mutation runs when the result of a query changes, exactly once for each change: the mutation's own
+ * transaction records the result that it handled. Commits between two flushes count as one change.
  */
 export const react = <Rpcs extends Rpc.Any, Q extends Api.TagOf<Rpcs, "query">, M extends Api.TagOf<Rpcs, "mutation">>(
   _api: Api.Declared<Rpcs>,

@@ -1,6 +1,6 @@
 /**
- * Finds the places where a contract would send rows of a table with their sensitive fields.
- * `App.make` refuses such a contract.
+ * Finds the rpcs of a contract that would send rows of a table with their sensitive fields.
+ * `App.make` throws for such a contract.
  */
 import type * as Rpc from "effect/rpc/Rpc"
 import * as RpcSchema from "effect/rpc/RpcSchema"
@@ -9,7 +9,7 @@ import type * as SchemaAST from "effect/SchemaAST"
 import { withSchemas } from "../protocol/RpcCodec.ts"
 import * as Table from "./Table.ts"
 
-/** A table's rows on the wire as they are in the database, with fields that were declared to stay there. */
+/** An rpc that would send whole rows of a table, including fields that are declared sensitive. */
 export interface Leak {
   readonly rpc: string
   readonly part: "success" | "error"
@@ -18,9 +18,9 @@ export interface Leak {
 }
 
 /**
- * The places where a contract would send the whole rows of a table that has sensitive fields: the model itself, another
- * variant, a class that extends it, a struct of all its fields. Single fields are not looked for: an author who copies a
- * sensitive one into a schema of another shape wants it there.
+ * The places where a contract would send whole rows of a table with sensitive fields: the model itself, another
+ * variant, a class that extends it, a struct of all its fields. Single fields are not searched for: an author who
+ * copies a sensitive field into a schema of another shape wants to send it.
  */
 export const leaks = (rpcs: Iterable<Rpc.Any>, tables: ReadonlyArray<Table.Any>): ReadonlyArray<Leak> => {
   const guarded = tables
@@ -40,7 +40,7 @@ export const leaks = (rpcs: Iterable<Rpc.Any>, tables: ReadonlyArray<Table.Any>)
   return found
 }
 
-/** Throws when there is a leak. */
+/** Throws when a contract has a leak. The message names the rpc, the table and the fields. */
 export const check = (rpcs: Iterable<Rpc.Any>, tables: ReadonlyArray<Table.Any>): void => {
   const found = leaks(rpcs, tables)
   if (found.length === 0) return
@@ -55,7 +55,7 @@ export const check = (rpcs: Iterable<Rpc.Any>, tables: ReadonlyArray<Table.Any>)
   )
 }
 
-/** The fields of a row, of its insert and of its update, as far as there is something sensitive in them. */
+/** The field lists of a row, of its insert and of its update variant, those without sensitive fields left out. */
 const wholesOf = (table: Table.Any): ReadonlyArray<Schema.Struct.Fields> => {
   const { fields, insert, update } = table.model
   return [fields, Table.fieldsOf(insert), Table.fieldsOf(update)].filter((fields) =>
@@ -77,16 +77,16 @@ const sentBy = (rpc: Rpc.AnyWithProps): ReadonlyArray<readonly [Leak["part"], Sc
     : [["success", successSchema], error]
 }
 
-/** Everything that the encoded form of a schema is made of. */
+/** All schemas that the encoded form of a schema contains, itself included. */
 const onTheWire = (root: SchemaAST.AST): ReadonlyArray<SchemaAST.AST> => {
   const seen = new Set([root])
-  // A set gives what is added while it is gone through.
+  // Iteration of a set includes members that are added meanwhile.
   for (const ast of seen) for (const part of partsOf(ast)) seen.add(part)
   return [...seen]
 }
 
 const partsOf = (ast: SchemaAST.AST): ReadonlyArray<SchemaAST.AST> => {
-  // What a transformation begins with on this side stays here.
+  // Only the encoded side of a transformation crosses the wire.
   if (ast.encoding !== undefined) return [ast.encoding.at(-1)!.to]
   switch (ast._tag) {
     case "Declaration":

@@ -1,42 +1,57 @@
+/**
+ * The services through which handlers read and write rows, and the typed errors of storage.
+ * Authors call the methods of their tables, which use these services.
+ */
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
-import type * as Table from "./Table.ts"
-import type { Page, PageOptions, Plan } from "./TableQuery.ts"
+import type { AnyTable, Page, PageOptions, Plan } from "./TablePlan.ts"
 
 /**
- * The rows of the app's tables, to read. Queries and mutations have it; inside them every operation belongs to the one
- * transaction of the call. Authors reach it through the methods of their tables, which know the types.
+ * Reads rows of the app's tables. Queries and mutations have it, and every operation belongs to the one transaction of
+ * the call. The methods of tables use it and add the types.
  */
 export class Storage extends Context.Service<
   Storage,
   {
-    readonly get: (table: Table.Any, key: unknown) => Effect.Effect<Option.Option<any>, StorageError>
+    /** The row with a key. */
+    readonly get: (table: AnyTable, key: unknown) => Effect.Effect<Option.Option<any>, StorageError>
+    /** The rows with these keys, in the order of the keys. */
     readonly getMany: (
-      table: Table.Any,
+      table: AnyTable,
       keys: ReadonlyArray<unknown>
     ) => Effect.Effect<ReadonlyArray<Option.Option<any>>, StorageError>
+    /** All rows of a plan. */
     readonly collect: <Row>(plan: Plan<Row>) => Effect.Effect<ReadonlyArray<Row>, StorageError>
+    /** The number of rows of a plan. */
     readonly count: <Row>(plan: Plan<Row>) => Effect.Effect<number, StorageError>
+    /** The rows of a plan, read as they are consumed. */
     readonly stream: <Row>(plan: Plan<Row>) => Stream.Stream<Row, StorageError>
+    /** One page of a plan's rows. */
     readonly page: <Row>(plan: Plan<Row>, options: PageOptions) => Effect.Effect<Page<Row>, StorageError>
   }
 >()("effect-dormouse/Storage") {}
 
-/** The same rows, to write. Only mutations have it. */
+/** Writes rows of the app's tables. Only mutations have it. */
 export class StorageWriter extends Context.Service<
   StorageWriter,
   {
+    /** Inserts all rows or none. Returns them with their generated fields. */
     readonly insertMany: (
-      table: Table.Any,
+      table: AnyTable,
       values: ReadonlyArray<any>
     ) => Effect.Effect<ReadonlyArray<any>, StorageError>
-    readonly patch: (table: Table.Any, key: unknown, changes: object) => Effect.Effect<Option.Option<any>, StorageError>
-    readonly replace: (table: Table.Any, key: unknown, value: any) => Effect.Effect<Option.Option<any>, StorageError>
-    readonly upsert: (table: Table.Any, value: any) => Effect.Effect<any, StorageError>
-    readonly delete: (table: Table.Any, key: unknown) => Effect.Effect<boolean, StorageError>
+    /** Changes some fields of a row. `None` when there is no row with this key. */
+    readonly patch: (table: AnyTable, key: unknown, changes: object) => Effect.Effect<Option.Option<any>, StorageError>
+    /** Replaces every field but the key and `insertedAt`. `None` when there is no row with this key. */
+    readonly replace: (table: AnyTable, key: unknown, value: any) => Effect.Effect<Option.Option<any>, StorageError>
+    /** Replaces the row with the same key, or inserts one. */
+    readonly upsert: (table: AnyTable, value: any) => Effect.Effect<any, StorageError>
+    /** Deletes a row, with what its references require. Returns whether there was a row. */
+    readonly delete: (table: AnyTable, key: unknown) => Effect.Effect<boolean, StorageError>
+    /** Runs an effect in a nested transaction, which alone is rolled back when the effect fails. */
     readonly atomically: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
   }
 >()("effect-dormouse/StorageWriter") {}
@@ -51,7 +66,9 @@ export class RowNotFound extends Schema.TaggedError<RowNotFound>("effect-dormous
   }
 }
 
-/** Another row has the same key, or the same values in a unique index; `index` is the key's column or the index's name. */
+/**
+ * Another row has the same key, or the same values in a unique index. `index` is the key's column or the index's name.
+ */
 export class UniqueViolation extends Schema.TaggedError<UniqueViolation>("effect-dormouse/Storage/UniqueViolation")(
   "UniqueViolation",
   { table: Schema.String, index: Schema.String }
@@ -61,7 +78,7 @@ export class UniqueViolation extends Schema.TaggedError<UniqueViolation>("effect
   }
 }
 
-/** A reference to a row that does not exist, or a row that cannot go because another refers to it. */
+/** A reference to a row that does not exist (`missing`), or a row that another row refers to (`restrict`). */
 export class ReferenceViolation extends Schema.TaggedError<ReferenceViolation>(
   "effect-dormouse/Storage/ReferenceViolation"
 )("ReferenceViolation", {
@@ -76,7 +93,7 @@ export class ReferenceViolation extends Schema.TaggedError<ReferenceViolation>(
   }
 }
 
-/** The values do not fit the table's schema; `issue` says where. */
+/** The values do not fit the table's schema. `issue` names the field and what is wrong with it. */
 export class RowInvalid extends Schema.TaggedError<RowInvalid>("effect-dormouse/Storage/RowInvalid")("RowInvalid", {
   table: Schema.String,
   issue: Schema.String
@@ -86,7 +103,7 @@ export class RowInvalid extends Schema.TaggedError<RowInvalid>("effect-dormouse/
   }
 }
 
-/** A stored row no longer fits the table's schema: it was written by raw SQL, or by another version of the schema. */
+/** A stored row does not fit the table's schema: raw SQL or another version of the schema wrote it. */
 export class RowUnreadable extends Schema.TaggedError<RowUnreadable>("effect-dormouse/Storage/RowUnreadable")(
   "RowUnreadable",
   { table: Schema.String, issue: Schema.String }
@@ -96,7 +113,7 @@ export class RowUnreadable extends Schema.TaggedError<RowUnreadable>("effect-dor
   }
 }
 
-/** A page cursor that is damaged, or belongs to another table, index or direction. */
+/** A page cursor that is malformed, or belongs to another table, index or direction. */
 export class CursorInvalid extends Schema.TaggedError<CursorInvalid>("effect-dormouse/Storage/CursorInvalid")(
   "CursorInvalid",
   { table: Schema.String, issue: Schema.String }
@@ -106,7 +123,7 @@ export class CursorInvalid extends Schema.TaggedError<CursorInvalid>("effect-dor
   }
 }
 
-/** `unique` met a second row. */
+/** `unique` found a second row. */
 export class NotUnique extends Schema.TaggedError<NotUnique>("effect-dormouse/Storage/NotUnique")("NotUnique", {
   table: Schema.String
 }) {
@@ -115,7 +132,7 @@ export class NotUnique extends Schema.TaggedError<NotUnique>("effect-dormouse/St
   }
 }
 
-/** A limit of `Limits`, by name. */
+/** A limit of `Limits` was exceeded; `limit` is its name. */
 export class StorageLimit extends Schema.TaggedError<StorageLimit>("effect-dormouse/Storage/StorageLimit")(
   "StorageLimit",
   { limit: Schema.String, max: Schema.Number, actual: Schema.Number }
@@ -135,6 +152,7 @@ export class StatementFailed extends Schema.TaggedError<StatementFailed>("effect
   }
 }
 
+/** Why a storage operation failed. */
 export const StorageErrorReason = Schema.Union([
   UniqueViolation,
   ReferenceViolation,
@@ -145,11 +163,12 @@ export const StorageErrorReason = Schema.Union([
   StorageLimit,
   StatementFailed
 ])
+/** Why a storage operation failed. */
 export type StorageErrorReason = typeof StorageErrorReason.Type
 
 /**
- * What a storage operation can fail with beside `RowNotFound`. A handler may leave it uncaught: a limit then reaches the
- * caller as a `CallError`, everything else as an opaque defect. To answer one in particular, use
+ * The failure of a storage operation, besides `RowNotFound`. A handler need not catch it: a limit then reaches the
+ * caller as a `CallError`, everything else as an opaque defect. To handle one reason, use
  * `Effect.catchReason("StorageError", "UniqueViolation", …)`.
  */
 export class StorageError extends Schema.TaggedError<StorageError>("effect-dormouse/StorageError")("StorageError", {

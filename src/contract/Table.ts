@@ -1,20 +1,35 @@
+/**
+ * Declares tables: a model of the schema, a key, indexes and references. A table's methods read and write its rows.
+ * A declaration is pure: a migration creates the table in SQLite when the object starts.
+ */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Model from "effect/schema/Model"
 import { RowNotFound, Storage, type StorageError, StorageWriter } from "./Storage.ts"
+import type { AnyTable, Index, IndexInput, Reference } from "./TablePlan.ts"
 import { type Columns, make as makeQuery, type TableQuery } from "./TableQuery.ts"
 
-/** The annotation by which `Table` finds the fields that it fills in itself. */
+export type { AnyTable as Any, Index, IndexInput, Reference } from "./TablePlan.ts"
+
+/** The annotation of fields whose value the table generates. */
 const generatedAnnotation = "~effect-dormouse/generated"
+
+/** The values that a table can generate. */
 export type Generated = "key" | "insertedAt" | "updatedAt"
 
-/** What fills the field in, or `undefined` where the author does. */
-export const generatedOf = (field: Schema.Top): Generated | undefined =>
-  field.ast.annotations?.[generatedAnnotation] as Generated | undefined
+const isGenerated = (value: unknown): value is Generated =>
+  value === "key" || value === "insertedAt" || value === "updatedAt"
 
-/** A key that is generated (UUIDv7 from the transaction's clock and randomness) unless an insert gives it. */
+/** The value that the table generates for a field, or `undefined` for a field that inserts give. */
+export const generatedOf = (field: Schema.Top): Generated | undefined => {
+  const generated = field.ast.annotations?.[generatedAnnotation]
+  return isGenerated(generated) ? generated : undefined
+}
+
+/** A key field: a UUIDv7 from the transaction's time and random numbers, unless an insert gives the key. */
 export const key = <S extends Schema.Top & { readonly Encoded: string }>(schema: S): Key<S> => {
+  // An annotation changes no type of a schema; `Top` only says that `annotate` returns some schema.
   const annotated = schema.annotate({ [generatedAnnotation]: "key" }) as unknown as S
   return Model.Field({
     select: annotated,
@@ -26,6 +41,7 @@ export const key = <S extends Schema.Top & { readonly Encoded: string }>(schema:
   })
 }
 
+/** The field of a generated key. Inserts may leave it out. */
 export interface Key<S extends Schema.Top>
   extends ReturnType<
     typeof Model.Field<{
@@ -41,49 +57,25 @@ export interface Key<S extends Schema.Top>
 const timestamp = (generated: Generated) =>
   Model.FieldOnly(["select", "json"])(Schema.DateTimeUtcFromMillis.annotate({ [generatedAnnotation]: generated }))
 
-/** The time of the transaction that inserted the row: a `DateTime.Utc`, milliseconds in the database and on the wire. */
+/**
+ * The time of the transaction that inserted the row: a `DateTime.Utc`, milliseconds in the database and on the wire.
+ */
 export const insertedAt = timestamp("insertedAt")
 
-/** The time of the transaction that last wrote the row: a `DateTime.Utc`, milliseconds in the database and on the wire. */
+/**
+ * The time of the transaction that last wrote the row: a `DateTime.Utc`, milliseconds in the database and on the wire.
+ */
 export const updatedAt = timestamp("updatedAt")
 
-export type IndexInput<Column extends string> =
-  | ReadonlyArray<Column>
-  | { readonly columns: ReadonlyArray<Column>; readonly unique: boolean }
-
-export interface Reference {
-  /** A thunk, because tables may refer to each other and to themselves. */
-  readonly table: () => Any
-  /** What happens to the referring row when the row it refers to is deleted. `restrict` unless given. */
-  readonly onDelete?: "restrict" | "cascade" | "setNull"
-}
-
-export interface Index {
-  readonly name: string
-  readonly columns: ReadonlyArray<string>
-  readonly unique: boolean
-}
-
-/** A table as the engine sees it. */
-export interface Any {
-  readonly name: string
-  readonly model: Model.Any
-  readonly key: string
-  /** The declared indexes, and one on each reference that no declared index begins with. */
-  readonly indexes: ReadonlyMap<string, Index>
-  readonly references: ReadonlyMap<string, Reference>
-  /** Columns that may be dropped, with their data, when the database still has them. */
-  readonly dropped: ReadonlySet<string>
-  /** Fields that no variant for the wire has: those of `Model.Sensitive`, above all. */
-  readonly sensitive: ReadonlySet<string>
-}
-
 /** A row, decoded: an instance of the table's model. */
-export type Row<T extends Any> = T["model"]["Type"]
+export type Row<T extends AnyTable> = T["model"]["Type"]
+/** The type of a table's key. */
 export type RowKey<M extends Model.Any, K extends string> = M["Type"][K & keyof M["Type"]]
-/** What an insert takes: the model's `insert` variant, with its constructor defaults. */
+/** The input of an insert: the model's `insert` variant, with its constructor defaults. */
 export type Insert<M extends Model.Any> = M["insert"]["~type.make.in"]
-/** What a patch takes: any part of the model's `update` variant but the key. `undefined` takes an optional field away. */
+/**
+ * The input of a patch: any fields of the model's `update` variant but the key. `undefined` removes an optional field.
+ */
 export type Patch<M extends Model.Any, K extends string> = PatchOf<M["update"]["~type.make.in"], K>
 type PatchOf<Update, K extends string> = {
   readonly [Field in keyof Update as Exclude<Field, K>]?:
@@ -91,22 +83,25 @@ type PatchOf<Update, K extends string> = {
     | ({} extends Pick<Update, Field> ? undefined : never)
 }
 
+/** A table, with the methods that read and write its rows. */
 export interface Table<
   Name extends string,
   M extends Model.Any,
   K extends string,
   Indexes extends Record<string, IndexInput<string>>
-> extends Any {
+> extends AnyTable {
   readonly name: Name
   readonly model: M
 
-  /** The row with this key. */
+  /** The row with this key. Fails with `RowNotFound` when there is none. */
   readonly get: (key: RowKey<M, K>) => Effect.Effect<M["Type"], RowNotFound | StorageError, Storage>
-  /** The rows with these keys, in the keys' order; `None` where there is none. */
+  /** The rows with these keys, in the order of the keys; `None` for a key without a row. */
   readonly getMany: (
     keys: ReadonlyArray<RowKey<M, K>>
   ) => Effect.Effect<ReadonlyArray<Option.Option<M["Type"]>>, StorageError, Storage>
+  /** Inserts a row. Returns it with its generated fields. */
   readonly insert: (value: Insert<M>) => Effect.Effect<M["Type"], StorageError, StorageWriter>
+  /** Inserts all rows or none. Returns them with their generated fields. */
   readonly insertMany: (
     values: ReadonlyArray<Insert<M>>
   ) => Effect.Effect<ReadonlyArray<M["Type"]>, StorageError, StorageWriter>
@@ -115,16 +110,16 @@ export interface Table<
     key: RowKey<M, K>,
     changes: Patch<M, K>
   ) => Effect.Effect<M["Type"], RowNotFound | StorageError, StorageWriter>
-  /** Gives a row new values in every field but its key and `insertedAt`. */
+  /** Replaces every field of a row but its key and `insertedAt`. */
   readonly replace: (
     key: RowKey<M, K>,
     value: Insert<M>
   ) => Effect.Effect<M["Type"], RowNotFound | StorageError, StorageWriter>
-  /** Inserts a row, or replaces the one with the same key. */
+  /** Replaces the row with the same key, or inserts one. */
   readonly upsert: (value: Insert<M>) => Effect.Effect<M["Type"], StorageError, StorageWriter>
-  /** Deletes a row, with what its references ask for. Answers whether there was one. */
+  /** Deletes a row, with what references to it require. Returns whether there was a row. */
   readonly delete: (key: RowKey<M, K>) => Effect.Effect<boolean, StorageError, StorageWriter>
-  /** Rows in the order of an index, or of the key when none is named. */
+  /** Starts a query on the table: rows in the order of an index, or of the key without an argument. */
   readonly query: {
     (): TableQuery<M["Type"], [K]>
     <I extends keyof Indexes & string>(index: I): TableQuery<M["Type"], Columns<Indexes[I], K>>
@@ -132,8 +127,8 @@ export interface Table<
 }
 
 /**
- * Declares a table: a model, its key, and the indexes that queries may follow. Every index ends with the key, so that
- * the order of its rows is total.
+ * Declares a table: a model, its key, and the indexes that queries can follow. Every index ends with the key, so that
+ * the order of its rows is total. Throws when the declaration contradicts itself.
  */
 export const make = /* @__NO_SIDE_EFFECTS__ */ <
   const Name extends string,
@@ -144,16 +139,23 @@ export const make = /* @__NO_SIDE_EFFECTS__ */ <
   name: Name,
   model: M,
   options: {
+    /** The field that is the key. */
     readonly key: K
     readonly indexes?: Indexes
     readonly references?: { readonly [Column in keyof M["fields"] & string]?: Reference }
+    /** Columns that the model no longer has and whose data may be lost. */
     readonly dropped?: ReadonlyArray<string>
   }
 ): Table<Name, M, K, Indexes> => {
   const fields = Object.keys(model.fields)
-  const twins = fields.filter((field, i) => fields.findIndex((other) => sameName(other, field)) !== i)
-  if (twins.length > 0) throw new Error(`table ${name}: SQLite cannot tell column ${twins[0]} from another one`)
-  const references = new Map<string, Reference>(Object.entries(options.references ?? {}) as Array<[string, Reference]>)
+  const duplicates = fields.filter((field, i) => fields.findIndex((other) => sameName(other, field)) !== i)
+  if (duplicates.length > 0) {
+    throw new Error(`table ${name}: column ${duplicates[0]} has the name of another column; SQLite ignores case`)
+  }
+  const references = new Map<string, Reference>()
+  for (const [column, reference] of Object.entries<Reference | undefined>(options.references ?? {})) {
+    if (reference !== undefined) references.set(column, reference)
+  }
   const indexes = new Map<string, Index>()
   for (const [index, input] of Object.entries<IndexInput<string>>(options.indexes ?? {})) {
     if (index === "") throw new Error(`table ${name}: an index needs a name`)
@@ -164,15 +166,15 @@ export const make = /* @__NO_SIDE_EFFECTS__ */ <
         : { name: index, columns: input, unique: false }
     )
   }
-  // Deleting a row looks for the rows that refer to it; without an index each delete would read the whole table.
+  // A delete looks up the rows that refer to the deleted row: without an index it would read the whole table.
   for (const column of references.keys()) {
     if (![...indexes.values()].some((index) => index.columns[0] === column)) {
       const index = `reference_${column}`
-      if (indexes.has(index)) throw new Error(`table ${name}: the index name ${index} is taken by the reference`)
+      if (indexes.has(index)) throw new Error(`table ${name}: the index name ${index} is reserved for a reference`)
       indexes.set(index, { name: index, columns: [column], unique: false })
     }
   }
-  const table: Any = {
+  const table = {
     name,
     model,
     key: options.key,
@@ -180,7 +182,7 @@ export const make = /* @__NO_SIDE_EFFECTS__ */ <
     references,
     dropped: new Set(options.dropped),
     sensitive: new Set(fields.filter((field) => !(field in fieldsOf(model.json))))
-  }
+  } satisfies AnyTable
   const orNotFound = <A, R>(key: unknown, row: Effect.Effect<Option.Option<A>, StorageError, R>) =>
     Effect.flatMap(row, (row) =>
       Option.isSome(row) ? Effect.succeed(row.value) : Effect.fail(new RowNotFound({ table: name, key }))
@@ -211,18 +213,18 @@ export const make = /* @__NO_SIDE_EFFECTS__ */ <
     delete: (key) => StorageWriter.use((storage) => storage.delete(table, key)),
     query: (index?: string) => makeQuery(table, index)
   }
-  return Object.assign(table, methods) as Table<Name, M, K, Indexes>
+  return Object.assign(table, methods)
 }
 
 const hasFields = (schema: Schema.Top): schema is Schema.Top & { readonly fields: Schema.Struct.Fields } =>
   "fields" in schema
 
-/** The fields of a model or of one of its variants, which are all structs. */
+/** The fields of a model, or of one of its variants. Empty for a schema that is not a struct. */
 export const fieldsOf = (schema: Schema.Top): Schema.Struct.Fields => (hasFields(schema) ? schema.fields : {})
 
-/** SQLite compares names without regard to the case of ASCII letters. */
+/** SQLite ignores the case of ASCII letters in names. */
 const sameName = (a: string, b: string) => a.toLowerCase() === b.toLowerCase()
 
-/** Runs an effect in a transaction inside the transaction: when it fails, what it wrote is undone and nothing else. */
+/** Runs an effect in a nested transaction: when it fails, only what it wrote is rolled back. */
 export const atomically = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R | StorageWriter> =>
   StorageWriter.use((storage) => storage.atomically(effect))

@@ -1,6 +1,6 @@
 /**
- * The seam for services that take part in transactions: what such a service declares, and what a transaction gives it.
- * The engine opens each of them with every transaction; what it wrote is rolled back and what it delivers is held back with it.
+ * The interface for services that take part in transactions: what a service declares, and what a transaction gives it.
+ * Each transaction opens every such service. A rollback undoes its writes and drops the effects that it deferred.
  */
 import type * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
@@ -11,42 +11,44 @@ export type SqlValue = null | number | string | Uint8Array
 
 /** A table that belongs to a service and not to the author. */
 export interface InternalTable {
-  /** Begins with an underscore, which the names of authors' tables may not. */
+  /** Begins with an underscore. Names of the author's tables must not. */
   readonly name: string
-  /** The statement that creates it, with its indexes. It runs when the database has no table of this name. */
+  /** The statements that create it, with its indexes. They run if the database has no table of this name. */
   readonly create: string
 }
 
-/** One transaction, as the services that take part in it see it. */
+/** One transaction, as its services see it. */
 export interface Tx {
-  /** The time of the transaction, in milliseconds since 1970. It stands still. */
+  /** The time of the transaction, in milliseconds since the epoch. It does not advance while the transaction runs. */
   readonly now: number
-  /** Random numbers of this transaction. */
+  /** The random numbers of this transaction. */
   readonly random: Random.Random
-  /** Whether this is a query: its services may not write. */
+  /** Whether the transaction only reads. Its services must not write. */
   readonly readOnly: boolean
   /** Runs one statement on the service's own tables. Its writes are rolled back with the transaction. */
   readonly query: (sql: string, params?: ReadonlyArray<SqlValue>) => ReadonlyArray<ReadonlyArray<SqlValue>>
-  /** Records that a table of the service was read: a live query runs again when `recordWrite` names it. */
+  /** Records a read of one of the service's tables: a live query runs again when `recordWrite` names the table. */
   readonly recordRead: (table: string) => void
-  /** Records that a table of the service was written. */
+  /** Records a write of one of the service's tables. */
   readonly recordWrite: (table: string) => void
-  /** Runs an effect once the transaction is committed, and never when it is rolled back. It may wait; failures are logged. */
+  /**
+   * Runs an effect after the commit, and never after a rollback. The effect may be asynchronous; failures are logged.
+   */
   readonly afterCommit: (effect: Effect.Effect<void>) => void
 }
 
 /** A service that takes part in transactions. */
 export interface Transactional<in out I, in out S> {
-  /** The tag under which handlers ask for the service. */
+  /** The tag under which handlers use the service. */
   readonly tag: Context.Key<I, S>
-  /** Its own tables. They are created when the object starts. */
+  /** The service's own tables. They are created when the object starts. */
   readonly tables: ReadonlyArray<InternalTable>
-  /** Makes the service of one transaction. Called once for each; it answers synchronously and keeps no state of its own. */
+  /** Makes the service for one transaction. Called once per transaction; synchronous, and without state of its own. */
   readonly open: (tx: Tx) => S
 }
 
 /** A transactional service of any type. */
 export type Any = Transactional<any, any>
 
-/** The tag of a transactional service, in the types. */
+/** The identifier of a transactional service's tag, as a type. */
 export type Identifier<T> = T extends Transactional<infer I, any> ? I : never

@@ -1,20 +1,30 @@
 /**
  * `Cloudflare.serve(app)`: the Durable Object class of an app and the Worker in front of it.
+ * The Worker's runtime is built with the first request of an isolate; the gateway decides everything else.
  */
 import { WorkerEntrypoint } from "cloudflare:workers"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as FetchHttpClient from "effect/http/FetchHttpClient"
 import type * as ManagedRuntime from "effect/ManagedRuntime"
-import * as Option from "effect/Option"
 import type * as Rpc from "effect/rpc/Rpc"
 import * as Scope from "effect/Scope"
-import * as Tracer from "effect/Tracer"
 import type { App } from "../contract/App.ts"
+import { errorResponse } from "../engine/rpc/HttpBody.ts"
 import type { ObjectStub } from "../engine/rpc/ObjectStub.ts"
+import { isTraced } from "../engine/rpc/RequestSpan.ts"
 import { objectUrl, sessionHeaders } from "../engine/rpc/SessionHeader.ts"
 import * as ActionRunner from "../engine/worker/ActionRunner.ts"
 import { Gateway, type GatewayOptions } from "../engine/worker/Gateway.ts"
-import { exportsOf, Flushing, type HostOptions, makeRuntime, type TenantStub, type WorkerProps } from "./Host.ts"
+import {
+  exportsOf,
+  Flushing,
+  type HostOptions,
+  logStartFailure,
+  makeRuntime,
+  type TenantStub,
+  type WorkerProps
+} from "./Host.ts"
 import * as Tenant from "./TenantObject.ts"
 
 export { WorkerEnv } from "../layers/cloudflare/WorkerEnv.ts"
@@ -31,7 +41,9 @@ export interface Deployment {
 /** What lives as long as an isolate of the Worker. */
 interface WorkerRuntime<R> {
   readonly runtime: ManagedRuntime.ManagedRuntime<R, never>
-  readonly isTraced: Promise<boolean>
+  readonly flushing: Flushing<R>
+  /** Whether the author's layer has a tracer. */
+  readonly isTraced: Promise<Exit.Exit<boolean>>
   /** Built when the first action is called. */
   actions: Promise<ActionRunner.ActionRunner> | undefined
 }
@@ -50,10 +62,8 @@ export const serve = <Rpcs extends Rpc.Any, R = never>(app: App<Rpcs>, options: 
     const runtime = makeRuntime(options, env)
     return {
       runtime,
-      isTraced:
-        options.layer === undefined
-          ? Promise.resolve(false)
-          : runtime.runPromise(Effect.map(Effect.serviceOption(Tracer.Tracer), Option.isSome)),
+      flushing: new Flushing(runtime, options),
+      isTraced: runtime.runPromiseExit(Effect.map(Effect.context<never>(), isTraced)),
       actions: undefined
     }
   }
@@ -70,31 +80,48 @@ export const serve = <Rpcs extends Rpc.Any, R = never>(app: App<Rpcs>, options: 
   const worker = class extends WorkerEntrypoint<Cloudflare.Env, WorkerProps> {
     override async fetch(request: Request): Promise<Response> {
       shared ??= makeShared(this.env)
-      const { isTraced, runtime } = shared
+      const own = shared
+      const { flushing, runtime } = own
+      // Another request may wait for what this one starts: it must not end before.
       const waitUntil = (work: Promise<unknown>) => this.ctx.waitUntil(work)
-      new Flushing(runtime, options, waitUntil).request()
+      const traced = await this.start(own)
+      if (traced instanceof Response) return traced
       const objects = exportsOf(this.ctx).TenantObject
-      return gateway.handle(
+      const response = await gateway.handle(
         {
           object: (tenant) => stubOf(objects.getByName(tenant)),
           actions: () => {
-            const own = shared ?? makeShared(this.env)
             own.actions ??= makeActions(runtime)
-            // Another request may wait for it as well: this one must not end before.
             waitUntil(own.actions)
             return own.actions
           },
           waitUntil,
           run: (effect) => runtime.runPromise(effect),
-          isTraced: options.layer !== undefined && (await isTraced)
+          isTraced: traced
         },
         { request, trustedSession: this.ctx.props?.session }
       )
+      flushing.request(waitUntil)
+      return response
+    }
+
+    /** Builds the author's layer, once. Gives whether it has a tracer, or the response when it cannot be built. */
+    private async start({ isTraced, runtime }: WorkerRuntime<R>): Promise<boolean | Response> {
+      if (options.layer === undefined) return false
+      this.ctx.waitUntil(isTraced)
+      const exit = await isTraced
+      if (Exit.isSuccess(exit)) return exit.value
+      await logStartFailure(runtime, couldNotStart, exit.cause)
+      // The next request tries again.
+      shared = undefined
+      return errorResponse(500, `${couldNotStart}; the cause is in its log`)
     }
   }
 
   return { TenantObject, worker }
 }
+
+const couldNotStart = "the Worker could not start"
 
 const stubOf = (stub: TenantStub): ObjectStub => ({
   call: (session, body) => stub.call(session, body),

@@ -1,7 +1,9 @@
 /**
- * What Worker and object have in common: the author's layer, the exports of the deployment, and the flushing of telemetry.
+ * What Worker and object have in common: the runtime of the author's layer, and the flushing of telemetry.
+ * Also the exports of the deployment, by which the two call each other.
  */
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as ManagedRuntime from "effect/ManagedRuntime"
 import type { ObjectStub } from "../engine/rpc/ObjectStub.ts"
@@ -57,6 +59,17 @@ export const makeRuntime = <R>(options: HostOptions<R>, env: object): ManagedRun
   return ManagedRuntime.make(Layer.provideMerge(own, environment))
 }
 
+/** Logs why Worker or object could not start. The author's layer, and its loggers with it, may be what failed. */
+export const logStartFailure = async <R>(
+  runtime: ManagedRuntime.ManagedRuntime<R, never>,
+  message: string,
+  cause: unknown
+): Promise<void> => {
+  const log = Effect.logError(message, cause)
+  const logged = await runtime.runPromiseExit(log)
+  if (Exit.isFailure(logged)) await Effect.runPromise(log)
+}
+
 /** Milliseconds between two flushes. */
 const flushInterval = 1000
 
@@ -64,21 +77,15 @@ const flushInterval = 1000
 export class Flushing<R> {
   private readonly runtime: ManagedRuntime.ManagedRuntime<R, never>
   private readonly flush: Effect.Effect<void, never, R> | undefined
-  private readonly waitUntil: (work: Promise<unknown>) => void
   private isScheduled = false
 
-  constructor(
-    runtime: ManagedRuntime.ManagedRuntime<R, never>,
-    { flush }: HostOptions<R>,
-    waitUntil: (work: Promise<unknown>) => void
-  ) {
+  constructor(runtime: ManagedRuntime.ManagedRuntime<R, never>, { flush }: HostOptions<R>) {
     this.runtime = runtime
     this.flush = flush
-    this.waitUntil = waitUntil
   }
 
   /** Something happened that exporters may have collected. */
-  request(): void {
+  request(waitUntil: (work: Promise<unknown>) => void): void {
     const { flush } = this
     if (flush === undefined || this.isScheduled) return
     this.isScheduled = true
@@ -87,6 +94,6 @@ export class Flushing<R> {
       this.isScheduled = false
       await this.runtime.runPromise(flush)
     }
-    this.waitUntil(run())
+    waitUntil(run())
   }
 }

@@ -26,7 +26,7 @@ import { ping, pong, type Request as RpcRequest } from "../protocol/Messages.ts"
 import { Background } from "../services/Background.ts"
 import { SocketHost } from "../services/SocketHost.ts"
 import { Transactor } from "../services/Transactor.ts"
-import { exportsOf, Flushing, type HostOptions, makeRuntime } from "./Host.ts"
+import { exportsOf, Flushing, type HostOptions, logStartFailure, makeRuntime } from "./Host.ts"
 
 const couldNotStart = "the object could not start; the cause is in its log"
 
@@ -40,6 +40,7 @@ export interface TenantObject extends DurableObject {
   run<A, E>(effect: Effect.Effect<A, E, Live | Transactor>): Promise<A>
 }
 
+/** The Durable Object class of an app. */
 export type TenantObjectClass = new (ctx: DurableObjectState, env: Cloudflare.Env) => TenantObject
 
 /** Makes the Durable Object class of an app. */
@@ -58,7 +59,7 @@ export const make = <Rpcs extends Rpc.Any, R = never>(
       ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair(ping, pong))
       this.sockets = new CloudflareSockets(ctx)
       this.runtime = makeRuntime(options, env)
-      this.flushing = new Flushing(this.runtime, options, (work) => ctx.waitUntil(work))
+      this.flushing = new Flushing(this.runtime, options)
       // No event arrives before the tables are up to date.
       ctx.blockConcurrencyWhile(async () => {
         const exit = await this.runtime.runPromiseExit(this.boot())
@@ -66,7 +67,7 @@ export const make = <Rpcs extends Rpc.Any, R = never>(
           this.engine = exit.value
           return
         }
-        await this.runtime.runPromise(Effect.logError("the object could not start", exit.cause))
+        await logStartFailure(this.runtime, "the object could not start", exit.cause)
         // The platform goes on answering pings: close the sockets so that their clients reconnect.
         for (const socket of ctx.getWebSockets()) socket.close(1011, couldNotStart)
       })
@@ -103,7 +104,7 @@ export const make = <Rpcs extends Rpc.Any, R = never>(
 
     async call(session: RequestSession, body: string): Promise<ObjectAnswer> {
       if (this.engine === undefined) throw new Error(couldNotStart)
-      this.flushing.request()
+      this.flushing.request((work) => this.ctx.waitUntil(work))
       return this.engine.http.call(session, body)
     }
 
@@ -120,7 +121,7 @@ export const make = <Rpcs extends Rpc.Any, R = never>(
     }
 
     override webSocketMessage(socket: WebSocket, data: string | ArrayBuffer): void {
-      this.flushing.request()
+      this.flushing.request((work) => this.ctx.waitUntil(work))
       this.engine?.sockets.message(this.sockets.of(socket), data)
     }
 

@@ -1,6 +1,10 @@
+/**
+ * The typed errors that any call can fail with besides those that its rpc declares, and the opaque defect.
+ * A reason says whether a retry can help.
+ */
 import * as Schema from "effect/Schema"
 
-/** The request was not understood: its payload does not fit the rpc's schema. Nothing ran. */
+/** The payload does not fit the rpc's schema. The handler did not run. */
 export class PayloadInvalid extends Schema.TaggedError<PayloadInvalid>("effect-dormouse/CallError/PayloadInvalid")(
   "PayloadInvalid",
   { issue: Schema.String }
@@ -8,14 +12,14 @@ export class PayloadInvalid extends Schema.TaggedError<PayloadInvalid>("effect-d
   readonly isRetryable = false
 }
 
-/** The contract has no rpc of this tag. */
+/** The contract has no rpc with this tag. */
 export class UnknownRpc extends Schema.TaggedError<UnknownRpc>("effect-dormouse/CallError/UnknownRpc")("UnknownRpc", {
   tag: Schema.String
 }) {
   readonly isRetryable = false
 }
 
-/** A limit of `Limits` was met. Nothing was written. */
+/** A limit of `Limits` was exceeded. Nothing was written. */
 export class LimitExceeded extends Schema.TaggedError<LimitExceeded>("effect-dormouse/CallError/LimitExceeded")(
   "LimitExceeded",
   { limit: Schema.String, max: Schema.Number, actual: Schema.optionalKey(Schema.Number) }
@@ -28,14 +32,14 @@ export class LimitExceeded extends Schema.TaggedError<LimitExceeded>("effect-dor
 }
 
 /**
- * The object went to sleep or was replaced while the call was under way. A query can be asked again; a mutation may or
- * may not have been committed.
+ * The object hibernated or was replaced while the call was running. A query can be retried; a mutation may have been
+ * committed or not.
  */
 export class CallLost extends Schema.TaggedError<CallLost>("effect-dormouse/CallError/CallLost")("CallLost", {}) {
   readonly isRetryable = true
 }
 
-/** The server could not be reached, or answered with something that is not an answer. */
+/** The server could not be reached, or its response is not a valid answer. */
 export class Unavailable extends Schema.TaggedError<Unavailable>("effect-dormouse/CallError/Unavailable")(
   "Unavailable",
   { detail: Schema.String }
@@ -43,12 +47,14 @@ export class Unavailable extends Schema.TaggedError<Unavailable>("effect-dormous
   readonly isRetryable = true
 }
 
+/** Why a call failed. */
 export const CallErrorReason = Schema.Union([PayloadInvalid, UnknownRpc, LimitExceeded, CallLost, Unavailable])
+/** Why a call failed. */
 export type CallErrorReason = typeof CallErrorReason.Type
 
 /**
- * What may go wrong with any call beside the errors that its rpc declares. It crosses the wire typed; everything else
- * that an rpc did not declare crosses as an opaque defect with an id, and its cause goes to the log.
+ * The failure of any call besides the errors that its rpc declares. It crosses the wire typed. Every other failure that
+ * an rpc does not declare crosses as an `InternalError`, and its cause is logged.
  */
 export class CallError extends Schema.TaggedError<CallError>("effect-dormouse/CallError")("CallError", {
   reason: CallErrorReason
@@ -57,17 +63,19 @@ export class CallError extends Schema.TaggedError<CallError>("effect-dormouse/Ca
   override get message(): string {
     return `${this.reason._tag}: ${this.reason.message}`
   }
+  /** Whether the same call may succeed later. */
   get isRetryable(): boolean {
     return this.reason.isRetryable
   }
 }
 
 /**
- * What a caller sees of a failure that its rpc did not declare. The cause is in the log under the same id.
+ * The opaque defect that a caller gets for a failure that its rpc does not declare. The log has its cause, with its id.
  */
 export const InternalError = Schema.Struct({
   _tag: Schema.tag("InternalError"),
   id: Schema.String,
   message: Schema.String
 })
+/** The opaque defect that a caller gets for a failure that its rpc does not declare. */
 export type InternalError = typeof InternalError.Type

@@ -1,6 +1,6 @@
 /**
- * Exits and the messages around them, as they cross the wire.
- * The texts are put together by hand where a result is already text, so that nothing is stringified twice.
+ * The exits of calls, and the messages around them, as they cross the wire.
+ * Messages are concatenated by hand where a result is already JSON text, so that nothing is stringified twice.
  */
 import type { ResponseExitEncoded } from "effect/rpc/RpcMessage"
 import * as Schema from "effect/Schema"
@@ -24,22 +24,22 @@ export const interrupted: EncodedExit = { _tag: "Failure", cause: [{ _tag: "Inte
 /** The successful exit of a call without a result. */
 export const done: EncodedExit = { _tag: "Success", value: null }
 
-/** The exit of a call that was under way when the object left memory. */
+/** The exit of a call that was running when the object left memory. */
 export const lost: EncodedExit = failed(new CallLost({}))
 
 /** The exit of a call that could not be run. */
 export const unavailable = (detail: string): EncodedExit => failed(new Unavailable({ detail }))
 
-/** The exit of a call that met a limit. */
+/** The exit of a call that exceeded a limit. */
 export const limitExceeded = (limit: string, max: number, actual: number): EncodedExit =>
   failed(new LimitExceeded({ limit, max, actual }))
 
-/** The text of a successful exit, from the text of its value. */
+/** The text of a successful exit, from the JSON text of its value. */
 export const successText = (value: string): string => `{"_tag":"Success","value":${value}}`
 
-/** The text of the message that ends a call. `id` is the JSON of its request's id, `exit` the text of its exit. */
+/** The text of the message that ends a call. `id` is the JSON of the request's id, `exit` the text of the exit. */
 export const exitMessage = (id: string, exit: string): string => `{"_tag":"Exit","requestId":${id},"exit":${exit}}`
 
-/** The text of the message that carries one item of a stream. `id` is the JSON of its request's id. */
+/** The text of the message with one item of a stream. `id` is the JSON of the request's id. */
 export const chunkMessage = (id: string, item: string): string =>
   `{"_tag":"Chunk","requestId":${id},"values":[${item}]}`

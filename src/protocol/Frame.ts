@@ -1,39 +1,41 @@
+/**
+ * The frames that a live query sends. `version` is the number of the commit that the value reflects: it only grows, and
+ * queries with the same version reflect the same state of the database. `hash` identifies the value: a client that
+ * reconnects sends the hash that it has, and gets the value only if it changed.
+ */
 import * as Schema from "effect/Schema"
 import * as Patch from "./Patch.ts"
-
-/**
- * What a live query sends. `version` is the commit the value belongs to: it only ever grows, and queries that show the
- * same version show the same database. `hash` stands for the value; a client that has it says so when it comes back.
- */
 
 /** The whole value. */
 export const Snapshot = <S extends Schema.Top>(value: S) =>
   Schema.TaggedStruct("Snapshot", { value, version: Schema.Finite, hash: Schema.String })
 
-/** What to change in the value that the frame before left behind. */
+/** The difference from the value of the previous frame. */
 export const Patched = Schema.TaggedStruct("Patch", {
   ops: Patch.Patch,
   version: Schema.Finite,
   hash: Schema.String
 })
 
-/** The value that the client said it has is still the value. */
+/** The value whose hash the client sent is still the current value. */
 export const Current = Schema.TaggedStruct("Current", { version: Schema.Finite })
 
-/** A piece of the JSON text of a frame that is too large for one message. The last one completes it. */
+/** A part of the JSON text of a frame that is too large for one message. `last` marks the final part. */
 export const Part = Schema.TaggedStruct("Part", { text: Schema.String, last: Schema.Boolean })
 
+/** Any frame of a live query, from the schema of its value. */
 export const Frame = <S extends Schema.Top>(value: S) => Schema.Union([Snapshot(value), Patched, Current, Part])
+/** The schema of the frames of a live query. */
 export interface Frame<S extends Schema.Top> extends ReturnType<typeof Frame<S>> {}
 
-/** The prefix that makes the tag of a query the tag of its live stream. */
+/** The prefix of a live stream's tag, before the tag of its query. */
 export const livePrefix = "live:"
 
 /** Request header: the hash of the value that the client has. */
 export const knownHashHeader = "dormouse-have"
 
 /**
- * Request header: this client acknowledges a frame when it arrives, not when somebody reads it. It gets all that one
- * commit changed in one message.
+ * Request header: this client acknowledges a frame on arrival, not when its application consumes it. The server then
+ * sends everything that one commit changed in one message.
  */
 export const promptHeader = "dormouse-prompt"

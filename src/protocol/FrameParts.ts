@@ -1,19 +1,19 @@
 /**
- * Frames that are larger than one socket message: split into parts by the server, put together again by the client.
- * The texts of the parts in order are the JSON of the frame.
+ * Splits frames that are larger than one socket message into parts, which the client joins again.
+ * The texts of the parts, in order, are the JSON of the frame.
  */
 import { socketMessageBytes } from "./Limits.ts"
 
 const encoder = new TextEncoder()
 
-/** Bytes of a frame that needs no splitting: the message around it has an id and a few names. */
+/** The largest frame that fits one message, in bytes. The message around it adds an id and a few names. */
 const frameBytes = socketMessageBytes - 1024
 
 /** The texts of a frame: itself, or its parts when it is too large for one message. */
 export const split = (frame: string): ReadonlyArray<string> => {
-  // A unit of UTF-16 takes at most three bytes: short texts need no counting.
+  // A UTF-16 unit takes at most three bytes, so a short text needs no encoding.
   if (frame.length * 3 <= frameBytes || encoder.encode(frame).length <= frameBytes) return [frame]
-  // Quoted once more, a character of a JSON text takes at most three bytes.
+  // Quoted a second time, a character of a JSON text takes at most three bytes.
   const size = Math.floor(frameBytes / 3) - 32
   const parts: Array<string> = []
   for (let start = 0; start < frame.length; ) {

@@ -1,18 +1,19 @@
 /**
- * Schemas as the engine uses them: any schema of an author's contract or table, without its types.
+ * Schemas of an author's contract or tables, without their types, as the engine uses them.
  * The one place where a schema loses the types of its values and services.
  */
 import * as Schema from "effect/Schema"
 
-/** A schema of values that are not known here. */
+/** A schema of values of unknown type. */
 export type AnyCodec = Schema.Codec<unknown, unknown>
 
 /**
- * A schema without its types. Its effects still ask for the services that it was declared with: whoever runs them
- * provides the context of the handler or of the client.
+ * A schema without its types. Its effects still need the services that the schema was declared with: run them with the
+ * context of the handler or of the client.
  */
-// A codec of `unknown` accepts every input and checks it; only the services are missing from its type, see above.
-export const untyped = (schema: Schema.Top): AnyCodec => schema as unknown as AnyCodec
+export const untyped = (schema: Schema.Top): AnyCodec =>
+  // A codec of `unknown` takes any input and checks it. Only the services are missing from its type, see above.
+  schema as unknown as AnyCodec
 
-/** The schema that reads and writes the JSON form of a schema's values. */
+/** The codec between a schema's values and their JSON form. */
 export const jsonCodec = (schema: Schema.Top): AnyCodec => Schema.toCodecJson(untyped(schema))

@@ -1,30 +1,32 @@
 /**
- * Every limit a caller or an author can meet, its value, its unit and where the number comes from. An error that reports
- * a limit names the property below, so that a message can be looked up here.
+ * All limits: their values, units and where the numbers come from.
+ * An error that reports a limit names the property here.
  */
+
+/** The limits that an app can change. */
 export interface Limits {
-  /** Bytes of one HTTP body or one socket message from a client. The platform accepts 32 MiB; rows hold at most 2 MB. */
+  /** Bytes of one HTTP body or socket message from a client. The platform accepts 32 MiB; a row holds at most 2 MB. */
   readonly requestBytes: number
-  /** Requests in one HTTP batch or socket message. More would keep the one thread of an object from everybody else. */
+  /** Requests in one HTTP batch or socket message. More would block the object's one thread for other callers. */
   readonly requestsPerBatch: number
   /**
-   * Levels of arrays and objects in one HTTP body or socket message. What walks a value would overflow its stack at a few
-   * thousand.
+   * Nested arrays and objects in one HTTP body or socket message. Recursion overflows the stack at a few thousand
+   * levels.
    */
   readonly requestDepth: number
-  /** Bytes of one encoded result. Larger results belong on pages. */
+  /** Bytes of one encoded result. Larger results need pages. */
   readonly resultBytes: number
-  /** Rows that one query or mutation may read. */
+  /** Rows that one query or mutation can read. */
   readonly rowsRead: number
-  /** Rows that one mutation may write. */
+  /** Rows that one mutation can write. */
   readonly rowsWritten: number
-  /** Messages of one socket that may wait while a commit is on its way. */
+  /** Messages of one socket that can wait in the queue while a commit is pending. */
   readonly queuedMessages: number
-  /** Characters of all messages that may wait in one object. They are kept in its 128 MB of memory. */
+  /** Characters of all messages in the queue of one object. The queue is held in the object's 128 MB of memory. */
   readonly queuedBytes: number
 }
 
-/** The defaults; `App.make({ limits })` changes them for one app. */
+/** The default limits. `App.make({ limits })` changes them for one app. */
 export const defaults: Limits = {
   requestBytes: 4 * 1024 * 1024,
   requestsPerBatch: 100,
@@ -36,7 +38,7 @@ export const defaults: Limits = {
   queuedBytes: 16 * 1024 * 1024
 }
 
-/** What SQLite in a Durable Object allows. The memory layer holds itself to the same numbers. */
+/** The limits of SQLite in a Durable Object. The memory layer enforces the same numbers. */
 export const sqlite = {
   /** Bound parameters of one statement. */
   boundParameters: 100,
@@ -50,29 +52,30 @@ export const sqlite = {
   likePatternBytes: 50
 } as const
 
-/** Bytes of one outgoing socket message; frames near 1 MB were seen to fail, so larger ones are split. */
+/** Bytes of one outgoing socket message. Messages near 1 MB were seen to fail; larger frames are split. */
 export const socketMessageBytes = 900_000
 
-/** Bytes of what one socket may remember across hibernation, the platform's own framing included. */
+/** Bytes of one socket's attachment, which survives hibernation, including the platform's own framing. */
 export const socketAttachmentBytes = 16_384
 
-/** What a refusal says about a limit. */
+/** The message of an error that reports a limit. */
 export const describe = (limit: LimitName, max: number, actual?: number): string =>
   `limit ${limit} is ${max}${actual === undefined ? "" : `, got ${actual}`}`
 
 const encoder = new TextEncoder()
 
-/** The bytes of a text on the wire, in UTF-8, when they are more than `max`. */
+/** The size of a text in bytes of UTF-8, if it is more than `max`. */
 export const bytesBeyond = (text: string, max: number): number | undefined => {
-  // A unit of UTF-16 takes three bytes at most: the texts that are far from the limit need no counting.
+  // A UTF-16 unit takes at most three bytes, so a text far below the limit needs no encoding.
   if (text.length * 3 <= max) return undefined
   const bytes = encoder.encode(text).length
   return bytes > max ? bytes : undefined
 }
 
-/** Bytes of the JSON of one caller's identity. It travels in a header and is remembered with each socket. */
+/** Bytes of the JSON of one caller's identity. It is sent in a header and stored with each socket. */
 export const identityBytes = 4096
 
+/** The names of all limits. */
 export type LimitName =
   | keyof Limits
   | keyof typeof sqlite

@@ -1,13 +1,14 @@
+/**
+ * Decodes the messages of clients: the JSON messages of `effect/rpc`.
+ * Payloads stay encoded here; the schema of the rpc decodes them later.
+ */
 import * as Option from "effect/Option"
 import type { FromClientEncoded, RequestEncoded } from "effect/rpc/RpcMessage"
 import * as Schema from "effect/Schema"
 
-/**
- * What clients send: the JSON messages of `effect/rpc`. They come from outside and are decoded here, once; payloads are
- * decoded later, by the schema of the rpc they name.
- */
+export { ping, pong } from "./Ping.ts"
 
-/** Ids are remembered while an object sleeps, and have little room there. */
+/** Bounded, because ids are stored in the socket's attachment while the object hibernates. */
 const RequestId = Schema.Union([Schema.String.check(Schema.isMaxLength(128)), Schema.Finite])
 
 const RequestMessage = Schema.Struct({
@@ -15,14 +16,14 @@ const RequestMessage = Schema.Struct({
   id: RequestId,
   tag: Schema.String,
   payload: Schema.Unknown,
-  headers: Schema.Array(Schema.Tuple([Schema.String, Schema.String])),
+  headers: Schema.Array(Schema.mutable(Schema.Tuple([Schema.String, Schema.String]))),
   isNotification: Schema.optionalKey(Schema.Literal(true)),
   discard: Schema.optionalKey(Schema.Literal(true)),
   traceId: Schema.optionalKey(Schema.String),
   spanId: Schema.optionalKey(Schema.String),
   sampled: Schema.optionalKey(Schema.Boolean)
 })
-/** One call. */
+/** A message that calls an rpc. */
 export type Request = RequestEncoded
 
 const FromClient = Schema.Union([
@@ -33,10 +34,11 @@ const FromClient = Schema.Union([
   Schema.Struct({ _tag: Schema.tag("Eof") })
 ])
 
-// The schema gives what the type of `effect/rpc` says; its arrays are merely readonly all the way down.
-const decode = Schema.decodeUnknownOption(FromClient) as unknown as (input: unknown) => Option.Option<FromClientEncoded>
+const decode: (input: unknown) => Option.Option<FromClientEncoded> = Schema.decodeUnknownOption(FromClient)
 
-/** The messages of a body or of a socket's message, or `undefined` when it is not JSON or holds anything else. */
+/**
+ * The messages in an HTTP body or a socket message. `undefined` when the text is not JSON, or one message is invalid.
+ */
 export const decodeMessages = (text: string): ReadonlyArray<FromClientEncoded> | undefined => {
   let parsed: unknown
   try {
@@ -53,9 +55,9 @@ export const decodeMessages = (text: string): ReadonlyArray<FromClientEncoded> |
   return messages
 }
 
-/** Whether a JSON text nests arrays and objects deeper than `max`. It is looked at before anything walks the value. */
+/** Whether a JSON text nests arrays and objects deeper than `max`. Check before code recurses over the value. */
 export const isDeeper = (text: string, max: number): boolean => {
-  // Every level takes two characters.
+  // Each level takes two characters.
   if (text.length <= 2 * max) return false
   let depth = 0
   let isQuoted = false
@@ -73,7 +75,3 @@ export const isDeeper = (text: string, max: number): boolean => {
 }
 
 const [quote, backslash, openBracket, closeBracket, openBrace, closeBrace] = [34, 92, 91, 93, 123, 125]
-
-/** The text that a client pings with. The platform answers it by these very bytes without waking the object. */
-export const ping = '{"_tag":"Ping"}'
-export const pong = '{"_tag":"Pong"}'

@@ -1,9 +1,7 @@
 /**
- * What changed between two JSON values, as a JSON Patch (RFC 6902) of `add`, `remove`, `replace` and `move`, so that any
- * library for that format can follow a live result.
- *
- * Both sides are JSON as the wire carries it: no `undefined`, no `NaN`. The order of an object's properties is not part
- * of its value; a patched object may list them in another order than the value the patch was made from.
+ * Differences between two JSON values, as a JSON Patch (RFC 6902) of `add`, `remove`, `replace` and `move`, so that any
+ * library for that format can apply them. Values are JSON: no `undefined`, no `NaN`. The order of an object's
+ * properties is not part of its value, and a patch does not reproduce it.
  */
 import { escapeToken, unescapeToken } from "effect/JsonPointer"
 import * as Result from "effect/Result"
@@ -18,28 +16,35 @@ export const Operation = Schema.Union([
   Schema.Struct({ op: Schema.Literal("replace"), path: Schema.String, value: Schema.Json }),
   Schema.Struct({ op: Schema.Literal("move"), from: Schema.String, path: Schema.String })
 ])
+/** One step of a patch. */
 export type Operation = typeof Operation.Type
 
-/** Steps in the order in which they apply, each to the outcome of those before it. */
+/** Steps in the order in which they apply, each to the result of the steps before it. */
 export const Patch = Schema.Array(Operation)
+/** Steps in the order in which they apply. */
 export type Patch = typeof Patch.Type
 
+/** Why an operation failed. */
 export const PatchErrorReason = Schema.Literals([
-  /** Not an operation of this subset, or one without a member that it needs. */
+  /** Not an operation of this subset, or a required member is missing. */
   "InvalidOperation",
   /** Not a JSON Pointer. */
   "InvalidPointer",
-  /** Something on the way, or at the end, is not there. */
+  /** A container on the path, or the value at its end, does not exist. */
   "PathNotFound",
-  /** Something other than an index where an array is. */
+  /** A token that is not an index, for an array. */
   "InvalidIndex",
+  /** An index beyond the end of the array. */
   "IndexOutOfBounds",
+  /** The whole value cannot be removed. */
   "RootRemoved",
+  /** A value cannot move into one of its own descendants. */
   "MovedIntoItself"
 ])
+/** Why an operation failed. */
 export type PatchErrorReason = typeof PatchErrorReason.Type
 
-/** The value is not the one that the patch was made for, or the patch is none. Another try will fail the same way. */
+/** The patch does not apply: it was made for another value, or it is malformed. A retry fails the same way. */
 export class PatchError extends Schema.TaggedError<PatchError>()("PatchError", {
   /** Position of the failed operation in the patch. */
   index: Schema.Int,
@@ -55,9 +60,9 @@ export class PatchError extends Schema.TaggedError<PatchError>()("PatchError", {
 /**
  * The operations that turn `before` into `after`; none when they are equal.
  *
- * An array of which all elements are objects with a `rowKey` of their own, a string or a number, is compared row by
- * row: what left is removed, what is new is added, as few rows as possible move, and a row that stayed is compared
- * inside. Other arrays are compared by index, between what they have in common at both ends.
+ * An array whose elements are all objects with a distinct `rowKey`, a string or a number, is compared row by row:
+ * missing rows are removed, new rows are added, as few rows as possible move, and the properties of the other rows are
+ * compared. Other arrays are compared by index, after their common beginning and end are left out.
  */
 export const make = (before: Json, after: Json, rowKey = "id"): Patch => {
   const ops: Array<Operation> = []
@@ -66,8 +71,8 @@ export const make = (before: Json, after: Json, rowKey = "id"): Patch => {
 }
 
 /**
- * Applies the operations in order. The value given stays as it is; what the patch does not touch is shared with the
- * outcome (`===`). Each array or object that it touches is copied once, however many operations touch it.
+ * Applies the operations in order. The given value is not changed; parts that the patch does not touch are shared with
+ * the result (`===`). Each array or object that the patch touches is copied once, however many operations touch it.
  */
 export const apply = (value: Json, patch: Patch): Result.Result<Json, PatchError> => {
   const draft = new Draft(value)
@@ -100,7 +105,7 @@ const diffObjects = (
   for (const key of Object.keys(after)) {
     const value = after[key]!
     if (!Object.hasOwn(before, key)) ops.push({ op: "add", path: `${path}/${escapeToken(key)}`, value })
-    // Most properties of most rows stay the same: no path is built for those.
+    // Most properties do not change: build no path for them.
     else if (before[key] !== value) diff(before[key]!, value, `${path}/${escapeToken(key)}`, rowKey, ops)
   }
 }
@@ -148,7 +153,7 @@ const diffRows = (
   rowKey: string,
   ops: Array<Operation>
 ): void => {
-  /** For each row that stays, in its old order: its index before and its index after. */
+  /** For each row that stays, in the old order: its index before and its index after. */
   const kept: Array<{ readonly from: number; readonly to: number }> = []
   for (let from = 0; from < before.length; from++) {
     const to = indexAfter.get(keysBefore[from]!)
@@ -158,7 +163,7 @@ const diffRows = (
     ops.push({ op: "replace", path, value: after })
     return
   }
-  // From the end, so that the indices of the rows still to be removed stay what they were.
+  // From the end, so that a removal does not shift the indices of the rows still to be removed.
   for (let i = before.length - 1, k = kept.length - 1; i >= 0; i--) {
     if (k >= 0 && kept[k]!.from === i) k--
     else ops.push({ op: "remove", path: `${path}/${i}` })
@@ -169,13 +174,13 @@ const diffRows = (
 }
 
 /**
- * Moves and adds, given the rows that are left after the removals, at least one unless `after` is empty: `targets[i]`
- * is the final index of row i.
+ * Adds the moves and additions, after the removals. `targets[i]` is the final index of the remaining row i; at least
+ * one row remains unless `after` is empty.
  *
- * The rows of a longest increasing subsequence of `targets` stand still. Every other row of `after` is moved or added,
- * from left to right, to directly behind its predecessor. Rows that wait for their move are still in the way
- * meanwhile, so an index is the number of rows present before a place. To count those, every place that a row has now
- * or will have gets a slot, in the order of the list.
+ * The rows of a longest increasing subsequence of `targets` do not move. Every other row of `after` is moved or added,
+ * from left to right, directly after its predecessor. Rows that are yet to move still take up an index meanwhile, so
+ * the index of a place is the number of rows present before it. To count them, every place that a row has now or will
+ * have gets a slot, in the order of the list.
  */
 const placeRows = (targets: ReadonlyArray<number>, after: Schema.JsonArray, path: string, ops: Array<Operation>) => {
   const still = longestIncreasing(targets)
@@ -188,7 +193,7 @@ const placeRows = (targets: ReadonlyArray<number>, after: Schema.JsonArray, path
   const addSlotsUpTo = (end: number) => {
     for (; next < end; next++) finalSlots[next] = present.push(0) - 1
   }
-  // Final places follow the row standing still before them; those before the first such row come at the very front.
+  // Final places follow the fixed row before them. Those before the first fixed row are at the front.
   addSlotsUpTo(targets[still[0]!]!)
   for (let i = 0; i < targets.length; i++) {
     const slot = present.push(1) - 1
@@ -212,16 +217,16 @@ const placeRows = (targets: ReadonlyArray<number>, after: Schema.JsonArray, path
     } else {
       const from = `${path}/${counter.before(waiting)}`
       counter.change(waiting, -1)
-      // RFC 6902: the index is that of the list without the row that moves.
+      // RFC 6902: the target index is that of the list without the moved row.
       ops.push({ op: "move", from, path: `${path}/${counter.before(slot)}` })
     }
     counter.change(slot, 1)
   }
 }
 
-/** Positions of a longest increasing subsequence of distinct numbers, in O(n log n). */
+/** The positions of a longest increasing subsequence of distinct numbers, in O(n log n). */
 const longestIncreasing = (values: ReadonlyArray<number>): ReadonlyArray<number> => {
-  /** `ends[k]`: where the subsequence of length k + 1 with the smallest last value ends. */
+  /** `ends[k]`: the last position of the subsequence of length k + 1 with the smallest last value. */
   const ends: Array<number> = []
   const previous = new Array<number>(values.length)
   for (let i = 0; i < values.length; i++) {
@@ -244,7 +249,7 @@ const longestIncreasing = (values: ReadonlyArray<number>): ReadonlyArray<number>
   return found
 }
 
-/** Counts and changes in O(log n): a Fenwick tree. */
+/** A Fenwick tree: counts and changes in O(log n). */
 class SlotCounter {
   readonly #sums: Array<number>
 
@@ -270,7 +275,7 @@ class SlotCounter {
 
 type RowKey = string | number
 
-/** Indices by row key, or nothing when an element is no object, has no such key, or has that of another. */
+/** Indices by row key. `undefined` when an element is not an object, has no row key, or shares it with another. */
 const indexByRow = (rows: Schema.JsonArray, rowKey: string): ReadonlyMap<RowKey, number> | undefined => {
   const index = new Map<RowKey, number>()
   for (let i = 0; i < rows.length; i++) {
@@ -295,9 +300,9 @@ const equals = (a: Json, b: Json): boolean => {
 
 type Container = Array<Json> | Record<string, Json>
 
-interface Place {
+interface Location {
   readonly container: Container
-  /** The last token of the pointer. Whether the container has it is not known yet. */
+  /** The last token of the pointer. The container may not have it. */
   readonly token: string
 }
 
@@ -306,12 +311,14 @@ interface Failure {
   readonly reason: PatchErrorReason
 }
 
-/** The value while operations are applied to it. After a failure it is of no use. */
+/** The value while operations are applied to it. Discard it after a failure. */
 class Draft {
-  /** What a pointer starts with, an empty token, is looked up here; so the whole value is a place like any other. */
+  /**
+   * Holds the value under the empty token with which a pointer starts, so that the whole value is a location like others.
+   */
   readonly #root: Record<string, Json>
-  /** Containers made here. They may be changed, all others belong to the caller. */
-  readonly #own = new Set<Container>()
+  /** Copies made here, which may be changed. All other containers belong to the caller. */
+  readonly #own = new Map<unknown, Container>()
 
   constructor(value: Json) {
     this.#root = { "": value }
@@ -338,9 +345,9 @@ class Draft {
 
   #add(path: string, value: Json): PatchErrorReason | undefined {
     if (value === undefined) return "InvalidOperation"
-    const place = this.#locate(path)
-    if (typeof place === "string") return place
-    const { container, token } = place
+    const location = this.#locate(path)
+    if (typeof location === "string") return location
+    const { container, token } = location
     if (!Array.isArray(container)) {
       write(container, token, value)
       return undefined
@@ -356,33 +363,33 @@ class Draft {
   }
 
   #remove(path: string): PatchErrorReason | undefined {
-    const place = this.#locateExisting(path)
-    if (typeof place === "string") return place
-    if (Array.isArray(place.container)) place.container.splice(Number(place.token), 1)
-    else delete place.container[place.token]
+    const location = this.#locateExisting(path)
+    if (typeof location === "string") return location
+    if (Array.isArray(location.container)) location.container.splice(Number(location.token), 1)
+    else delete location.container[location.token]
     return undefined
   }
 
   #replace(path: string, value: Json): PatchErrorReason | undefined {
     if (value === undefined) return "InvalidOperation"
-    const place = this.#locateExisting(path)
-    if (typeof place === "string") return place
-    write(place.container, place.token, value)
+    const location = this.#locateExisting(path)
+    if (typeof location === "string") return location
+    write(location.container, location.token, value)
     return undefined
   }
 
   #move(from: string, path: string): Failure | undefined {
-    const place = this.#locateExisting(from)
-    if (typeof place === "string") return failAt(from, place)
+    const location = this.#locateExisting(from)
+    if (typeof location === "string") return failAt(from, location)
     if (path === from) return undefined
     if (!isPointer(path)) return failAt(path, "InvalidPointer")
     if (path.startsWith(`${from}/`)) return failAt(path, "MovedIntoItself")
-    const value = read(place.container, place.token)
+    const value = read(location.container, location.token)
     return failAt(from, this.#remove(from)) ?? failAt(path, this.#add(path, value))
   }
 
-  /** The place a pointer leads to, with a container that may be changed: all that leads to it is copied, once. */
-  #locate(pointer: string): Place | PatchErrorReason {
+  /** The location of a pointer, in a container that may be changed: the containers on the path are copied, once. */
+  #locate(pointer: string): Location | PatchErrorReason {
     if (!isPointer(pointer)) return "InvalidPointer"
     const tokens = pointer.split("/").map(unescapeToken)
     const last = tokens.pop()!
@@ -398,18 +405,18 @@ class Draft {
     return { container, token: last }
   }
 
-  #locateExisting(pointer: string): Place | PatchErrorReason {
-    const place = this.#locate(pointer)
-    return typeof place === "string" ? place : (whyAbsent(place.container, place.token) ?? place)
+  #locateExisting(pointer: string): Location | PatchErrorReason {
+    const location = this.#locate(pointer)
+    return typeof location === "string" ? location : (whyAbsent(location.container, location.token) ?? location)
   }
 
-  /** A container of ours with the same content, or nothing for a value that contains nothing. */
+  /** A copy of a container that may be changed. `undefined` for a value that is not a container. */
   #claim(value: Json): Container | undefined {
     if (!isArray(value) && !isObject(value)) return undefined
-    // What is in the set was made below, as a container that may be changed.
-    if (this.#own.has(value as Container)) return value as Container
+    const own = this.#own.get(value)
+    if (own !== undefined) return own
     const copy: Container = isArray(value) ? value.slice() : { ...value }
-    this.#own.add(copy)
+    this.#own.set(copy, copy)
     return copy
   }
 }
@@ -423,13 +430,13 @@ const whyAbsent = (container: Container, token: string): PatchErrorReason | unde
   return Number(token) < container.length ? undefined : "IndexOutOfBounds"
 }
 
-/** Only for a token that `whyAbsent` has nothing against. */
+/** Reads a token for which `whyAbsent` returned `undefined`. */
 const read = (container: Container, token: string): Json =>
   Array.isArray(container) ? container[Number(token)]! : container[token]!
 
 const write = (container: Container, token: string, value: Json): void => {
   if (Array.isArray(container)) container[Number(token)] = value
-  // An assignment would set the prototype instead of a property.
+  // An assignment would set the prototype and not a property.
   else if (token === "__proto__") {
     Object.defineProperty(container, token, { value, writable: true, enumerable: true, configurable: true })
   } else container[token] = value

@@ -1,6 +1,6 @@
 /**
- * How one rpc's payloads, results and exits are written as JSON and read back.
- * Client and server use the same codecs. Each is built when it is first used, once per rpc.
+ * Encodes the payloads, results and exits of one rpc as JSON, and decodes them.
+ * Client and server use the same codecs. Each is built once per rpc, when it is first used.
  */
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
@@ -10,12 +10,12 @@ import * as Rpc from "effect/rpc/Rpc"
 import * as Schema from "effect/Schema"
 import { CallError, Unavailable } from "./CallError.ts"
 import type { EncodedExit } from "./Exit.ts"
-import { jsonCodec } from "./JsonCodec.ts"
+import { jsonCodec, untyped } from "./JsonCodec.ts"
 
-/** Whether an rpc has its schemas. Every rpc that `Rpc.make` made has them; `Rpc.Any` does not say so. */
+/** Whether an rpc has schemas. Every rpc of `Rpc.make` has them; the type `Rpc.Any` does not say so. */
 const hasSchemas = (rpc: Rpc.Any): rpc is Rpc.AnyWithProps => "payloadSchema" in rpc
 
-/** The rpc with its schemas and middleware. Throws for an object that is not an rpc. */
+/** The rpc with its schemas and middleware. Throws for an rpc that `Rpc.make` did not make. */
 export const withSchemas = (rpc: Rpc.Any): Rpc.AnyWithProps => {
   if (hasSchemas(rpc)) return rpc
   throw new Error(`${rpc._tag} was not made by Rpc.make`)
@@ -24,6 +24,7 @@ export const withSchemas = (rpc: Rpc.Any): Rpc.AnyWithProps => {
 /** The codecs of one rpc. */
 export class RpcCodec {
   readonly rpc: Rpc.AnyWithProps
+  /** The tag of the rpc. */
   readonly tag: string
   private payload: Codec | undefined
   private exit: Codec | undefined
@@ -34,53 +35,52 @@ export class RpcCodec {
     this.tag = rpc._tag
   }
 
-  /** The JSON of a payload, from what its constructor takes. Throws when it does not fit the schema. */
+  /** Encodes a payload from the input of its schema's constructor. Throws when the input does not fit the schema. */
   encodePayload(input: unknown): Schema.Json {
     return this.normalizePayload(this.makePayload(input))
   }
 
-  /** The JSON of a payload that was made or read: the one form that its schema gives it. */
+  /** Encodes a decoded payload. Equal payloads have the same JSON, whatever JSON they were decoded from. */
   normalizePayload(payload: unknown): Schema.Json {
     return Effect.runSync(this.payloadCodec.encode(payload))
   }
 
-  /** A payload from what its constructor takes: defaults filled in and checked. Throws when it does not fit. */
+  /** Makes a payload from the input of its schema's constructor, with defaults. Throws when the input does not fit. */
   makePayload(input: unknown): unknown {
-    // `Schema.Top` does not say what its constructor takes; the schema checks it.
-    return this.rpc.payloadSchema.make(input as never)
+    return untyped(this.rpc.payloadSchema).make(input)
   }
 
-  /** Reads a payload. A schema that uses services finds them in the context that the effect is run with. */
+  /** Decodes a payload. A schema that uses services finds them in the context of the effect. */
   decodePayload(json: unknown): Effect.Effect<unknown, Schema.SchemaError> {
     return this.payloadCodec.decode(json)
   }
 
-  /** The JSON of an exit. Fails when its value does not fit the rpc's schemas. */
+  /** Encodes an exit. Fails when its value does not fit the rpc's schemas. */
   encodeExit(exit: Exit.Exit<unknown, unknown>): Effect.Effect<EncodedExit, Schema.SchemaError> {
     return this.exitCodec.encode(exit)
   }
 
-  /** Reads an exit. Throws when it does not fit the rpc's schemas. */
+  /** Decodes an exit. Throws when it does not fit the rpc's schemas. */
   decodeExit(json: unknown): Exit.Exit<unknown, unknown> {
     return Effect.runSync(this.exitCodec.decode(json))
   }
 
   /**
-   * Reads a successful result. Rows of a list are decoded once for each JSON object, so that rows that did not change
-   * stay the same objects. Throws when the JSON does not fit.
+   * Decodes a successful result. Rows of a list are cached by their JSON object, so that a row that did not change
+   * stays the same object. Throws when the JSON does not fit.
    */
   decodeValue(json: Schema.Json): unknown {
     this.value ??= valueDecoder(this.rpc.successSchema)
     return this.value(json)
   }
 
-  /** The failure in the exit that ended a live query. An exit that cannot be one is a `contractMismatch`. */
+  /** Decodes the failure that ended a live query. Any other exit is a `contractMismatch`. */
   decodeFailure(json: unknown): Cause.Cause<unknown> {
     const what = `the end of live:${this.tag}`
     const decoded = Effect.runSyncExit(this.exitCodec.decode(json))
     if (Exit.isFailure(decoded)) return contractMismatch(what, decoded.cause)
     const exit: Exit.Exit<unknown, unknown> = decoded.value
-    // A live query ends with a failure only, and nobody asked for an interruption.
+    // A live query ends only with a failure. The client requested no interruption.
     if (Exit.isSuccess(exit) || Cause.hasInterruptsOnly(exit.cause)) return contractMismatch(what, "no failure")
     return exit.cause
   }
@@ -98,7 +98,7 @@ export class RpcCodec {
 
 const codecs = new WeakMap<Rpc.Any, RpcCodec>()
 
-/** The codecs of an rpc: the same object each time. */
+/** The codecs of an rpc. The same rpc always has the same object. */
 export const of = (rpc: Rpc.Any): RpcCodec => {
   let codec = codecs.get(rpc)
   if (codec === undefined) {
@@ -108,7 +108,7 @@ export const of = (rpc: Rpc.Any): RpcCodec => {
   return codec
 }
 
-/** What the server sent does not fit the contract. */
+/** The failure for something that the server sent and that does not fit the contract. */
 export const contractMismatch = (what: string, why: unknown): Cause.Cause<CallError> =>
   Cause.fail(new CallError({ reason: new Unavailable({ detail: `${what} does not fit the contract: ${why}` }) }))
 
@@ -147,7 +147,9 @@ const valueDecoder = (schema: Schema.Top): ((json: Schema.Json) => unknown) => {
 const isArraySchema = (schema: Schema.Top): schema is Schema.Top & { readonly value: Schema.Top } =>
   schema.ast._tag === "Arrays" && "value" in schema
 
-/** The schema of a list's items, when the list is nothing but its items: checks of its own need the whole list. */
+/**
+ * The schema of a list's items, unless the list has checks or a transformation of its own, which need the whole list.
+ */
 export const itemOf = (schema: Schema.Top): Schema.Top | undefined =>
   isArraySchema(schema) &&
   schema.ast._tag === "Arrays" &&

@@ -1,14 +1,16 @@
 /**
- * The port for work after the current turn: what a platform must supply so that work is done before the object can sleep.
+ * The port for work after the current turn.
+ * A platform implements it so that the object stays awake until the work is done.
  */
 import * as Context from "effect/Context"
 
+/** Runs work after the current turn, before the object can hibernate. */
 export class Background extends Context.Service<
   Background,
   {
-    /** Runs the task in a later turn. What the current turn committed is on its way to disk by then. */
+    /** Runs a task in a later turn. By then the platform is writing the commit of the current turn to disk. */
     readonly defer: (task: () => void) => void
-    /** Keeps the object awake until the promise is settled. */
+    /** Keeps the object awake until the promise settles. */
     readonly waitUntil: (work: Promise<unknown>) => void
   }
 >()("effect-dormouse/services/Background") {}

@@ -1,12 +1,14 @@
 /**
- * The port for sockets that outlive the heap: what a platform must supply for live queries to survive hibernation.
+ * The port for sockets that outlive the heap.
+ * A platform implements it so that live queries survive hibernation.
  */
 import * as Context from "effect/Context"
 
-/** One client's socket, as the platform keeps it. It outlives the heap, and so does its attachment. */
+/** A client's socket. The socket and its attachment outlive the heap. */
 export interface HostSocket {
-  /** Sends a message. A message to a closed socket is dropped without an error. */
+  /** Sends a message. If the socket is closed, the message is dropped without an error. */
   readonly send: (text: string) => void
+  /** Closes the socket. */
   readonly close: (code: number, reason: string) => void
   /** The value that was last attached, or `null`. */
   readonly attachment: () => unknown
@@ -14,12 +16,13 @@ export interface HostSocket {
   readonly attach: (value: unknown) => void
 }
 
+/** The sockets of one object. */
 export class SocketHost extends Context.Service<
   SocketHost,
   {
-    /** The open sockets, those from before hibernation included. */
+    /** The open sockets, including those that were opened before hibernation. */
     readonly sockets: () => Iterable<HostSocket>
-    /** An id that no other socket has. */
+    /** A new id, unique among sockets. */
     readonly newId: () => string
   }
 >()("effect-dormouse/services/SocketHost") {}

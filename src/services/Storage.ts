@@ -1,6 +1,6 @@
 /**
- * Storage as a layer: an app's tables over a `Database`, brought up to date when the layer is built.
- * It provides the `Transactor`, in whose effects tables, SQL and the services of `Transactional` can be used.
+ * Storage as a layer: an app's tables over a `Database`, migrated when the layer is built.
+ * It provides the `Transactor`, whose effects can use tables, SQL and the transactional services.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -17,19 +17,20 @@ import * as Transactor from "./Transactor.ts"
 export * from "../contract/Storage.ts"
 export { SchemaMismatch } from "./storage/TableSchema.ts"
 
+/** The tables of an app, and how to run their transactions. */
 export interface StorageOptions<T extends ReadonlyArray<Transactional.Any> = ReadonlyArray<Transactional.Any>> {
   readonly tables: ReadonlyArray<Table.Any>
-  /** Limits of one transaction and of the platform; the defaults of `Limits` unless given. */
+  /** Limits that differ from `Limits.defaults`. */
   readonly limits?: Partial<Limits.Limits>
   /** Services that take part in transactions. */
   readonly transactional?: T
 }
 
-/** Brings the database's tables up to date and makes the runner of its transactions. */
+/** Migrates the database's tables and makes the runner of its transactions. */
 export const makeRunner = (
   options: StorageOptions &
     Pick<TransactionRunnerOptions, "afterCommit"> & {
-      /** Tables of the caller's own. */
+      /** Further internal tables, of the caller. */
       readonly internalTables?: ReadonlyArray<Transactional.InternalTable>
     }
 ): Effect.Effect<TransactionRunner, TableSchema.SchemaMismatch, Database> =>
@@ -49,7 +50,7 @@ export const makeRunner = (
   })
 
 /**
- * The tables over the database in the context. Fails when the database cannot become what the tables declare. It also
+ * A layer of the tables over a database. Fails when the database cannot be migrated to what the tables declare. It also
  * provides the services of `transactional`, which work inside the transactions of `Transactor`; any other use is a defect.
  */
 export const layer = <const T extends ReadonlyArray<Transactional.Any> = readonly []>(

@@ -1,6 +1,6 @@
 /**
- * Runs effects as transactions: synchronously to their end, at one time, with randomness that its seed repeats.
- * The engine runs handlers with it, and `Transactor` is made of it.
+ * Runs effects as transactions: synchronously to their end, with a clock that stands still and seeded random numbers.
+ * The engine runs handlers with it; `Transactor` is its public form.
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
@@ -20,27 +20,28 @@ import { TableReader } from "./storage/TableReader.ts"
 import { TableWriter } from "./storage/TableWriter.ts"
 import { TransactionStorage } from "./storage/TransactionStorage.ts"
 
-/** How a reading transaction ended, and what it read. */
+/** The exit of a reading transaction, and what it read. */
 export interface ReadRun<A, E> {
   readonly exit: Exit.Exit<A, E>
-  /** Complete when the run was told to record. */
+  /** Empty unless the run was asked to record. */
   readonly reads: ReadSet
 }
 
+/** What a transaction runner works with. */
 export interface TransactionRunnerOptions {
   readonly storage: StorageRuntime
-  /** Services that take part in transactions beside storage. */
+  /** The services besides storage that take part in transactions. */
   readonly transactional: ReadonlyArray<Transactional.Any>
-  /** Runs what services asked to do after a commit, once the commit is durable. */
+  /** Runs the effects that services deferred until after the commit. */
   readonly afterCommit: (effects: ReadonlyArray<Effect.Effect<void>>) => void
 }
 
-/** Every run of a query draws the same numbers, so that the same rows give the same result. */
+/** All runs of a query draw the same random numbers, so that equal rows give equal results. */
 const querySeed = 0
 
 const rolledBack = Symbol("rolled back")
 
-/** The transactions of one database. */
+/** Runs the transactions of one database. */
 export class TransactionRunner {
   readonly storage: StorageRuntime
   private readonly options: TransactionRunnerOptions
@@ -54,17 +55,21 @@ export class TransactionRunner {
     this.sql = sql
   }
 
+  /** Makes a runner. */
   static make(options: TransactionRunnerOptions): Effect.Effect<TransactionRunner> {
     return Effect.map(RawSql.make, (sql) => new TransactionRunner(options, sql))
   }
 
-  /** Calls with what every commit wrote, before its transaction's exit is given out. Gives the function that ends it. */
+  /**
+   * Adds a listener, called with the writes of each commit before `write` returns. Returns the function that removes
+   * it.
+   */
   onCommit(listener: (writes: WriteRecorder) => void): () => void {
     this.listeners.add(listener)
     return () => this.listeners.delete(listener)
   }
 
-  /** Runs a reading effect. `record` says whether to find out what it reads. */
+  /** Runs an effect that reads. `record` says whether to record its reads. */
   read<A, E>(effect: Effect.Effect<A, E, any>, context: Context.Context<any>, record: boolean): ReadRun<A, E> {
     const reads = record ? new ReadRecorder() : undefined
     const storage = new TransactionStorage(this.storage, { readOnly: true, ...(reads && { reads }) })
@@ -75,7 +80,7 @@ export class TransactionRunner {
     return { exit, reads: reads?.toReadSet() ?? readsOfNothing }
   }
 
-  /** Runs a writing effect. However it fails, nothing that it wrote stays. */
+  /** Runs an effect that reads and writes. Its writes are rolled back unless it succeeds. */
   write<A, E>(effect: Effect.Effect<A, E, any>, context: Context.Context<any>): Exit.Exit<A, E> {
     const writes = new WriteRecorder()
     const storage = new TransactionStorage(this.storage, { writes })
@@ -95,7 +100,7 @@ export class TransactionRunner {
       storage.close()
       this.storage.footprints.invalidateIfSchemaChanged()
     }
-    // Either the effect ended, or `catch` said how it did not.
+    // Either the effect ended, or `catch` set the exit.
     const ended = exit!
     if (Exit.isSuccess(ended)) {
       for (const listener of this.listeners) listener(writes)
@@ -104,9 +109,9 @@ export class TransactionRunner {
     return ended
   }
 
-  /** The time of a transaction never goes back while the object lives, whatever the machine's clock does. */
+  /** The time of a transaction. It never goes back while the object is in memory, even if the machine's clock does. */
   private time(context: Context.Context<any>): number {
-    // Whole milliseconds: a clock may know fractions, and stored times do not.
+    // Whole milliseconds, as stored times have no fractions.
     const now = Math.floor(Context.get(context, Clock.Clock).currentTimeMillisUnsafe())
     this.lastTime = Math.max(this.lastTime, now)
     return this.lastTime
@@ -137,7 +142,7 @@ export class TransactionRunner {
   }
 }
 
-/** The caller, as handlers see it. Asking is recorded, because the result then belongs to one caller. */
+/** The caller's identity, for handlers. Reading it is recorded, because the result then depends on the caller. */
 export const authOf = (
   context: Context.Context<any>,
   reads: { readonly identity: () => void } | undefined
@@ -165,7 +170,7 @@ const txOf = (storage: TransactionStorage, clock: TransactionClock, random: Rand
   }
 })
 
-/** Time stands still in a transaction. Reading it is recorded: a result that depends on it is not shared for long. */
+/** A clock that stands still. Reading it is recorded, because the result then depends on the time. */
 class TransactionClock implements Clock.Clock {
   readonly millis: number
   private readonly reads: ReadRecorder | undefined
@@ -201,15 +206,15 @@ class TransactionClock implements Clock.Clock {
     return Effect.sync(() => this.currentTimeNanosUnsafe())
   }
 
-  /** Time does not pass in a transaction: a handler that sleeps suspends, and fails for that. */
+  /** Never resumes: a handler that sleeps suspends, which fails its transaction. */
   sleep(): Effect.Effect<void> {
     return Effect.never
   }
 }
 
 /**
- * A small generator (sfc32) whose whole state is its seed. Setting it up costs less than Effect's cryptographic one, and a
- * transaction draws few numbers, or none: it is seeded by the first draw. It is not for secrets.
+ * A small generator of random numbers (sfc32), seeded by the first draw, because many transactions draw none. Its setup
+ * costs less than that of Effect's cryptographic generator. Not for secrets.
  */
 class SeededRandom implements Random.Random {
   private readonly seed: () => number
@@ -225,7 +230,7 @@ class SeededRandom implements Random.Random {
 
   nextDoubleUnsafe(): number {
     if (!this.isSeeded) this.setUp()
-    // 53 bits, as many as a number between 0 and 1 has.
+    // 53 bits: the precision of a number between 0 and 1.
     return (this.next() * 2 ** 21 + (this.next() >>> 11)) / 2 ** 53
   }
 
@@ -241,7 +246,7 @@ class SeededRandom implements Random.Random {
     const seed = this.seed()
     this.a = seed | 0
     this.b = Math.floor(seed / 2 ** 32) | 0
-    // The first numbers are still close to the seed.
+    // The first outputs still correlate with the seed.
     for (let i = 0; i < 12; i++) this.next()
   }
 

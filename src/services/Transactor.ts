@@ -1,6 +1,6 @@
 /**
- * Transactions over a `Database`, as a service: reads, writes, the commits as a stream, and live results.
- * It is what the engine runs handlers in, usable alone in any Effect app. Every effect runs synchronously to its end.
+ * Transactions over a `Database` as a service: reads, writes, live results and a stream of commits.
+ * Usable without the engine in any Effect app. Every effect runs synchronously to its end.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -12,24 +12,25 @@ import type { MutationServices, QueryServices } from "../contract/Kind.ts"
 import { touches, type WriteSet } from "./storage/ReadSet.ts"
 import type { TransactionRunner } from "./TransactionRunner.ts"
 
+/** Runs effects as transactions. */
 export class Transactor extends Context.Service<
   Transactor,
   {
-    /** Runs an effect that reads. An effect that waits for something fails with a defect. */
+    /** Runs an effect that reads. An asynchronous effect fails with a defect. */
     readonly read: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, Exclude<R, QueryServices>>
-    /** Runs an effect that reads and writes. When it fails, dies or is interrupted, nothing that it wrote stays. */
+    /** Runs an effect that reads and writes. If it fails, dies or is interrupted, its writes are rolled back. */
     readonly write: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, Exclude<R, MutationServices>>
     /**
-     * The result of an effect that reads: now, and again after each commit that wrote what it read. Equal results in a row
-     * are given once. A slow reader gets the newest result and misses those between.
+     * The result of an effect that reads, now and after each commit that wrote what it read. Consecutive equal results
+     * are emitted once. A slow consumer gets the latest result and skips older ones.
      */
     readonly live: <A, E, R>(effect: Effect.Effect<A, E, R>) => Stream.Stream<A, E, Exclude<R, QueryServices>>
-    /** What each commit wrote, from the subscription on. */
+    /** The writes of each commit, from the subscription on. */
     readonly commits: Stream.Stream<WriteSet>
   }
 >()("effect-dormouse/services/Transactor") {}
 
-/** The transactor of a runner. */
+/** A transactor over a runner. */
 export const make = (runner: TransactionRunner): Transactor["Service"] => ({
   read: (effect) => Effect.contextWith((context: Context.Context<any>) => runner.read(effect, context, false).exit),
   write: (effect) => Effect.contextWith((context: Context.Context<any>) => runner.write(effect, context)),
@@ -39,7 +40,7 @@ export const make = (runner: TransactionRunner): Transactor["Service"] => ({
         Effect.contextWith((context: Context.Context<any>) =>
           Effect.acquireRelease(
             Effect.sync(() => watch(runner, effect, context, queue)),
-            (end) => Effect.sync(end)
+            (stop) => Effect.sync(stop)
           )
         ),
       { bufferSize: 1, strategy: "sliding" }
@@ -51,12 +52,14 @@ export const make = (runner: TransactionRunner): Transactor["Service"] => ({
           if (!writes.isEmpty) Queue.offerUnsafe(queue, writes.toWriteSet())
         })
       ),
-      (end) => Effect.sync(end)
+      (unsubscribe) => Effect.sync(unsubscribe)
     )
   )
 })
 
-/** Offers the result of an effect now and after each commit that touched it. Gives the function that ends it. */
+/**
+ * Offers the result of an effect, now and after each commit that invalidates it. Returns the function that stops it.
+ */
 const watch = <A, E>(
   runner: TransactionRunner,
   effect: Effect.Effect<A, E, any>,
@@ -78,10 +81,10 @@ const watch = <A, E>(
     return reads
   }
   let reads = run()
-  const end = runner.onCommit((writes) => {
+  const unsubscribe = runner.onCommit((writes) => {
     if (hasEnded || isScheduled || !touches(reads, writes.toWriteSet())) return
     isScheduled = true
-    // After the one who commits has gone on, and once for all that is committed until then.
+    // In a microtask: after the writer has continued, and once for all commits until then.
     queueMicrotask(() => {
       isScheduled = false
       if (!hasEnded) reads = run()
@@ -89,11 +92,11 @@ const watch = <A, E>(
   })
   return () => {
     hasEnded = true
-    end()
+    unsubscribe()
   }
 }
 
-/** Rows that did not change are the same objects: two lists are equal when their rows are. */
+/** Compares lists by element: rows that did not change are cached, and so the same objects. */
 const sameValue = (a: unknown, b: unknown): boolean =>
   Array.isArray(a) && Array.isArray(b)
     ? a.length === b.length && a.every((item, i) => Equal.equals(item, b[i]))

@@ -1,6 +1,7 @@
 /**
- * A tenant's object in memory: the same engine over real SQLite, with sockets that outlive it and a heap that can be taken
- * away at any moment. What a turn writes is one commit, and what it sends leaves after that, as in a Durable Object.
+ * A tenant's object in memory: the engine over real SQLite, with sockets that outlive the heap, and a heap that a test
+ * can evict or crash at any moment. As in a Durable Object, a turn is one commit, and its messages are sent after the
+ * commit.
  */
 import type { DatabaseSync } from "node:sqlite"
 import * as Clock from "effect/Clock"
@@ -20,17 +21,20 @@ import type { RequestSession } from "../engine/rpc/SessionHeader.ts"
 import type { ActionRunner } from "../engine/worker/ActionRunner.ts"
 import { MemoryBackground } from "../layers/memory/Background.ts"
 import * as MemoryDatabase from "../layers/memory/Database.ts"
-import { type MemorySocket, MemorySockets } from "../layers/memory/SocketHost.ts"
+import { MemorySockets } from "../layers/memory/SocketHost.ts"
 import { ping, pong, type Request as RpcRequest } from "../protocol/Messages.ts"
 import { Background } from "../services/Background.ts"
 import { Database } from "../services/Database.ts"
 import { SocketHost } from "../services/SocketHost.ts"
-import { Network, type Wire } from "./Network.ts"
+import { Network, ServerSocket, type SocketData } from "./Network.ts"
 
+/** What an object in memory is made of. */
 export interface MemoryObjectOptions<Rpcs extends Rpc.Any> {
   readonly tenant: string
   readonly app: App<Rpcs>
+  /** The tenant's rows. They outlive every heap. */
   readonly database: DatabaseSync
+  /** Runs the actions that clients call over a socket. */
   readonly actions: ActionRunner
   /** The context of the test: its clock, its randomness, its logger and tracer. */
   readonly context: Context.Context<never>
@@ -38,10 +42,11 @@ export interface MemoryObjectOptions<Rpcs extends Rpc.Any> {
 
 /** One tenant's object. */
 export class MemoryObject<Rpcs extends Rpc.Any> {
+  /** The network between clients and this object. */
   readonly network = new Network()
-  /** The tenant's rows, to be read by tests. Live queries are not told of what a test writes here. */
+  /** The tenant's rows, for tests to read. A write here does not update live queries. */
   readonly database: DatabaseSync
-  /** How often a heap was built: one more than the times it was taken away. */
+  /** How often the object was started: once, and again after each eviction and crash. */
   starts = 0
   private readonly options: MemoryObjectOptions<Rpcs>
   private readonly sockets = new Set<ServerSocket>()
@@ -53,18 +58,18 @@ export class MemoryObject<Rpcs extends Rpc.Any> {
     this.database = options.database
   }
 
-  /** The engine. It is built again when the object was evicted. */
+  /** The engine. Starts the object if it is not in memory. */
   async engine(): Promise<TenantEngine.TenantEngine> {
     this.heap ??= this.start()
     return this.heap.engine
   }
 
-  /** The next commit of a turn fails: what the turn wrote is lost with the heap, and nothing that it sent leaves. */
+  /** Makes the next commit fail: the turn is rolled back, none of its messages are sent, and the heap is lost. */
   failNextCommit(): void {
     this.failCommits++
   }
 
-  /** Runs an event in the heap that is ready for it, never in one that was taken away meanwhile. */
+  /** Runs an event in the current heap, after its start. Starts over if the heap was lost meanwhile. */
   private async event<A>(body: (engine: TenantEngine.TenantEngine, heap: Heap) => A): Promise<A> {
     for (;;) {
       this.heap ??= this.start()
@@ -88,11 +93,11 @@ export class MemoryObject<Rpcs extends Rpc.Any> {
     explain: () => this.event((engine) => engine.live.explain())
   }
 
-  /** A client's end of a new socket. It opens when the network lets the handshake through and it is not refused. */
+  /** Opens a socket and returns the client's end. It opens once the handshake has arrived and was accepted. */
   connect(identify: () => Promise<RequestSession | undefined>): WebSocketLike {
     const socket = new ServerSocket(
       (data) => void this.deliver(socket, data),
-      () => void this.gone(socket)
+      () => void this.closed(socket)
     )
     const wire = this.network.open(socket, async () => {
       const session = await identify()
@@ -108,17 +113,17 @@ export class MemoryObject<Rpcs extends Rpc.Any> {
   }
 
   /**
-   * Takes the heap away, as hibernation does: after what was under way, leaving the sockets and what is attached to them. The
-   * next event builds it again.
+   * Evicts the heap, as hibernation does: after pending work, and without closing the sockets, which keep their
+   * attachments. The next event starts the object again.
    */
   async evict(): Promise<void> {
-    // Work that comes while it waits is waited for as well.
+    // Pending work may add more work.
     while (this.heap?.background.isBusy) await this.heap.background.idle()
     if (this.heap !== undefined) this.heap.isEvicted = true
     await this.stop()
   }
 
-  /** Takes the heap away at once, and the sockets with it, as a lost machine does. The database stays. */
+  /** Drops the heap and all sockets at once, as a machine failure does. The database stays. */
   async crash(): Promise<void> {
     const stopped = this.stop()
     for (const socket of this.sockets) socket.wire?.cut()
@@ -132,20 +137,21 @@ export class MemoryObject<Rpcs extends Rpc.Any> {
     await heap?.stop()
   }
 
-  private async deliver(socket: ServerSocket, data: string): Promise<void> {
-    // The platform answers pings by itself; they do not wake the object.
+  private async deliver(socket: ServerSocket, data: SocketData): Promise<void> {
+    // The platform answers pings itself, without waking the object.
     if (data === ping) return socket.send(pong)
     await this.event(({ sockets }, heap) => {
-      // A crash may have taken the socket before its message was read.
-      if (this.sockets.has(socket)) sockets.message(heap.sockets.of(socket), data)
+      // A crash may have closed the socket before its message was handled.
+      if (!this.sockets.has(socket)) return
+      sockets.message(heap.sockets.of(socket), typeof data === "string" ? data : data.slice().buffer)
     })
   }
 
-  private async gone(socket: ServerSocket): Promise<void> {
+  private async closed(socket: ServerSocket): Promise<void> {
     if (!this.sockets.delete(socket) || this.heap === undefined) return
     const { heap } = this
     const { sockets } = await heap.engine
-    // The next heap of an object that was not in memory finds the socket missing.
+    // If the object is not in memory, its next start finds that the socket is missing.
     if (heap === this.heap) sockets.closed(heap.sockets.of(socket))
   }
 
@@ -163,29 +169,31 @@ export class MemoryObject<Rpcs extends Rpc.Any> {
 
 interface HeapOptions {
   readonly sockets: () => Iterable<ServerSocket>
-  /** How many heaps there were, this one included. */
+  /** The number of this heap, counted from 1. */
   readonly generation: number
   readonly stub: ObjectStub
-  /** Whether the commit of a turn fails. */
+  /** Whether the commit of the current turn is to fail. */
   readonly shouldFail: () => boolean
+  /** Called after a commit failed. The heap is lost then. */
   readonly onCommitFailed: () => void
 }
 
 const commitFailed = Symbol("commit failed")
+const objectLost = () => new Error("the object was lost while it handled the call")
 
-/** One heap of an object. What it sends after it was taken away is dropped. */
+/** One heap of an object. Messages that it sends after its end are dropped. */
 class Heap {
   readonly engine: Promise<TenantEngine.TenantEngine>
   readonly background = new MemoryBackground()
   readonly sockets: MemorySockets
   private readonly scope = Scope.makeUnsafe()
   private readonly lost = Promise.withResolvers<never>()
-  /** What the turn under way sends; it leaves after the turn's commit. */
+  /** The messages of the current turn, which are sent after its commit. */
   private output: Array<() => void> | undefined
   private isAlive = true
   /** Whether the commit of a turn failed. */
   private isLost = false
-  /** Whether it was taken away when nothing was under way. */
+  /** Whether the heap was evicted, with no work pending. */
   isEvicted = false
 
   constructor(
@@ -200,7 +208,7 @@ class Heap {
       else if (this.isAlive) send()
     })
     const commitTurn = (turn: () => void) => {
-      // A heap that was taken away does nothing more.
+      // A heap that was lost does nothing more.
       if (!this.isAlive) return
       const output: Array<() => void> = []
       let failed: { readonly cause: unknown } | undefined
@@ -210,7 +218,7 @@ class Heap {
           try {
             turn()
           } catch (cause) {
-            // An event that fails does not undo what its transactions committed.
+            // A failed event does not roll back the transactions that it completed.
             failed = { cause }
           }
           if (shouldFail()) throw commitFailed
@@ -218,10 +226,10 @@ class Heap {
       } catch (cause) {
         this.output = undefined
         if (cause !== commitFailed) throw cause
-        // Nothing of the turn is on disk: nobody may hear of it, and the heap knows what is not so.
+        // The turn was rolled back: send none of its messages, and drop the heap, whose state includes the turn.
         this.isAlive = false
         this.isLost = true
-        this.lost.reject(new Error("the object was lost while it answered"))
+        this.lost.reject(objectLost())
         return onCommitFailed()
       }
       this.output = undefined
@@ -238,7 +246,7 @@ class Heap {
     )
     const boot = TenantEngine.make(options.app, {
       tenant: options.tenant,
-      // A start takes a moment, also where a test's clock stands still: versions never go back.
+      // A start takes time even under a clock that stands still, so that versions never go back.
       now: () => clock.currentTimeMillisUnsafe() + generation * 1000,
       commitTurn
     })
@@ -247,22 +255,23 @@ class Heap {
     )
   }
 
-  /** The answer, unless the heap is lost before it is there. */
+  /** The answer. Rejects if the heap is lost first. */
   whileAlive(answer: Promise<ObjectAnswer>): Promise<ObjectAnswer> {
     // A turn whose commit failed had its answers ready.
     const committed = answer.then((answer) => (this.isLost ? this.lost.promise : answer))
     return Promise.race([this.lost.promise, committed])
   }
 
+  /** Ends the heap. */
   async stop(): Promise<void> {
     this.isAlive = false
     this.background.stop()
-    if (!this.isEvicted) this.lost.reject(new Error("the object was lost while it answered"))
+    if (!this.isEvicted) this.lost.reject(objectLost())
     await Effect.runPromise(Scope.close(this.scope, Exit.void))
   }
 }
 
-/** Runs an action as the Worker does, and gives its messages as they come. */
+/** Runs an action as the Worker does. Yields its messages as they are produced. */
 async function* runAction(
   options: MemoryObjectOptions<any>,
   object: ObjectStub,
@@ -293,26 +302,5 @@ async function* runAction(
     await new Promise<void>((resolve) => {
       wake = resolve
     })
-  }
-}
-
-/** The object's end of a socket: what the platform keeps of it. */
-export class ServerSocket implements MemorySocket {
-  wire: Wire | undefined
-  attachment: unknown = null
-  readonly receive: (data: string) => void
-  readonly gone: () => void
-
-  constructor(receive: (data: string) => void, gone: () => void) {
-    this.receive = receive
-    this.gone = gone
-  }
-
-  send(text: string): void {
-    this.wire?.send("toClient", text)
-  }
-
-  close(code: number, reason: string): void {
-    this.wire?.close(code, reason)
   }
 }

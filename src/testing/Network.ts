@@ -1,32 +1,41 @@
+/**
+ * A network that a test controls: sockets, their messages and calls over HTTP between clients and one object.
+ * Messages can be held, delivered one by one in a chosen order, changed, or lost.
+ */
 import type { WebSocketEvent, WebSocketLike } from "effect/socket/Socket"
-import type { ServerSocket } from "./MemoryObject.ts"
+import type { MemorySocket } from "../layers/memory/SocketHost.ts"
 
+/** What a client can send over a socket. The object sends only text. */
+export type SocketData = Parameters<WebSocketLike["send"]>[0]
+
+/** The direction of a socket message. */
 export type Direction = "toServer" | "toClient"
 
-/** Something on its channel. What is on one channel arrives in the order of sending, and channels know nothing of each other. */
+/** A message on its channel. Packets of one channel arrive in the order of sending; channels are independent. */
 interface Packet {
   readonly channel: object
   readonly arrive: () => void
-  /** It will not arrive. */
+  /** Called if the packet is lost. */
   readonly drop: () => void
 }
 
 /**
- * The network between clients and one object, in the test's hands: sockets, their messages, and calls over HTTP. The
- * messages of one direction of one socket never overtake each other; beyond that the test decides when they arrive.
+ * The network between clients and one object. Messages of one direction of one socket arrive in the order of sending;
+ * everything else about their delivery is up to the test. Without its intervention each packet arrives soon.
  */
 export class Network {
-  /** Every message that was sent over a socket, in the order of sending. */
+  /** Every text message that was sent over a socket, in the order of sending. */
   readonly log: Array<{ readonly direction: Direction; readonly data: string }> = []
+  /** The open sockets. */
   readonly wires = new Set<Wire>()
-  /** Puts other messages in the place of one that a socket was given, or none. */
+  /** Replaces a text message by the messages that it returns; an empty array drops it. */
   intercept: ((direction: Direction, data: string) => ReadonlyArray<string>) | undefined
   private packets: Array<Packet> = []
   private held = false
   private refusing = false
   private pumping = false
 
-  /** A new socket. It opens when its handshake has come through and is not refused. */
+  /** Opens a socket. It is open once its handshake has arrived and `accept` returned true. */
   open(server: ServerSocket, accept: () => Promise<boolean>): Wire {
     const wire = new Wire(this, server)
     if (this.refusing) {
@@ -42,7 +51,7 @@ export class Network {
     return wire
   }
 
-  /** A call over HTTP: two channels, and either can be lost. */
+  /** Makes a call over HTTP. The request or the response can be lost. */
   exchange(answer: () => Promise<Response>): Promise<Response> {
     return new Promise((resolve, reject) => {
       const channel = {}
@@ -55,6 +64,12 @@ export class Network {
     })
   }
 
+  /** Sends bytes of a client over a socket. */
+  bytes(wire: Wire, data: Exclude<SocketData, string>): void {
+    this.send({ channel: wire.toServer, arrive: () => wire.server.receive(data), drop: () => {} })
+  }
+
+  /** Sends a text message over a socket, through `intercept`. */
   message(wire: Wire, direction: Direction, data: string): void {
     for (const sent of this.intercept === undefined ? [data] : this.intercept(direction, data)) {
       this.log.push({ direction, data: sent })
@@ -63,28 +78,29 @@ export class Network {
     }
   }
 
-  /** Puts something on its channel. */
+  /** Sends a packet over its channel. */
   send(packet: Packet): void {
     this.packets.push(packet)
     this.pump()
   }
 
-  /** Nothing arrives any more until `release` or `step`. */
+  /** Holds all packets until `release` or `step`. */
   hold(): void {
     this.held = true
   }
 
+  /** Delivers the held packets, and those that follow. */
   release(): void {
     this.held = false
     this.pump()
   }
 
-  /** Lets a number of held packets through, those that were sent first. */
+  /** Delivers held packets, the oldest first. */
   step(count = 1): void {
     for (let i = 0; i < count; i++) this.deliver(0)
   }
 
-  /** Lets one held packet through: the first of one of the channels, of which the function chooses one. */
+  /** Delivers one held packet: the first packet of a channel that the function chooses, by its index. */
   stepAny(choose: (channels: number) => number): void {
     const channels = new Set<object>()
     const heads: Array<number> = []
@@ -96,11 +112,12 @@ export class Network {
     if (heads.length > 0) this.deliver(heads[choose(heads.length)]!)
   }
 
+  /** The number of packets that were sent and have not arrived. */
   get inFlight(): number {
     return this.packets.length
   }
 
-  /** Cuts every connection: what was on its channel is lost, and both ends hear of it. */
+  /** Cuts all connections: their packets are lost, and both ends are notified. */
   cut(): void {
     for (const wire of [...this.wires]) wire.cut()
     const lost = this.packets
@@ -108,22 +125,24 @@ export class Network {
     for (const { drop } of lost) drop()
   }
 
-  /** While offline, connections are cut and none opens. */
+  /** Cuts all connections and refuses new ones until `online`. */
   offline(): void {
     this.refusing = true
     this.cut()
   }
 
+  /** Accepts connections again. */
   online(): void {
     this.refusing = false
   }
 
+  /** Whether new connections are refused. */
   get isOffline(): boolean {
     return this.refusing
   }
 
-  /** What was on this channel is lost. */
-  forget(channel: object): void {
+  /** Drops the packets of a channel, without notifying anyone. */
+  discard(channel: object): void {
     this.packets = this.packets.filter((packet) => packet.channel !== channel)
   }
 
@@ -146,11 +165,15 @@ export class Network {
 
 type Listener = (event: WebSocketEvent) => void
 
-/** One socket from end to end. */
+/** A socket with both of its ends. */
 export class Wire {
+  /** The object's end. */
   readonly server: ServerSocket
+  /** The client's end. */
   readonly client: WebSocketLike
+  /** The channel of the client's messages. */
   readonly toServer = {}
+  /** The channel of the server's messages. */
   readonly toClient = {}
   private readonly network: Network
   private readonly listeners = new Map<string, Set<Listener>>()
@@ -176,61 +199,92 @@ export class Wire {
       removeEventListener: (type, listener) => {
         this.listeners.get(type)?.delete(listener)
       },
-      send: (data) => this.send("toServer", data as string),
+      send: (data) => this.send("toServer", data),
       close: (code = 1000, reason = "") => this.close(code, reason)
     }
   }
 
+  /** Marks the socket as open and notifies the client. */
   opened(): void {
     if (this.state !== 0) return
     this.state = 1
     this.emit("open", {})
   }
 
-  /** Sends from the end that this direction leads away from. */
-  send(direction: Direction, data: string): void {
+  /** Sends a message in a direction, if the sender's end is open. */
+  send(direction: Direction, data: SocketData): void {
     const isOpen = direction === "toServer" ? this.state === 1 : this.state < 2
-    if (isOpen && !this.isSilent) this.network.message(this, direction, data)
+    if (!isOpen || this.isSilent) return
+    if (typeof data === "string") this.network.message(this, direction, data)
+    else this.network.bytes(this, data)
   }
 
+  /** Delivers a message to the client. */
   receive(data: string): void {
     if (this.state === 1) this.emit("message", { data })
   }
 
-  /** Either end closes the socket: the other hears of it, and what was on its channel is lost. */
+  /** Closes the socket from either end: pending messages are lost, and both ends are notified. */
   close(code: number, reason: string): void {
-    if (this.end(code, reason)) this.server.gone()
+    if (this.end(code, reason)) this.server.closed()
   }
 
-  /** The connection is lost: neither end said goodbye. */
+  /** Cuts the connection: both ends are notified of an abnormal close. */
   cut(): void {
     this.close(1006, "")
   }
 
-  /** The client's end is lost. What it sent still arrives, and only then does the other end hear of it. */
+  /** Cuts the client's end. Its pending messages still arrive, and the server is notified after them. */
   cutClient(): void {
     if (!this.end(1006, "", false)) return
-    this.network.send({ channel: this.toServer, arrive: () => this.server.gone(), drop: () => this.server.gone() })
+    const closed = () => this.server.closed()
+    this.network.send({ channel: this.toServer, arrive: closed, drop: closed })
   }
 
-  /** The connection dies in silence: nothing arrives any more, and nobody hears of it. */
+  /** Drops all messages from now on, without notifying either end: a connection that died silently. */
   silence(): void {
     this.isSilent = true
-    this.network.forget(this.toServer)
-    this.network.forget(this.toClient)
+    this.network.discard(this.toServer)
+    this.network.discard(this.toClient)
   }
 
-  private end(code: number, reason: string, dropping = true): boolean {
+  private end(code: number, reason: string, dropsSent = true): boolean {
     if (this.state === 3) return false
     this.state = 3
     this.network.wires.delete(this)
-    this.network.forget(this.toClient)
-    if (dropping) this.network.forget(this.toServer)
+    this.network.discard(this.toClient)
+    if (dropsSent) this.network.discard(this.toServer)
     this.emit("close", { code, reason })
     return true
   }
 
   private emit(type: string, event: WebSocketEvent): void {
     for (const listener of [...(this.listeners.get(type) ?? [])]) listener({ type, ...event })
+  }
+}
+
+/** The object's end of a socket, with the attachment that survives the heap. */
+export class ServerSocket implements MemorySocket {
+  /** The socket, once it was opened. */
+  wire: Wire | undefined
+  attachment: unknown = null
+  /** Called with each message of the client. */
+  readonly receive: (data: SocketData) => void
+  /** Called when the socket has closed. */
+  readonly closed: () => void
+
+  constructor(receive: (data: SocketData) => void, closed: () => void) {
+    this.receive = receive
+    this.closed = closed
+  }
+
+  /** Sends a message to the client. */
+  send(text: string): void {
+    this.wire?.send("toClient", text)
+  }
+
+  /** Closes the socket. */
+  close(code: number, reason: string): void {
+    this.wire?.close(code, reason)
   }
 }

@@ -1,5 +1,6 @@
 /**
  * A whole backend in memory for tests: the engine that runs on Cloudflare, over real SQLite, under the test's clock.
+ * Each tenant has a `MemoryObject`; clients reach it through the transport of `TestApp`.
  */
 import { DatabaseSync } from "node:sqlite"
 import * as Context from "effect/Context"
@@ -7,7 +8,6 @@ import * as Effect from "effect/Effect"
 import * as FetchHttpClient from "effect/http/FetchHttpClient"
 import type * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
 import type * as Rpc from "effect/rpc/Rpc"
 import * as RpcClient from "effect/rpc/RpcClient"
 import type { RpcClientError } from "effect/rpc/RpcClientError"
@@ -15,7 +15,6 @@ import * as RpcSerialization from "effect/rpc/RpcSerialization"
 import type { Scope } from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Socket from "effect/socket/Socket"
-import * as Tracer from "effect/Tracer"
 import * as Client from "../client/Client.ts"
 import * as Transport from "../client/Transport.ts"
 import * as Api from "../contract/Api.ts"
@@ -23,6 +22,7 @@ import type { App } from "../contract/App.ts"
 import type { Identity } from "../contract/Auth.ts"
 import * as Live from "../contract/Live.ts"
 import type { ObjectStub } from "../engine/rpc/ObjectStub.ts"
+import { isTraced } from "../engine/rpc/RequestSpan.ts"
 import { protocolHeader, type RequestSession } from "../engine/rpc/SessionHeader.ts"
 import * as ActionRunner from "../engine/worker/ActionRunner.ts"
 import { Gateway, type GatewayHost, type GatewayOptions } from "../engine/worker/Gateway.ts"
@@ -30,34 +30,35 @@ import { tenantOf } from "../engine/worker/Routing.ts"
 import * as Transactor from "../services/Transactor.ts"
 import { MemoryObject } from "./MemoryObject.ts"
 
-/** What a test changes of an app, without another app. */
+/** What a test replaces in an app, and the options of its gateway. */
 export interface TestAppOptions<Services = never, ActionServices = never, Middleware = never> extends GatewayOptions {
-  /** In place of the app's `services`. */
+  /** Replaces the app's `services`. */
   readonly services?: Layer.Layer<Services>
-  /** In place of the app's `actionServices`. */
+  /** Replaces the app's `actionServices`. */
   readonly actionServices?: Layer.Layer<ActionServices>
-  /** In place of the app's `middleware`. */
+  /** Replaces the app's `middleware`. */
   readonly middleware?: Layer.Layer<Middleware>
-  /** What actions do their I/O with; the global `fetch` unless given. */
+  /** The HTTP client of actions; the global `fetch` unless given. */
   readonly http?: Layer.Layer<HttpClient.HttpClient>
-  /** The caller of every request; `identify` finds it from the request. */
+  /** The caller of every request. `identify` instead derives the caller from each request. */
   readonly identity?: Identity
 }
 
-/** A backend of its own, with one object for each tenant that is asked for. */
+/** A backend with one object per tenant, made when the tenant is first used. */
 export class TestApp extends Context.Service<
   TestApp,
   {
     /** The object of a tenant, `main` unless named. */
     readonly object: (tenant?: string) => MemoryObject<any>
-    /** What a client reaches the backend with: pass it to `Layer.provide`. */
+    /** The transport of a client to this backend, for `Layer.provide`. */
     readonly transport: Layer.Layer<Socket.WebSocketConstructor | HttpClient.HttpClient>
-    /** The base URL that `transport` answers. */
+    /** The base URL at which `transport` reaches the backend. */
     readonly url: string
+    /** The app, with the layers that the test replaced. */
     readonly app: App<any>
   }
 >()("effect-dormouse/TestApp") {
-  /** A backend of an app. It lives as long as the layer; a test that wants its own provides it itself. */
+  /** The backend of an app. It lives as long as the layer: provide the layer per test for separate backends. */
   static readonly layer: <Rpcs extends Rpc.Any, Services, ActionServices, Middleware>(
     app: App<Rpcs, Services, ActionServices, Middleware>,
     options?: TestAppOptions<Services, ActionServices, Middleware>
@@ -73,7 +74,7 @@ export class TestApp extends Context.Service<
       return yield* Effect.provideContext(Client.make(api, { url, ...options }), yield* Layer.build(transport))
     })
 
-  /** The live value of a query in the object, without a socket between. */
+  /** The value of a query, now and after every change, read in the object itself without a socket. */
   static readonly live: <Rpcs extends Rpc.Any, Tag extends Api.TagOf<Rpcs, "query">>(
     api: Api.Declared<Rpcs>,
     tag: Tag,
@@ -91,7 +92,7 @@ export class TestApp extends Context.Service<
       })
     )
 
-  /** Runs an effect beside the calls of a tenant's object, with its transactions. */
+  /** Runs an effect in a tenant's object, with its `Transactor`. */
   static readonly run: <A, E, R>(
     effect: Effect.Effect<A, E, R>,
     tenant?: string
@@ -164,14 +165,14 @@ const layer = <Rpcs extends Rpc.Any>(tested: App<Rpcs>, options: TestAppOptions 
         actions: () => Promise.resolve(actions),
         waitUntil: () => {},
         run: (effect) => Effect.runPromiseWith(context)(effect),
-        isTraced: Option.isSome(Context.getOption(context, Tracer.Tracer))
+        isTraced: isTraced(context)
       }
       const objectOf = (request: Request) => object(tenantOf(request, new URL(request.url)))
       const fetch = (input: string | URL, init?: RequestInit) => {
         const request = new Request(input, init)
         return objectOf(request).network.exchange(() => gateway.handle(host, { request }))
       }
-      /** Who may open a socket, as the gateway decides it. */
+      /** The session of a socket's request; `undefined` when the gateway refuses the socket. */
       const identify = async (request: Request) => {
         let session: RequestSession | undefined
         const stub: ObjectStub = {

@@ -14,15 +14,16 @@ import { StorageRuntime } from "../../src/services/storage/StorageRuntime.ts"
 import * as TableSchema from "../../src/services/storage/TableSchema.ts"
 import { TransactionRunner } from "../../src/services/TransactionRunner.ts"
 
-/** Gives a new, empty database of one platform to the body. */
+/** Runs a body with a new, empty database of one platform. */
 export type WithDatabase = (body: (database: Database["Service"]) => void) => void | Promise<void>
 
 export type Reads = Storage | SqlClient.SqlClient
 export type Writes = Reads | StorageWriter
 
-/** Queries and mutations over tables in a database, as the engine runs them. Time stands where the test puts it. */
+/** Runs queries and mutations over tables in a database, as the engine does. The test sets the time. */
 export class StorageHarness {
   readonly database: Database["Service"]
+  /** The time of the next transaction, in milliseconds. */
   now = 1_000_000
   private readonly runner: TransactionRunner
   private writes = new WriteRecorder()
@@ -42,42 +43,44 @@ export class StorageHarness {
     })
   }
 
-  /** Runs a mutation and gives its result; throws what it fails with. */
+  /** Runs a mutation and returns its result. Throws its failure. */
   mutate<A, E>(effect: Effect.Effect<A, E, Writes>): A {
     return orThrow(this.mutation(effect).exit)
   }
 
+  /** Runs a mutation and returns its exit and its writes. */
   mutation<A, E>(effect: Effect.Effect<A, E, Writes>): { readonly exit: Exit.Exit<A, E>; readonly writes: WriteSet } {
     this.writes = new WriteRecorder()
     const exit = this.runner.write(effect, this.context)
     return { exit, writes: this.writes.toWriteSet() }
   }
 
-  /** Runs a query and gives its result; throws what it fails with. */
+  /** Runs a query and returns its result. Throws its failure. */
   query<A, E>(effect: Effect.Effect<A, E, Reads>): A {
     return orThrow(this.run(effect).exit)
   }
 
+  /** Runs a query and returns its exit and its reads. */
   run<A, E>(effect: Effect.Effect<A, E, Reads>): { readonly exit: Exit.Exit<A, E>; readonly reads: ReadSet } {
     return this.runner.read(effect, this.context, true)
   }
 
-  /** What a mutation fails with; throws when it succeeds or dies. */
+  /** The failure of a mutation. Throws if it succeeds or dies. */
   failure<A, E>(effect: Effect.Effect<A, E, Writes>): E {
     return failureOf(this.mutation(effect).exit)
   }
 
-  /** What a query fails with; throws when it succeeds or dies. */
+  /** The failure of a query. Throws if it succeeds or dies. */
   queryFailure<A, E>(effect: Effect.Effect<A, E, Reads>): E {
     return failureOf(this.run(effect).exit)
   }
 
-  /** The reason of the `StorageError` that a mutation fails with. */
+  /** The reason of the `StorageError` with which a mutation fails. */
   reason<A, E>(effect: Effect.Effect<A, E, Writes>): Record<string, unknown> {
     return reasonOf(this.failure(effect))
   }
 
-  /** The reason of the `StorageError` that a query fails with. */
+  /** The reason of the `StorageError` with which a query fails. */
   queryReason<A, E>(effect: Effect.Effect<A, E, Reads>): Record<string, unknown> {
     return reasonOf(this.queryFailure(effect))
   }
@@ -115,7 +118,7 @@ const reasonOf = (error: unknown): Record<string, unknown> => {
   return reason
 }
 
-/** A value as text for comparison and messages. */
+/** Formats a value for comparisons and messages. */
 export const show = (value: unknown): string =>
   JSON.stringify(value, (_, part) => {
     if (typeof part === "bigint") return `${part}n`

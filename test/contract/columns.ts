@@ -7,7 +7,7 @@ import * as Schema from "effect/Schema"
 import * as Model from "effect/schema/Model"
 import type { Random } from "../random.ts"
 
-/** A field of a random model, its values, and how SQLite is to keep them. */
+/** A field of a random model, its values, and the type with which SQLite stores them. */
 export interface ColumnType {
   readonly name: string
   readonly schema: Schema.Top | { readonly schemas: Record<string, Schema.Top> }
@@ -185,7 +185,7 @@ const nested: ReadonlyArray<ColumnType> = (
   ] as ReadonlyArray<readonly [string, Schema.Top, (random: Random) => unknown]>
 ).map(([name, schema, value]) => ({ name, schema, value, sql: "text" }))
 
-/** What a field may be beside its type: `undefined` stands for a missing one. */
+/** The ways in which a field can be absent. `undefined` stands for a missing field. */
 const absences: ReadonlyArray<(type: ColumnType & { readonly schema: Schema.Top }) => ColumnType> = [
   (type) => wrap("NullOr", type, Schema.NullOr(type.schema), [null]),
   (type) => wrap("optionalKey", type, Schema.optionalKey(type.schema), [undefined]),
@@ -218,7 +218,7 @@ const inOption = (name: string, type: ColumnType, schema: ColumnType["schema"]):
   sql: type.sql
 })
 
-/** Of the types that hold null by themselves, an absence that is null could not be told from a value. */
+/** Types whose values include null: a null that means absent could not be distinguished from a value. */
 const holdsNull = new Set(["Unknown", "Json"])
 
 export const columnType = (random: Random): ColumnType => {

@@ -11,7 +11,7 @@ const read = (path: string) => readFileSync(join(root, path), "utf8")
 const section = (page: string, title: string) => page.split(/^## /m).find((part) => part.startsWith(title)) ?? ""
 
 describe("the pages about storage", () => {
-  it("number each guarantee that a test names, and only those", () => {
+  it("number exactly the guarantees that tests name", () => {
     const tests = readdirSync(join(root, "test"), { recursive: true, encoding: "utf8" })
       .filter((path) => path.endsWith(".ts") && !path.includes("guarantees"))
       .map((path) => read(`test/${path}`))

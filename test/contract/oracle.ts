@@ -17,7 +17,7 @@ interface Column {
   readonly values: ReadonlyArray<unknown>
 }
 
-/** What a query asks for, in terms of rows. */
+/** A query, in terms of rows. */
 export interface Plan {
   readonly index: string
   readonly equal: ReadonlyArray<readonly [column: string, value: unknown]>
@@ -30,43 +30,43 @@ export interface Plan {
 
 export interface Taken {
   readonly rows: ReadonlyArray<Row>
-  /** The last row that was looked at; `undefined` when the scan went on to its end. */
+  /** The last row that the scan read; `undefined` if it read to its end. */
   readonly last?: Row | "none"
 }
 
-/** Where a page begins and ends: with the row after the one and with the other. */
-export interface Places {
+/** The ends of a page: it begins after one row and ends with the other. */
+export interface PageEnds {
   readonly after?: Row | undefined
   readonly until?: Row | undefined
 }
 
-/** The table's own query type has names that are only known at run time. */
+/** A query whose method names are known only at run time. */
 export interface AnyQuery extends Effect.Effect<ReadonlyArray<Row>, any, any> {
   readonly [method: string]: any
 }
 
-/** A value as it takes its place in an index: bigints as numbers, everything else as SQLite keeps it. */
-const place = (value: unknown): SqlValue | bigint => {
+/** A value as an index compares it: bigints as numbers, all others as SQLite stores them. */
+const indexValue = (value: unknown): SqlValue | bigint => {
   if (value === undefined || value === null) return null
   if (typeof value === "boolean") return value ? 1 : 0
   if (DateTime.isDateTime(value)) return DateTime.toEpochMillis(value)
-  // NaN is kept as text, after all numbers.
+  // NaN is stored as text, which sorts after all numbers.
   if (Number.isNaN(value)) return "NaN"
   return value as SqlValue | bigint
 }
 
 const toSql = (value: unknown): SqlValue => {
-  const placed = place(value)
-  return typeof placed === "bigint" ? bigintToText(placed) : placed
+  const stored = indexValue(value)
+  return typeof stored === "bigint" ? bigintToText(stored) : stored
 }
 
 const compare = (a: unknown, b: unknown): number => {
-  const [left, right] = [place(a), place(b)]
+  const [left, right] = [indexValue(a), indexValue(b)]
   if (typeof left === "bigint" && typeof right === "bigint") return left < right ? -1 : left > right ? 1 : 0
   return compareValues(left as SqlValue, right as SqlValue)
 }
 
-/** A random table, and what queries of it have to give, found by filtering and sorting arrays. */
+/** A random table, and the expected results of its queries, computed by filtering and sorting arrays. */
 export class Oracle {
   readonly table: Table.Any & { readonly query: (index?: string) => AnyQuery } & Readonly<Record<string, any>>
   rows: ReadonlyArray<Row> = []
@@ -144,7 +144,7 @@ export class Oracle {
     return plan.limit === undefined ? query : query["take"](plan.limit)
   }
 
-  /** The place of a row in the index of a plan: below 0 when it comes before the other in the plan's direction. */
+  /** Compares rows in the index of a plan: below 0 if the first comes before the second in the plan's direction. */
   compareIn(plan: Plan, a: Row, b: Row): number {
     for (const column of this.orders.get(plan.index)!) {
       const order = compare(a[column], b[column])
@@ -153,7 +153,7 @@ export class Oracle {
     return 0
   }
 
-  /** Whether the plan's fixed columns and bounds take the row, whatever its filter says. */
+  /** Whether the plan's fixed columns and bounds include the row. Ignores its filter. */
   private isInRange(plan: Plan, row: Row): boolean {
     const { equal, lower, upper } = plan
     if (!equal.every(([column, value]) => compare(row[column], value) === 0)) return false
@@ -162,15 +162,15 @@ export class Oracle {
       [upper, -1]
     ] as const) {
       if (bound === undefined) continue
-      if (place(bound.value) === null || place(row[bound.column]) === null) return false
+      if (indexValue(bound.value) === null || indexValue(row[bound.column]) === null) return false
       const order = compare(row[bound.column], bound.value) * sign
       if (order < 0 || (order === 0 && !bound.inclusive)) return false
     }
     return true
   }
 
-  /** Whether a scan of the plan can meet the row: its fixed columns, bounds and places take it, whatever its filter. */
-  meets(plan: Plan, row: Row, { after, until }: Places = {}): boolean {
+  /** Whether a complete scan of the plan reads the row: within its range and page. Ignores its filter. */
+  isScanned(plan: Plan, row: Row, { after, until }: PageEnds = {}): boolean {
     return (
       this.isInRange(plan, row) &&
       (after === undefined || this.compareIn(plan, row, after) > 0) &&
@@ -178,12 +178,12 @@ export class Oracle {
     )
   }
 
-  /** The first so many rows of a scan that the filter keeps, and the last row looked at. */
-  take(plan: Plan, limit: number | undefined, places: Places = {}): Taken {
+  /** The first rows of a scan that the filter accepts, and the last row that the scan read. */
+  take(plan: Plan, limit: number | undefined, ends: PageEnds = {}): Taken {
     const rows: Array<Row> = []
     if (limit === 0) return { rows, last: "none" }
-    const met = this.rows.filter((row) => this.meets(plan, row, places))
-    for (const row of met.toSorted((a, b) => this.compareIn(plan, a, b))) {
+    const scanned = this.rows.filter((row) => this.isScanned(plan, row, ends))
+    for (const row of scanned.toSorted((a, b) => this.compareIn(plan, a, b))) {
       if (plan.filter?.(row) === false) continue
       if (rows.push(row) === limit) return { rows, last: row }
     }
@@ -210,7 +210,7 @@ const columnOf = (random: Random, name: string, isKey = false): Column => {
   return { name, values, schema }
 }
 
-/** Values that are close to each other in one order and far apart in another. */
+/** Values that are close in one order and far apart in another. */
 const valueOf = (random: Random, type: ColumnType): unknown => {
   switch (type.name) {
     case "String":

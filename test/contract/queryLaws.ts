@@ -8,11 +8,11 @@ import type { Database } from "../../src/services/Database.ts"
 import { Range } from "../../src/services/storage/KeyOrder.ts"
 import { indexKey } from "../../src/services/storage/ReadSet.ts"
 import type { Random } from "../random.ts"
-import { Oracle, type Places, type Plan, type Row, type Taken } from "./oracle.ts"
+import { Oracle, type PageEnds, type Plan, type Row, type Taken } from "./oracle.ts"
 import { StorageHarness, show } from "./StorageHarness.ts"
 
-/** A random table with random rows, and how to read it. */
-class World {
+/** A random table with random rows, in the storage and in the oracle. */
+class RandomTable {
   readonly oracle: Oracle
   readonly app: StorageHarness
   private readonly random: Random
@@ -28,22 +28,22 @@ class World {
     this.app.mutate(this.oracle.table["insertMany"](this.oracle.rows))
   }
 
-  /** Runs a read; the ranges that it recorded must be what the scan looked at, no more and no less. */
-  read(effect: Effect.Effect<any, any, any>, plan: Plan, { last }: Taken, context: string, places?: Places) {
+  /** Runs a read. The ranges that it recorded must contain exactly the rows that the scan read. */
+  read(effect: Effect.Effect<any, any, any>, plan: Plan, { last }: Taken, context: string, ends?: PageEnds) {
     const { app, oracle } = this
     const { exit, reads } = app.run(effect)
     const ranges = reads.ranges.get(indexKey(oracle.table.name, plan.index))?.ranges ?? []
     for (const row of [...oracle.rows, ...this.random.array(10, () => oracle.row())]) {
       const reached = last === undefined || (last !== "none" && oracle.compareIn(plan, row, last) <= 0)
-      const looked = reached && oracle.meets(plan, row, places)
+      const isRead = reached && oracle.isScanned(plan, row, ends)
       const isRecorded = ranges.some((range) => Range.contains(range, oracle.keyOf(plan.index, row)))
-      if (isRecorded !== looked) throw new Error(`${context} ${looked ? "looked" : "did not look"} at ${show(row)}`)
+      if (isRecorded !== isRead) throw new Error(`${context} ${isRead ? "read" : "did not read"} ${show(row)}`)
     }
     expect([reads.everything, reads.tables.size]).toEqual([false, 0])
     return exit
   }
 
-  /** Writes one random row on both sides, and gives the key that it has. */
+  /** Writes one random row to both, and returns its key. */
   write(): unknown {
     const { app, oracle, random } = this
     const old = oracle.rows.length > 0 && random.chance(0.6) ? random.pick(oracle.rows) : undefined
@@ -81,29 +81,29 @@ const expectRows = (rows: ReadonlyArray<object>, expected: ReadonlyArray<Row>, c
   if (!Equal.equals(found, expected)) expect(show(found), context).toBe(show(expected))
 }
 
-/** Every way to ask gives what filtering and sorting gives, and records what it looked at. */
+/** Every kind of query returns what filtering and sorting returns, and records what it read. */
 export const plans = (random: Random, database: Database["Service"]): void => {
-  const world = new World(random, database, random.int(30))
-  const { app, oracle } = world
+  const table = new RandomTable(random, database, random.int(30))
+  const { app, oracle } = table
   for (let i = 0; i < 10; i++) {
     const plan = oracle.plan()
     const query = oracle.query(plan)
-    const context = world.describe(plan)
-    const upTo = (most: number) => oracle.take(plan, Math.min(most, plan.limit ?? most))
+    const context = table.describe(plan)
+    const upTo = (max: number) => oracle.take(plan, Math.min(max, plan.limit ?? max))
 
     const all = oracle.take(plan, plan.limit)
-    expectRows(success(world.read(query, plan, all, context)), all.rows, context)
-    expect(success(world.read(query["count"], plan, all, `count ${context}`)), context).toBe(all.rows.length)
+    expectRows(success(table.read(query, plan, all, context)), all.rows, context)
+    expect(success(table.read(query["count"], plan, all, `count ${context}`)), context).toBe(all.rows.length)
     const one = upTo(1)
-    expect(success(world.read(query["exists"], plan, one, `exists ${context}`))).toBe(one.rows.length > 0)
-    const first = success(world.read(query["first"], plan, one, `first ${context}`))
+    expect(success(table.read(query["exists"], plan, one, `exists ${context}`))).toBe(one.rows.length > 0)
+    const first = success(table.read(query["first"], plan, one, `first ${context}`))
     expectRows(Option.toArray(first), one.rows, `first ${context}`)
     const two = upTo(2)
-    const unique = world.read(query["unique"], plan, two, `unique ${context}`)
+    const unique = table.read(query["unique"], plan, two, `unique ${context}`)
     expect(Exit.isFailure(unique)).toBe(two.rows.length > 1)
     const count = 1 + random.int(5)
     const taken = query["stream"].pipe(Stream.take(count), Stream.runCollect)
-    expectRows(success(world.read(taken, plan, upTo(count), `stream ${context}`)), upTo(count).rows, context)
+    expectRows(success(table.read(taken, plan, upTo(count), `stream ${context}`)), upTo(count).rows, context)
   }
   const rows = random.array(random.int(8), () => oracle.row())
   const found = app.query<ReadonlyArray<Option.Option<object>>, any>(
@@ -115,25 +115,28 @@ export const plans = (random: Random, database: Database["Service"]): void => {
   expectRows(found.flatMap(Option.toArray), kept, "getMany")
 }
 
-/** Pages go on where the last one ended, whatever was written or filtered meanwhile, and stay where they are. */
+/**
+ * Each page continues where the last one ended, whatever was written or filtered meanwhile; fixed pages stay adjacent.
+ */
 export const pages = (random: Random, database: Database["Service"]): void => {
-  const world = new World(random, database, random.int(40))
-  const { oracle } = world
+  const table = new RandomTable(random, database, random.int(40))
+  const { oracle } = table
   const plan: Plan = { ...oracle.plan(), limit: random.chance(0.2) ? 1 + random.int(5) : undefined, filter: undefined }
   const filters = random.chance(0.5)
   const untouched = new Set(oracle.take(plan, undefined).rows)
   const seen: Array<Row> = []
-  const fixed: Array<Places & { readonly cursors: { readonly after: string | undefined; readonly until: string } }> = []
+  const fixed: Array<PageEnds & { readonly cursors: { readonly after: string | undefined; readonly until: string } }> =
+    []
   let cursor: string | undefined
   let after: Row | undefined
   do {
     const filtered: Plan = { ...plan, filter: filters ? oracle.plan().filter : undefined }
     const count = 1 + random.int(6)
     const size = Math.min(count, plan.limit ?? count)
-    const context = `page of ${count} after ${show(after)} ${world.describe(plan)}`
+    const context = `page of ${count} after ${show(after)} ${table.describe(plan)}`
     const expected = oracle.take(filtered, size + 1, { after })
     const page = success(
-      world.read(oracle.query(filtered)["page"]({ size: count, after: cursor }), filtered, expected, context, { after })
+      table.read(oracle.query(filtered)["page"]({ size: count, after: cursor }), filtered, expected, context, { after })
     )
     expectRows(page.items, expected.rows.slice(0, size), context)
     expect(page.next !== null, context).toBe(expected.rows.length > size)
@@ -143,16 +146,16 @@ export const pages = (random: Random, database: Database["Service"]): void => {
     cursor = page.next ?? undefined
     after = until
     for (let i = random.int(4); i > 0; i--) {
-      const id = world.write()
+      const id = table.write()
       for (const row of untouched) if (Equal.equals(row["id"], id)) untouched.delete(row)
     }
   } while (cursor !== undefined)
 
-  for (const { cursors, ...places } of fixed) {
-    const context = `page between ${show(places)} ${world.describe(plan)}`
-    const expected = oracle.take(plan, undefined, places)
+  for (const { cursors, ...ends } of fixed) {
+    const context = `page between ${show(ends)} ${table.describe(plan)}`
+    const expected = oracle.take(plan, undefined, ends)
     const query = oracle.query(plan)["page"]({ size: 2, ...cursors })
-    const page = success(world.read(query, plan, expected, context, places))
+    const page = success(table.read(query, plan, expected, context, ends))
     expectRows(page.items, expected.rows, context)
     expect(page.next).toBe(cursors.until)
   }

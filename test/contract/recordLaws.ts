@@ -11,7 +11,7 @@ import { touches, type WriteSet } from "../../src/services/storage/ReadSet.ts"
 import type { Random } from "../random.ts"
 import { type Reads, StorageHarness, show, type Writes } from "./StorageHarness.ts"
 
-/** Tables that refer to each other and to themselves, in every way. */
+/** Tables with references of every kind, to each other and to themselves. */
 const id = Schema.String
 class Node extends Model.Class<Node>("properties/Node")({
   id,
@@ -77,7 +77,7 @@ const rowOf: Record<string, (random: Random) => any> = {
   tags: (random) => ({ id: anyId(random), label: random.pick(["x", "y", "z", "\u{1f600}"]), n: random.int(3) })
 }
 
-/** One operation, which may well fail. */
+/** One operation, which often fails. */
 const operation = (random: Random): Effect.Effect<unknown, unknown, Writes> => {
   const table: any = random.pick([nodes, nodes, leaves, leaves, guards, tags])
   const row = rowOf[table.name]!(random)
@@ -100,7 +100,7 @@ const operation = (random: Random): Effect.Effect<unknown, unknown, Writes> => {
   }
 }
 
-/** Nearly all the rows that there are ids for: first those without references, then, with luck, those with them. */
+/** Inserts a row for nearly every id: first rows without references, then, where possible, rows with them. */
 const populate = (random: Random): Effect.Effect<unknown, never, Writes> => {
   const all = (table: any, more: object = {}) =>
     random.shuffle(ids).map((id) => Effect.exit(table.upsert({ ...rowOf[table.name]!(random), ...more, id })))
@@ -110,7 +110,7 @@ const populate = (random: Random): Effect.Effect<unknown, never, Writes> => {
   >)
 }
 
-/** A write that touches nothing of what a run recorded does not change its result. */
+/** A write that does not affect what a run recorded does not change its result. */
 export const sound = (random: Random, database: Database["Service"]): void => {
   const app = new StorageHarness(database, family)
   const write = () => app.mutation(Effect.all(random.array(1 + random.int(2), () => Effect.exit(operation(random)))))
@@ -182,14 +182,14 @@ const showWrites = (writes: WriteSet): ReadonlyArray<string> =>
     .flatMap(({ index, keys, table }) => keys.map((key) => show([table, index, ...key])))
     .toSorted()
 
-/** What a mutation records is what it changed: cascades included, nested transactions that rolled back left out. */
+/** A mutation records exactly what it changed: cascades are included, nested transactions that rolled back are not. */
 export const recorded = (random: Random, database: Database["Service"]): void => {
   const app = new StorageHarness(database, family)
   const orders: ReadonlyArray<readonly [Table.Any, string, ReadonlyArray<string>]> = family.flatMap((table) => [
     [table, "", ["id"]] as const,
     ...[...table.indexes.values()].map((index) => [table, index.name, [...index.columns, "id"]] as const)
   ])
-  /** The rows of every table, as SQLite has them. */
+  /** The rows of every table, as SQLite stores them. */
   const contents = () =>
     new Map(
       family.map((table) => {
@@ -201,7 +201,7 @@ export const recorded = (random: Random, database: Database["Service"]): void =>
   app.mutate(populate(random))
   let current = contents()
   let journal: Array<string> = []
-  /** Writes down the keys of the rows that are not as they were, in every index. */
+  /** Adds the keys of all changed rows, in every index, to the journal. */
   const compare = Effect.sync(() => {
     const next = contents()
     for (const [table, index, columns] of orders) {

@@ -12,7 +12,7 @@ import { StorageHarness, type WithDatabase } from "./StorageHarness.ts"
 
 type Law = (random: Random, database: Database["Service"]) => void
 
-/** Laws that hold for every schema, every row and every plan. A failure names the seed that repeats it. */
+/** Laws that hold for every schema, every row and every plan. A failure reports its seed. */
 export const properties = (name: string, run: WithDatabase, share = 1): void => {
   const property = (title: string, rounds: number, law: Law) =>
     it(title, async () => {
@@ -22,15 +22,19 @@ export const properties = (name: string, run: WithDatabase, share = 1): void => 
     })
 
   describe(name, () => {
-    property("ST1 rows of every schema come back as they were given", 400, roundTrips)
+    property("ST1 rows of every schema are read as they were written", 400, roundTrips)
     property(
-      "ST10, ST11, ST22 a query gives what filtering and sorting gives, and records what it looked at",
+      "ST10, ST11, ST22 a query returns what filtering and sorting returns, and records what it read",
       150,
       plans
     )
-    property("ST13, ST14 pages go on where the last one ended, whatever was written or filtered meanwhile", 150, pages)
-    property("ST22 a write that touches nothing recorded changes no result", 60, sound)
-    property("ST23 what a mutation records is what it changed", 150, recorded)
+    property(
+      "ST13, ST14 a page continues where the last one ended, whatever was written or filtered meanwhile",
+      150,
+      pages
+    )
+    property("ST22 a write that does not affect the recorded reads changes no result", 60, sound)
+    property("ST23 a mutation records exactly what it changed", 150, recorded)
   })
 }
 
@@ -41,14 +45,14 @@ const roundTrips: Law = (random, database) => {
   const table = Table.make(`t${random.int(2 ** 31)}`, Row, { key: "id" })
   const app = new StorageHarness(database, [table])
   const changes = () => types.map((type, i) => [`c${i}`, type.value(random)] as const)
-  // An exactly optional field must not be there at all.
+  // An exactly optional field must be absent, not undefined.
   const values = () =>
     Object.fromEntries(
       changes().filter(([, value], i) => value !== undefined || !types[i]!.name.includes("optionalKey"))
     )
   const names = types.map((type) => type.name).join(", ")
 
-  /** What has to come back: a field that is undefined where it may be missing is a missing one. */
+  /** The row that reads must return: an optional field that is undefined counts as missing. */
   const expected = (row: Row) => {
     const given = Object.entries(row).filter(([name, value]) => {
       const { ast } = table.model.fields[name as "id"]
@@ -78,7 +82,9 @@ const roundTrips: Law = (random, database) => {
   for (const row of stored.rows) {
     row.forEach((type, i) => {
       const { name, sql } = types[i]!
-      expect([sql, "null", ...(name.includes("Number") ? ["text"] : [])], `${name} is kept as ${type}`).toContain(type)
+      expect([sql, "null", ...(name.includes("Number") ? ["text"] : [])], `${name} is stored as ${type}`).toContain(
+        type
+      )
     })
   }
 }

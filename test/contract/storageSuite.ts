@@ -87,13 +87,13 @@ const tables = [channels, messages, pins, members, accounts]
 
 const channel = (name: string, more: Partial<Table.Insert<typeof Channel>> = {}) => channels.insert({ name, ...more })
 
-/** What every platform's storage has to do. `run` gives a new database of one platform. */
+/** The suite that the storage of every platform must pass. `run` provides a new database of one platform. */
 export const suite = (name: string, run: WithDatabase): void => {
   const test = (title: string, body: (app: StorageHarness) => void, limits: Partial<Limits.Limits> = {}) =>
     it(title, () => run((database) => body(new StorageHarness(database, tables, limits))))
 
   describe(`${name}: rows`, () => {
-    test("ST2 a key that is not given is a UUIDv7, and keys ascend as rows are inserted", (app) => {
+    test("ST2 a missing key is generated as a UUIDv7, and generated keys ascend", (app) => {
       const inserted = app.mutate(channels.insertMany([{ name: "a" }, { name: "b" }]))
       app.now -= 500
       const later = app.mutate(channel("c"))
@@ -104,7 +104,7 @@ export const suite = (name: string, run: WithDatabase): void => {
       expect(app.query(channels.query()).map((row) => row.name)).toEqual(["a", "b", "c"])
     })
 
-    test("ST2 a key that is given is kept, and exists once", (app) => {
+    test("ST2 a given key is used, and must be unique", (app) => {
       expect(app.mutate(channel("a", { id: channelId("one") })).id).toBe("one")
       expect(app.reason(channel("b", { id: channelId("one") }))).toMatchObject({
         _tag: "UniqueViolation",
@@ -114,7 +114,7 @@ export const suite = (name: string, run: WithDatabase): void => {
       expect(app.query(channels.query()).map((row) => row.name)).toEqual(["a"])
     })
 
-    test("ST2 a generated key goes through the schema of the key", (app) => {
+    test("ST2 a generated key is decoded by the key's schema", (app) => {
       class Tagged extends Model.Class<Tagged>("suite/Tagged")({
         id: Table.key(Schema.TemplateLiteralParser([Schema.String])),
         n: Schema.Int
@@ -142,7 +142,7 @@ export const suite = (name: string, run: WithDatabase): void => {
       expect(app.query(channels.get(row.id))).toEqual(upserted)
     })
 
-    test("ST3 nobody else sets what a table fills in", (app) => {
+    test("ST3 a write cannot set generated values", (app) => {
       const row = app.mutate(channel("a"))
       const forged = { createdAt: DateTime.makeUnsafe(0), id: "other", updatedAt: DateTime.makeUnsafe(0) }
       app.mutate(channels.patch(row.id, { ...forged, name: "b" } as object))
@@ -154,7 +154,7 @@ export const suite = (name: string, run: WithDatabase): void => {
       for (const row of rows) expect(row.createdAt).toEqual(DateTime.makeUnsafe(1_000_000))
     })
 
-    test("ST4 get gives the row as an instance of its model, or RowNotFound", (app) => {
+    test("ST4 get returns an instance of the model, or fails with RowNotFound", (app) => {
       const row = app.mutate(channel("a"))
       expect(app.query(channels.get(row.id))).toBeInstanceOf(Channel)
       expect(app.query(channels.get(row.id))).toEqual(row)
@@ -164,7 +164,7 @@ export const suite = (name: string, run: WithDatabase): void => {
       expect(app.failure(channels.replace(channelId("none"), { name: "a" }))).toMatchObject({ _tag: "RowNotFound" })
     })
 
-    test("ST4 getMany keeps the order of the keys, repeats and gaps included", (app) => {
+    test("ST4 getMany keeps the order of the keys, with repeated and missing ones", (app) => {
       const rows = app.mutate(channels.insertMany(Array.from({ length: 250 }, (_, i) => ({ name: `n${i}` }))))
       const keys = [rows[7]!.id, channelId("none"), ...rows.map((row) => row.id).reverse(), rows[7]!.id]
       const found = app.query(channels.getMany(keys))
@@ -174,7 +174,7 @@ export const suite = (name: string, run: WithDatabase): void => {
       expect(app.query(channels.getMany([]))).toEqual([])
     })
 
-    test("ST5 insertMany writes all rows or none, however many statements it takes", (app) => {
+    test("ST5 insertMany writes all rows or none, even with several statements", (app) => {
       const many = (length: number, last: string) =>
         Array.from({ length }, (_, i) => ({ name: i === length - 1 ? last : `n${i}` }))
       app.mutate(channel("taken"))
@@ -190,7 +190,7 @@ export const suite = (name: string, run: WithDatabase): void => {
       expect(app.mutate(channels.insertMany([]))).toEqual([])
     })
 
-    test("ST6 patch changes what it is given and nothing else; undefined takes an optional field away", (app) => {
+    test("ST6 patch changes only the given fields; undefined removes an optional field", (app) => {
       const row = app.mutate(channel("a", { topic: "x" }))
       expect(app.mutate(channels.patch(row.id, { name: "b" }))).toMatchObject({ name: "b", topic: "x" })
       const bare = app.mutate(channels.patch(row.id, { topic: undefined }))
@@ -223,7 +223,7 @@ export const suite = (name: string, run: WithDatabase): void => {
       expect(own.mutate(jobs.replace("a", { id: "a", owner: "bob", state: "new" })).owner).toBe("bob")
     })
 
-    test("ST6 replace keeps the key and the time of insertion alone", (app) => {
+    test("ST6 replace keeps only the key and insertedAt", (app) => {
       const row = app.mutate(channel("a", { topic: "x" }))
       const next = app.mutate(channels.replace(row.id, { name: "b" }))
       expect("topic" in next).toBe(false)
@@ -251,7 +251,7 @@ export const suite = (name: string, run: WithDatabase): void => {
       expect(writes.keys.size).toBe(0)
     })
 
-    test("ST7 delete answers whether there was a row", (app) => {
+    test("ST7 delete returns whether there was a row", (app) => {
       const row = app.mutate(channel("a"))
       expect(app.mutate(Effect.all([channels.delete(row.id), channels.delete(row.id)]))).toEqual([true, false])
     })
@@ -308,14 +308,14 @@ export const suite = (name: string, run: WithDatabase): void => {
       return { root, child, other, sent: sent.map((message) => message.id) }
     })
 
-    test("ST7 cascade deletes what refers to the row, and what refers to that", (app) => {
+    test("ST7 cascade deletes rows that refer to the row, and rows that refer to those", (app) => {
       const { other, root } = app.mutate(family)
       expect(app.mutate(channels.delete(root.id))).toBe(true)
       expect(app.query(channels.query()).map((row) => row.id)).toEqual([other.id])
       expect(app.query(messages.query()).map((row) => row.channel)).toEqual([other.id])
     })
 
-    test("ST7 set null empties every reference to the row, and leaves the others", (app) => {
+    test("ST7 setNull sets every reference to the row to null, and no other", (app) => {
       const { root, sent } = app.mutate(family)
       const [first, , third] = sent as [string, string, string]
       app.mutate(
@@ -333,7 +333,7 @@ export const suite = (name: string, run: WithDatabase): void => {
       ])
     })
 
-    test("ST7 restrict refuses to delete a row, also far down a cascade, and changes nothing", (app) => {
+    test("ST7 restrict refuses a deletion, even deep in a cascade, and changes nothing", (app) => {
       const { child, root } = app.mutate(family)
       app.mutate(members.insert({ id: "m", channel: child.id }))
       for (const id of [child.id, root.id]) {
@@ -367,7 +367,7 @@ export const suite = (name: string, run: WithDatabase): void => {
       expect(own.mutate(Effect.all([nodes.delete("b"), nodes.delete("a")]))).toEqual([true, true])
     })
 
-    test("ST8 a reference to a row that is not there is a ReferenceViolation", (app) => {
+    test("ST8 a reference to a row that does not exist is a ReferenceViolation", (app) => {
       const { root, sent } = app.mutate(family)
       const missing = { _tag: "ReferenceViolation", table: "messages", column: "channel", action: "missing" }
       const message = { channel: channelId("none"), author: "ann", likes: 0 }
@@ -385,7 +385,7 @@ export const suite = (name: string, run: WithDatabase): void => {
       expect(app.query(messages.query("byChannel").eq("channel", root.id).count)).toBe(1)
     })
 
-    test("ST7, ST8 a chain is as long as it must be, and rows of one insertMany may refer to those before", (app) => {
+    test("ST7, ST8 a cascade has any depth, and rows of one insertMany can refer to earlier ones", (app) => {
       const ids = Array.from({ length: 120 }, (_, i) => channelId(`c${String(i).padStart(3, "0")}`))
       app.mutate(
         channels.insertMany(ids.map((id, i) => ({ id, name: id, ...(i === 0 ? {} : { parent: ids[i - 1]! }) })))
@@ -394,7 +394,7 @@ export const suite = (name: string, run: WithDatabase): void => {
       expect(app.query(channels.query().exists)).toBe(false)
     })
 
-    test("ST9 a unique index refuses equal values and names itself", (app) => {
+    test("ST9 a unique index refuses equal values, and the error names the index", (app) => {
       app.mutate(
         accounts.insertMany([
           { id: "a", email: "a@x", password: "" },
@@ -407,7 +407,7 @@ export const suite = (name: string, run: WithDatabase): void => {
       expect(app.reason(accounts.replace("b", { id: "b", email: "a@x", password: "" }))).toMatchObject(violation)
     })
 
-    test("ST9 the index that is named is the one that failed, not one whose columns begin the same", (app) => {
+    test("ST9 the error names the violated index, not one whose columns are a prefix", (app) => {
       class Seat extends Model.Class<Seat>("suite/Seat")({ id: Schema.String, row: Schema.Int, rows: Schema.Int }) {}
       const seats = Table.make("seats", Seat, {
         key: "id",
@@ -419,7 +419,7 @@ export const suite = (name: string, run: WithDatabase): void => {
       expect(own.reason(seats.insert({ id: "b", row: 2, rows: 1 }))).toMatchObject({ index: "byRows" })
     })
 
-    test("ST9 rows without a value do not collide in a unique index", (app) => {
+    test("ST9 rows without a value do not violate a unique index", (app) => {
       class Slot extends Model.Class<Slot>("suite/Slot")({
         id: Schema.String,
         code: Schema.optionalKey(Schema.String)
@@ -450,7 +450,7 @@ export const suite = (name: string, run: WithDatabase): void => {
     ])
     const ids = (rows: ReadonlyArray<Message>) => rows.map((row) => row.id).join(" ")
 
-    test("ST10 rows come in the order of the index, the key last, both ways", (app) => {
+    test("ST10 rows are in the order of the index, the key last, in both directions", (app) => {
       app.mutate(some)
       expect(ids(app.query(messages.query()))).toBe("m0 m1 m2 m3")
       expect(ids(app.query(messages.query().descending))).toBe("m3 m2 m1 m0")
@@ -473,7 +473,7 @@ export const suite = (name: string, run: WithDatabase): void => {
       expect(ids(app.query(messages.query().gt("id", "m0").lte("id", "m2").descending))).toBe("m2 m1")
     })
 
-    test("ST10 null and missing values are first, equal to themselves, and in no range", (app) => {
+    test("ST10 null and missing values sort first, equal themselves, and are in no range", (app) => {
       app.mutate(channels.insertMany([{ name: "a", topic: "x" }, { name: "b" }, { name: "c", topic: "y" }]))
       const names = (rows: ReadonlyArray<Channel>) => rows.map((row) => row.name).join("")
       const byTopic = channels.query("byTopic")
@@ -513,7 +513,7 @@ export const suite = (name: string, run: WithDatabase): void => {
       expect(app.query(byAnn.filter((row) => row.likes > 5).exists)).toBe(false)
     })
 
-    test("ST11 stream reads no more than is taken", (app) => {
+    test("ST11 a stream reads no more rows than are consumed", (app) => {
       app.mutate(some)
       const seen: Array<string> = []
       const stream = messages.query("byLikes").filter((row) => seen.push(row.id) > 0).stream
@@ -523,14 +523,14 @@ export const suite = (name: string, run: WithDatabase): void => {
       expect(app.query(messages.query().take(0).stream.pipe(Stream.runCollect))).toEqual([])
     })
 
-    test("ST12 a stream gives the rows as they were when it began, whatever is written meanwhile", (app) => {
+    test("ST12 a stream returns the rows as they were when it began, whatever is written meanwhile", (app) => {
       app.mutate(some)
       const seen = app.mutate(
         Effect.gen(function* () {
           const seen: Array<string> = []
           yield* Stream.runForEach(messages.query("byLikes").stream, (row) => {
             seen.push(`${row.id}:${row.likes}`)
-            // Moves each row ahead of the scan, and deletes one that is to come.
+            // Moves each row ahead of the scan, and deletes a row that the scan has not reached.
             return Effect.andThen(messages.patch(row.id, { likes: row.likes + 10 }), messages.delete("m3")).pipe(
               Effect.catchTag("RowNotFound", () => Effect.void)
             )
@@ -542,7 +542,7 @@ export const suite = (name: string, run: WithDatabase): void => {
       expect(app.query(messages.query("byLikes")).map((row) => row.likes)).toEqual([11, 12, 13])
     })
 
-    test("ST12 a stream goes on after a nested transaction was rolled back", (app) => {
+    test("ST12 a stream continues after a nested transaction was rolled back", (app) => {
       app.mutate(some)
       const seen = app.mutate(
         messages.query().stream.pipe(
@@ -572,7 +572,7 @@ export const suite = (name: string, run: WithDatabase): void => {
               return yield* Effect.fail({ pull, first })
             })
             const begun = yield* Effect.flip(Table.atomically(inside))
-            if (!("pull" in begun)) throw new Error("not begun")
+            if (!("pull" in begun)) throw new Error("the stream did not begin")
             return [...begun.first, ...(yield* begun.pull), ...(yield* begun.pull)]
           })
         )
@@ -580,7 +580,7 @@ export const suite = (name: string, run: WithDatabase): void => {
       expect(ids(seen)).toBe("m0 m2 m3")
     })
 
-    test("ST13 pages hold every row once, in order", (app) => {
+    test("ST13 pages contain every row once, in order", (app) => {
       app.mutate(some)
       for (const query of [messages.query(), messages.query("byLikes"), messages.query("byLikes").descending]) {
         const all = ids(app.query(query))
@@ -602,7 +602,7 @@ export const suite = (name: string, run: WithDatabase): void => {
       expect(app.query(messages.query().take(0).page({ size: 4 }))).toMatchObject({ items: [], next: null })
     })
 
-    test("ST14 a cursor goes with every filter, range and fixed value of its order", (app) => {
+    test("ST14 a cursor works with every filter, range and fixed value of its order", (app) => {
       app.mutate(some)
       const byLikes = messages.query("byLikes")
       const { next } = app.query(byLikes.page({ size: 2 }))
@@ -617,7 +617,7 @@ export const suite = (name: string, run: WithDatabase): void => {
       expect(ids(app.query(byLikes.page({ size: 9, after })).items)).toBe("m0")
     })
 
-    test("ST14 a cursor from elsewhere is CursorInvalid", (app) => {
+    test("ST14 a cursor of another order, or malformed text, is CursorInvalid", (app) => {
       app.mutate(some)
       const byLikes = messages.query("byLikes")
       const { next } = app.query(byLikes.page({ size: 2 }))
@@ -659,7 +659,7 @@ export const suite = (name: string, run: WithDatabase): void => {
       expect(app.queryReason(channels.query().page({ size: 2, after: next! }))).toMatchObject({ _tag: "CursorInvalid" })
     })
 
-    test("ST15 pages do not follow an order whose cursors would show a sensitive field", (app) => {
+    test("ST15 pages refuse an order whose cursors would show a sensitive field", (app) => {
       app.mutate(
         accounts.insertMany([
           { id: "a", email: "a", password: "p1" },
@@ -673,10 +673,10 @@ export const suite = (name: string, run: WithDatabase): void => {
       expect(app.query(accounts.query("byEmail").page({ size: 1 })).items).toHaveLength(1)
     })
 
-    test("ST22 what is recorded ends where the scan stopped, and at the key that was asked for", (app) => {
+    test("ST22 the recorded range ends where the scan stopped; a read by key records the key", (app) => {
       app.mutate(some)
       let next = 0
-      /** Whether a new message with so many likes touches what the query read. */
+      /** Whether inserting a message with so many likes affects what the query read. */
       const isTouched = (query: Effect.Effect<unknown, unknown, any>, likes: number) => {
         const { reads } = app.run(query)
         const row = { id: `x${next++}`, channel: channelId("c"), author: "new", likes }
@@ -711,7 +711,7 @@ export const suite = (name: string, run: WithDatabase): void => {
       })
     })
 
-    test("ST22 a read that fails is recorded as far as it went, so that its end is noticed", (app) => {
+    test("ST22 a failed read is recorded as well, so that a write which repairs it is noticed", (app) => {
       app.mutate(some)
       const own = new StorageHarness(app.database, tables, { rowsRead: 3 })
       const queries = [messages.query("byLikes"), messages.query("byLikes").filter(() => true)]
@@ -729,7 +729,7 @@ export const suite = (name: string, run: WithDatabase): void => {
       ).toBe(true)
     })
 
-    test("ST18 a plan that the index cannot follow is a defect that says so", (app) => {
+    test("ST18 a plan that the index does not support is a defect with a clear message", (app) => {
       const query = messages.query("byChannel") as never as { eq: (...args: Array<unknown>) => typeof channels.query }
       expect(() => app.query(query.eq("author", "ann") as never)).toThrow(
         "column author is not the next column of index byChannel of table messages"
@@ -741,7 +741,7 @@ export const suite = (name: string, run: WithDatabase): void => {
   })
 
   describe(`${name}: transactions`, () => {
-    test("ST16 what fails inside atomically is undone alone, however deep", (app) => {
+    test("ST16 a failure inside atomically rolls back only that part, at any depth", (app) => {
       const names = app.mutate(
         Effect.gen(function* () {
           yield* channel("a")
@@ -763,18 +763,18 @@ export const suite = (name: string, run: WithDatabase): void => {
       expect(app.query(channels.query("byName")).map((row) => row.name)).toEqual(["a", "e"])
     })
 
-    test("ST16 a mutation that fails leaves nothing, what its nested transactions wrote included", (app) => {
+    test("ST16 a failed mutation leaves nothing, including the writes of its nested transactions", (app) => {
       expect(app.failure(Effect.andThen(Table.atomically(channel("a")), Effect.fail("no")))).toBe("no")
       expect(app.query(channels.query().count)).toBe(0)
     })
 
-    test("ST16 what is waited for inside atomically is a defect, and undone", (app) => {
+    test("ST16 an asynchronous effect inside atomically is a defect, and rolled back", (app) => {
       const { exit } = app.mutation(Table.atomically(Effect.andThen(channel("a"), Effect.never)))
       expect(String(exit)).toContain("a transaction cannot wait")
       expect(app.query(channels.query().count)).toBe(0)
     })
 
-    test("ST17 raw SQL sees and is seen by the same transaction", (app) => {
+    test("ST17 raw SQL and tables see each other's writes in one transaction", (app) => {
       const rows = app.mutate(
         Effect.gen(function* () {
           const sql = yield* SqlClient.SqlClient
@@ -799,7 +799,7 @@ export const suite = (name: string, run: WithDatabase): void => {
       expect(app.query(channels.query().count)).toBe(1)
     })
 
-    test("ST17 a query cannot write by SQL", (app) => {
+    test("ST17 a query cannot write with SQL", (app) => {
       for (const text of [
         "DELETE FROM channels",
         "INSERT INTO channels (id) VALUES ('a')",
@@ -837,7 +837,7 @@ export const suite = (name: string, run: WithDatabase): void => {
       expect(app.query(channels.query().count)).toBe(0)
     })
 
-    test("ST17 of several statements in one text, all run and the last one answers", (app) => {
+    test("ST17 of several statements in one text all run, and the last one returns its rows", (app) => {
       const several = (text: string, params: ReadonlyArray<unknown> = []) =>
         SqlClient.SqlClient.use((sql) => sql.unsafe<{ n: number }>(text, params))
       expect(
@@ -883,14 +883,14 @@ export const suite = (name: string, run: WithDatabase): void => {
       expect(own.query(plain.query()).map((row) => row.id)).toEqual(["b"])
     })
 
-    test("ST17 an error of SQL is an SqlError that keeps what SQLite said", (app) => {
+    test("ST17 an error of SQL is an SqlError with SQLite's own message", (app) => {
       const failing = (text: string) => app.failure(SqlClient.SqlClient.use((sql) => sql.unsafe(text)))
       expect(String(failing("SELEC 1").reason.cause)).toContain('near "SELEC": syntax error')
       expect(String(failing("SELECT * FROM absent").reason.cause)).toContain("no such table: absent")
       expect(String(failing("INSERT INTO channels (id) VALUES ('a')").reason.cause)).toContain("NOT NULL constraint")
     })
 
-    test("ST16 nothing works after its transaction has ended", (app) => {
+    test("ST16 storage throws after its transaction has ended", (app) => {
       let late: Effect.Effect<unknown, unknown> = Effect.void
       app.mutate(
         Effect.gen(function* () {
@@ -950,7 +950,7 @@ export const suite = (name: string, run: WithDatabase): void => {
       { rowsRead: 10, rowsWritten: 12 }
     )
 
-    test("ST19 more rows and keys than one statement can bind are split, more parameters of raw SQL are refused", (app) => {
+    test("ST19 rows and keys are split over statements; too many parameters of raw SQL are refused", (app) => {
       const rows = app.mutate(channels.insertMany(Array.from({ length: 333 }, (_, i) => ({ name: `n${i}` }))))
       expect(app.query(channels.getMany(rows.map((row) => row.id))).filter(Option.isSome)).toHaveLength(333)
       const marks = (count: number) => `SELECT ${new Array(count).fill("?").join(" + ")} AS n`
@@ -960,7 +960,7 @@ export const suite = (name: string, run: WithDatabase): void => {
       )
     })
 
-    test("ST19 a row holds two million bytes, counted in UTF-8 and over all its columns", (app) => {
+    test("ST19 a row has at most two million bytes, in UTF-8 and over all columns", (app) => {
       const account = (email: string, password: string) => accounts.insert({ id: "a", email, password })
       const reason = (email: string, password: string) => limitOf(app.reason(account(email, password)))
       expect(reason("x".repeat(3_000_000), "")).toEqual(["rowBytes", 2_000_000, 3_000_001])
@@ -978,7 +978,7 @@ export const suite = (name: string, run: WithDatabase): void => {
       app.mutate(accounts.delete("a"))
     })
 
-    test("ST19 keys, bounds and parameters of SQL hold no more than a row", (app) => {
+    test("ST19 keys, bounds and parameters of SQL have the limit of a row", (app) => {
       const long = "x".repeat(3_000_000)
       const tooLong = ["rowBytes", 2_000_000, 3_000_000]
       expect(limitOf(app.queryReason(accounts.get(long)))).toEqual(tooLong)
@@ -1002,7 +1002,7 @@ export const suite = (name: string, run: WithDatabase): void => {
       expect(app.queryFailure(raw(twice)).message).toContain("limit rowBytes is 2000000")
     })
 
-    test("ST19 a statement holds 100,000 bytes, and a LIKE or GLOB pattern 50", (app) => {
+    test("ST19 a statement has at most 100,000 bytes, a LIKE or GLOB pattern 50", (app) => {
       expect(app.queryFailure(raw(`SELECT '${"x".repeat(100_000)}'`)).message).toContain(
         "limit statementBytes is 100000, got 100009"
       )
@@ -1018,7 +1018,7 @@ export const suite = (name: string, run: WithDatabase): void => {
       expect(app.failure(raw(`CREATE TABLE wide (${columns.join(", ")})`)).message).toContain("limit columns is 100")
     })
 
-    test("ST19 a table of 100 columns works, also when all of them change", (app) => {
+    test("ST19 a table of 100 columns works, even when all of them change", (app) => {
       const fields = Object.fromEntries(Array.from({ length: 99 }, (_, i) => [`c${i}`, Schema.Int]))
       class Wide extends Model.Class<Wide>("suite/Wide")({ id: Schema.String, ...fields }) {}
       const wide = Table.make("wide", Wide, { key: "id" })
@@ -1045,7 +1045,7 @@ export const suite = (name: string, run: WithDatabase): void => {
       "__proto__"
     ]
 
-    test("ST25 no string is read as SQL, whether value, key, bound, table, column or index", (app) => {
+    test("ST25 no string is executed as SQL: values, keys, bounds, names of tables, columns and indexes", (app) => {
       for (const text of hostile) {
         app.mutate(channels.insert({ id: channelId(text), name: text, topic: text }))
         expect(app.query(channels.get(channelId(text))), text).toMatchObject({ id: text, name: text, topic: text })
@@ -1077,7 +1077,7 @@ export const suite = (name: string, run: WithDatabase): void => {
       expect(app.query(channels.query().count)).toBe(hostile.length)
     })
 
-    test("ST25 half a surrogate pair is refused in rows, keys, bounds and SQL, and kept in nested values", (app) => {
+    test("ST25 half a surrogate pair is refused in rows, keys, bounds and SQL, and stored in nested values", (app) => {
       app.mutate(channel("\ufffd", { id: channelId("\ufffd") }))
       const half = "\ud83d"
       const refused = { _tag: "RowInvalid", table: "channels" }
@@ -1103,7 +1103,7 @@ export const suite = (name: string, run: WithDatabase): void => {
       expect(own.query(nests.get("a")).in).toEqual([half])
     })
 
-    test("ST25 a __proto__ key is a key like any other", (app) => {
+    test("ST25 a __proto__ key is treated like any other key", (app) => {
       class Bag extends Model.Class<Bag>("suite/Bag")({
         id: Schema.String,
         flag: Schema.optionalKey(Schema.Boolean),

@@ -4,36 +4,35 @@ import type * as Layer from "effect/Layer"
 import type * as RpcClient from "effect/rpc/RpcClient"
 import type { FromServerEncoded } from "effect/rpc/RpcMessage"
 
-/** Where an app runs, as seen over the wire: suites are written once and run in each place. */
+/** A running app, as seen over the wire. Suites are written once and run against each deployment. */
 export interface Deployment {
-  /** Sends any request to the front door. */
+  /** Sends any request to the gateway. */
   readonly fetch: (path: string, init?: RequestInit) => Promise<Response>
   /** Opens a socket to a tenant. */
   readonly connect: (tenant: string) => Promise<Peer>
   /** The transport of Effect's own client to a tenant. */
   readonly protocol: (kind: "http" | "socket", tenant: string) => Layer.Layer<RpcClient.Protocol>
-  /** Takes the heap of a tenant's object away and leaves its sockets. */
+  /** Evicts the heap of a tenant's object. Its sockets stay open. */
   readonly evict: (tenant: string) => Promise<void>
-  /** How many times the heap of a tenant's object was built. */
+  /** How often a tenant's object was started. */
   readonly starts: (tenant: string) => number
-  /** What was logged since the last look, as text. */
+  /** What was logged since the last call, as text. */
   readonly logged: () => string
 }
 
-/** Names the tenant in a header: Effect's client over HTTP ends its URL with a slash, and a query with it. */
+/** Sends the tenant in a header: Effect's HTTP client appends a slash to its URL, even after a query string. */
 export const toTenant = (tenant: string) =>
   HttpClient.mapRequest(HttpClientRequest.setHeader("x-dormouse-tenant", tenant)) as <E, R>(
     client: HttpClient.HttpClient.With<E, R>
   ) => HttpClient.HttpClient.With<E, R>
 
-type Settle<A> = (value: A) => void
-
-/** A client's end of a socket, without any client: what is sent is sent as it is, what comes is kept. */
+/** The client's end of a socket, without a client: sends messages as given, and collects what arrives. */
 export class Peer {
-  /** Messages as they came. */
+  /** The texts that arrived. */
   readonly texts: Array<string> = []
-  /** The messages of `effect/rpc` in them. */
+  /** The messages of `effect/rpc` that arrived. */
   readonly messages: Array<FromServerEncoded> = []
+  /** How the socket was closed, once it is closed. */
   closed: { readonly code: number; readonly reason: string } | undefined
   private readonly waiting = new Set<() => void>()
   private readonly socket: Pick<WebSocket, "send" | "close">
@@ -58,38 +57,38 @@ export class Peer {
     this.texts.push(text)
     const parsed = JSON.parse(text)
     this.messages.push(...(Array.isArray(parsed) ? parsed : [parsed]))
-    for (const look of this.waiting) look()
+    for (const check of this.waiting) check()
   }
 
   ended(code: number, reason: string): void {
     this.closed ??= { code, reason }
-    for (const look of this.waiting) look()
+    for (const check of this.waiting) check()
   }
 
-  /** Resolves when the condition holds, or rejects after a while with what there is. */
+  /** Resolves with the value of a condition once it holds. Rejects after a timeout, with what has arrived. */
   until<A>(condition: () => A | undefined | false, millis = 5000): Promise<A> {
     return new Promise((resolve, reject) => {
       const settle = (then: () => void) => {
-        this.waiting.delete(look)
+        this.waiting.delete(check)
         clearTimeout(timer)
         clearInterval(polling)
         then()
       }
-      const look = () => {
+      const check = () => {
         const value = condition()
-        if (value !== undefined && value !== false) settle(() => (resolve as Settle<A>)(value))
+        if (value !== undefined && value !== false) settle(() => (resolve as (value: A) => void)(value))
       }
       const timer = setTimeout(
         () =>
           settle(() =>
-            reject(new Error(`waited in vain; ${JSON.stringify(this.closed)} ${this.texts.join("\n").slice(-2000)}`))
+            reject(new Error(`timed out; ${JSON.stringify(this.closed)} ${this.texts.join("\n").slice(-2000)}`))
           ),
         millis
       )
-      // For what happens elsewhere.
-      const polling = setInterval(() => look(), 10)
-      this.waiting.add(look)
-      look()
+      // For conditions that depend on more than this socket.
+      const polling = setInterval(() => check(), 10)
+      this.waiting.add(check)
+      check()
     })
   }
 
@@ -104,33 +103,33 @@ export class Peer {
     )
   }
 
-  /** The frames of a live query, or the items of a stream, that came so far. */
+  /** The frames of a live query, or the items of a stream, that have arrived. */
   items(id: string | number): ReadonlyArray<any> {
     return this.messages.flatMap((message) =>
       message._tag === "Chunk" && message.requestId === id ? message.values : []
     )
   }
 
-  /** Resolves when so many items came. */
+  /** Resolves once so many items have arrived. */
   itemsOf(id: string | number, count: number): Promise<ReadonlyArray<any>> {
     return this.until(() => this.items(id).length >= count && this.items(id))
   }
 
-  /** Waits until everything that was sent before was answered, and whatever answers followed. */
+  /** Waits until all earlier messages were answered, and a moment for messages that follow. */
   async settled(): Promise<void> {
     await this.exit(this.ask("look", {}))
     await new Promise((resolve) => setTimeout(resolve, 20))
   }
 
-  private asked = 0
-  /** Sends a request under an id of its own. */
+  private requests = 0
+  /** Sends a request with a new id. Returns the id. */
   ask(tag: string, payload: unknown, headers: ReadonlyArray<readonly [string, string]> = []): string {
-    const id = `asked-${this.asked++}`
+    const id = `request-${this.requests++}`
     this.send(request(id, tag, payload, headers))
     return id
   }
 
-  /** Calls and gives the exit. */
+  /** Calls an rpc and returns the exit. */
   call(tag: string, payload: unknown, headers?: ReadonlyArray<readonly [string, string]>) {
     return this.exit(this.ask(tag, payload, headers))
   }
@@ -143,9 +142,9 @@ export const request = (
   headers: ReadonlyArray<readonly [string, string]> = []
 ) => ({ _tag: "Request", id, tag, payload, headers })
 
-/** Calls over HTTP and gives the exit of the one request. */
-export const call = async (place: Deployment, tenant: string, tag: string, payload: unknown): Promise<any> => {
-  const response = await post(place, tenant, JSON.stringify(request("1", tag, payload)))
+/** Calls an rpc over HTTP and returns the exit. */
+export const call = async (deployment: Deployment, tenant: string, tag: string, payload: unknown): Promise<any> => {
+  const response = await post(deployment, tenant, JSON.stringify(request("1", tag, payload)))
   const messages = (await response.json()) as ReadonlyArray<FromServerEncoded>
   const exit = messages.find((message) => message._tag === "Exit")
   if (exit === undefined) throw new Error(`no exit in ${JSON.stringify(messages)}`)
@@ -153,24 +152,26 @@ export const call = async (place: Deployment, tenant: string, tag: string, paylo
 }
 
 export const post = (
-  place: Deployment,
+  deployment: Deployment,
   tenant: string,
   body: BodyInit,
   headers: Record<string, string> = {}
 ): Promise<Response> =>
-  place.fetch("/rpc", { method: "POST", body, headers: { "x-dormouse-tenant": tenant, ...headers } })
+  deployment.fetch("/rpc", { method: "POST", body, headers: { "x-dormouse-tenant": tenant, ...headers } })
 
-/** The bodies of the notes a tenant has. */
-export const bodies = async (place: Deployment, tenant: string): Promise<ReadonlyArray<string>> => {
-  const exit = await call(place, tenant, "notes.list", {})
+/** The bodies of a tenant's notes. */
+export const bodies = async (deployment: Deployment, tenant: string): Promise<ReadonlyArray<string>> => {
+  const exit = await call(deployment, tenant, "notes.list", {})
   return exit.value.map((note: { readonly body: string }) => note.body)
 }
 
-/** The error of an exit that is one typed failure, in its encoded form. */
+/** The encoded error of a failed exit. */
 export const errorOf = (exit: any): any => (exit?._tag === "Failure" ? exit.cause[0]?.error : undefined)
-/** The defect of an exit that is one defect. */
+
+/** The encoded defect of a failed exit. */
 export const defectOf = (exit: any): any => (exit?._tag === "Failure" ? exit.cause[0]?.defect : undefined)
 
 let tenants = 0
-/** A tenant that no other test uses. */
+
+/** The name of a new tenant. */
 export const newTenant = (name: string): string => `${name}-${tenants++}`

@@ -12,9 +12,9 @@ import { objectUrl, type RequestSession, sessionHeaders } from "../../src/engine
 import { starts } from "../worker/starts.ts"
 import { type Deployment, Peer, toTenant } from "./Deployment.ts"
 
-/** A namespace of objects, spoken to behind the gateway. */
+/** An object of a namespace, reached without the gateway. */
 export const object = (namespace: DurableObjectNamespace, tenant: string) => {
-  // A stub whose object was lost is of no use any more.
+  // A new stub each time: the stub of a lost object does not work any more.
   const stub = () => namespace.getByName(tenant)
   const id = stub().id.toString()
   const session: RequestSession = { tenant, identity: { subject: null, claims: {} } }
@@ -39,14 +39,14 @@ const toPeer = (response: Response): Peer => {
   return peer
 }
 
-/** What all places of this isolate logged. */
+/** The log of this isolate. */
 const log: Array<string> = []
 
 const origin = "https://dormouse.test"
 const upgrade = (tenant: string) =>
   SELF.fetch(`${origin}/rpc`, { headers: { upgrade: "websocket", "x-dormouse-tenant": tenant } })
 
-/** Objects of any class, without the Worker in front of them. */
+/** The objects of any class, without the Worker in front of them. */
 export const objects = (namespace: DurableObjectNamespace): Deployment => ({
   ...cloudflare(namespace),
   fetch: async (_path, init) => {

@@ -16,7 +16,7 @@ export interface MemoryDeployment extends Deployment {
   readonly close: () => Promise<void>
 }
 
-/** An app in the memory of this process. */
+/** Runs an app in the memory of this process. */
 export const memory = async (app: App.App<any>, options?: TestAppOptions): Promise<MemoryDeployment> => {
   const log: Array<string> = []
   const runtime = ManagedRuntime.make(

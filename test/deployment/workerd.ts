@@ -12,17 +12,20 @@ import { type Deployment, Peer } from "./Deployment.ts"
 export class WorkerdProcess {
   readonly port: number
   private readonly folder: string
+  private readonly variables: Readonly<Record<string, string>>
   private child: ChildProcess | undefined
   private log = ""
 
-  private constructor(folder: string, port: number) {
+  private constructor(folder: string, port: number, variables: Readonly<Record<string, string>>) {
     this.folder = folder
+    this.variables = variables
     this.port = port
   }
 
   /** Bundles the module of a Worker, and starts it. */
-  static async start(entry: string): Promise<WorkerdProcess> {
-    const made = new WorkerdProcess(mkdtempSync(join(tmpdir(), "dormouse-workerd-")), await freePort())
+  static async start(entry: string, variables: Readonly<Record<string, string>> = {}): Promise<WorkerdProcess> {
+    const folder = mkdtempSync(join(tmpdir(), "dormouse-workerd-"))
+    const made = new WorkerdProcess(folder, await freePort(), variables)
     await bundle(entry, made.bundle)
     await made.start()
     return made
@@ -40,7 +43,8 @@ export class WorkerdProcess {
   start(): Promise<void> {
     return new Promise((resolve, reject) => {
       const script = fileURLToPath(new URL("workerdMain.ts", import.meta.url))
-      const child = spawn(process.execPath, [script, String(this.port), this.folder, this.bundle], {
+      const args = [script, String(this.port), this.folder, this.bundle, JSON.stringify(this.variables)]
+      const child = spawn(process.execPath, args, {
         detached: true,
         stdio: ["ignore", "pipe", "pipe"]
       })

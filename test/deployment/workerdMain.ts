@@ -3,9 +3,10 @@ import { readFileSync } from "node:fs"
 import { Miniflare } from "miniflare"
 
 /**
- * A Worker in a process that the test kills: `node workerdMain.ts <port> <data> <bundle>`. Prints a line when it listens.
+ * A Worker in a process that the test kills: `node workerdMain.ts <port> <data> <bundle> <variables>`. Prints a line
+ * when it listens.
  */
-const [port, data, bundle] = process.argv.slice(2)
+const [port, data, bundle, variables = "{}"] = process.argv.slice(2)
 const server = new Miniflare({
   port: Number(port),
   resourcePersistencePath: data!,
@@ -20,6 +21,9 @@ const server = new Miniflare({
           mainModule: "worker.js",
           modules: { "worker.js": { type: "esm", contents: readFileSync(bundle!, "utf8") } }
         },
+        env: Object.fromEntries(
+          Object.entries<string>(JSON.parse(variables)).map(([name, value]) => [name, { type: "text", value } as const])
+        ),
         exports: { TenantObject: { type: "durable-object", storage: "sqlite" } }
       }
     }

@@ -9,8 +9,8 @@ import { cloudflare, object } from "../deployment/cloudflare.ts"
 import { errorOf, newTenant, type Peer, request } from "../deployment/Deployment.ts"
 import { waiting } from "../worker/notes.ts"
 
-// The log is kept quiet, and can be looked at.
-const place = cloudflare()
+// Captures the log, so that tests can read it.
+const deployment = cloudflare()
 const open = (name: string, namespace = env.TENANT_OBJECT) => object(namespace, newTenant(name))
 type Opened = ReturnType<typeof open>
 
@@ -18,7 +18,7 @@ const soon = (millis = 150) => new Promise((resolve) => setTimeout(resolve, mill
 const ack = (peer: Peer, requestId: string | number) => peer.send({ _tag: "Ack", requestId })
 const interrupt = (peer: Peer, requestId: string | number) => peer.send({ _tag: "Interrupt", requestId })
 
-/** Subscribes and takes the first value. */
+/** Subscribes and waits for the first value. */
 const watch = async (peer: Peer, tag: string, payload: unknown = {}, id: string | number = `live-${Math.random()}`) => {
   peer.send(request(id, `live:${tag}`, payload))
   await peer.itemsOf(id, 1)
@@ -26,7 +26,7 @@ const watch = async (peer: Peer, tag: string, payload: unknown = {}, id: string 
   return id
 }
 
-/** The value of a live query as its frames tell it. */
+/** The value of a live query, from its frames. */
 const valueOf = (items: ReadonlyArray<any>): any => {
   let parts = ""
   let value: any
@@ -53,23 +53,23 @@ const valueOf = (items: ReadonlyArray<any>): any => {
 const attachments = (opened: Opened): Promise<ReadonlyArray<any>> =>
   runInDurableObject(opened.stub(), (_, ctx) => ctx.getWebSockets().map((socket) => socket.deserializeAttachment()))
 
-/** What an object would be whose sockets remember less than they should. */
-const forget = (opened: Opened, change: (remembered: any) => unknown) =>
+/** Changes the attachments of an object's sockets, as if the object had stored less. */
+const changeAttachments = (opened: Opened, change: (attachment: any) => unknown) =>
   runInDurableObject(opened.stub(), (_, ctx) => {
     for (const socket of ctx.getWebSockets()) {
-      const less = change(JSON.parse(socket.deserializeAttachment()))
-      socket.serializeAttachment(less === null ? null : JSON.stringify(less))
+      const changed = change(JSON.parse(socket.deserializeAttachment()))
+      socket.serializeAttachment(changed === null ? null : JSON.stringify(changed))
     }
   })
-const heapOnly = (remembered: any) => ({ ...remembered, subscriptions: [], progress: [], calls: [] })
+const heapOnly = (attachment: any) => ({ ...attachment, subscriptions: [], progress: [], calls: [] })
 
 const rows = (opened: Opened, sql: string) =>
   runInDurableObject(opened.stub(), (_, ctx) => [...ctx.storage.sql.exec(sql).raw()])
-const spilledRows = async (opened: Opened) =>
+const subscriptionRows = async (opened: Opened) =>
   (await rows(opened, "SELECT count(*) FROM _dormouse_subscriptions"))[0]![0]
 
-describe("L7: what an eviction must not do", () => {
-  it("L7: an eviction after any step of a conversation changes nothing that a client sees", async () => {
+describe("L7: an eviction must not be noticeable", () => {
+  it("L7: an eviction after any step of a conversation changes nothing for clients", async () => {
     const steps: ReadonlyArray<(peer: Peer, other: Peer) => Promise<unknown>> = [
       (peer) => watch(peer, "notes.list", {}, 1),
       (peer) => watch(peer, "notes.named", { body: "b" }, 2),
@@ -131,7 +131,7 @@ describe("L7: what an eviction must not do", () => {
     expect(await converse(() => true)).toEqual({ ...undisturbed, starts: steps.length + 1 })
   })
 
-  it("L7: what a socket remembers is the same before and after", async () => {
+  it("L7: an eviction does not change attachments", async () => {
     const opened = open("same")
     const peer = await opened.connect()
     await watch(peer, "notes.list")
@@ -143,47 +143,47 @@ describe("L7: what an eviction must not do", () => {
     expect(opened.starts()).toBe(2)
   })
 
-  it("fault 1: a live query does not fall silent after a wake", async () => {
-    const updates = async (lose?: (remembered: any) => unknown) => {
+  it("fault 1: a live query is still updated after an eviction", async () => {
+    const updates = async (change?: (attachment: any) => unknown) => {
       const opened = open("silence")
       const [peer, other] = [await opened.connect(), await opened.connect()]
       const live = await watch(peer, "notes.list")
       await peer.settled()
-      if (lose !== undefined) await forget(opened, lose)
+      if (change !== undefined) await changeAttachments(opened, change)
       await opened.evict()
       await other.call("notes.add", { body: "after the wake" })
       await soon()
       return peer.items(live).slice(1)
     }
     expect(valueOf(await updates())).toMatchObject([{ body: "after the wake" }])
-    // The control: the same object with its subscriptions in the heap alone falls silent.
+    // The control: with its subscriptions only in the heap, the same object sends no update.
     expect(await updates(heapOnly)).toEqual([])
   })
 
-  it("fault 2: an interrupt after a wake gets its exit, and ends the query", async () => {
-    const interrupted = async (lose?: (remembered: any) => unknown) => {
+  it("fault 2: an interrupt after an eviction gets its exit, and ends the query", async () => {
+    const interrupted = async (change?: (attachment: any) => unknown) => {
       const opened = open("interrupt")
       const peer = await opened.connect()
       const live = await watch(peer, "notes.list")
       await peer.settled()
-      if (lose !== undefined) await forget(opened, lose)
+      if (change !== undefined) await changeAttachments(opened, change)
       await opened.evict()
       interrupt(peer, live)
       await soon()
       const exits = peer.exits(live)
       if (peer.closed === undefined) {
-        await peer.call("notes.add", { body: "nobody watches" })
+        await peer.call("notes.add", { body: "no subscriber" })
         await soon()
       }
       return { exits, frames: peer.items(live).length, closed: peer.closed?.code }
     }
     const exit = { _tag: "Failure", cause: [{ _tag: "Interrupt", fiberId: null }] }
     expect(await interrupted()).toEqual({ exits: [exit], frames: 1, closed: undefined })
-    // The control: a socket that remembers nothing has no exit to give.
+    // The control: without its attachment, a socket gets no exit.
     expect(await interrupted(() => null)).toEqual({ exits: [], frames: 1, closed: 1011 })
   })
 
-  it("fault 3: an acknowledgement of a request that nobody knows harms nothing", async () => {
+  it("fault 3: an acknowledgement of an unknown request is ignored", async () => {
     const opened = open("ack")
     const peer = await opened.connect()
     const live = await watch(peer, "notes.list")
@@ -191,7 +191,7 @@ describe("L7: what an eviction must not do", () => {
     for (const isAsleep of [false, true]) {
       if (isAsleep) await opened.evict()
       const before = peer.messages.length
-      for (const id of ["nobody", 17, ""]) ack(peer, id)
+      for (const id of ["unknown", 17, ""]) ack(peer, id)
       for (let i = 0; i < 3; i++) ack(peer, live)
       await soon()
       expect(peer.messages.length).toBe(before)
@@ -199,12 +199,12 @@ describe("L7: what an eviction must not do", () => {
     expect((await peer.call("notes.add", { body: "alive" }))._tag).toBe("Success")
     await peer.itemsOf(live, 2)
     expect(peer.closed).toBeUndefined()
-    // The control: what is no message at all is not passed over.
+    // The control: an invalid message is not ignored.
     peer.send({ _tag: "Ack" })
     expect(await peer.until(() => peer.closed)).toMatchObject({ code: 1007 })
   })
 
-  it("fault 4: pongs of the platform do not hide an object that cannot start", async () => {
+  it("fault 4: pongs of the platform do not hide that an object cannot start", async () => {
     const opened = open("dead")
     const [peer, other] = [await opened.connect(), await opened.connect()]
     await watch(peer, "notes.list")
@@ -214,12 +214,12 @@ describe("L7: what an eviction must not do", () => {
     await peer.until(() => peer.texts.includes(pong))
     expect(peer.closed).toBeUndefined()
     other.ask("look", {})
-    // Both are told: the one that asks, and the one that only waits and would ping for ever.
+    // Both sockets are closed: the one with a request, and the one that only waits and pings.
     for (const each of [peer, other]) expect(await each.until(() => each.closed)).toMatchObject({ code: 1011 })
-    expect(place.logged()).toContain("the object could not start")
+    expect(deployment.logged()).toContain("the object could not start")
   })
 
-  it("fault 5: the ping of Effect's client is answered byte for byte, and wakes nobody", async () => {
+  it("fault 5: the ping of Effect's client is answered byte for byte, and does not wake the object", async () => {
     const { json, ndjson } = RpcSerialization
     const bytes = json.makeUnsafe().encode({ _tag: "Ping" })
     expect(bytes).toBe(ping)
@@ -234,19 +234,19 @@ describe("L7: what an eviction must not do", () => {
       return { answer: peer.texts.at(-1), woken: opened.starts() - 1 }
     }
     expect(await pinged(ping)).toEqual({ answer: pong, woken: 0 })
-    // Other bytes wake the object, and are answered all the same.
+    // Other bytes wake the object, and are answered as well.
     expect(await pinged(ndjson.makeUnsafe().encode({ _tag: "Ping" }) as string)).toEqual({ answer: pong, woken: 1 })
     expect(await pinged('{ "_tag": "Ping" }')).toEqual({ answer: pong, woken: 1 })
-    // The control: an object that answers pings itself is woken by each.
+    // The control: an object that answers pings itself is woken by each ping.
     expect(await pinged(ping, env.PINGED)).toEqual({ answer: pong, woken: 1 })
   })
 
-  it("fault 6, fault 10, L8: an object with two sockets that were opened at once, and ping, sleeps", async () => {
+  it("fault 6, fault 10, L8: an object with two sockets that were opened at once, and that ping, hibernates", async () => {
     const idle = async (namespace: DurableObjectNamespace) => {
       const opened = open("idle", namespace)
       const peers = await Promise.all([opened.connect(), opened.connect()])
       const lives = await Promise.all(peers.map((peer) => watch(peer, "notes.list")))
-      // Everything that could leave something running: a call, a commit with its flush, an action.
+      // Everything that could leave work behind: a call, a commit with its flush, an action.
       await peers[0].call("notes.add", { body: "one" })
       await peers[0].call("act.end", { ending: "promise" })
       for (const [i, peer] of peers.entries()) {
@@ -264,15 +264,21 @@ describe("L7: what an eviction must not do", () => {
       for (const [i, peer] of peers.entries()) await peer.itemsOf(lives[i]!, 3)
       return { pongs, starts: [slept, opened.starts()], closed: peers.map(({ closed }) => closed) }
     }
-    const [quiet, restless, pinged] = await Promise.all([idle(env.TENANT_OBJECT), idle(env.RESTLESS), idle(env.PINGED)])
+    const [quiet, exporting, restless, pinged] = await Promise.all([
+      idle(env.TENANT_OBJECT),
+      idle(env.TELEMETRY),
+      idle(env.RESTLESS),
+      idle(env.PINGED)
+    ])
     const others = { pongs: [6, 6], closed: [undefined, undefined] }
     expect(quiet).toEqual({ ...others, starts: [1, 2] })
-    // The controls: a timer keeps an object awake, and so does a ping that it answers itself.
+    expect(exporting).toEqual({ ...others, starts: [1, 2] })
+    // The controls: a timer keeps an object awake, and so do pings that it answers itself.
     expect(restless).toEqual({ ...others, starts: [1, 1] })
     expect(pinged).toEqual({ ...others, starts: [1, 1] })
   })
 
-  it("fault 10: two sockets that were opened at once both live on", async () => {
+  it("fault 10: two sockets that were opened at once both survive", async () => {
     const opened = open("two")
     const peers = await Promise.all([opened.connect(), opened.connect()])
     const lives = await Promise.all(peers.map((peer) => watch(peer, "notes.list")))
@@ -286,7 +292,7 @@ describe("L7: what an eviction must not do", () => {
     }
   })
 
-  it("fault 8: an id that is used again means the new request", async () => {
+  it("fault 8: a reused id refers to the new request", async () => {
     const opened = open("again")
     const peer = await opened.connect()
     for (const isAsleep of [false, true]) {
@@ -303,7 +309,7 @@ describe("L7: what an eviction must not do", () => {
       if (isAsleep) await opened.evict()
       await peer.call("notes.add", { body: "new" })
       expect(valueOf(await peer.itemsOf(id, 3)).at(-1)).toMatchObject({ body: "new" })
-      // A call under the same id takes its place as well.
+      // A call with the same id replaces it as well.
       peer.send(request(id, "look", {}))
       expect(await peer.exit(id)).toMatchObject({ _tag: "Success" })
       await peer.call("notes.add", { body: "new" })
@@ -312,7 +318,7 @@ describe("L7: what an eviction must not do", () => {
     }
   })
 
-  it("fault 8: an action whose id is used again is interrupted, and says nothing under it", async () => {
+  it("fault 8: an action whose id is reused is interrupted, and sends nothing under that id", async () => {
     const opened = open("again")
     const peer = await opened.connect()
     const name = newTenant("replaced")
@@ -326,26 +332,26 @@ describe("L7: what an eviction must not do", () => {
     expect(JSON.parse((await attachments(opened))[0]).calls).toEqual([])
   })
 
-  it("fault 9: a call that was under way ends with a typed error, not in silence", async () => {
-    const lost = async (remember: (remembered: any) => unknown) => {
+  it("fault 9: a call that was running ends with a typed error", async () => {
+    const lost = async (change: (attachment: any) => unknown) => {
       const opened = open("lost")
       const peer = await opened.connect()
       await peer.settled()
-      // The platform does not evict an object that waits for an action, and takes the sockets along when it loses one.
-      await forget(opened, remember)
+      // Simulated: the platform does not evict an object that waits for an action, and a crash closes its sockets.
+      await changeAttachments(opened, change)
       await opened.evict()
       await peer.call("look", {})
       await soon()
       return peer.exits("call")
     }
-    const [exit, ...others] = await lost((remembered) => ({ ...remembered, calls: ["call"] }))
+    const [exit, ...others] = await lost((attachment) => ({ ...attachment, calls: ["call"] }))
     expect(errorOf(exit)).toMatchObject({ _tag: "CallError", reason: { _tag: "CallLost" } })
     expect(others).toEqual([])
-    // The control: without the memory of it nobody would ever say so.
+    // The control: without the id in the attachment there is no exit.
     expect(await lost(heapOnly)).toEqual([])
   })
 
-  it("fault 9: what is under way is remembered while it is, and not longer", async () => {
+  it("fault 9: the attachment has the id of a call exactly while it runs", async () => {
     const opened = open("lost")
     const peer = await opened.connect()
     const calls = async () => JSON.parse((await attachments(opened))[0]).calls
@@ -360,11 +366,11 @@ describe("L7: what an eviction must not do", () => {
   })
 })
 
-describe("fault 7: more than an attachment holds", () => {
+describe("fault 7: more than an attachment can store", () => {
   const many = 60
   const body = (i: number) => `${i}-${"x".repeat(300)}`
-  /** A socket with so many subscriptions that they are rows of a table. */
-  const spill = async (opened: Opened) => {
+  /** Opens a socket with so many subscriptions that they are stored in rows. */
+  const overflow = async (opened: Opened) => {
     const peer = await opened.connect()
     for (let i = 0; i < many; i++) peer.send(request(i, "live:notes.named", { body: body(i) }))
     await peer.itemsOf(many - 1, 1)
@@ -373,23 +379,23 @@ describe("fault 7: more than an attachment holds", () => {
     return peer
   }
 
-  it("fault 7: the platform keeps 16,384 bytes, and refuses one more (the control)", async () => {
+  it("fault 7: the platform stores 16,384 bytes, and refuses more (the control)", async () => {
     const opened = open("bytes")
     await opened.connect()
     await runInDurableObject(opened.stub(), (_, ctx) => {
       const [socket] = ctx.getWebSockets()
-      // Its own frame takes a few.
+      // The platform's own framing takes a few bytes.
       expect(() => socket!.serializeAttachment("x".repeat(Limits.socketAttachmentBytes - 8))).not.toThrow()
       expect(() => socket!.serializeAttachment("x".repeat(Limits.socketAttachmentBytes))).toThrow()
     })
   })
 
-  it("fault 7: what is too much becomes rows, and survives", async () => {
+  it("fault 7: subscriptions that do not fit are stored in rows, and survive", async () => {
     const opened = open("spill")
-    const peer = await spill(opened)
+    const peer = await overflow(opened)
     const [text] = await attachments(opened)
     expect(JSON.parse(text)).toMatchObject({ subscriptions: null })
-    expect(await spilledRows(opened)).toBe(many)
+    expect(await subscriptionRows(opened)).toBe(many)
     for (const i of [0, 31, many - 1]) {
       await opened.evict()
       await peer.call("notes.add", { body: body(i) })
@@ -397,40 +403,40 @@ describe("fault 7: more than an attachment holds", () => {
       ack(peer, i)
       await peer.settled()
     }
-    // Nobody else was told anything.
+    // No other subscription got a frame.
     for (let i = 0; i < many; i++) expect(peer.items(i)).toHaveLength([0, 31, many - 1].includes(i) ? 2 : 1)
   })
 
-  it("fault 7: a row goes with its subscription, and comes again with its id", async () => {
+  it("fault 7: a row is deleted with its subscription, and inserted again for a reused id", async () => {
     const opened = open("spill")
-    const peer = await spill(opened)
+    const peer = await overflow(opened)
     interrupt(peer, 5)
     await peer.exit(5)
-    expect(await spilledRows(opened)).toBe(many - 1)
+    expect(await subscriptionRows(opened)).toBe(many - 1)
     peer.send(request(5, "live:notes.named", { body: "again" }))
     await peer.itemsOf(5, 2)
     ack(peer, 5)
     await peer.settled()
-    expect(await spilledRows(opened)).toBe(many)
+    expect(await subscriptionRows(opened)).toBe(many)
     await opened.evict()
     await peer.call("notes.add", { body: "again" })
     expect(valueOf(await peer.itemsOf(5, 3))).toMatchObject([{ body: "again" }])
   })
 
-  it("fault 7: rows go with their socket, also when it goes while nobody is awake", async () => {
+  it("fault 7: rows are deleted with their socket, even if it closes during hibernation", async () => {
     const opened = open("spill")
-    const [leaving, staying] = [await spill(opened), await spill(opened)]
-    expect(await spilledRows(opened)).toBe(2 * many)
+    const [leaving, staying] = [await overflow(opened), await overflow(opened)]
+    expect(await subscriptionRows(opened)).toBe(2 * many)
     leaving.close(1000)
     await soon()
-    expect(await spilledRows(opened)).toBe(many)
+    expect(await subscriptionRows(opened)).toBe(many)
     await staying.settled()
     await opened.evict("close")
-    expect(await spilledRows(opened)).toBe(0)
+    expect(await subscriptionRows(opened)).toBe(0)
     expect(opened.starts()).toBe(2)
   })
 
-  it("fault 7: one subscription that is too large for a row is refused by the name of the limit", async () => {
+  it("fault 7: a subscription that is too large for a row is refused with the name of the limit", async () => {
     const opened = open("spill")
     const peer = await opened.connect()
     const exit = await peer.call("live:notes.named", { body: "x".repeat(2_100_000) })
@@ -441,7 +447,7 @@ describe("fault 7: more than an attachment holds", () => {
   })
 })
 
-describe("fault 11: a result past one message", () => {
+describe("fault 11: a result larger than one message", () => {
   const bytesOf = (text: string) => new TextEncoder().encode(text).length
 
   for (const [name, unit, length] of [
@@ -450,12 +456,12 @@ describe("fault 11: a result past one message", () => {
     ["characters of two units", "😀", 300_000],
     ["characters that JSON escapes", '"\\', 500_000]
   ] as const) {
-    it(`fault 11: ${name} come in parts, none of them too large`, async () => {
+    it(`fault 11: ${name} are sent in parts, none of them too large`, async () => {
       const opened = open("large")
       const peer = await opened.connect()
       peer.send(request(1, "live:text", { length, unit }))
       await peer.until(() => peer.items(1).at(-1)?.last)
-      // The control: it would not have fitted.
+      // The control: the result would not fit in one message.
       expect(bytesOf(JSON.stringify(unit.repeat(length)))).toBeGreaterThan(Limits.socketMessageBytes)
       for (const text of peer.texts) expect(bytesOf(text)).toBeLessThanOrEqual(Limits.socketMessageBytes)
       expect(peer.items(1).map(({ _tag, last }) => [_tag, last])).toEqual([
@@ -469,7 +475,7 @@ describe("fault 11: a result past one message", () => {
     })
   }
 
-  it("fault 11: parts are acknowledged one by one, across a sleep", async () => {
+  it("fault 11: parts are acknowledged one by one, across an eviction", async () => {
     const opened = open("large")
     const [peer, other] = [await opened.connect(), await opened.connect()]
     await other.call("notes.add", { body: "x".repeat(1_400_000) })
@@ -489,8 +495,8 @@ describe("fault 11: a result past one message", () => {
   })
 })
 
-describe("fault 12: an answer for a socket that is gone", () => {
-  it("fault 12: an action ends when its caller goes, and the object does not mind", async () => {
+describe("fault 12: an answer for a closed socket", () => {
+  it("fault 12: an action is interrupted when its caller disconnects, without an error in the object", async () => {
     const opened = open("gone")
     const [peer, other] = [await opened.connect(), await opened.connect()]
     const names = ["act.wait", "act.forever"].map((tag) => {
@@ -500,16 +506,16 @@ describe("fault 12: an answer for a socket that is gone", () => {
     })
     await peer.until(() => waiting.started.has(names[0]!))
     await watch(peer, "notes.list")
-    place.logged()
+    deployment.logged()
     peer.close(1000)
     await other.until(() => names.every((name) => waiting.interrupted.has(name)))
     expect((await other.call("notes.add", { body: "alive" }))._tag).toBe("Success")
-    expect(place.logged()).toBe("")
+    expect(deployment.logged()).toBe("")
     expect(opened.starts()).toBe(1)
     expect(await attachments(opened)).toHaveLength(1)
   })
 
-  it("fault 12: sending to a socket that is gone throws on the platform (the control)", async () => {
+  it("fault 12: sending to a closed socket throws on the platform (the control)", async () => {
     await runInDurableObject(open("gone").stub(), () => {
       const { 0: client, 1: server } = new WebSocketPair()
       client.accept()
@@ -520,7 +526,7 @@ describe("fault 12: an answer for a socket that is gone", () => {
   })
 })
 
-describe("T2: a machine that is lost", () => {
+describe("T2: a lost machine", () => {
   it("T2: no answer without its commit, no commit without its answer", async () => {
     const opened = open("lost", env.DYING)
     const peer = await opened.connect()
@@ -530,13 +536,13 @@ describe("T2: a machine that is lost", () => {
     await peer.until(() => peer.closed)
     expect(peer.closed).toMatchObject({ code: 1006 })
     expect([peer.exits(dying), peer.items(live).length]).toEqual([[], 1])
-    // What comes back has what was answered and nothing else.
+    // After the restart there is exactly what was answered.
     const again = await opened.connect()
     expect((await again.call("notes.list", {})) as any).toMatchObject({ value: [{ body: "kept" }] })
     expect(opened.starts()).toBe(2)
   })
 
-  it("T2: sockets are closed by a deployment, and open again", async () => {
+  it("T2: a deployment closes sockets, which can be opened again", async () => {
     const opened = open("deployed")
     const peer = await opened.connect()
     await watch(peer, "notes.list")
@@ -559,7 +565,7 @@ describe("close codes", () => {
   }
 
   for (const isAsleep of [false, true]) {
-    it(`1007, 1008, 1009 close the socket of a client that does not speak the protocol, asleep: ${isAsleep}`, async () => {
+    it(`1007, 1008, 1009 close the socket of a client that violates the protocol, hibernating: ${isAsleep}`, async () => {
       expect(await closedBy("not JSON", isAsleep)).toBe(1007)
       expect(await closedBy(new Uint8Array([0x22, 0xff, 0x22]), isAsleep)).toBe(1007)
       const batch = Array.from({ length: 101 }, (_, i) => request(i, "look", {}))
@@ -568,11 +574,11 @@ describe("close codes", () => {
     })
   }
 
-  it("1011 closes a socket whose message the engine fails at, and the object goes on", async () => {
+  it("1011 closes a socket whose message makes the engine throw, and the object continues", async () => {
     const opened = open("codes")
     const [peer, other] = [await opened.connect(), await opened.connect()]
     await watch(peer, "notes.list")
-    // What no message can bring about as far as anybody knows.
+    // Simulated: no message is known to cause this.
     await runInDurableObject(opened.stub(), (instance) => {
       const { executor } = (instance as any).engine
       const { decode } = executor
@@ -587,12 +593,12 @@ describe("close codes", () => {
     expect(await attachments(opened)).toHaveLength(1)
   })
 
-  it("1011 closes a socket whose memory cannot be read", async () => {
-    for (const memory of [null, {}, { id: 1 }, { id: "x", session: { tenant: "x" }, calls: "none" }]) {
+  it("1011 closes a socket whose attachment cannot be decoded", async () => {
+    for (const attachment of [null, {}, { id: 1 }, { id: "x", session: { tenant: "x" }, calls: "none" }]) {
       const opened = open("codes")
       const peer = await opened.connect()
       await peer.settled()
-      await forget(opened, () => memory)
+      await changeAttachments(opened, () => attachment)
       await opened.evict()
       peer.ask("look", {})
       expect(await peer.until(() => peer.closed)).toMatchObject({ code: 1011 })

@@ -30,7 +30,7 @@ suite(
   )
 )
 
-/** The URL of the chat on a workerd of its own, as `npm start` runs it. */
+/** The URL of the chat in its own workerd, as `npm start` runs it. */
 class Url extends Context.Service<Url, string>()("test/Url") {
   static readonly layer = Layer.effect(
     Url,
@@ -58,7 +58,7 @@ layer(Url.layer, { excludeTestServices: true, timeout: 60_000 })("The stock clie
     return connect(
       RpcClient.layerProtocolSocket().pipe(
         Layer.provide(socket),
-        // The WebSocket of the process itself.
+        // The process's own WebSocket.
         Layer.provide(Socket.layerWebSocketConstructorGlobal)
       )
     )
@@ -77,7 +77,7 @@ layer(Url.layer, { excludeTestServices: true, timeout: 60_000 })("The stock clie
     }).pipe(Effect.scoped)
   )
 
-  it.effect("L10: a live query over a real socket follows what others do over HTTP, and can be left", () =>
+  it.effect("L10: a live query over a real socket follows writes over HTTP, and can be ended", () =>
     Effect.gen(function* () {
       const [http, socket] = [yield* overHttp, yield* overSocket]
       const names: Array<ReadonlyArray<string>> = []

@@ -12,41 +12,41 @@ const injections = [
   "notes; PRAGMA writable_schema = ON"
 ]
 
-/** S1: what comes from outside. `runs` messages are garbled at random; `refusedTenant` is one that the app refuses. */
+/** S1: input from clients. `runs` is the number of randomly damaged messages; the app refuses `refusedTenant`. */
 export const suite = (
   name: string,
   here: () => Promise<Deployment & { readonly close?: () => Promise<void> }>,
   options: { readonly runs: number; readonly refusedTenant: string }
 ) =>
   describe(name, () => {
-    let place: Awaited<ReturnType<typeof here>>
+    let deployment: Awaited<ReturnType<typeof here>>
     beforeAll(async () => {
-      place = await here()
+      deployment = await here()
     })
-    afterAll(() => place.close?.())
+    afterAll(() => deployment.close?.())
 
-    /** Refused before there is an object, with this status. */
+    /** Checks that a body is refused with this status, before an object starts. */
     const isRefused = async (body: BodyInit, status: number, tenant = newTenant("refused")) => {
-      const response = await post(place, tenant, body)
-      expect([response.status, place.starts(tenant)]).toEqual([status, 0])
+      const response = await post(deployment, tenant, body)
+      expect([response.status, deployment.starts(tenant)]).toEqual([status, 0])
       const { error } = (await response.json()) as { readonly error: string }
       expect(typeof error).toBe("string")
       return error
     }
-    /** A socket that this message closes, and an object that goes on. */
+    /** Checks that a message closes its socket, and that the object continues. */
     const isClosed = async (message: string | Uint8Array<ArrayBuffer>, code: number) => {
       const tenant = newTenant("closed")
-      const [peer, other] = [await place.connect(tenant), await place.connect(tenant)]
+      const [peer, other] = [await deployment.connect(tenant), await deployment.connect(tenant)]
       peer.sendText(message)
       expect(await peer.until(() => peer.closed)).toMatchObject({ code })
       expect(await other.call("notes.list", {})).toEqual({ _tag: "Success", value: [] })
-      expect(place.starts(tenant)).toBe(1)
+      expect(deployment.starts(tenant)).toBe(1)
     }
 
-    describe("S1: what is no message", () => {
+    describe("S1: invalid messages", () => {
       const malformed = ["", "{", "null", "1", '"text"', "{}", "[1]", "[[]]", "[null]", '{"_tag":"Nothing"}', "<xml/>"]
       for (const text of malformed) {
-        it(`S1: ${JSON.stringify(text)} is refused, and wakes nobody`, async () => {
+        it(`S1: ${JSON.stringify(text)} is refused, and starts no object`, async () => {
           await isRefused(text, 400)
           await isClosed(text, 1007)
         })
@@ -66,7 +66,7 @@ export const suite = (
       ]
       for (const [field, value] of fields) {
         const shown = JSON.stringify(value).slice(0, 20)
-        it(`S1: a request whose ${field} is ${shown} is refused with all that came along`, async () => {
+        it(`S1: a request whose ${field} is ${shown} is refused with its whole batch`, async () => {
           const text = JSON.stringify([good, { ...good, id: "2", [field]: value }])
           await isRefused(text, 400)
           await isClosed(text, 1007)
@@ -89,11 +89,11 @@ export const suite = (
         it(`S1: ${JSON.stringify(message)} is refused`, () => isClosed(JSON.stringify(message), 1007))
       }
 
-      it("S1: a number that no number can be is refused as an id", async () => {
+      it("S1: a number outside of the range of numbers is refused as an id", async () => {
         await isRefused('{"_tag":"Request","id":1e999,"tag":"notes.list","payload":{},"headers":[]}', 400)
       })
 
-      it("S1: two requests of one body cannot have one id", async () => {
+      it("S1: two requests of one body cannot have the same id", async () => {
         expect(await isRefused(JSON.stringify([good, good]), 400)).toContain("the same id")
         expect(
           await isRefused(
@@ -106,27 +106,27 @@ export const suite = (
         ).toContain("the same id")
       })
 
-      it("S1: bytes that are not UTF-8 are refused, and others are text", async () => {
+      it("S1: bytes that are not UTF-8 are refused, and UTF-8 bytes are text", async () => {
         const text = JSON.stringify(good)
         const bytes = new Uint8Array(new TextEncoder().encode(text))
         const broken = Uint8Array.from(bytes, (byte, i) => (i === text.indexOf("never") ? 0xff : byte))
         await isRefused(broken, 400)
         await isClosed(broken, 1007)
         await isClosed(new Uint8Array([0x80, 0x81]), 1007)
-        // The control: the same bytes, unbroken, are taken.
-        const peer = await place.connect(newTenant("bytes"))
+        // The control: the same bytes, undamaged, are accepted.
+        const peer = await deployment.connect(newTenant("bytes"))
         peer.sendText(bytes)
         expect(await peer.exit("1")).toMatchObject({ _tag: "Success" })
       })
 
-      it("S1: what a client says after its end is heard", async () => {
-        const peer = await place.connect(newTenant("eof"))
+      it("S1: messages after a client's Eof are still handled", async () => {
+        const peer = await deployment.connect(newTenant("eof"))
         peer.send({ _tag: "Eof" })
         expect(await peer.call("echo", { value: 1 })).toEqual({ _tag: "Success", value: 1 })
       })
     })
 
-    describe("S1: rpcs that are not there", () => {
+    describe("S1: unknown rpcs", () => {
       for (const tag of [
         "no.such.rpc",
         "",
@@ -137,21 +137,21 @@ export const suite = (
         "live:notes.add",
         ...injections
       ]) {
-        it(`S1: ${JSON.stringify(tag)} is refused before there is an object`, async () => {
+        it(`S1: ${JSON.stringify(tag)} is refused before an object starts`, async () => {
           const tenant = newTenant("unknown")
-          const response = await post(place, tenant, JSON.stringify(request("1", tag, {})))
-          expect([response.status, place.starts(tenant)]).toEqual([404, 0])
+          const response = await post(deployment, tenant, JSON.stringify(request("1", tag, {})))
+          expect([response.status, deployment.starts(tenant)]).toEqual([404, 0])
           const [{ exit }] = (await response.json()) as any
           expect(errorOf(exit)).toMatchObject({ _tag: "CallError", reason: { _tag: "UnknownRpc", tag } })
-          const peer = await place.connect(tenant)
+          const peer = await deployment.connect(tenant)
           expect(errorOf(await peer.call(tag, {}))).toMatchObject({ reason: { _tag: "UnknownRpc", tag } })
-          // The control: what is there starts it.
-          await call(place, newTenant("known"), "notes.list", {})
-          expect(place.starts(tenant)).toBe(1)
+          // The control: a known rpc starts the object.
+          await call(deployment, newTenant("known"), "notes.list", {})
+          expect(deployment.starts(tenant)).toBe(1)
         })
       }
 
-      it("S1: what asks for no answer gets none, and is done", async () => {
+      it("S1: a request without an answer runs, and gets no answer", async () => {
         const tenant = newTenant("silent")
         const silent = (tag: string, payload: unknown) => ({ ...request("", tag, payload), isNotification: true })
         const batch = [
@@ -162,22 +162,22 @@ export const suite = (
           silent("live:notes.list", {}),
           silent("act.add", { body: "by an action" })
         ]
-        const response = await post(place, tenant, JSON.stringify(batch))
+        const response = await post(deployment, tenant, JSON.stringify(batch))
         expect([response.status, await response.json()]).toEqual([200, []])
-        const peer = await place.connect(tenant)
+        const peer = await deployment.connect(tenant)
         peer.send(batch)
         await peer.call("notes.add", { body: "last" })
         await new Promise((resolve) => setTimeout(resolve, 50))
         expect(peer.messages).toHaveLength(1)
-        expect((await bodies(place, tenant)).toSorted()).toEqual(
+        expect((await bodies(deployment, tenant)).toSorted()).toEqual(
           ["by a mutation", "by a mutation", "by an action", "by an action", "last"].toSorted()
         )
       })
 
-      it("S1: in a batch each request is answered for itself", async () => {
+      it("S1: each request of a batch is answered independently", async () => {
         const tenant = newTenant("batch")
         const response = await post(
-          place,
+          deployment,
           tenant,
           JSON.stringify([
             request("unknown", "no.such.rpc", {}),
@@ -199,7 +199,7 @@ export const suite = (
           action: "Refused",
           live: "Success"
         })
-        expect(await bodies(place, tenant)).toEqual(["one"])
+        expect(await bodies(deployment, tenant)).toEqual(["one"])
       })
     })
 
@@ -226,8 +226,8 @@ export const suite = (
           const tenant = newTenant("payload")
           const text = (id: string, tag: string) =>
             `{"_tag":"Request","id":"${id}","tag":"${tag}","payload":${payload},"headers":[]}`
-          const [{ exit }] = (await (await post(place, tenant, text("1", tag))).json()) as any
-          const peer = await place.connect(tenant)
+          const [{ exit }] = (await (await post(deployment, tenant, text("1", tag))).json()) as any
+          const peer = await deployment.connect(tenant)
           peer.sendText(text("1", tag))
           for (const answer of [exit, await peer.exit("1")]) {
             expect(errorOf(answer)).toMatchObject({ _tag: "CallError", reason: { _tag: "PayloadInvalid" } })
@@ -237,26 +237,30 @@ export const suite = (
             peer.sendText(text("2", `live:${tag}`))
             expect(errorOf(await peer.exit("2"))).toMatchObject({ reason: { _tag: "PayloadInvalid" } })
           }
-          expect(await bodies(place, tenant)).toEqual([])
+          expect(await bodies(deployment, tenant)).toEqual([])
         })
       }
 
-      it("S1: three megabytes of text are met by the limit on rows, and carried where there is none", async () => {
+      it("S1: three megabytes of text exceed the limit on rows, and are accepted without rows", async () => {
         const tenant = newTenant("large")
         const body = "x".repeat(3_000_000)
-        expect(errorOf(await call(place, tenant, "notes.add", { body })).reason).toMatchObject({ limit: "rowBytes" })
-        expect(errorOf(await call(place, tenant, "notes.named", { body })).reason).toMatchObject({ limit: "rowBytes" })
-        expect((await call(place, tenant, "echo", { value: body })).value === body).toBe(true)
-        expect(await bodies(place, tenant)).toEqual([])
+        expect(errorOf(await call(deployment, tenant, "notes.add", { body })).reason).toMatchObject({
+          limit: "rowBytes"
+        })
+        expect(errorOf(await call(deployment, tenant, "notes.named", { body })).reason).toMatchObject({
+          limit: "rowBytes"
+        })
+        expect((await call(deployment, tenant, "echo", { value: body })).value === body).toBe(true)
+        expect(await bodies(deployment, tenant)).toEqual([])
       })
 
-      it("S1: __proto__ is a key like any other", async () => {
+      it("S1: __proto__ is treated like any other key", async () => {
         const tenant = newTenant("proto")
         const value =
           '{"__proto__":{"polluted":true},"constructor":{"prototype":{"polluted":true}},"a":[{"__proto__":1}]}'
         const text = (id: string, tag: string, payload: string) =>
           `{"__proto__":{"tag":"notes.add"},"_tag":"Request","id":"${id}","tag":"${tag}","payload":${payload},"headers":[["__proto__","x"]]}`
-        const peer = await place.connect(tenant)
+        const peer = await deployment.connect(tenant)
         peer.sendText(text("echo", "echo", `{"value":${value}}`))
         peer.sendText(text("live", "live:echo", `{"value":${value}}`))
         peer.sendText(text("keys", "keys", `{"record":${value}}`))
@@ -264,28 +268,28 @@ export const suite = (
         expect(JSON.stringify(await peer.itemsOf("live", 1))).toContain(value)
         expect((await peer.exit("keys")) as any).toEqual({ _tag: "Success", value: ["__proto__", "constructor", "a"] })
         expect(({} as any).polluted).toBeUndefined()
-        expect(await bodies(place, tenant)).toEqual([])
+        expect(await bodies(deployment, tenant)).toEqual([])
       })
 
       it("S1: half a surrogate pair is not written", async () => {
         const tenant = newTenant("surrogate")
         const text = '{"_tag":"Request","id":"1","tag":"notes.add","payload":{"body":"\\ud800"},"headers":[]}'
-        const [{ exit }] = (await (await post(place, tenant, text)).json()) as any
+        const [{ exit }] = (await (await post(deployment, tenant, text)).json()) as any
         expect(exit._tag).toBe("Failure")
-        expect(await bodies(place, tenant)).toEqual([])
+        expect(await bodies(deployment, tenant)).toEqual([])
       })
     })
 
     describe("S1: cursors", () => {
       const page = async (tenant: string, payload: unknown, tag = "notes.page") =>
-        (await call(place, tenant, tag, payload)) as any
+        (await call(deployment, tenant, tag, payload)) as any
 
-      it("S1: a cursor from elsewhere gets a typed error", async () => {
+      it("S1: a cursor of another order, or malformed text, gets a typed error", async () => {
         const tenant = newTenant("cursor")
-        await call(place, tenant, "notes.addMany", { count: 3, body: "x" })
+        await call(deployment, tenant, "notes.addMany", { count: 3, body: "x" })
         const first = await page(tenant, { size: 2 })
         expect(first.value.items).toHaveLength(2)
-        // The control: a cursor of this order goes on.
+        // The control: a cursor of this order works.
         expect((await page(tenant, { size: 2, after: first.value.next })).value).toMatchObject({
           items: [{}],
           next: null
@@ -308,15 +312,15 @@ export const suite = (
           const exit = await page(tenant, { size: 2, after })
           expect(errorOf(exit), after.slice(0, 40)).toEqual({ _tag: "CursorRefused" })
         }
-        // One that was tampered with may still be a place; it is never anything worse.
+        // A changed cursor may still be a valid cursor, but never causes another error.
         const tampered = await page(tenant, { size: 2, after: damaged })
         expect(errorOf(tampered)?._tag ?? tampered._tag).toMatch(/^(CursorRefused|Success)$/)
-        expect(await bodies(place, tenant)).toEqual(["x", "x", "x"])
+        expect(await bodies(deployment, tenant)).toEqual(["x", "x", "x"])
       })
 
-      it("S1: a page of no size is a page", async () => {
+      it("S1: a page with a size below 1 has one row", async () => {
         const tenant = newTenant("cursor")
-        await call(place, tenant, "notes.add", { body: "x" })
+        await call(deployment, tenant, "notes.add", { body: "x" })
         for (const size of [0, -1, Number.MIN_SAFE_INTEGER]) {
           expect((await page(tenant, { size })).value.items).toHaveLength(1)
         }
@@ -325,20 +329,20 @@ export const suite = (
 
     describe("S1: SQL in every string", () => {
       for (const text of injections) {
-        it(`S1: ${text} is only text`, async () => {
+        it(`S1: ${text} is stored as text`, async () => {
           const tenant = newTenant("sql")
-          await call(place, tenant, "notes.add", { body: "kept" })
-          await call(place, tenant, "notes.add", { body: text })
-          expect((await call(place, tenant, "notes.named", { body: text })).value).toMatchObject([{ body: text }])
-          expect((await call(place, tenant, "notes.namedBySql", { body: text })).value).toEqual([text])
-          const peer = await place.connect(tenant)
+          await call(deployment, tenant, "notes.add", { body: "kept" })
+          await call(deployment, tenant, "notes.add", { body: text })
+          expect((await call(deployment, tenant, "notes.named", { body: text })).value).toMatchObject([{ body: text }])
+          expect((await call(deployment, tenant, "notes.namedBySql", { body: text })).value).toEqual([text])
+          const peer = await deployment.connect(tenant)
           peer.send(request(text, "live:notes.named", { body: text }, [[text, text]]))
           expect(await peer.itemsOf(text, 1)).toMatchObject([{ value: [{ body: text }] }])
           peer.send(request(`${text}1`, "notes.named", { body: text }, [["dormouse-mutation", text]]))
           expect(await peer.exit(`${text}1`)).toMatchObject({ _tag: "Success" })
           peer.send({ _tag: "Interrupt", requestId: text })
           await peer.exit(text)
-          expect(await bodies(place, tenant)).toEqual(["kept", text])
+          expect(await bodies(deployment, tenant)).toEqual(["kept", text])
         })
       }
     })
@@ -365,67 +369,69 @@ export const suite = (
         ...injections
       ]
       for (const tenant of hostile) {
-        it(`S1: ${JSON.stringify(tenant).slice(0, 40)} is no tenant`, async () => {
+        it(`S1: ${JSON.stringify(tenant).slice(0, 40)} is not a valid tenant`, async () => {
           const path = `/rpc?tenant=${encodeURIComponent(tenant)}`
           const body = JSON.stringify(request("1", "notes.list", {}))
-          const response = await place.fetch(path, { method: "POST", body })
+          const response = await deployment.fetch(path, { method: "POST", body })
           expect([response.status, await response.json()]).toEqual([404, { error: "no such tenant" }])
-          expect((await place.fetch(path, { headers: { upgrade: "websocket" } })).status).toBe(404)
-          // What may stand in a header is refused there as well.
-          if (/^[\x21-\x7e]+$/.test(tenant)) expect((await post(place, tenant, body)).status).toBe(404)
+          expect((await deployment.fetch(path, { headers: { upgrade: "websocket" } })).status).toBe(404)
+          // Names that a header can contain are refused there as well.
+          if (/^[\x21-\x7e]+$/.test(tenant)) expect((await post(deployment, tenant, body)).status).toBe(404)
         })
       }
 
-      it("S1: names that are well-formed are tenants, each its own; none is `main`", async () => {
+      it("S1: valid names are separate tenants, and without a name the tenant is `main`", async () => {
         const body = JSON.stringify(request("1", "notes.add", { body: "for main" }))
-        await place.fetch("/rpc", { method: "POST", body })
-        expect(await bodies(place, "main")).toContain("for main")
+        await deployment.fetch("/rpc", { method: "POST", body })
+        expect(await bodies(deployment, "main")).toContain("for main")
         for (const tenant of ["a", "A", "0", "a.b", "a_b", "a-b", "x".repeat(63)]) {
-          expect(await bodies(place, tenant)).toEqual([])
-          expect(place.starts(tenant)).toBe(1)
+          expect(await bodies(deployment, tenant)).toEqual([])
+          expect(deployment.starts(tenant)).toBe(1)
         }
       })
 
       it("S1: a tenant that the app refuses has no object", async () => {
         const body = JSON.stringify(request("1", "notes.list", {}))
-        expect((await post(place, options.refusedTenant, body)).status).toBe(404)
-        expect((await place.fetch(`/rpc?tenant=${options.refusedTenant}`, { method: "POST", body })).status).toBe(404)
-        expect(place.starts(options.refusedTenant)).toBe(0)
+        expect((await post(deployment, options.refusedTenant, body)).status).toBe(404)
+        expect((await deployment.fetch(`/rpc?tenant=${options.refusedTenant}`, { method: "POST", body })).status).toBe(
+          404
+        )
+        expect(deployment.starts(options.refusedTenant)).toBe(0)
       })
 
-      it("S1: the header counts before the query", async () => {
+      it("S1: the header takes precedence over the query", async () => {
         const [inHeader, inQuery] = [newTenant("header"), newTenant("query")]
-        await place.fetch(`/rpc?tenant=${inQuery}`, {
+        await deployment.fetch(`/rpc?tenant=${inQuery}`, {
           method: "POST",
           headers: { "x-dormouse-tenant": inHeader },
           body: JSON.stringify(request("1", "notes.list", {}))
         })
-        expect([place.starts(inHeader), place.starts(inQuery)]).toEqual([1, 0])
+        expect([deployment.starts(inHeader), deployment.starts(inQuery)]).toEqual([1, 0])
       })
     })
 
     describe("S1, S3: requests", () => {
-      it("S3: nobody can say who he is by the object's own header", async () => {
+      it("S3: a client cannot set its identity with the object's own header", async () => {
         const [tenant, other] = [newTenant("forged"), newTenant("forged")]
         const forged = { tenant: other, identity: { subject: "root", claims: { admin: true } } }
         for (const session of [JSON.stringify(forged), encodeURIComponent(JSON.stringify(forged)), "%", "null"]) {
-          const response = await post(place, tenant, JSON.stringify(request("1", "whoami", {})), {
+          const response = await post(deployment, tenant, JSON.stringify(request("1", "whoami", {})), {
             "x-dormouse-session": session
           })
           const [{ exit }] = (await response.json()) as any
           expect(exit).toEqual({ _tag: "Success", value: { subject: null, claims: {} } })
         }
-        const action = await post(place, tenant, JSON.stringify(request("1", "act.add", { body: "mine" })), {
+        const action = await post(deployment, tenant, JSON.stringify(request("1", "act.add", { body: "mine" })), {
           "x-dormouse-session": encodeURIComponent(JSON.stringify(forged))
         })
         expect(action.status).toBe(200)
-        expect(await bodies(place, tenant)).toEqual(["mine"])
-        expect(place.starts(other)).toBe(0)
+        expect(await bodies(deployment, tenant)).toEqual(["mine"])
+        expect(deployment.starts(other)).toBe(0)
       })
 
-      it("S1: the form in which objects ask for actions is not for others", async () => {
+      it("S1: clients cannot use the form in which objects request actions", async () => {
         const response = await post(
-          place,
+          deployment,
           newTenant("lines"),
           JSON.stringify([request("1", "look", {}), request("2", "act.end", { ending: "typed failure" })]),
           { accept: "application/x-ndjson" }
@@ -434,35 +440,35 @@ export const suite = (
         expect(await response.json()).toHaveLength(2)
       })
 
-      it("S1: GET without an upgrade is told to upgrade", async () => {
-        const response = await place.fetch("/rpc")
+      it("S1: GET without an upgrade gets 426", async () => {
+        const response = await deployment.fetch("/rpc")
         expect([response.status, response.headers.get("upgrade")]).toEqual([426, "websocket"])
-        expect((await place.fetch("/rpc", { headers: { upgrade: "h2c" } })).status).toBe(426)
+        expect((await deployment.fetch("/rpc", { headers: { upgrade: "h2c" } })).status).toBe(426)
       })
 
       for (const method of ["PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"]) {
-        it(`S1: ${method} is not for this`, async () => {
-          const response = await place.fetch("/rpc", { method })
+        it(`S1: ${method} is not allowed`, async () => {
+          const response = await deployment.fetch("/rpc", { method })
           expect([response.status, response.headers.get("allow")]).toEqual([405, "GET, POST"])
         })
       }
 
       for (const path of ["/", "/rpcs", "/rpc/x", "/RPC", "/x/rpc", "/%72pc/x"]) {
         it(`S1: ${path} is not found`, async () => {
-          expect((await place.fetch(path, { method: "POST", body: "{}" })).status).toBe(404)
+          expect((await deployment.fetch(path, { method: "POST", body: "{}" })).status).toBe(404)
         })
       }
 
-      it("S1, T5: a thousand requests in one batch are refused as one", async () => {
+      it("S1, T5: a batch of a thousand requests is refused as a whole", async () => {
         const batch = Array.from({ length: 1000 }, (_, i) => request(i, "notes.add", { body: "x" }))
         expect(await isRefused(JSON.stringify(batch), 413)).toBe("limit requestsPerBatch is 100, got 1000")
         await isClosed(JSON.stringify(batch), 1008)
         const tenant = newTenant("hundred")
-        await post(place, tenant, JSON.stringify(batch.slice(0, 100)))
-        expect(await bodies(place, tenant)).toHaveLength(100)
+        await post(deployment, tenant, JSON.stringify(batch.slice(0, 100)))
+        expect(await bodies(deployment, tenant)).toHaveLength(100)
       })
 
-      it("S1, T5: a body over the limit is refused, whether or not it says how long it is", async () => {
+      it("S1, T5: a body over the limit is refused, with or without a content-length", async () => {
         const text = JSON.stringify(request("1", "notes.add", { body: "x".repeat(4 << 20) }))
         expect(await isRefused(text, 413)).toBe(`limit requestBytes is ${4 << 20}`)
         await isClosed(text, 1009)
@@ -479,18 +485,18 @@ export const suite = (
           }
         })
         const tenant = newTenant("endless")
-        const response = await place.fetch("/rpc", {
+        const response = await deployment.fetch("/rpc", {
           method: "POST",
           headers: { "x-dormouse-tenant": tenant },
           body: endless,
           duplex: "half"
         } as RequestInit)
-        expect([response.status, place.starts(tenant)]).toEqual([413, 0])
+        expect([response.status, deployment.starts(tenant)]).toEqual([413, 0])
         await response.text()
         expect(isCancelled || sent < 8 << 20).toBe(true)
       })
 
-      it("S1, T5: what is nested too deep is refused before anything walks it", async () => {
+      it("S1, T5: a body that is nested too deep is refused before anything recurses over it", async () => {
         const nested = (levels: number) => `${"[".repeat(levels)}${"]".repeat(levels)}`
         const text = (value: string) =>
           `{"_tag":"Request","id":"1","tag":"echo","payload":{"value":${value}},"headers":[]}`
@@ -501,20 +507,20 @@ export const suite = (
         expect(await isRefused("[".repeat(1000), 413)).toBe("limit requestDepth is 256")
         const objects = `${'{"a":'.repeat(300)}1${"}".repeat(300)}`
         expect(await isRefused(text(objects), 413)).toBe("limit requestDepth is 256")
-        // The control: one level less is taken, and brackets in a text are no levels.
-        const peer = await place.connect(newTenant("deep"))
+        // The control: one level less is accepted, and brackets in text do not count.
+        const peer = await deployment.connect(newTenant("deep"))
         expect(await peer.call("echo", { value: JSON.parse(nested(254)) })).toMatchObject({ _tag: "Success" })
         expect(await peer.call("echo", { value: `\\"${"[{".repeat(2000)}` })).toMatchObject({ _tag: "Success" })
       })
     })
 
-    it("S1: whatever is done to a message, it is answered, and what it says is not half done", async () => {
+    it("S1: any damaged message is answered, and the object continues", async () => {
       const tenant = newTenant("fuzz")
       const runs: Array<string> = []
       forAll(options.runs, (random) => runs.push(garble(random)))
       const statuses = new Set<number>()
       for (const text of runs) {
-        const response = await post(place, tenant, text)
+        const response = await post(deployment, tenant, text)
         statuses.add(response.status)
         expect([200, 400, 404, 413], text).toContain(response.status)
         const answer = (await response.json()) as any
@@ -523,12 +529,12 @@ export const suite = (
         expect(JSON.stringify(answer)).not.toMatch(/ at .*:\d+:\d+/)
       }
       expect(statuses.size).toBeGreaterThan(1)
-      expect((await call(place, tenant, "echo", { value: "alive" })).value).toBe("alive")
-      expect(place.starts(tenant)).toBe(1)
+      expect((await call(deployment, tenant, "echo", { value: "alive" })).value).toBe("alive")
+      expect(deployment.starts(tenant)).toBe(1)
     })
   })
 
-/** A good message with something done to it. */
+/** A valid message, damaged at random. */
 const garble = (random: Random): string => {
   const good = JSON.stringify([
     request("a", random.pick(["notes.add", "notes.list", "live:notes.list", "keys", "echo"]), {

@@ -12,17 +12,17 @@ import { CallError, LimitExceeded } from "../../src/protocol/CallError.ts"
 import { type Deployment, newTenant } from "../deployment/Deployment.ts"
 import { Note, NotesApi, Refused, secret, waiting } from "../worker/notes.ts"
 
-/** Where the suite runs. */
+/** The deployment that the suite runs against. */
 export class Here extends Context.Service<Here, Deployment>()("test/Here") {}
 
-/** Waits, by the machine's clock, until something is so. */
+/** Waits, by the machine's clock, until a condition holds. */
 const until = (condition: () => boolean) =>
   Effect.promise(async () => {
     for (let i = 0; i < 500 && !condition(); i++) await new Promise((resolve) => setTimeout(resolve, 10))
     expect(condition()).toBe(true)
   })
 
-/** L10: what Effect's own client does with a contract, in one place. */
+/** L10: Effect's own client with a contract, in one deployment. */
 export const suite = (name: string, here: Layer.Layer<Here>) =>
   layer(here, { excludeTestServices: true })(name, (it) => {
     for (const kind of ["http", "socket"] as const) {
@@ -33,7 +33,7 @@ export const suite = (name: string, here: Layer.Layer<Here>) =>
         })
       const connect = Effect.suspend(() => open(newTenant("stock")))
 
-      it.effect(`L10, ${kind}: calls, with values of the contract's own classes`, () =>
+      it.effect(`L10, ${kind}: calls, with instances of the contract's classes`, () =>
         Effect.gen(function* () {
           const rpc = yield* connect
           const added = yield* rpc("notes.add", { body: "one" })
@@ -45,7 +45,7 @@ export const suite = (name: string, here: Layer.Layer<Here>) =>
         }).pipe(Effect.scoped)
       )
 
-      it.effect(`L10, ${kind}: an rpc that takes nothing and gives nothing`, () =>
+      it.effect(`L10, ${kind}: an rpc without payload and result`, () =>
         Effect.gen(function* () {
           const rpc = yield* connect
           expect(yield* rpc("nothing", undefined)).toBeUndefined()
@@ -56,7 +56,7 @@ export const suite = (name: string, here: Layer.Layer<Here>) =>
         }).pipe(Effect.scoped)
       )
 
-      it.effect(`L10, ${kind}: many calls at once are told apart`, () =>
+      it.effect(`L10, ${kind}: concurrent calls get their own results`, () =>
         Effect.gen(function* () {
           const rpc = yield* connect
           const values = Array.from({ length: 50 }, (_, i) => i)
@@ -83,7 +83,7 @@ export const suite = (name: string, here: Layer.Layer<Here>) =>
         }).pipe(Effect.scoped)
       )
 
-      it.effect(`L10, S2, ${kind}: a defect is an id, and its cause stays where it was`, () =>
+      it.effect(`L10, S2, ${kind}: a defect has an id, and its cause does not reach the client`, () =>
         Effect.gen(function* () {
           const rpc = yield* connect
           for (const tag of ["end", "notes.addAndEnd", "act.end"] as const) {
@@ -107,7 +107,7 @@ export const suite = (name: string, here: Layer.Layer<Here>) =>
         }).pipe(Effect.scoped)
       )
 
-      it.effect(`L10, ${kind}: an author's stream comes to its end, or to its failure`, () =>
+      it.effect(`L10, ${kind}: an author's stream ends, or fails`, () =>
         Effect.gen(function* () {
           const rpc = yield* connect
           expect(yield* Stream.runCollect(rpc("act.count", { to: 100 }))).toEqual(
@@ -123,7 +123,7 @@ export const suite = (name: string, here: Layer.Layer<Here>) =>
         }).pipe(Effect.scoped)
       )
 
-      it.effect(`L10, ${kind}: a call that is only acknowledged runs to its end all the same`, () =>
+      it.effect(`L10, ${kind}: a call whose result is discarded still runs to its end`, () =>
         Effect.gen(function* () {
           const rpc = yield* connect
           yield* rpc("notes.add", { body: "by a mutation" }, { discard: true })
@@ -144,7 +144,7 @@ export const suite = (name: string, here: Layer.Layer<Here>) =>
         return yield* RpcClient.make(NotesApi, { flatten: true }).pipe(Effect.provideContext(protocol))
       })
 
-    it.effect("L10, http: a live query is one snapshot and an end", () =>
+    it.effect("L10, http: a live query is one snapshot and the end", () =>
       Effect.gen(function* () {
         const protocol = yield* Layer.build((yield* Here).protocol("http", newTenant("stock")))
         const rpc = yield* RpcClient.make(NotesApi, { flatten: true }).pipe(Effect.provideContext(protocol))
@@ -154,7 +154,7 @@ export const suite = (name: string, here: Layer.Layer<Here>) =>
       }).pipe(Effect.scoped)
     )
 
-    it.effect("L10, http: a stream without end is refused by the name of the limit", () =>
+    it.effect("L10, http: an endless stream is refused with the name of the limit", () =>
       Effect.gen(function* () {
         const protocol = yield* Layer.build((yield* Here).protocol("http", newTenant("stock")))
         const rpc = yield* RpcClient.make(NotesApi, { flatten: true }).pipe(Effect.provideContext(protocol))
@@ -165,7 +165,7 @@ export const suite = (name: string, here: Layer.Layer<Here>) =>
       }).pipe(Effect.scoped)
     )
 
-    it.effect("L10, L7, socket: a live query goes on, across an eviction", () =>
+    it.effect("L10, L7, socket: a live query continues across an eviction", () =>
       Effect.gen(function* () {
         const tenant = newTenant("stock")
         const rpc = yield* connect(tenant)
@@ -189,7 +189,7 @@ export const suite = (name: string, here: Layer.Layer<Here>) =>
       }).pipe(Effect.scoped)
     )
 
-    it.effect("L10, socket: a live query fails as its query does", () =>
+    it.effect("L10, socket: a live query fails with the error of its query", () =>
       Effect.gen(function* () {
         const rpc = yield* connect(newTenant("stock"))
         const error = yield* Effect.flip(Stream.runDrain(rpc("live:end", { ending: "typed failure" })))
@@ -197,7 +197,7 @@ export const suite = (name: string, here: Layer.Layer<Here>) =>
       }).pipe(Effect.scoped)
     )
 
-    it.effect("L10, socket: who stops reading interrupts the stream at its source", () =>
+    it.effect("L10, socket: a client that stops reading interrupts the stream at its source", () =>
       Effect.gen(function* () {
         const rpc = yield* connect(newTenant("stock"))
         const name = newTenant("stopped")
@@ -207,7 +207,7 @@ export const suite = (name: string, here: Layer.Layer<Here>) =>
       }).pipe(Effect.scoped)
     )
 
-    it.effect("L10, socket: an action that is only acknowledged goes on", () =>
+    it.effect("L10, socket: an action whose result is discarded continues", () =>
       Effect.gen(function* () {
         const name = newTenant("acknowledged")
         yield* Effect.gen(function* () {
@@ -217,12 +217,12 @@ export const suite = (name: string, here: Layer.Layer<Here>) =>
           yield* Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 100)))
           expect(waiting.interrupted.has(name)).toBe(false)
         }).pipe(Effect.scoped)
-        // As long as its caller stays.
+        // As long as its caller is connected.
         yield* until(() => waiting.interrupted.has(name))
       })
     )
 
-    it.effect("L10, socket: who stops waiting interrupts the action", () =>
+    it.effect("L10, socket: a client that stops waiting interrupts the action", () =>
       Effect.gen(function* () {
         const rpc = yield* connect(newTenant("stock"))
         const name = newTenant("stopped")

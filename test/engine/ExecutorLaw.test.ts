@@ -9,7 +9,7 @@ import * as RpcCodec from "../../src/protocol/RpcCodec.ts"
 import { request } from "../deployment/Deployment.ts"
 import { Random } from "../random.ts"
 import { type EngineHarness, KeepingSocket, makeEngine } from "./EngineHarness.ts"
-import { makeWorld, type QueryCall, randomRead, randomWrite, type World } from "./randomApp.ts"
+import { makeRandomApp, type QueryCall, type RandomApp, randomRead, randomWrite } from "./randomApp.ts"
 
 const identities: ReadonlyArray<Identity> = [
   { subject: null, claims: {} },
@@ -26,7 +26,7 @@ let ids = 0
 /** Asks one question in the four ways. */
 const ask = async (
   { engine, idle, sockets }: EngineHarness,
-  world: World,
+  world: RandomApp,
   identity: Identity,
   query: QueryCall
 ): Promise<Readonly<Record<string, string>>> => {
@@ -62,7 +62,7 @@ const ask = async (
   return { unary: exitText(unary.exit), snapshot, live, transactor: exitText(Effect.runSync(encoded)) }
 }
 
-const queryAtRandom = (random: Random, world: World): QueryCall =>
+const queryAtRandom = (random: Random, world: RandomApp): QueryCall =>
   random.chance(0.5)
     ? { tag: "read", payload: { program: randomRead(random, world) } }
     : {
@@ -72,7 +72,7 @@ const queryAtRandom = (random: Random, world: World): QueryCall =>
 
 const holdsFor = async (seed: number): Promise<void> => {
   const random = new Random(seed)
-  const world = makeWorld(random)
+  const world = makeRandomApp(random)
   const harness = await makeEngine(world.app)
   world.keysIn = (table) =>
     harness.sqlite

@@ -16,7 +16,7 @@ import { forAll, type Random } from "../random.ts"
 import { guardedApp } from "../worker/guarded.ts"
 import { app, Ending, limited } from "../worker/notes.ts"
 import { type EngineHarness, makeEngine } from "./EngineHarness.ts"
-import { makeWorld, randomRead, randomWrite } from "./randomApp.ts"
+import { makeRandomApp, randomRead, randomWrite } from "./randomApp.ts"
 
 /**
  * Effect's `RpcServer` as the oracle of the executor: the same calls, on equal databases, at one time and with equal
@@ -189,7 +189,7 @@ describe("RpcServer gives the same messages as the executor", () => {
     const failures: Array<unknown> = []
     const runs: Array<Promise<unknown>> = []
     const property = async (random: Random) => {
-      const world = makeWorld(random)
+      const world = makeRandomApp(random)
       const requests = random.array(40, (i) =>
         random.chance(0.5)
           ? call(i, "write", { program: randomWrite(random, world) })
@@ -197,7 +197,7 @@ describe("RpcServer gives the same messages as the executor", () => {
       )
       await compare(world.app, requests)
     }
-    forAll(Number(process.env["ORACLE_WORLDS"] ?? 25), (random) => {
+    forAll(Number(process.env["ORACLE_APPS"] ?? 25), (random) => {
       const seed = random.int(2 ** 31)
       const named = (cause: unknown) => failures.push(new Error(`an equal run fails after ${seed}`, { cause }))
       runs.push(property(random).catch(named))

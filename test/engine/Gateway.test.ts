@@ -5,10 +5,10 @@ import { Gateway, type GatewayHost, type GatewayOptions } from "../../src/engine
 import { request as call, errorOf } from "../deployment/Deployment.ts"
 import { app } from "../worker/notes.ts"
 
-/** What the gateway does when what is behind it, or beside it, does not do its part. */
+/** How the gateway handles failures of the object, of actions and of the author's `identify`. */
 
 interface Behind {
-  /** What the object does: for calls it gives a body, for sockets a response. */
+  /** The object: it returns a body for a call, a response for a socket. */
   readonly object?: (tenant: string) => Promise<Response>
   readonly options?: GatewayOptions
 }
@@ -19,7 +19,7 @@ const enter = ({ object, options = {} }: Behind, init: RequestInit = {}) =>
   Effect.gen(function* () {
     const context = yield* Effect.context<never>()
     const reach = (tenant: string) => {
-      if (object === undefined) throw new Error("no object is to be asked")
+      if (object === undefined) throw new Error("no object must be called")
       return object(tenant)
     }
     const request = new Request("https://dormouse.test/rpc", {
@@ -58,7 +58,7 @@ const silent: ReadonlyArray<readonly [string, () => Promise<Response>]> = [
 ]
 
 for (const [what, object] of silent) {
-  it.effect(`S1: every call to an object that ${what} is answered as unavailable`, () =>
+  it.effect(`S1: every call to an object that ${what} fails with Unavailable`, () =>
     Effect.gen(function* () {
       const response = yield* enter({ object })
       expect(response.status).toBe(503)
@@ -71,7 +71,7 @@ for (const [what, object] of silent) {
     })
   )
 
-  it.effect(`S1: actions beside calls to an object that ${what} are answered for themselves`, () =>
+  it.effect(`S1: actions in one batch with calls to an object that ${what} are answered independently`, () =>
     Effect.gen(function* () {
       const body = JSON.stringify([call("a", "look", {}), call("b", "act.end", { ending: "promise" })])
       const messages = yield* json(yield* enter({ object }, { body }))
@@ -91,7 +91,7 @@ for (const [what, object] of silent) {
   )
 }
 
-it.effect("S2: what the author's own front door throws stays inside", () =>
+it.effect("S2: an error thrown by the author's identify does not reach the caller", () =>
   Effect.gen(function* () {
     log.length = 0
     const identify = () => Promise.reject(new Error("the secret reason"))
@@ -104,7 +104,7 @@ it.effect("S2: what the author's own front door throws stays inside", () =>
   })
 )
 
-it.effect("S1, T5: an identity that no socket could remember is refused by the name of the limit", () =>
+it.effect("S1, T5: an identity that is too large for a socket is refused with the name of the limit", () =>
   Effect.gen(function* () {
     const identity = (length: number) => ({ subject: "a", claims: { roles: "x".repeat(length) } })
     const refused = yield* enter({ options: { identify: () => identity(5000) } })
@@ -115,7 +115,7 @@ it.effect("S1, T5: an identity that no socket could remember is refused by the n
   })
 )
 
-it.effect("S1: a tenant that is refused, or cannot be, is asked of nobody", () =>
+it.effect("S1: an invalid or refused tenant reaches neither identify nor an object", () =>
   Effect.gen(function* () {
     expect((yield* enter({ options: { tenants: () => false } })).status).toBe(404)
     const headers = { "x-dormouse-tenant": "not a tenant" }

@@ -67,7 +67,7 @@ describe("Live queries on a bad network", async () => {
   const { close, connect, object } = await open(app)
   afterAll(close)
 
-  /** A tenant with the list `a`, and a function that adds an item to it. */
+  /** A tenant with the list `a`, and a function that adds items to the list. */
   const start = async () => {
     const tenant = newTenant("network")
     const writer = await connect(tenant)
@@ -78,7 +78,7 @@ describe("Live queries on a bad network", async () => {
   const listA = { list: "a", limit: 9 }
   const one = { list: "a", title: "one", rank: 0 }
 
-  it("L9: what was written while a client was away is in the first frame after it came back", async () => {
+  it("L9: a write while a client is disconnected is in the first frame after it reconnects", async () => {
     const { connect, writer, object } = await start()
     const before = watch(await connect(), "items", listA)
     await before.frameCount(1)
@@ -90,14 +90,14 @@ describe("Live queries on a bad network", async () => {
     expect(after.tags).toEqual(["Snapshot"])
   })
 
-  it("L1 L9: what is written while a client's question is on its way is in the first frame, or follows it", async () => {
+  it("L1 L9: a write while a client's request is in flight is in the first frame, or follows it", async () => {
     const { connect, object, writer } = await start()
     const before = watch(await connect(), "items", listA)
     await before.frameCount(1)
     before.peer.close()
     const peer = await connect()
     object.network.hold()
-    // One write arrives before the question, one after it; the question says what the client has.
+    // One write arrives before the request, one after it. The request has the hash of the client's value.
     writer.send(request("first", "items.add", one))
     const { message, watch: after } = watchRequest(peer, "items", listA, { have: before.hash })
     peer.send(message)
@@ -109,7 +109,7 @@ describe("Live queries on a bad network", async () => {
     expect(after.frames.length).toBeLessThanOrEqual(2)
   })
 
-  it("T2 L9: a crash between a commit and its delivery loses the frame, and not the change", async () => {
+  it("T2 L9: a crash between a commit and its delivery loses the frame, but not the change", async () => {
     const { connect, object, writer } = await start()
     const before = watch(await connect(), "items", listA)
     await before.frameCount(1)
@@ -126,7 +126,7 @@ describe("Live queries on a bad network", async () => {
     expect(after.version).toBeGreaterThan(before.version)
   })
 
-  it("L6: a message that is on its way when the object falls asleep arrives, and the next one fits it", async () => {
+  it("L6: a message in flight during an eviction arrives, and the next frame continues from it", async () => {
     const { connect, object, writer } = await start()
     const items = watch(await connect(), "items", listA)
     await items.frameCount(1)
@@ -144,7 +144,7 @@ describe("Live queries on a bad network", async () => {
 })
 
 describe("Live queries and reactions", async () => {
-  /** Whoever adds an item sets a flag, in a commit of its own: while the flush of the first one is being delivered. */
+  /** Adding an item sets a flag, in a commit of its own, while the flush of the first commit is delivered. */
   const reactor = App.react(ListsApi, {
     name: "flag",
     query: "items.count",
@@ -157,7 +157,7 @@ describe("Live queries and reactions", async () => {
   )
   afterAll(close)
 
-  it("L1 L5: what a handler commits in the middle of a flush follows in frames of its own", async () => {
+  it("L1 L5: a commit in the middle of a flush follows in frames of its own", async () => {
     const tenant = newTenant("reaction")
     const writer = await connect(tenant, "ada")
     await ok(writer.call("lists.add", { id: "a" }))
@@ -167,7 +167,7 @@ describe("Live queries and reactions", async () => {
     await Promise.all([all.frameCount(1), visible.frameCount(1)])
     await ok(writer.call("items.add", { list: "a", title: "of ada", rank: 0, owner: "ada" }))
     await all.shows("of ada")
-    // The reaction hides it.
+    // The reaction hides the item.
     await visible.frameCount(3)
     expect(visible.frames.map(({ value }) => value?.length)).toEqual([0, 1, 0])
     expect(visible.version).toBeGreaterThan(all.version)

@@ -3,7 +3,7 @@ import { LiveQueries, type QueryKey, type Subscriber, Subscription } from "../..
 import { Range } from "../../src/services/storage/KeyOrder.ts"
 import { ReadRecorder, WriteRecorder } from "../../src/services/storage/ReadSet.ts"
 
-/** Live queries over one number, which every query reads. */
+/** Live queries over one number, which all of them read. */
 const start = () => {
   const tasks: Array<() => void> = []
   const state = { n: 0, runs: 0, time: 0, fails: false }
@@ -30,7 +30,7 @@ const start = () => {
   }
   const key: QueryKey = { tag: "q", payload: null, identity: "", headers: [] }
   const subscribe = (onNotify?: () => void) => {
-    const got: Array<unknown> = []
+    const received: Array<unknown> = []
     const subscriber: Subscriber = {
       identity: "",
       pending: new Set(),
@@ -43,39 +43,39 @@ const start = () => {
           result?.frameFrom(subscription.base)
           subscription.sent = result?.hash
           subscription.base = result
-          got.push(failure ?? result!.json())
+          received.push(failure ?? result!.json())
         }
       }
     }
     const subscription = new Subscription(subscriber, 1)
     live.subscribe(subscription, key)
     live.notify()
-    return { got, subscription }
+    return { received, subscription }
   }
   return { live, state, tasks, write, subscribe }
 }
 
 describe("LiveQueries", () => {
-  it("L4: a crowd is told in turns, and who is told later is told the newest", () => {
+  it("L4: many subscribers are notified over several turns, and later ones get the latest result", () => {
     const { live, state, subscribe, tasks, write } = start()
-    const crowd = Array.from({ length: 2250 }, () => subscribe())
+    const subscribers = Array.from({ length: 2250 }, () => subscribe())
     state.runs = 0
-    const told = () => crowd.filter(({ got }) => got.at(-1) === state.n).length
+    const notified = () => subscribers.filter(({ received }) => received.at(-1) === state.n).length
     write(1)
     live.flush()
-    expect([told(), tasks.length]).toEqual([1000, 1])
-    // Somebody else writes between two turns.
+    expect([notified(), tasks.length]).toEqual([1000, 1])
+    // Another write between two turns.
     write(2)
     live.flush()
-    expect([told(), tasks.length]).toEqual([0, 1])
+    expect([notified(), tasks.length]).toEqual([0, 1])
     while (tasks.length > 0) tasks.shift()!()
-    expect(told()).toBe(2250)
+    expect(notified()).toBe(2250)
     expect(state.runs).toBe(2)
-    const seen = new Set(crowd.map(({ got }) => JSON.stringify(got)))
+    const seen = new Set(subscribers.map(({ received }) => JSON.stringify(received)))
     expect([...seen].toSorted()).toEqual(["[0,1,2]", "[0,2]"])
   })
 
-  it("L3: a result and its patch are encoded once, however many get them", () => {
+  it("L3: a result and its patch are encoded once for any number of subscribers", () => {
     const encodings = (subscribers: number) => {
       const { live, subscribe, write } = start()
       for (let i = 0; i < subscribers; i++) subscribe()
@@ -90,7 +90,7 @@ describe("LiveQueries", () => {
     expect(encodings(1)).toBeGreaterThan(0)
   })
 
-  it("L1: a subscriber that cannot be told does not keep the others from it", () => {
+  it("L1: a subscriber that throws does not prevent the notification of others", () => {
     const { live, subscribe, write } = start()
     let isBroken = false
     subscribe(() => {
@@ -100,10 +100,10 @@ describe("LiveQueries", () => {
     isBroken = true
     write(1)
     expect(() => live.flush()).toThrow("broken")
-    expect(other.got).toEqual([0, 1])
+    expect(other.received).toEqual([0, 1])
   })
 
-  it("L1: a write in the middle of a delivery is flushed by itself", () => {
+  it("L1: a write in the middle of a delivery is flushed separately", () => {
     const { live, subscribe, write } = start()
     let isWriting = false
     const first = subscribe(() => {
@@ -114,19 +114,19 @@ describe("LiveQueries", () => {
     isWriting = true
     write(1)
     live.flush()
-    expect([first.got, second.got]).toEqual([
+    expect([first.received, second.received]).toEqual([
       [0, 1],
       [0, 1]
     ])
     expect(live.needsFlush).toBe(true)
     live.flush()
-    expect([first.got, second.got]).toEqual([
+    expect([first.received, second.received]).toEqual([
       [0, 1, 2],
       [0, 1, 2]
     ])
   })
 
-  it("L5: versions grow with every commit, with time, and never back", () => {
+  it("L5: versions grow with every commit and with time, and never decrease", () => {
     const { live, state, subscribe, write } = start()
     subscribe()
     const versions = [live.currentVersion]
@@ -145,19 +145,19 @@ describe("LiveQueries", () => {
     expect(versions).toEqual([1, 2, 3, 5120, 5121, 5122, 5123, 7168, 7168, 1_000_000, 1_000_001])
   })
 
-  it("L1: a failure ends, a later success is a value again, and a failed query is run anew for who comes", () => {
+  it("L1: after a failure a later success is sent, and a new subscriber runs a failed query again", () => {
     const { live, state, subscribe, write } = start()
-    const { got } = subscribe()
+    const { received } = subscribe()
     state.fails = true
     write(1)
     live.flush()
-    expect(got).toEqual([0, { _tag: "Failure", cause: [] }])
+    expect(received).toEqual([0, { _tag: "Failure", cause: [] }])
     state.fails = false
-    expect(subscribe().got).toEqual([1])
-    expect(got.at(-1)).toBe(1)
+    expect(subscribe().received).toEqual([1])
+    expect(received.at(-1)).toBe(1)
   })
 
-  it("L3: nothing is kept of a question that nobody asks any more", () => {
+  it("L3: nothing is kept of a query without subscribers", () => {
     const { live, state, subscribe, write } = start()
     const { subscription } = subscribe()
     live.unsubscribe(subscription)

@@ -8,17 +8,17 @@ import { app, limited, NotesApi } from "../worker/notes.ts"
 import { suite } from "./mutationLogCases.ts"
 
 suite("Numbered mutations in memory", async () => {
-  const [place, small] = await Promise.all([memory(app), memory(limited)])
+  const [deployment, small] = await Promise.all([memory(app), memory(limited)])
   return {
-    place,
+    deployment,
     limited: small,
     close: async () => {
-      await Promise.all([place.close(), small.close()])
+      await Promise.all([deployment.close(), small.close()])
     }
   }
 })
 
-/** Adds a note under a number, and gives its id. */
+/** Adds a note under a mutation id, and returns the note's id. */
 const adding = Effect.gen(function* () {
   const rpc = yield* TestApp.rpc(NotesApi)
   const { object } = yield* TestApp
@@ -43,26 +43,26 @@ const adding = Effect.gen(function* () {
   }
 })
 
-it.effect("T3: an outcome is kept for a day, and swept when there is another after that", () =>
+it.effect("T3: an outcome is kept for a day, and deleted by the next mutation after that", () =>
   Effect.gen(function* () {
     const { add, kept } = yield* adding
     const first = yield* add("a-client/1")
     yield* TestClock.adjust(mutationRetention / 2)
     yield* add("a-client/2")
     yield* TestClock.adjust(mutationRetention / 2)
-    // At the last moment, and with a sweep right before.
+    // At the last moment, directly after a deletion of old outcomes.
     yield* add("a-client/3")
     expect(yield* add("a-client/1")).toBe(first)
     expect(kept()).toEqual(["a-client/1", "a-client/2", "a-client/3"])
     yield* TestClock.adjust("61 minutes")
     yield* add("a-client/4")
     expect(kept()).toEqual(["a-client/2", "a-client/3", "a-client/4"])
-    // Whoever sends it again now has it done again: clients do not.
+    // Sent now it would run again: clients do not do that.
     expect(yield* add("a-client/1")).not.toBe(first)
   }).pipe(Effect.provide(TestApp.layer(app)))
 )
 
-it.effect("T3: an object that wakes sweeps as well", () =>
+it.effect("T3: a start of the object deletes old outcomes as well", () =>
   Effect.gen(function* () {
     const { add, kept, object } = yield* adding
     yield* add("a-client/1")
@@ -73,7 +73,7 @@ it.effect("T3: an object that wakes sweeps as well", () =>
   }).pipe(Effect.provide(TestApp.layer(app)))
 )
 
-it.effect("T4: a mutation without a number adds the author's rows alone, a numbered one its record", () =>
+it.effect("T4: a mutation without an id adds only the author's rows, one with an id also its outcome", () =>
   Effect.gen(function* () {
     const { add, addUnnumbered, rows } = yield* adding
     yield* addUnnumbered

@@ -50,7 +50,7 @@ const calm = Effect.promise(async () => {
   for (let i = 0; i < 6; i++) await new Promise((resolve) => setImmediate(resolve))
 })
 
-it.effect("L: a reactor reacts once to each change, also across a sleep and a crash", () =>
+it.effect("L: a reactor reacts exactly once to each change, even across an eviction and a crash", () =>
   Effect.gen(function* () {
     const client = yield* TestApp.client(Sums)
     const { object } = yield* TestApp
@@ -69,14 +69,14 @@ it.effect("L: a reactor reacts once to each change, also across a sleep and a cr
     expect(yield* client.query("sum", {})).toBe(3)
     yield* calm
     expect(yield* client.query("total", {})).toMatchObject({ n: 3, times: 2 })
-    // Nothing to do is not done again either.
+    // A change without a mutation counts as handled as well.
     yield* client.mutate("put", { id: "b", n: -9 })
     yield* calm
     expect(yield* client.query("total", {})).toMatchObject({ n: 3, times: 2 })
   }).pipe(Effect.provide(TestApp.layer(appWith([recording]))))
 )
 
-it.effect("L: a reaction that fails leaves nothing and is tried with the next change", () =>
+it.effect("L: a failed reaction leaves nothing, and is retried with the next change", () =>
   Effect.gen(function* () {
     const client = yield* TestApp.client(Sums)
     yield* client.mutate("put", { id: "a", n: 13 })
@@ -88,7 +88,7 @@ it.effect("L: a reaction that fails leaves nothing and is tried with the next ch
   }).pipe(Effect.provide(TestApp.layer(appWith([recording]))))
 )
 
-it.effect("L: a reactor that changes what it watches is stopped, and goes on after somebody else's commit", () =>
+it.effect("L: a reactor that changes what it watches is stopped, and continues after another commit", () =>
   Effect.gen(function* () {
     const client = yield* TestApp.client(Sums)
     yield* client.mutate("put", { id: "a", n: 1 })
@@ -116,7 +116,7 @@ it.effect("L: a reactor that changes what it watches is stopped, and goes on aft
   )
 )
 
-it.effect("L: Live.stream is the same stream where the tables are", () =>
+it.effect("L: Live.stream emits the same values inside the object", () =>
   Effect.gen(function* () {
     const client = yield* TestApp.client(Sums)
     const seen = yield* TestApp.live(Sums, "sum", {}).pipe(Stream.take(3), Stream.runCollect, Effect.forkChild)

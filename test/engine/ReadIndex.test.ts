@@ -54,7 +54,7 @@ const writeOf = (...keys: ReadonlyArray<Key>) => {
   return recorder.toWriteSet()
 }
 
-/** The real order, and how often it was asked. */
+/** The real order, which counts its comparisons. */
 const countingOrder = () => {
   const counter = { count: 0 }
   const order: Order = {
@@ -62,9 +62,9 @@ const countingOrder = () => {
       counter.count++
       return comparePositions(a, b)
     },
-    compareKeyToPosition: (key, place) => {
+    compareKeyToPosition: (key, position) => {
       counter.count++
-      return compareKeyToPosition(key, place)
+      return compareKeyToPosition(key, position)
     }
   }
   return { counter, order }
@@ -72,7 +72,7 @@ const countingOrder = () => {
 
 const arrangements = ["ascending", "descending", "inward", "random"] as const
 
-/** The numbers below `size` in an order that is hard on a tree. */
+/** The numbers below `size`, in an order that is bad for a search tree. */
 const arrange = (arrangement: (typeof arrangements)[number], size: number, random: Random): Array<number> => {
   const ids = random.array(size, (id) => id)
   if (arrangement === "random") return random.shuffle(ids)
@@ -80,13 +80,15 @@ const arrange = (arrangement: (typeof arrangements)[number], size: number, rando
   return arrangement === "descending" ? ids.reverse() : ids
 }
 
-/** The height of an AVL tree of n nodes is at most this. */
+/** The maximum height of an AVL tree of n nodes. */
 const levels = (n: number) => 1.4405 * Math.log2(n + 2)
-/** A key that hits nothing: the end of the subtree, the end of its left one, and both ends of the range. */
+/**
+ * Comparisons per node for a key in no range: the end of the subtree, of its left subtree, and both ends of the range.
+ */
 const perLevel = 4
 
 describe("ReadIndex", () => {
-  it("L1, L2: finds exactly what the definition finds, whatever was set, replaced and deleted before", () => {
+  it("L1, L2: finds exactly what `touches` finds, after any sets, replacements and deletions", () => {
     forAll(150, (random) => {
       const span = random.pick([4, 12, 200])
       const index = new ReadIndex<number>()
@@ -109,7 +111,7 @@ describe("ReadIndex", () => {
     })
   })
 
-  it("L2: keeps nothing of what was deleted", () => {
+  it("L2: keeps nothing of deleted read sets", () => {
     forAll(20, (random) => {
       const index = new ReadIndex<number>()
       for (let id = 0; id < 100; id++) index.set(id, readSet(random, 20))
@@ -122,7 +124,7 @@ describe("ReadIndex", () => {
   })
 
   it.each(arrangements)(
-    "L2: 5,000 ranges that a write does not touch, %s, cost it little more than 10",
+    "L2: 5,000 ranges that a write does not affect, %s, cost little more than 10",
     (arrangement) => {
       const cost = (size: number) => {
         const { counter, order } = countingOrder()
@@ -144,12 +146,12 @@ describe("ReadIndex", () => {
     }
   )
 
-  it("L2: what was deleted costs nothing any more", () => {
+  it("L2: deleted read sets cost nothing", () => {
     forAll(10, (random) => {
       const size = 2000
       const { counter, order } = countingOrder()
       const index = new ReadIndex<number>(order)
-      // Every second range reaches to the end, until it is deleted.
+      // Every second range extends to the end, until it is deleted.
       const read = (id: number) =>
         readOf(id % 2 === 0 ? Range.prefix([id]) : Range.make(Position.before([id]), Position.end))
       for (const id of arrange(random.pick(arrangements), size, random)) index.set(id, read(id))
@@ -178,7 +180,7 @@ describe("ReadIndex", () => {
     expect(counter.count).toBe(0)
   })
 
-  it("takes thousands of the same range", () => {
+  it("handles thousands of equal ranges", () => {
     const { counter, order } = countingOrder()
     const index = new ReadIndex<number>(order)
     for (let id = 0; id < 5000; id++) index.set(id, readOf(Range.prefix([1])))
@@ -190,7 +192,7 @@ describe("ReadIndex", () => {
     expect(index.touched(writeOf([1, 0])).size).toBe(2500)
   })
 
-  it("takes thousands of ranges one within the other", () => {
+  it("handles thousands of nested ranges", () => {
     const size = 5000
     const { counter, order } = countingOrder()
     const index = new ReadIndex<number>(order)
@@ -204,14 +206,14 @@ describe("ReadIndex", () => {
     expect(index.touched(writeOf([size, 0])).size).toBe(size)
   })
 
-  it("looks at a range once for all the keys that hit it", () => {
+  it("checks a range once for all keys in it", () => {
     const { counter, order } = countingOrder()
     const index = new ReadIndex<number>(order)
     for (let id = 0; id < 500; id++) index.set(id, readOf(Range.make(Position.before([id]), Position.end)))
     const writes = writeOf(...Array.from({ length: 2000 }, (_, i) => [1000 + i]))
     counter.count = 0
     expect(index.touched(writes).size).toBe(500)
-    // One by one, the keys would take a million.
+    // Key by key, it would take a million comparisons.
     expect(counter.count).toBeLessThan(500 * 3 * Math.log2(2000))
   })
 })

@@ -59,7 +59,7 @@ describe("ST24 a contract that would send a sensitive field is found", () => {
   })
 })
 
-describe("ST24 nothing else is", () => {
+describe("ST24 no other contract is found", () => {
   interface Tree {
     readonly value: typeof User.json.Type
     readonly children: ReadonlyArray<Tree>
@@ -86,7 +86,7 @@ describe("ST24 nothing else is", () => {
   }
 })
 
-it("ST24 App.make refuses the contract and names rpc, table and fields", () => {
+it("ST24 App.make throws for the contract, and names rpc, table and fields", () => {
   const api = Api.make(
     Query.make("users.list", { success: Schema.Array(User) }),
     Mutation.make("users.add", { payload: User.jsonCreate, success: User.json, error: Refused })
@@ -104,7 +104,7 @@ it("ST24 App.make refuses the contract and names rpc, table and fields", () => {
   expect(() => App.make({ api, tables: [posts], handlers })).not.toThrow()
 })
 
-it.effect("ST24 a handler that gives whole rows sends what the json variant has", () => {
+it.effect("ST24 a handler that returns whole rows sends only the fields of the json variant", () => {
   const api = Api.make(
     Query.make("users.list", { success: Schema.Array(User.json) }),
     Mutation.make("users.add", { payload: { name: Schema.String }, success: User.json })

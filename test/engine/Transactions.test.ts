@@ -7,12 +7,12 @@ import { app, limited, NotesApi } from "../worker/notes.ts"
 import { suite } from "./transactionCases.ts"
 
 suite("Transactions in memory", async () => {
-  const [place, small] = await Promise.all([memory(app), memory(limited)])
+  const [deployment, small] = await Promise.all([memory(app), memory(limited)])
   return {
-    place,
+    deployment,
     limited: small,
     close: async () => {
-      await Promise.all([place.close(), small.close()])
+      await Promise.all([deployment.close(), small.close()])
     }
   }
 })

@@ -4,9 +4,9 @@ import { cloudflare, object, objects } from "../deployment/cloudflare.ts"
 import { newTenant } from "../deployment/Deployment.ts"
 import { suite } from "./transactionCases.ts"
 
-suite("Transactions in workerd", async () => ({ place: cloudflare(), limited: objects(env.LIMITED) }))
+suite("Transactions in workerd", async () => ({ deployment: cloudflare(), limited: objects(env.LIMITED) }))
 
-it("T4: a commit adds the author's rows, and one more when the mutation is numbered", async () => {
+it("T4: a commit adds the author's rows, and one more if the mutation has an id", async () => {
   const opened = object(env.TENANT_OBJECT, newTenant("t4"))
   const peer = await opened.connect()
   const rows = () =>

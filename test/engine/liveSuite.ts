@@ -4,26 +4,26 @@ import { socketMessageBytes } from "../../src/protocol/Limits.ts"
 import * as Patch from "../../src/protocol/Patch.ts"
 import { errorOf, newTenant, type Peer, request } from "../deployment/Deployment.ts"
 
-/** Where the app of `test/worker/lists.ts` runs. */
+/** A running app of `test/worker/lists.ts`. */
 export interface Driver {
-  /** Opens a socket to a tenant's object, for somebody. */
+  /** Opens a socket to a tenant's object, with an identity. */
   readonly connect: (tenant: string, subject?: string) => Promise<Peer>
-  /** Takes the heap of a tenant's object away and leaves its sockets. */
+  /** Evicts the heap of a tenant's object. Its sockets stay open. */
   readonly evict: (tenant: string) => Promise<void>
   readonly explain: (tenant: string) => Promise<ReadonlyArray<any>>
-  /** The rows of a statement in a tenant's database. */
+  /** Runs a statement in a tenant's database and returns its rows. */
   readonly rows: (tenant: string, sql: string) => Promise<ReadonlyArray<any>>
   readonly close?: () => Promise<void>
 }
 
-/** One live query at a socket, with what its frames make of the value. */
+/** A live query on a socket, with the value computed from its frames. */
 class Watch {
   readonly id: string
   readonly peer: Peer
   value: any
   hash: string | undefined
   version = 0
-  /** The frames that came, put together where they came in parts. */
+  /** The frames that arrived, joined from their parts. */
   readonly frames: Array<any> = []
   private readonly pieces: Array<string> = []
 
@@ -70,7 +70,7 @@ class Watch {
   }
 }
 
-/** How a client watches: acknowledging at once unless `slow`; `prompt` also says so. */
+/** How a client watches. It acknowledges on arrival unless `slow`; `prompt` sends the header that says so. */
 interface Options {
   readonly slow?: boolean
   readonly prompt?: boolean
@@ -114,7 +114,7 @@ export const watch = (peer: Peer, tag: string, payload: unknown, options?: Optio
   return watch
 }
 
-/** Messages that arrive together, as one. */
+/** Sends several messages as one. */
 const sendTogether = (peer: Peer, ...messages: ReadonlyArray<unknown>): void => peer.sendText(JSON.stringify(messages))
 
 export const ok = async (exit: Promise<any>): Promise<any> => {
@@ -123,13 +123,13 @@ export const ok = async (exit: Promise<any>): Promise<any> => {
   return value
 }
 
-/** Waits until whatever is on its way because of what happened has come. */
+/** Waits until all messages caused by earlier events have arrived. */
 export const quiet = async (...peers: ReadonlyArray<Peer>): Promise<void> => {
   for (let i = 0; i < 2; i++) for (const peer of peers) await ok(peer.call("constant", {}))
   await new Promise((resolve) => setTimeout(resolve, 30))
 }
 
-/** The rules of live queries, over real sockets of one platform. */
+/** The suite of live queries, over real sockets of one platform. */
 export const suite = (name: string, open: () => Promise<Driver>): void => {
   describe(name, () => {
     let driver: Driver
@@ -138,7 +138,7 @@ export const suite = (name: string, open: () => Promise<Driver>): void => {
     })
     afterAll(() => driver.close?.())
 
-    /** A tenant with a list, and a peer that writes to it. */
+    /** A tenant with a list, and a peer that writes to the list. */
     const start = async (...more: ReadonlyArray<string>) => {
       const tenant = newTenant("live")
       const writer = await driver.connect(tenant)
@@ -150,8 +150,8 @@ export const suite = (name: string, open: () => Promise<Driver>): void => {
     }
     const listA = { list: "a", limit: 100 }
 
-    describe("what subscribers are told", () => {
-      it("L1: a write that changes a result reaches who watches it", async () => {
+    describe("notifications", () => {
+      it("L1: a write that changes a result reaches its subscribers", async () => {
         const { add, connect, writer } = await start()
         const items = watch(await connect(), "items", listA)
         await items.frameCount(1)
@@ -164,7 +164,7 @@ export const suite = (name: string, open: () => Promise<Driver>): void => {
         await items.shows("2", "one")
       })
 
-      it("L1: a row that leaves a range, enters another, or goes with the row it refers to, is seen in both", async () => {
+      it("L1: a row that leaves a range, enters another, or is deleted by a cascade, changes both results", async () => {
         const { add, connect, writer } = await start("b")
         const { id } = await add("one")
         const peer = await connect()
@@ -180,7 +180,7 @@ export const suite = (name: string, open: () => Promise<Driver>): void => {
         await peer.until(() => count.value === 0)
       })
 
-      it("L1: what is written while a query is first read is in its first value or follows it", async () => {
+      it("L1: a write during the first run of a query is in its first value or follows it", async () => {
         const { connect, writer } = await start()
         const before = watchRequest(writer, "items", listA)
         const after = watchRequest(writer, "items", listA)
@@ -204,15 +204,15 @@ export const suite = (name: string, open: () => Promise<Driver>): void => {
         const items = watch(peer, "items", listA)
         await items.frameCount(1)
         const exit = await writer.call("items.addAndFail", { list: "a" })
-        expect(errorOf(exit)).toEqual({ _tag: "Broken", why: "asked to" })
+        expect(errorOf(exit)).toEqual({ _tag: "Broken", why: "requested" })
         await quiet(writer, peer)
         expect(items.frames.length).toBe(1)
-        // The control: the same write, when it succeeds, is told.
+        // The control: the same write sends a frame if it succeeds.
         await add("one")
         await items.shows("one")
       })
 
-      it("L1: a query that fails at a later run ends its stream with the error that it declares", async () => {
+      it("L1: a query that fails in a later run ends its stream with its declared error", async () => {
         const { add, connect, explain, writer } = await start()
         const peer = await connect()
         const fragile = watch(peer, "items.fragile", { list: "a" })
@@ -231,7 +231,7 @@ export const suite = (name: string, open: () => Promise<Driver>): void => {
         await watch(peer, "items.fragile", { list: "a" }).shows("one")
       })
 
-      it("L1: a request that no live query can answer is refused", async () => {
+      it("L1: an invalid request for a live query is refused", async () => {
         const { writer } = await start()
         expect(errorOf(await writer.call("live:nothing", {})).reason._tag).toBe("UnknownRpc")
         expect(errorOf(await writer.call("live:items.add", {})).reason._tag).toBe("UnknownRpc")
@@ -240,7 +240,7 @@ export const suite = (name: string, open: () => Promise<Driver>): void => {
     })
 
     describe("runs", () => {
-      it("L2: a write outside of what was read costs no run", async () => {
+      it("L2: a write outside of what a query read causes no run", async () => {
         const { add, connect, explain } = await start("b")
         for (const rank of [1, 2, 3]) await add(`item ${rank}`, rank)
         const peer = await connect()
@@ -263,10 +263,10 @@ export const suite = (name: string, open: () => Promise<Driver>): void => {
         })
       })
 
-      it("L3: sockets that ask the same share one run, and one socket's leaving ends nothing for the others", async () => {
+      it("L3: sockets with the same query share one run, and one unsubscribing does not affect the others", async () => {
         const { add, connect, explain } = await start()
         const peers = await Promise.all(Array.from({ length: 12 }, (_, i) => connect(`user ${i}`)))
-        // The order of properties is not part of a question.
+        // The order of properties is not part of a payload.
         const watches = peers.map((peer, i) => watch(peer, "items", i % 2 === 0 ? listA : { limit: 100, list: "a" }))
         await Promise.all(watches.map((items) => items.frameCount(1)))
         expect(await explain("items")).toMatchObject([{ subscribers: 12, runs: 1, perIdentity: false }])
@@ -283,7 +283,7 @@ export const suite = (name: string, open: () => Promise<Driver>): void => {
         expect(watches[1]!.frames.length).toBe(2)
       })
 
-      it("L3: a query that looks at who is asking is run for each caller, and shared by the sockets of one", async () => {
+      it("L3: a query that reads the identity runs for each caller, shared by the sockets of one caller", async () => {
         const { add, connect, explain } = await start()
         const [ada, again, bob] = await Promise.all([connect("ada"), connect("ada"), connect("bob")])
         const watches = [ada, again, bob].map((peer) => watch(peer, "items.mine", {}))
@@ -302,7 +302,7 @@ export const suite = (name: string, open: () => Promise<Driver>): void => {
         ])
       })
 
-      it("L3: a query that begins to look at who is asking is told apart from then on", async () => {
+      it("L3: a query that begins to read the identity is split by caller from then on", async () => {
         const { add, connect, explain, writer } = await start()
         await add("of ada", 1, "a", { owner: "ada" })
         await add("of bob", 2, "a", { owner: "bob" })
@@ -322,7 +322,7 @@ export const suite = (name: string, open: () => Promise<Driver>): void => {
           { subscribers: 1, perIdentity: true },
           { subscribers: 2, perIdentity: true }
         ])
-        // Who comes later gets what is theirs, and not what the first one got.
+        // A later subscriber gets its own result, and not that of the first one.
         const eve = watch(await connect("eve"), "items.visible", { list: "a" })
         await eve.frameCount(1)
         expect(eve.value).toEqual([])
@@ -332,14 +332,14 @@ export const suite = (name: string, open: () => Promise<Driver>): void => {
         expect([ada.titles, eve.titles]).toEqual([["of ada"], []])
       })
 
-      it("L3: what a subscriber that comes during a commit of the switch gets is its own", async () => {
+      it("L3: a subscriber that arrives between that commit and its flush gets its own result", async () => {
         const { add, connect, writer } = await start()
         await add("of ada", 1, "a", { owner: "ada" })
         const ada = watch(await connect("ada"), "items.visible", { list: "a" })
         await ada.shows("of ada")
         const bob = await connect("bob")
         const { message, watch: bobs } = watchRequest(bob, "items.visible", { list: "a" })
-        // The commit is not flushed yet when the question comes.
+        // The commit is not flushed yet when the request arrives.
         sendTogether(bob, request("switch", "flags.set", { id: "private", on: true }), message)
         await bobs.frameCount(1)
         expect(bobs.value).toEqual([])
@@ -348,7 +348,7 @@ export const suite = (name: string, open: () => Promise<Driver>): void => {
         expect(ada.titles).toEqual(["of ada"])
       })
 
-      it("K4 L3: a query that looks at the time is run anew for who comes later, and not when nothing is written", async () => {
+      it("K4 L3: a query that reads the time runs again for a later subscriber, but not without a write", async () => {
         const { add, connect, explain } = await start()
         const first = watch(await connect(), "items.timed", { list: "a" })
         await first.frameCount(1)
@@ -356,7 +356,7 @@ export const suite = (name: string, open: () => Promise<Driver>): void => {
         const second = watch(await connect(), "items.timed", { list: "a" })
         await second.frameCount(1)
         expect(second.value.at).toBeGreaterThan(first.frames[0].value.at)
-        // Everybody shows the same.
+        // All subscribers show the same.
         await first.peer.until(() => first.value.at === second.value.at)
         await add("one")
         await first.peer.until(() => first.value.items.length === 1)
@@ -366,7 +366,7 @@ export const suite = (name: string, open: () => Promise<Driver>): void => {
     })
 
     describe("frames", () => {
-      it("L4 T2: the writer is answered before anybody is told, and commits that come together are told together", async () => {
+      it("L4 T2: the writer is answered before subscribers are notified, and batched commits are flushed together", async () => {
         const { connect, writer } = await start()
         const own = watch(writer, "items", listA)
         const other = watch(await connect(), "items", listA)
@@ -380,7 +380,7 @@ export const suite = (name: string, open: () => Promise<Driver>): void => {
         expect(order.lastIndexOf(own.id)).toBeGreaterThan(order.indexOf(ids.at(-1)!))
       })
 
-      it("L5: a frame is the smaller of patch and snapshot, and there is none when the result is the same", async () => {
+      it("L5: a frame is the smaller of patch and snapshot, and an unchanged result sends none", async () => {
         const { add, connect, explain, writer } = await start()
         for (let rank = 0; rank < 30; rank++) await add(`item ${rank}`, rank, "a", { id: `id-${rank}` })
         const peer = await connect()
@@ -395,13 +395,13 @@ export const suite = (name: string, open: () => Promise<Driver>): void => {
         expect(items.titles?.[3]).toBe("renamed")
         expect((await explain("items.count"))[0]).toMatchObject({ runs: 2, unchangedRuns: 1, frames: 1 })
         expect(count.frames.length).toBe(1)
-        // Everything is different: a patch would say more than the whole.
+        // Everything is different: a patch would be larger than the snapshot.
         await ok(writer.call("lists.remove", { id: "a" }))
         await items.shows()
         expect(items.tags.at(-1)).toBe("Snapshot")
       })
 
-      it("L5: all that one commit changes reaches a prompt reader in one message", async () => {
+      it("L5: everything that one commit changes reaches a prompt client in one message", async () => {
         const { add, connect, writer } = await start("b")
         const { id } = await add("one")
         const peer = await connect()
@@ -423,7 +423,7 @@ export const suite = (name: string, open: () => Promise<Driver>): void => {
         expect(new Set(watches.map(({ version }) => version)).size).toBe(1)
       })
 
-      it("L6: a slow reader has one frame at most that it did not acknowledge, and the newest follows", async () => {
+      it("L6: a slow client has at most one unacknowledged frame, and then gets the latest result", async () => {
         const { add, connect } = await start()
         const peer = await connect()
         const slow = watch(peer, "items", listA, { slow: true })
@@ -436,7 +436,7 @@ export const suite = (name: string, open: () => Promise<Driver>): void => {
         await quiet(peer)
         expect(slow.frames.length).toBe(1)
         slow.acknowledge()
-        // The patch for it starts from what it has, whatever others were sent meanwhile.
+        // Its patch starts from the value that it has, whatever others were sent meanwhile.
         await slow.shows("item 0", "item 1", "item 2", "item 3")
         await add("last", 9)
         await quiet(peer)
@@ -448,7 +448,7 @@ export const suite = (name: string, open: () => Promise<Driver>): void => {
         expect(slow.frames.length).toBe(3)
       })
 
-      it("L6: a result that came and went while a reader was slow is not sent", async () => {
+      it("L6: a result that changed and changed back while a client was slow is not sent", async () => {
         const { add, connect, writer } = await start()
         await add("one", 0, "a", { id: "one" })
         const peer = await connect()
@@ -464,7 +464,7 @@ export const suite = (name: string, open: () => Promise<Driver>): void => {
         expect(slow.frames.length).toBe(1)
       })
 
-      it("L5 L6: a prompt reader gets nothing of a commit before it can have all of it", async () => {
+      it("L5 L6: a prompt client gets no part of a commit before it can get all of it", async () => {
         const { add, connect, writer } = await start("b")
         const { id } = await add("one")
         const peer = await connect()
@@ -473,7 +473,7 @@ export const suite = (name: string, open: () => Promise<Driver>): void => {
         await Promise.all([a.frameCount(1), b.frameCount(1)])
         await ok(writer.call("items.move", { id, list: "b", rank: 1 }))
         await quiet(peer)
-        // Nor does a new query show what the others do not.
+        // Nor does a new query show a commit that the others do not show.
         const count = watch(peer, "items.count", { list: "b" }, { prompt: true })
         await quiet(peer)
         expect([a.frames.length, b.frames.length, count.frames.length]).toEqual([1, 1, 0])
@@ -484,9 +484,9 @@ export const suite = (name: string, open: () => Promise<Driver>): void => {
         expect(peer.texts.slice(before).filter((text) => text.includes('"Chunk"')).length).toBe(1)
       })
 
-      it("L5: a result larger than one message comes in parts", async () => {
+      it("L5: a result larger than one message is sent in parts", async () => {
         const { add, connect, writer } = await start()
-        // Three bytes and one unit, four bytes and two units, and two characters where it is quoted.
+        // Three bytes in one UTF-16 unit, four bytes in two units, and a character that takes two when quoted.
         const text = '字😀"'.repeat(40_000)
         for (let rank = 0; rank < 4; rank++) await add(text, rank, "a", { id: `id-${rank}` })
         const peer = await connect()
@@ -507,7 +507,7 @@ export const suite = (name: string, open: () => Promise<Driver>): void => {
         expect(items.tags).toEqual(["Snapshot", "Patch"])
       })
 
-      it("L5: results that are too large for one message together come in several", async () => {
+      it("L5: results that are together too large for one message are sent in several", async () => {
         const { add, connect } = await start("b")
         const text = "字".repeat(200_000)
         await add(text, 0, "a")
@@ -520,8 +520,8 @@ export const suite = (name: string, open: () => Promise<Driver>): void => {
       })
     })
 
-    describe("sleep", () => {
-      it("L7: subscriptions, acknowledgements and interrupts outlive the heap", async () => {
+    describe("hibernation", () => {
+      it("L7: subscriptions, acknowledgements and interrupts survive the heap", async () => {
         const { add, connect, tenant } = await start("b")
         await add("one", 1)
         const peer = await connect()
@@ -535,7 +535,7 @@ export const suite = (name: string, open: () => Promise<Driver>): void => {
         await add("two", 2)
         await a.shows("one", "two")
         await quiet(peer)
-        // A result that is the same after the sleep is not sent again.
+        // A result that is unchanged after the eviction is not sent again.
         expect(b.frames.length).toBe(1)
         await driver.evict(tenant)
         peer.send({ _tag: "Interrupt", requestId: b.id })
@@ -549,7 +549,7 @@ export const suite = (name: string, open: () => Promise<Driver>): void => {
         expect((await driver.explain(tenant)).length).toBe(1)
       })
 
-      it("L1 L7: what was sent last is known after a sleep that follows at once", async () => {
+      it("L1 L7: the result that was sent last is known after an immediate eviction", async () => {
         const { add, connect, tenant, writer } = await start()
         await add("one", 0, "a", { id: "one" })
         const items = watch(await connect(), "items", listA)
@@ -557,13 +557,13 @@ export const suite = (name: string, open: () => Promise<Driver>): void => {
         for (const title of ["two", "one", "two", "one"]) {
           await ok(writer.call("items.rename", { id: "one", title }))
           await items.shows(title)
-          // Who still took it for the one before would find nothing new in the next.
+          // With the previous result as base, the next result would look unchanged.
           await driver.evict(tenant)
         }
         expect(items.frames.length).toBe(5)
       })
 
-      it("L6 L7: what waited for a slow reader when the object fell asleep comes with its acknowledgement", async () => {
+      it("L6 L7: a result that waited for a slow client during an eviction is sent on acknowledgement", async () => {
         const { add, connect, tenant } = await start("b")
         const peer = await connect()
         const slow = watch(peer, "items", listA, { slow: true })
@@ -571,7 +571,7 @@ export const suite = (name: string, open: () => Promise<Driver>): void => {
         await add("one")
         await quiet(peer)
         await driver.evict(tenant)
-        // A commit that does not concern it, after the sleep, does not bring a second frame.
+        // An unrelated commit after the eviction does not send a second frame.
         await add("elsewhere", 0, "b")
         await quiet(peer)
         expect(slow.frames.length).toBe(1)
@@ -580,7 +580,7 @@ export const suite = (name: string, open: () => Promise<Driver>): void => {
         await slow.shows("one")
       })
 
-      it("L5 L7: what a prompt reader was held back from when the object fell asleep comes all at once", async () => {
+      it("L5 L7: frames that were held back from a prompt client during an eviction are sent together", async () => {
         const { add, connect, tenant, writer } = await start("b")
         const { id } = await add("one")
         const peer = await connect()
@@ -596,7 +596,7 @@ export const suite = (name: string, open: () => Promise<Driver>): void => {
         expect(peer.texts.slice(before).length).toBe(1)
       })
 
-      it("L7: subscriptions that outgrow what a socket can remember are kept in rows, which go with them", async () => {
+      it("L7: subscriptions that outgrow the attachment are stored in rows, which are deleted with them", async () => {
         const { add, connect, tenant } = await start()
         const peer = await connect()
         const other = watch(await connect(), "items", listA)
@@ -607,7 +607,7 @@ export const suite = (name: string, open: () => Promise<Driver>): void => {
         expect((await rows()).length).toBe(90)
         peer.send({ _tag: "Interrupt", requestId: watches[89]!.id })
         await peer.exit(watches[89]!.id)
-        // An id that is used again is another subscription.
+        // A reused id is another subscription.
         peer.send(request(watches[88]!.id, "live:items", { list: "none", limit: 1 }))
         await quiet(peer)
         expect((await rows()).length).toBe(89)
@@ -629,7 +629,7 @@ export const suite = (name: string, open: () => Promise<Driver>): void => {
         expect((await driver.explain(tenant)).length).toBe(1)
       })
 
-      it("L7: rows of a socket that went while nobody was awake are gone after the next wake", async () => {
+      it("L7: rows of a socket that closed during hibernation are deleted at the next start", async () => {
         const { add, connect, tenant } = await start()
         const peer = await connect()
         const watches = Array.from({ length: 90 }, (_, i) => watch(peer, "items", { list: "a", limit: i + 1 }))
@@ -642,7 +642,7 @@ export const suite = (name: string, open: () => Promise<Driver>): void => {
         expect(await driver.rows(tenant, "SELECT request FROM _dormouse_subscriptions")).toEqual([])
       })
 
-      it("L9: a client that comes back with what it had gets a few bytes when that is still the result", async () => {
+      it("L9: a client that reconnects with the hash of the current result gets only a few bytes", async () => {
         const { add, connect, tenant } = await start()
         await add("one")
         const before = watch(await connect(), "items", listA)
@@ -654,7 +654,7 @@ export const suite = (name: string, open: () => Promise<Driver>): void => {
         expect(JSON.stringify(same.frames[0]).length).toBeLessThan(60)
         same.value = before.value
         await add("two", 1)
-        // It is the base of what follows, in this heap.
+        // That result is the base of later patches, in this heap.
         await same.shows("one", "two")
         await driver.evict(tenant)
         const still = watch(await connect(), "items", listA, { have: same.hash })
@@ -665,21 +665,21 @@ export const suite = (name: string, open: () => Promise<Driver>): void => {
       })
     })
 
-    describe("mutations with a number", () => {
+    describe("mutations with an id", () => {
       const headers = (n: number): Array<readonly [string, string]> => [["dormouse-mutation", `client-${ids++}/${n}`]]
       const messages = (peer: Peer, ...tags: ReadonlyArray<string>): ReadonlyArray<any> =>
         peer.messages.filter(({ _tag }) => tags.includes(_tag as string))
 
-      it("L5: the sender hears of its commit, and that all of it was delivered after the frames that have it", async () => {
+      it("L5: the sender is told its commit, and after the frames with the commit that it was delivered", async () => {
         const { writer } = await start("b")
         const a = watch(writer, "items", listA)
         const b = watch(writer, "items", { list: "b", limit: 9 })
         await Promise.all([a.frameCount(1), b.frameCount(1)])
         const id = writer.ask("items.add", { list: "a", title: "one", rank: 0 }, headers(1))
-        const settled: any = await writer.until(() => messages(writer, "Delivered")[0])
+        const delivered: any = await writer.until(() => messages(writer, "Delivered")[0])
         const [committed] = messages(writer, "Committed")
         expect(committed).toEqual({ _tag: "Committed", requestId: id, version: committed.version })
-        expect(settled.version).toBeGreaterThanOrEqual(committed.version)
+        expect(delivered.version).toBeGreaterThanOrEqual(committed.version)
         expect(a.titles).toEqual(["one"])
         expect(a.version).toBe(committed.version)
         const order = writer.messages.map((message: any) => [message._tag, message.requestId])
@@ -688,13 +688,13 @@ export const suite = (name: string, open: () => Promise<Driver>): void => {
         expect(at("Exit", id)).toBeLessThan(at("Committed", id))
         expect(at("Committed", id)).toBeLessThan(at("Chunk", a.id))
         expect(at("Chunk", a.id)).toBeLessThan(at("Delivered"))
-        // One that changes nothing anybody watches is settled as well.
+        // A commit that changes no live query is reported as delivered as well.
         writer.ask("lists.add", { id: "c" }, headers(2))
         await writer.until(() => messages(writer, "Delivered").length === 2)
         expect(b.frames.length).toBe(1)
       })
 
-      it("L6: nothing is settled while a frame that has it waits for a slow reader", async () => {
+      it("L6: a commit is not reported as delivered while a frame with it waits for a slow client", async () => {
         const { writer } = await start()
         const slow = watch(writer, "items", listA, { slow: true })
         await slow.frameCount(1)
@@ -707,7 +707,7 @@ export const suite = (name: string, open: () => Promise<Driver>): void => {
         expect(slow.titles).toEqual(["one"])
       })
 
-      it("L6 L7: and that is so across a sleep", async () => {
+      it("L6 L7: the same across an eviction", async () => {
         const { tenant, writer } = await start()
         const slow = watch(writer, "items", listA, { slow: true })
         await slow.frameCount(1)

@@ -4,62 +4,62 @@ import { bodies, call, type Deployment, defectOf, errorOf, newTenant, post, requ
 const header = "dormouse-mutation"
 const numbered = (id: string): ReadonlyArray<readonly [string, string]> => [[header, id]]
 
-/** What becomes of a mutation that is sent again under its number. `limited` is an app with limits that a test can reach. */
+/** Mutations that are sent again with the same id. `limited` is an app with small limits. */
 export const suite = (
   name: string,
-  places: () => Promise<{
-    readonly place: Deployment
+  deployments: () => Promise<{
+    readonly deployment: Deployment
     readonly limited: Deployment
     readonly close?: () => Promise<void>
   }>
 ) =>
   describe(name, () => {
-    let place: Deployment
+    let deployment: Deployment
     let limited: Deployment
     let close: (() => Promise<void>) | undefined
     beforeAll(async () => {
-      const made = await places()
-      place = made.place
+      const made = await deployments()
+      deployment = made.deployment
       limited = made.limited
       close = made.close
     })
     afterAll(() => close?.())
 
     const overHttp = async (tenant: string, tag: string, payload: unknown, id: string) => {
-      const response = await post(place, tenant, JSON.stringify(request("1", tag, payload, numbered(id))))
+      const response = await post(deployment, tenant, JSON.stringify(request("1", tag, payload, numbered(id))))
       const messages = (await response.json()) as ReadonlyArray<any>
       return messages.find((message) => message._tag === "Exit").exit
     }
 
-    it("T3: the same number gets the first success, and does nothing again", async () => {
+    it("T3: the same id returns the first result, and does not run again", async () => {
       const tenant = newTenant("t3")
-      const peer = await place.connect(tenant)
+      const peer = await deployment.connect(tenant)
       const first = await peer.call("notes.add", { body: "one" }, numbered("a-client/1"))
       expect(first).toMatchObject({ _tag: "Success", value: { body: "one" } })
       expect(await peer.call("notes.add", { body: "one" }, numbered("a-client/1"))).toEqual(first)
-      // What it is sent with does not matter any more.
+      // The payload of a repeated mutation is ignored.
       expect(await peer.call("notes.add", { body: "other" }, numbered("a-client/1"))).toEqual(first)
-      expect(await bodies(place, tenant)).toEqual(["one"])
+      expect(await bodies(deployment, tenant)).toEqual(["one"])
     })
 
-    it("T3: whichever way it comes, and whatever happened to the object in between", async () => {
+    it("T3: over HTTP and sockets, and across an eviction", async () => {
       const tenant = newTenant("t3")
       const first = await overHttp(tenant, "notes.add", { body: "one" }, "a-client/1")
-      const peer = await place.connect(tenant)
+      const peer = await deployment.connect(tenant)
       expect(await peer.call("notes.add", { body: "one" }, numbered("a-client/1"))).toEqual(first)
       await peer.settled()
-      await place.evict(tenant)
+      await deployment.evict(tenant)
       expect(await peer.call("notes.add", { body: "one" }, numbered("a-client/1"))).toEqual(first)
-      const other = await place.connect(tenant)
+      const other = await deployment.connect(tenant)
       expect(await other.call("notes.add", { body: "one" }, numbered("a-client/1"))).toEqual(first)
       expect(await overHttp(tenant, "notes.add", { body: "one" }, "a-client/1")).toEqual(first)
-      expect(await bodies(place, tenant)).toEqual(["one"])
+      expect(await bodies(deployment, tenant)).toEqual(["one"])
     })
 
-    it("T3: twice in one message, and from two sockets at once", async () => {
+    it("T3: twice in one message, and from two sockets at the same time", async () => {
       const tenant = newTenant("t3")
-      const peer = await place.connect(tenant)
-      const other = await place.connect(tenant)
+      const peer = await deployment.connect(tenant)
+      const other = await deployment.connect(tenant)
       const ask = (id: string) => request(id, "notes.add", { body: "one" }, numbered("a-client/1"))
       peer.sendText(JSON.stringify([ask("a"), ask("b")]))
       other.send(ask("c"))
@@ -67,12 +67,12 @@ export const suite = (
       expect(exits[0]).toMatchObject({ _tag: "Success" })
       expect(exits[1]).toEqual(exits[0])
       expect(exits[2]).toEqual(exits[0])
-      expect(await bodies(place, tenant)).toEqual(["one"])
+      expect(await bodies(deployment, tenant)).toEqual(["one"])
     })
 
-    it("T3: other numbers and other clients are other mutations", async () => {
+    it("T3: other numbers and other clients are different mutations", async () => {
       const tenant = newTenant("t3")
-      const peer = await place.connect(tenant)
+      const peer = await deployment.connect(tenant)
       for (const id of [
         "a-client/0",
         "a-client/1",
@@ -83,22 +83,22 @@ export const suite = (
       ]) {
         expect(await peer.call("notes.add", { body: id }, numbered(id))).toMatchObject({ _tag: "Success" })
       }
-      // A number is a number, however it is written.
+      // Leading zeros do not change a number.
       const written = ["a-client/0", "a-client/1", "b-client/1", "A-client/1", "a-client/999999999999999"]
-      expect(new Set(await bodies(place, tenant))).toEqual(new Set(written))
+      expect(new Set(await bodies(deployment, tenant))).toEqual(new Set(written))
     })
 
-    it("T3: a typed failure is an outcome, and the same number gets it again", async () => {
+    it("T3: a typed failure is an outcome, and the same id returns it again", async () => {
       const tenant = newTenant("t3")
-      const peer = await place.connect(tenant)
+      const peer = await deployment.connect(tenant)
       const first = await peer.call("notes.addAndEnd", { ending: "typed failure" }, numbered("a-client/1"))
       expect(errorOf(first)).toMatchObject({ _tag: "Refused", why: "because" })
       const again = await peer.call("notes.addAndEnd", { ending: "defect" }, numbered("a-client/1"))
       expect(again).toEqual(first)
-      expect(await bodies(place, tenant)).toEqual([])
+      expect(await bodies(deployment, tenant)).toEqual([])
     })
 
-    it("T3: so is a limit that was met", async () => {
+    it("T3: an exceeded limit is an outcome as well", async () => {
       const tenant = newTenant("t3")
       const peer = await limited.connect(tenant)
       const first = await peer.call("notes.addMany", { count: 50, body: "x" }, numbered("a-client/1"))
@@ -108,33 +108,33 @@ export const suite = (
     })
 
     for (const ending of ["defect", "thrown error", "undeclared failure", "sleep", "commit that fails"] as const) {
-      it(`T3: what the server did wrong is none (${ending}): the same number is run again`, async () => {
+      it(`T3: an internal error is not an outcome (${ending}): the same id runs again`, async () => {
         const tenant = newTenant("t3")
-        const peer = await place.connect(tenant)
+        const peer = await deployment.connect(tenant)
         const failed = await peer.call("notes.addAndEnd", { ending }, numbered("a-client/1"))
         expect(defectOf(failed)).toMatchObject({ _tag: "InternalError" })
         const again = await peer.call("notes.addAndEnd", { ending: "typed failure" }, numbered("a-client/1"))
         expect(errorOf(again)).toMatchObject({ _tag: "Refused" })
-        expect(await bodies(place, tenant)).toEqual([])
+        expect(await bodies(deployment, tenant)).toEqual([])
       })
     }
 
-    it("T3: a payload that does not fit is none", async () => {
+    it("T3: an invalid payload is not an outcome", async () => {
       const tenant = newTenant("t3")
-      const peer = await place.connect(tenant)
+      const peer = await deployment.connect(tenant)
       const refused = await peer.call("notes.add", { body: 5 }, numbered("a-client/1"))
       expect(errorOf(refused)).toMatchObject({ reason: { _tag: "PayloadInvalid" } })
       expect(await peer.call("notes.add", { body: "one" }, numbered("a-client/1"))).toMatchObject({ _tag: "Success" })
     })
 
-    it("T3: a number that was used for another rpc is refused, and nothing is done", async () => {
+    it("T3: an id that was used for another rpc is refused, and nothing runs", async () => {
       const tenant = newTenant("t3")
-      const peer = await place.connect(tenant)
+      const peer = await deployment.connect(tenant)
       const first = await peer.call("notes.add", { body: "one" }, numbered("a-client/1"))
       const refused = await peer.call("notes.addMany", { count: 3, body: "x" }, numbered("a-client/1"))
       expect(errorOf(refused)).toMatchObject({ _tag: "CallError", reason: { _tag: "PayloadInvalid" } })
       expect(await peer.call("notes.add", { body: "one" }, numbered("a-client/1"))).toEqual(first)
-      expect(await bodies(place, tenant)).toEqual(["one"])
+      expect(await bodies(deployment, tenant)).toEqual(["one"])
     })
 
     const malformed = [
@@ -155,34 +155,34 @@ export const suite = (
       "a-client/1\n"
     ]
     for (const id of malformed) {
-      it(`T3: a header that is no number of a client is refused, and nothing is done: ${JSON.stringify(id)}`, async () => {
+      it(`T3: a malformed id is refused, and nothing runs: ${JSON.stringify(id)}`, async () => {
         const tenant = newTenant("t3")
-        const peer = await place.connect(tenant)
+        const peer = await deployment.connect(tenant)
         const refused = await peer.call("notes.add", { body: "one" }, numbered(id))
         expect(errorOf(refused)).toMatchObject({ _tag: "CallError", reason: { _tag: "PayloadInvalid" } })
-        expect(await bodies(place, tenant)).toEqual([])
+        expect(await bodies(deployment, tenant)).toEqual([])
       })
     }
 
-    it("T3: the header's name is read in any case", async () => {
+    it("T3: the name of the header is case-insensitive", async () => {
       const tenant = newTenant("t3")
-      const peer = await place.connect(tenant)
+      const peer = await deployment.connect(tenant)
       const ids: ReadonlyArray<readonly [string, string]> = [["Dormouse-Mutation", "a-client/1"]]
       const first = await peer.call("notes.add", { body: "one" }, ids)
       expect(await peer.call("notes.add", { body: "one" }, numbered("a-client/1"))).toEqual(first)
     })
 
-    it("T3: queries take no number: they are asked anew each time", async () => {
+    it("T3: queries ignore the id and run each time", async () => {
       const tenant = newTenant("t3")
-      const peer = await place.connect(tenant)
+      const peer = await deployment.connect(tenant)
       expect(await peer.call("notes.list", {}, numbered("a-client/1"))).toMatchObject({ value: [] })
-      await call(place, tenant, "notes.add", { body: "one" })
+      await call(deployment, tenant, "notes.add", { body: "one" })
       expect(await peer.call("notes.list", {}, numbered("a-client/1"))).toMatchObject({ value: [{ body: "one" }] })
     })
 
-    it("T3: a mutation that is known does not wake those who watch", async () => {
+    it("T3: a repeated mutation does not run live queries", async () => {
       const tenant = newTenant("t3")
-      const peer = await place.connect(tenant)
+      const peer = await deployment.connect(tenant)
       const live = peer.ask("live:notes.list", {})
       await peer.itemsOf(live, 1)
       peer.send({ _tag: "Ack", requestId: live })
@@ -194,13 +194,13 @@ export const suite = (
       expect(peer.items(live).length).toBe(2)
     })
 
-    it("T3: an outcome that cannot be written down fails before the commit, by the limit's name", async () => {
+    it("T3: an outcome that is too large to store fails before the commit, with the name of the limit", async () => {
       const tenant = newTenant("t3")
-      const peer = await place.connect(tenant)
+      const peer = await deployment.connect(tenant)
       const body = "x".repeat(1_500_000)
-      // The row fits, and what is written down of it does not: every quote takes another character.
+      // The row fits, but its encoded outcome does not: every quote takes a second character.
       const exit = await peer.call("notes.add", { body: `${body}${'"'.repeat(400_000)}` }, numbered("a-client/1"))
       expect(errorOf(exit)).toMatchObject({ _tag: "CallError", reason: { _tag: "LimitExceeded" } })
-      expect(await bodies(place, tenant)).toEqual([])
+      expect(await bodies(deployment, tenant)).toEqual([])
     })
   })

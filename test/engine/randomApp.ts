@@ -10,8 +10,8 @@ import type { Storage, StorageWriter } from "../../src/contract/Storage.ts"
 import type { Random } from "../random.ts"
 
 /**
- * Random apps: tables, and queries and mutations over them that are data. The app has one query and one mutation; the
- * payload says what they do.
+ * Random apps: random tables, and random queries and mutations over them as data. An app has one query and one
+ * mutation, which interpret their payload.
  */
 
 // Tables
@@ -31,11 +31,11 @@ interface TableSpec {
   readonly key: "text" | "integer"
   readonly columns: ReadonlyArray<ColumnSpec>
   readonly indexes: ReadonlyArray<{ readonly name: string; readonly columns: ReadonlyArray<string>; unique: boolean }>
-  /** Whether rows say when they were last written. */
+  /** Whether rows have the time of their last write. */
   readonly isStamped: boolean
 }
 
-/** Few values, so that they meet: NULL, the empty text, text whose order in UTF-16 is not its order in UTF-8. */
+/** Few values, so that they are often equal: NULL, the empty text, text that sorts differently in UTF-16 and UTF-8. */
 const texts = ["", "a", "A", "b", "ba", "é", "z", "\uE000", "\uFFFD", "😀", "😀a", "𐀀"]
 const integers = [-2, 0, 1, 2, 3, 2 ** 53 - 1]
 const reals = [-1.5, 0, 0.5, 1, 1e300]
@@ -44,14 +44,14 @@ const keys = { text: ["k", "k0", "k1", "k2", "K1", "é", "😀", "\uFFFD"], inte
 const keyOf = (random: Random, spec: TableSpec): string | number => random.pick<string | number>(keys[spec.key])
 
 /** Mostly the key of a row that exists. */
-const keyOfRow = (random: Random, world: World, table: number): Value => {
-  const existing = random.chance(0.85) ? world.keysIn(table) : []
-  return existing.length > 0 ? random.pick(existing) : keyOf(random, world.specs[table]!)
+const keyOfRow = (random: Random, randomApp: RandomApp, table: number): Value => {
+  const existing = random.chance(0.85) ? randomApp.keysIn(table) : []
+  return existing.length > 0 ? random.pick(existing) : keyOf(random, randomApp.specs[table]!)
 }
 
-const valueOf = (random: Random, world: World, column: ColumnSpec): Value => {
+const valueOf = (random: Random, randomApp: RandomApp, column: ColumnSpec): Value => {
   if (column.nullable && random.chance(0.3)) return null
-  if (column.reference !== undefined) return keyOfRow(random, world, column.reference.table)
+  if (column.reference !== undefined) return keyOfRow(random, randomApp, column.reference.table)
   switch (column.kind) {
     case "text":
       return random.pick(texts)
@@ -103,7 +103,7 @@ const declare = (specs: ReadonlyArray<TableSpec>): ReadonlyArray<any> => {
     for (const { kind, name, nullable } of columns)
       fields[name] = nullable ? Schema.NullOr(schemas[kind]) : schemas[kind]
     if (isStamped) fields["at"] = Table.updatedAt
-    class Row extends (Model.Class as any)(`world/${name}`)(fields) {}
+    class Row extends (Model.Class as any)(`randomApp/${name}`)(fields) {}
     const references = columns.flatMap(({ name, reference }) =>
       reference === undefined ? [] : [[name, { table: () => tables[reference.table]!, onDelete: reference.onDelete }]]
     )
@@ -122,13 +122,13 @@ const declare = (specs: ReadonlyArray<TableSpec>): ReadonlyArray<any> => {
   return tables
 }
 
-export interface World {
+export interface RandomApp {
   readonly specs: ReadonlyArray<TableSpec>
   /** Beside `read` and `write` it has for each table a query `rows.0`, `rows.1`, … that gives the rows as rows. */
   readonly app: App.App<any>
   /** What the handler of a query does. */
   readonly handlerOf: (call: QueryCall) => Effect.Effect<unknown, unknown, Storage | SqlClient.SqlClient | Auth.Auth>
-  /** The keys of the rows that a table has now, so that writes hit something. The test that has the rows tells. */
+  /** The keys of a table's rows, so that writes affect rows. The test, which has the database, sets it. */
   keysIn: (table: number) => ReadonlyArray<Value>
 }
 
@@ -137,11 +137,11 @@ export type QueryCall =
   | { readonly tag: "read"; readonly payload: { readonly program: Read } }
   | { readonly tag: `rows.${number}`; readonly payload: { readonly descending: boolean; readonly take: number } }
 
-export const makeWorld = (random: Random): World => {
+export const makeRandomApp = (random: Random): RandomApp => {
   const specs: Array<TableSpec> = []
   for (let i = 0; i < 2 + random.int(2); i++) specs.push(tableSpec(random, i, specs))
   const tables = declare(specs)
-  const handlers = WorldApi.toLayer({
+  const handlers = RandomApi.toLayer({
     read: ({ program }) => read(tables, program as unknown as Read),
     write: ({ program }) => write(tables, program as unknown as Write)
   })
@@ -160,7 +160,7 @@ export const makeWorld = (random: Random): World => {
   )
   const RowsApi: any = Api.make(...rows)
   const app = App.make({
-    api: Api.merge(WorldApi, RowsApi),
+    api: Api.merge(RandomApi, RowsApi),
     tables,
     handlers: Handlers.merge(handlers, RowsApi.toLayer(rowHandlers))
   } as any)
@@ -175,7 +175,7 @@ export const makeWorld = (random: Random): World => {
 
 class Refused extends Schema.TaggedError<Refused>()("Refused", { why: Schema.String }) {}
 
-const WorldApi = Api.make(
+const RandomApi = Api.make(
   Query.make("read", { payload: { program: Schema.Json }, success: Schema.Json }),
   Mutation.make("write", { payload: { program: Schema.Json }, success: Schema.Json, error: Refused })
 )
@@ -190,7 +190,7 @@ interface Plan {
   readonly upper?: { readonly column: string; readonly value: Value; readonly inclusive: boolean }
   readonly descending: boolean
   readonly take?: number
-  /** Keeps the rows that have this value. */
+  /** Selects the rows with this value. */
   readonly filter?: { readonly column: string; readonly value: Value }
 }
 
@@ -200,7 +200,7 @@ export type Read =
   | { readonly read: "rows" | "count" | "exists" | "first" | "unique"; readonly plan: Plan }
   | { readonly read: "pages"; readonly plan: Plan; readonly size: number; readonly count: number }
   | { readonly read: "stream"; readonly plan: Plan; readonly stop: number }
-  /** For each row of a plan, the row that it refers to, or the rows that refer to it. */
+  /** For each row of a plan, the row to which it refers, or the rows that refer to it. */
   | {
       readonly read: "join"
       readonly plan: Plan
@@ -209,7 +209,7 @@ export type Read =
       readonly to: "one" | "many"
     }
   | { readonly read: "sql"; readonly sql: string; readonly params: ReadonlyArray<Value> }
-  /** Who is asking, if there is such a row. */
+  /** The caller, if there is such a row. */
   | { readonly read: "caller"; readonly table: number; readonly key: Value }
   | { readonly read: "all"; readonly parts: ReadonlyArray<Read> }
 
@@ -241,10 +241,10 @@ const indexOn = (table: Table.Any, column: string): string =>
 type Reading = Effect.Effect<Json, never, Storage | SqlClient.SqlClient | Auth.Auth>
 
 const read = (tables: ReadonlyArray<any>, program: Read): Reading =>
-  // What goes wrong is a result too: it must be as live as any other.
+  // A failure is a result as well, and must be kept live like any other.
   Effect.catch(tryRead(tables, program), (error) => Effect.succeed({ failed: String(error) }))
 
-// The tables are any tables: types cannot follow.
+// The tables are known only at run time, and so untyped.
 const tryRead = (tables: ReadonlyArray<any>, program: Read): Effect.Effect<any, any, any> => {
   const one = (row: Option.Option<object>): Json => Option.match(row, { onNone: () => null, onSome: toJson })
   switch (program.read) {
@@ -314,50 +314,52 @@ const columnsOf = (spec: TableSpec, index: string | undefined): ReadonlyArray<st
   return [...(spec.indexes.find(({ name }) => name === index)?.columns ?? []), "id"]
 }
 
-const randomValue = (random: Random, world: World, table: number, column: string): Value => {
-  const spec = world.specs[table]!
+const randomValue = (random: Random, randomApp: RandomApp, table: number, column: string): Value => {
+  const spec = randomApp.specs[table]!
   if (column === "id") return keyOf(random, spec)
-  return valueOf(random, world, spec.columns.find(({ name }) => name === column)!)
+  return valueOf(random, randomApp, spec.columns.find(({ name }) => name === column)!)
 }
 
-const randomPlan = (random: Random, world: World, options: { readonly filtered: boolean }): Plan => {
-  const table = random.int(world.specs.length)
-  const spec = world.specs[table]!
+const randomPlan = (random: Random, randomApp: RandomApp, options: { readonly filtered: boolean }): Plan => {
+  const table = random.int(randomApp.specs.length)
+  const spec = randomApp.specs[table]!
   const index = random.chance(0.25) ? undefined : random.pick(spec.indexes).name
   const columns = columnsOf(spec, index)
   const fixed = random.chance(0.5) ? 0 : random.int(Math.min(columns.length, 3))
   const next = columns[fixed]!
   const bound = () => ({
     column: next,
-    value: randomValue(random, world, table, next),
+    value: randomValue(random, randomApp, table, next),
     inclusive: random.chance(0.5)
   })
   const filtered = options.filtered ? random.pick(spec.columns) : undefined
   return {
     table,
     ...(index === undefined ? {} : { index }),
-    equal: columns.slice(0, fixed).map((column) => [column, randomValue(random, world, table, column)] as const),
+    equal: columns.slice(0, fixed).map((column) => [column, randomValue(random, randomApp, table, column)] as const),
     ...(random.chance(0.25) ? { lower: bound() } : {}),
     ...(random.chance(0.25) ? { upper: bound() } : {}),
     descending: random.chance(0.5),
     ...(random.chance(0.5) ? { take: random.int(4) } : {}),
-    ...(filtered === undefined ? {} : { filter: { column: filtered.name, value: valueOf(random, world, filtered) } })
+    ...(filtered === undefined
+      ? {}
+      : { filter: { column: filtered.name, value: valueOf(random, randomApp, filtered) } })
   }
 }
 
-/** What precision is counted by. */
+/** The kind of a read, by which the test counts unchanged runs. */
 export const kindOfRead = (program: Read): string => {
   if ("plan" in program && program.plan.filter !== undefined) return `${program.read}, filtered`
   return program.read
 }
 
-/** Reads that give all they look at: nearly every write of what they read changes them. */
+/** Reads that return everything that they read: nearly every write to that changes them. */
 export const exactReads: ReadonlySet<string> = new Set(["get", "getMany", "rows", "first", "stream"])
 
-export const randomRead = (random: Random, world: World, depth = 0): Read => {
-  const table = random.int(world.specs.length)
-  const spec = world.specs[table]!
-  const plan = (filtered = random.chance(0.15)) => randomPlan(random, world, { filtered })
+export const randomRead = (random: Random, randomApp: RandomApp, depth = 0): Read => {
+  const table = random.int(randomApp.specs.length)
+  const spec = randomApp.specs[table]!
+  const plan = (filtered = random.chance(0.15)) => randomPlan(random, randomApp, { filtered })
   const kind = random.int(depth === 0 ? 22 : 20)
   if (kind < 2) return { read: "get", table, key: keyOf(random, spec) }
   if (kind < 3) return { read: "getMany", table, keys: random.array(random.int(4), () => keyOf(random, spec)) }
@@ -368,7 +370,7 @@ export const randomRead = (random: Random, world: World, depth = 0): Read => {
   if (kind < 14) return { read: "stream", plan: plan(), stop: random.int(4) }
   if (kind < 15) return { read: "caller", table, key: keyOf(random, spec) }
   if (kind < 17) {
-    const referring = world.specs.flatMap((spec, from) =>
+    const referring = randomApp.specs.flatMap((spec, from) =>
       spec.columns.flatMap(({ name, reference }) =>
         reference === undefined ? [] : [{ from, name, to: reference.table }]
       )
@@ -377,13 +379,13 @@ export const randomRead = (random: Random, world: World, depth = 0): Read => {
       const { from, name, to } = random.pick(referring)
       const base = plan(false)
       const start = random.chance(0.5) ? "one" : "many"
-      // The plan must be over the table that the join starts from.
+      // The plan must be on the table from which the join starts.
       const over: Plan = { table: start === "one" ? from : to, equal: [], descending: base.descending, take: 3 }
       return { read: "join", plan: over, table: start === "one" ? to : from, column: name, to: start }
     }
   }
-  if (kind < 20) return { read: "sql", ...randomSelect(random, world) }
-  return { read: "all", parts: random.array(1 + random.int(3), () => randomRead(random, world, depth + 1)) }
+  if (kind < 20) return { read: "sql", ...randomSelect(random, randomApp) }
+  return { read: "all", parts: random.array(1 + random.int(3), () => randomRead(random, randomApp, depth + 1)) }
 }
 
 const identifier = (random: Random, name: string): string =>
@@ -391,13 +393,13 @@ const identifier = (random: Random, name: string): string =>
 
 const randomSelect = (
   random: Random,
-  world: World
+  randomApp: RandomApp
 ): { readonly sql: string; readonly params: ReadonlyArray<Value> } => {
-  const table = random.int(world.specs.length)
-  const spec = world.specs[table]!
-  const other = random.pick(world.specs)
+  const table = random.int(randomApp.specs.length)
+  const spec = randomApp.specs[table]!
+  const other = random.pick(randomApp.specs)
   const column = random.pick(spec.columns)
-  const value = sqlValue(valueOf(random, world, column))
+  const value = sqlValue(valueOf(random, randomApp, column))
   const t = identifier(random, spec.name)
   const o = identifier(random, other.name)
   switch (random.int(10)) {
@@ -411,7 +413,7 @@ const randomSelect = (
         params: []
       }
     case 3:
-      // The name of a table that is not read, because a common table expression has it.
+      // The common table expression hides a table of the same name, which is not read.
       return {
         sql: `WITH ${other.name} AS (SELECT id FROM main.${spec.name}) SELECT count(*) AS n FROM ${other.name}`,
         params: []
@@ -444,8 +446,8 @@ export type Write =
   | { readonly write: "delete"; readonly table: number; readonly key: Value }
   | { readonly write: "sql"; readonly sql: string; readonly params: ReadonlyArray<Value> }
   | { readonly write: "fail" | "die" }
-  /** Parts in order; `apart` in a transaction of their own, `caught` so that what fails in it is not the end. */
-  | { readonly write: "all"; readonly parts: ReadonlyArray<Write>; readonly apart: boolean; readonly caught: boolean }
+  /** Parts in order: `nested` in a nested transaction, `caught` with failures ignored. */
+  | { readonly write: "all"; readonly parts: ReadonlyArray<Write>; readonly nested: boolean; readonly caught: boolean }
 
 type Writing = Effect.Effect<Json, Refused, Storage | StorageWriter | SqlClient.SqlClient>
 
@@ -468,65 +470,65 @@ const tryWrite = (tables: ReadonlyArray<any>, program: Write): Effect.Effect<any
     case "sql":
       return Effect.flatMap(SqlClient.SqlClient, (sql) => Effect.as(sql.unsafe(program.sql, program.params), null))
     case "fail":
-      return Effect.fail(new Refused({ why: "asked to" }))
+      return Effect.fail(new Refused({ why: "requested" }))
     case "die":
-      return Effect.die(new Error("asked to"))
+      return Effect.die(new Error("requested"))
     case "all": {
       const parts = Effect.forEach(program.parts, (part) => write(tables, part), { discard: true })
-      const body = program.apart ? Table.atomically(parts) : parts
+      const body = program.nested ? Table.atomically(parts) : parts
       return Effect.as(program.caught ? Effect.ignore(body) : body, null)
     }
   }
 }
 
-const randomRow = (random: Random, world: World, table: number): Row => {
-  const spec = world.specs[table]!
+const randomRow = (random: Random, randomApp: RandomApp, table: number): Row => {
+  const spec = randomApp.specs[table]!
   return {
     id: keyOf(random, spec),
-    ...Object.fromEntries(spec.columns.map((column) => [column.name, valueOf(random, world, column)]))
+    ...Object.fromEntries(spec.columns.map((column) => [column.name, valueOf(random, randomApp, column)]))
   }
 }
 
-export const randomWrite = (random: Random, world: World, depth = 0): Write => {
-  const table = random.int(world.specs.length)
-  const spec = world.specs[table]!
-  const key = keyOfRow(random, world, table)
+export const randomWrite = (random: Random, randomApp: RandomApp, depth = 0): Write => {
+  const table = random.int(randomApp.specs.length)
+  const spec = randomApp.specs[table]!
+  const key = keyOfRow(random, randomApp, table)
   const kind = random.int(depth < 2 ? 24 : 20)
   if (kind < 5)
-    return { write: "insert", table, rows: random.array(1 + random.int(3), () => randomRow(random, world, table)) }
+    return { write: "insert", table, rows: random.array(1 + random.int(3), () => randomRow(random, randomApp, table)) }
   if (kind < 8) {
     const changed = random.shuffle(spec.columns).slice(0, 1 + random.int(2))
-    const values = Object.fromEntries(changed.map((column) => [column.name, valueOf(random, world, column)]))
+    const values = Object.fromEntries(changed.map((column) => [column.name, valueOf(random, randomApp, column)]))
     return { write: "patch", table, key, values }
   }
-  if (kind < 9) return { write: "replace", table, key, values: randomRow(random, world, table) }
-  if (kind < 12) return { write: "upsert", table, values: randomRow(random, world, table) }
+  if (kind < 9) return { write: "replace", table, key, values: randomRow(random, randomApp, table) }
+  if (kind < 12) return { write: "upsert", table, values: randomRow(random, randomApp, table) }
   if (kind < 16) return { write: "delete", table, key }
-  if (kind < 19) return { write: "sql", ...randomStatement(random, world) }
+  if (kind < 19) return { write: "sql", ...randomStatement(random, randomApp) }
   if (kind < 20)
     return depth === 0
-      ? { write: "all", parts: [], apart: true, caught: false }
+      ? { write: "all", parts: [], nested: true, caught: false }
       : { write: random.pick(["fail", "die"] as const) }
   return {
     write: "all",
-    parts: random.array(1 + random.int(3), () => randomWrite(random, world, depth + 1)),
-    apart: random.chance(0.6),
+    parts: random.array(1 + random.int(3), () => randomWrite(random, randomApp, depth + 1)),
+    nested: random.chance(0.6),
     caught: random.chance(0.6)
   }
 }
 
 const randomStatement = (
   random: Random,
-  world: World
+  randomApp: RandomApp
 ): { readonly sql: string; readonly params: ReadonlyArray<Value> } => {
-  const table = random.int(world.specs.length)
-  const spec = world.specs[table]!
+  const table = random.int(randomApp.specs.length)
+  const spec = randomApp.specs[table]!
   const column = random.pick(spec.columns)
-  const value = sqlValue(valueOf(random, world, column))
-  const key = keyOfRow(random, world, table)
+  const value = sqlValue(valueOf(random, randomApp, column))
+  const key = keyOfRow(random, randomApp, table)
   const t = identifier(random, spec.name)
   const insert = () => {
-    const row: Row = randomRow(random, world, table)
+    const row: Row = randomRow(random, randomApp, table)
     if (spec.isStamped) row["at"] = 7
     const names = Object.keys(row)
     return {
@@ -551,7 +553,7 @@ const randomStatement = (
       }
     }
     case 4: {
-      const other = random.pick(world.specs)
+      const other = random.pick(randomApp.specs)
       return {
         sql: `UPDATE ${t} SET ${column.name} = ? FROM ${other.name} o WHERE o.id = ${spec.name}.id`,
         params: [value]
@@ -563,7 +565,7 @@ const randomStatement = (
         params: [value]
       }
     case 6: {
-      // Two statements: the first one counts even when the second one fails.
+      // Two statements, of which the second can fail.
       const { params, text } = insert()
       return {
         sql: `DELETE FROM ${spec.name} WHERE id = (SELECT min(id) FROM ${spec.name}); INSERT INTO ${text}`,
@@ -575,6 +577,6 @@ const randomStatement = (
   }
 }
 
-/** Views over the tables of a world, for SQL that names no table. */
-export const views = (world: World): ReadonlyArray<string> =>
-  world.specs.map(({ name }) => `CREATE VIEW IF NOT EXISTS view_${name} AS SELECT id FROM ${name}`)
+/** Views over the tables of an app, for SQL that names no table. */
+export const views = (randomApp: RandomApp): ReadonlyArray<string> =>
+  randomApp.specs.map(({ name }) => `CREATE VIEW IF NOT EXISTS view_${name} AS SELECT id FROM ${name}`)

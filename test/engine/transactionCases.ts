@@ -17,20 +17,20 @@ const endings: ReadonlyArray<Ending> = [
 const suspensions: ReadonlyArray<Ending> = ["sleep", "promise", "deferred"]
 const later = () => new Promise((resolve) => setTimeout(resolve, 20))
 
-/** What a handler may do to the transaction around it. `limited` is the same app with limits that a test can reach. */
+/** How handlers affect their transaction. `limited` is the same app with small limits. */
 export const suite = (
   name: string,
-  places: () => Promise<{
-    readonly place: Deployment
+  deployments: () => Promise<{
+    readonly deployment: Deployment
     readonly limited: Deployment
     readonly close?: () => Promise<void>
   }>
 ) =>
   describe(name, () => {
-    let place: Deployment
+    let deployment: Deployment
     let limited: Deployment
     let close: (() => Promise<void>) | undefined
-    beforeAll(async () => ({ place, limited, close } = await places()))
+    beforeAll(async () => ({ deployment, limited, close } = await deployments()))
     afterAll(() => close?.())
 
     describe("K1: a query only reads", () => {
@@ -46,68 +46,68 @@ export const suite = (
       ]) {
         it(`K1: raw SQL that writes is refused in a query: ${statement}`, async () => {
           const tenant = newTenant("k1")
-          await call(place, tenant, "notes.add", { body: "kept" })
-          const refused = await call(place, tenant, "sql", { statement, parameters: 0 })
+          await call(deployment, tenant, "notes.add", { body: "kept" })
+          const refused = await call(deployment, tenant, "sql", { statement, parameters: 0 })
           expect(defectOf(refused)).toMatchObject({ _tag: "InternalError" })
-          expect(await bodies(place, tenant)).toEqual(["kept"])
+          expect(await bodies(deployment, tenant)).toEqual(["kept"])
         })
       }
 
-      it("K1: the same SQL is no worse than that: a mutation runs it", async () => {
+      it("K1: the same SQL works in a mutation", async () => {
         const tenant = newTenant("k1")
         const statement = "INSERT INTO notes (id, body, at) VALUES ('x', 'raw', 0)"
-        expect(await call(place, tenant, "write", { statement })).toMatchObject({ _tag: "Success" })
-        expect(await bodies(place, tenant)).toEqual(["raw"])
+        expect(await call(deployment, tenant, "write", { statement })).toMatchObject({ _tag: "Success" })
+        expect(await bodies(deployment, tenant)).toEqual(["raw"])
       })
 
-      it("K1: an action reaches data by calling queries and mutations", async () => {
+      it("K1: an action reads and writes by calling queries and mutations", async () => {
         const tenant = newTenant("k1")
-        expect(await call(place, tenant, "act.add", { body: "by an action" })).toMatchObject({ _tag: "Success" })
-        expect(await bodies(place, tenant)).toEqual(["by an action"])
+        expect(await call(deployment, tenant, "act.add", { body: "by an action" })).toMatchObject({ _tag: "Success" })
+        expect(await bodies(deployment, tenant)).toEqual(["by an action"])
       })
     })
 
-    describe("K3: a query or a mutation runs to its end at once", () => {
+    describe("K3: a query or a mutation runs synchronously to its end", () => {
       for (const ending of suspensions) {
         for (const tag of ["end", "notes.addAndEnd"]) {
-          it(`K3: ${tag} that waits (${ending}) is told to be an action, and harms nobody`, async () => {
+          it(`K3: ${tag} that waits (${ending}) fails with advice to make it an action, and affects no other call`, async () => {
             const tenant = newTenant("k3")
-            const defect = defectOf(await call(place, tenant, tag, { ending }))
+            const defect = defectOf(await call(deployment, tenant, tag, { ending }))
             expect(defect).toMatchObject({ _tag: "InternalError" })
             expect(defect.message).toContain(tag)
             expect(defect.message).toContain("make it an action")
-            expect(await call(place, tenant, "notes.add", { body: "next" })).toMatchObject({ _tag: "Success" })
-            expect(await bodies(place, tenant)).toEqual(["next"])
+            expect(await call(deployment, tenant, "notes.add", { body: "next" })).toMatchObject({ _tag: "Success" })
+            expect(await bodies(deployment, tenant)).toEqual(["next"])
           })
         }
         if (ending === "deferred") continue
         it(`K3: an action may wait (${ending})`, async () => {
-          expect(await call(place, newTenant("k3"), "act.end", { ending })).toEqual({ _tag: "Success", value: 1 })
+          expect(await call(deployment, newTenant("k3"), "act.end", { ending })).toEqual({ _tag: "Success", value: 1 })
         })
       }
 
-      it("K3: a handler that waited for a later call does not go on when that call comes", async () => {
+      it("K3: a handler that waited for a later call does not continue when that call runs", async () => {
         const tenant = newTenant("k3")
-        await call(place, tenant, "notes.addAndEnd", { ending: "deferred" })
-        expect(await call(place, tenant, "notes.resume", {})).toEqual({ _tag: "Success", value: true })
+        await call(deployment, tenant, "notes.addAndEnd", { ending: "deferred" })
+        expect(await call(deployment, tenant, "notes.resume", {})).toEqual({ _tag: "Success", value: true })
         await later()
         expect(waiting.resumed).toBe(0)
-        expect(await bodies(place, tenant)).toEqual([])
+        expect(await bodies(deployment, tenant)).toEqual([])
       })
 
-      it("K3: a fiber that outlives its transaction can write no more", async () => {
+      it("K3: a fiber that outlives its transaction can no longer write", async () => {
         const tenant = newTenant("k3")
         lateWrites.length = 0
-        expect(await call(place, tenant, "notes.addLater", {})).toEqual({ _tag: "Success", value: 1 })
+        expect(await call(deployment, tenant, "notes.addLater", {})).toEqual({ _tag: "Success", value: 1 })
         await later()
         expect(lateWrites.map(String)).toEqual([expect.stringContaining("after its transaction had ended")])
-        expect(await bodies(place, tenant)).toEqual(["at once"])
+        expect(await bodies(deployment, tenant)).toEqual(["at once"])
       })
 
-      it("K3: a batch runs one by one, and one that waits does not stop the others", async () => {
+      it("K3: the calls of a batch run one by one, and one that waits does not stop the others", async () => {
         const tenant = newTenant("k3")
         const response = await post(
-          place,
+          deployment,
           tenant,
           JSON.stringify([
             request("a", "notes.add", { body: "one" }),
@@ -121,26 +121,26 @@ export const suite = (
           ["b", "Failure"],
           ["c", "Success"]
         ])
-        expect(await bodies(place, tenant)).toEqual(["one", "two"])
+        expect(await bodies(deployment, tenant)).toEqual(["one", "two"])
       })
     })
 
-    describe("K4: time stands still and chance repeats", () => {
-      it("K4: a query sees one time, and the same chance whenever it runs", async () => {
+    describe("K4: time stands still and random numbers repeat", () => {
+      it("K4: a query reads one time, and the same random numbers in every run", async () => {
         const tenant = newTenant("k4")
-        const first = (await call(place, tenant, "look", {})).value
+        const first = (await call(deployment, tenant, "look", {})).value
         expect(first.times[0]).toBe(first.times[1])
         expect(first.randoms[0]).not.toBe(first.randoms[1])
         await later()
-        const second = (await call(place, tenant, "look", {})).value
+        const second = (await call(deployment, tenant, "look", {})).value
         expect(second.randoms).toEqual(first.randoms)
       })
 
-      it("K4: a mutation sees the time of its rows, and a chance of its own", async () => {
+      it("K4: a mutation reads the time of its rows, and new random numbers", async () => {
         const tenant = newTenant("k4")
-        const first = (await call(place, tenant, "lookAndAdd", {})).value
+        const first = (await call(deployment, tenant, "lookAndAdd", {})).value
         expect(first.times).toEqual([first.note.at, first.note.at])
-        const second = (await call(place, tenant, "lookAndAdd", {})).value
+        const second = (await call(deployment, tenant, "lookAndAdd", {})).value
         expect(second.randoms).not.toEqual(first.randoms)
         expect(second.note.id).not.toBe(first.note.id)
       })
@@ -148,35 +148,35 @@ export const suite = (
 
     describe("T1: a mutation commits everything or nothing", () => {
       for (const ending of endings) {
-        it(`T1, T2: ${ending} leaves no row and tells nobody`, async () => {
+        it(`T1, T2: ${ending} leaves no row and sends no frame`, async () => {
           const tenant = newTenant("t1")
-          const peer = await place.connect(tenant)
+          const peer = await deployment.connect(tenant)
           const live = peer.ask("live:notes.list", {})
           await peer.itemsOf(live, 1)
           peer.send({ _tag: "Ack", requestId: live })
           expect(await peer.call("notes.addAndEnd", { ending })).toMatchObject({ _tag: "Failure" })
-          expect(await call(place, tenant, "notes.addAndEnd", { ending })).toMatchObject({ _tag: "Failure" })
+          expect(await call(deployment, tenant, "notes.addAndEnd", { ending })).toMatchObject({ _tag: "Failure" })
           await peer.settled()
           expect(peer.items(live)).toHaveLength(1)
-          expect(await bodies(place, tenant)).toEqual([])
-          // Somebody is told of a commit, and of nothing that came before it.
-          await call(place, tenant, "notes.add", { body: "kept" })
+          expect(await bodies(deployment, tenant)).toEqual([])
+          // The next commit sends a frame, which contains nothing of the failed mutation.
+          await call(deployment, tenant, "notes.add", { body: "kept" })
           const [, frame] = await peer.itemsOf(live, 2)
           expect(JSON.stringify(frame)).toContain("kept")
           expect(JSON.stringify(frame)).not.toContain("gone")
-          expect(await bodies(place, tenant)).toEqual(["kept"])
+          expect(await bodies(deployment, tenant)).toEqual(["kept"])
           peer.close()
         })
       }
 
-      it("T1: a nested transaction is undone alone", async () => {
+      it("T1: a nested transaction is rolled back alone", async () => {
         const tenant = newTenant("t1")
-        expect(await call(place, tenant, "notes.addHalf", {})).toEqual({ _tag: "Success", value: 2 })
-        expect(await bodies(place, tenant)).toEqual(["before", "after"])
+        expect(await call(deployment, tenant, "notes.addHalf", {})).toEqual({ _tag: "Success", value: 2 })
+        expect(await bodies(deployment, tenant)).toEqual(["before", "after"])
       })
     })
 
-    describe("T5: a limit that is met is named, and nothing is cut short", () => {
+    describe("T5: an exceeded limit is reported by name, and nothing is truncated", () => {
       const limitOf = async (tag: string, payload: unknown, tenant = newTenant("t5")) => {
         const { reason } = errorOf(await call(limited, tenant, tag, payload)) ?? {}
         expect(reason?._tag).toBe("LimitExceeded")
@@ -196,7 +196,7 @@ export const suite = (
         ])
       })
 
-      it("T5: rowsWritten, and none of them stays", async () => {
+      it("T5: rowsWritten, and no row is kept", async () => {
         const tenant = newTenant("t5")
         expect(await limitOf("notes.addMany", { count: 11, body: "b" }, tenant)).toEqual(["rowsWritten", 10, 11])
         expect(await bodies(limited, tenant)).toEqual([])
@@ -214,7 +214,7 @@ export const suite = (
         expect((await limitOf("text", { length: 1000, unit: "語" }))[0]).toBe("resultBytes")
       })
 
-      it("T5: resultBytes of a mutation is met before its commit", async () => {
+      it("T5: resultBytes of a mutation is checked before its commit", async () => {
         const tenant = newTenant("t5")
         expect((await limitOf("notes.add", { body: "x".repeat(2500) }, tenant))[0]).toBe("resultBytes")
         expect(await bodies(limited, tenant)).toEqual([])
@@ -254,11 +254,13 @@ export const suite = (
 
       it("T5: boundParameters, statementBytes and rowBytes", async () => {
         const marks = (count: number) => `SELECT ${Array.from({ length: count }, () => "?").join(" + ")} AS sum`
-        expect(await call(place, newTenant("t5"), "sql", { statement: marks(100), parameters: 100 })).toMatchObject({
+        expect(
+          await call(deployment, newTenant("t5"), "sql", { statement: marks(100), parameters: 100 })
+        ).toMatchObject({
           _tag: "Success"
         })
         const limitHere = async (tag: string, payload: unknown) =>
-          errorOf(await call(place, newTenant("t5"), tag, payload)).reason
+          errorOf(await call(deployment, newTenant("t5"), tag, payload)).reason
         expect(await limitHere("sql", { statement: marks(101), parameters: 101 })).toEqual({
           _tag: "LimitExceeded",
           limit: "boundParameters",
@@ -276,13 +278,13 @@ export const suite = (
       })
     })
 
-    describe("S2: what went wrong inside is not for callers", () => {
+    describe("S2: callers do not see internal errors", () => {
       for (const ending of ["undeclared failure", "defect", "thrown error", "result that does not fit"] as const) {
         for (const tag of ["end", "notes.addAndEnd", "act.end"]) {
-          it(`S2: ${tag} with ${ending} gives an id, and the log has the rest under it`, async () => {
+          it(`S2: ${tag} with ${ending} returns an id, under which the log has the cause`, async () => {
             const tenant = newTenant("s2")
-            place.logged()
-            const response = await post(place, tenant, JSON.stringify(request("1", tag, { ending })))
+            deployment.logged()
+            const response = await post(deployment, tenant, JSON.stringify(request("1", tag, { ending })))
             const text = await response.text()
             expect(text).not.toContain("password")
             expect(text).not.toContain("notes.ts")
@@ -293,21 +295,21 @@ export const suite = (
               id: expect.any(String),
               message: `the server could not answer; the cause is in its log under ${defect.id}`
             })
-            const log = place.logged()
+            const log = deployment.logged()
             expect(log).toContain(defect.id)
-            // Of a result, the log too has only that it does not fit.
+            // The log does not contain a result that does not fit, either.
             if (ending !== "result that does not fit") expect(log).toContain(secret)
             expect(log).toContain(tag)
           })
         }
       }
 
-      it("S2: what SQLite says stays inside, on HTTP, on a socket and in a live query", async () => {
+      it("S2: SQLite's messages do not reach callers, over HTTP, a socket or a live query", async () => {
         const tenant = newTenant("s2")
-        const peer = await place.connect(tenant)
+        const peer = await deployment.connect(tenant)
         const payload = { statement: "SELECT passwords FROM nowhere", parameters: 0 }
         for (const exit of [
-          await call(place, tenant, "sql", payload),
+          await call(deployment, tenant, "sql", payload),
           await peer.call("sql", payload),
           await peer.call("live:sql", payload)
         ]) {
@@ -316,8 +318,8 @@ export const suite = (
         }
       })
 
-      it("S2: a result that does not fit is not shown, on a socket and in a live query", async () => {
-        const peer = await place.connect(newTenant("s2"))
+      it("S2: a result that does not fit its schema is not sent, over a socket or in a live query", async () => {
+        const peer = await deployment.connect(newTenant("s2"))
         for (const tag of ["end", "live:end"]) {
           const exit = await peer.call(tag, { ending: "result that does not fit" })
           expect(defectOf(exit)).toMatchObject({ _tag: "InternalError" })
@@ -325,9 +327,9 @@ export const suite = (
         expect(peer.texts.join()).not.toContain("password")
       })
 
-      it("S2: a failure that the rpc declares goes out as it is", async () => {
+      it("S2: a declared failure is sent as it is", async () => {
         for (const tag of ["end", "notes.addAndEnd", "act.end"]) {
-          const exit = await call(place, newTenant("s2"), tag, { ending: "typed failure" })
+          const exit = await call(deployment, newTenant("s2"), tag, { ending: "typed failure" })
           expect(errorOf(exit)).toEqual({ _tag: "Refused", why: "because" })
         }
       })

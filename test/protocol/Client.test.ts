@@ -15,14 +15,14 @@ import errors from "./fixtures/errors.json" with { type: "json" }
 import frames from "./fixtures/frames.json" with { type: "json" }
 import { fill, type Message, overHttp, overSockets } from "./fixtures.ts"
 
-/** Decodes as Effect's client does, and encodes again. */
+/** Decodes as Effect's client does, and encodes the result. */
 const roundTrip = (schema: Schema.Top, encoded: unknown): { readonly decoded: any; readonly again: unknown } => {
   const codec = Schema.toCodecJson(schema as Schema.Codec<unknown, unknown>)
   const decoded = Schema.decodeUnknownSync(codec)(encoded)
   return { decoded, again: Schema.encodeUnknownSync(codec)(decoded) }
 }
 
-/** The schema of what a message carries, for the request that it answers. */
+/** The schema of a message's content, for the request that it answers. */
 const carriedBy = (
   message: Message,
   tags: ReadonlyMap<unknown, string>
@@ -32,7 +32,7 @@ const carriedBy = (
   if (rpc === undefined) return undefined
   if (message._tag === "Exit") return [Rpc.exitSchema(rpc as never) as unknown as Schema.Top, message.exit]
   if (message._tag !== "Chunk") return undefined
-  if (!RpcSchema.isStreamSchema(rpc.successSchema)) throw new Error(`${tag} gives no chunks`)
+  if (!RpcSchema.isStreamSchema(rpc.successSchema)) throw new Error(`${tag} does not stream`)
   return [Schema.NonEmptyArray(rpc.successSchema.success), message.values]
 }
 
@@ -43,7 +43,7 @@ const check = (messages: ReadonlyArray<Message>, tags: ReadonlyMap<unknown, stri
     if (carried === undefined) continue
     count++
     const { again } = roundTrip(...carried)
-    // A defect becomes an `Error` with its message.
+    // A defect is decoded to an `Error` with its message.
     if (JSON.stringify(message).includes("InternalError")) continue
     expect(again, JSON.stringify(message)).toEqual(carried[1])
   }
@@ -55,7 +55,7 @@ const requestsOf = (messages: unknown): ReadonlyArray<readonly [unknown, string]
 
 describe("the protocol's fixtures and Effect's client", () => {
   for (const { name, steps } of overHttp) {
-    it(`${name}: every answer is what the contract says`, () => {
+    it(`${name}: every answer matches the contract`, () => {
       let count = 0
       for (const { request, response } of steps) {
         if (Array.isArray(response.body)) count += check(response.body, new Map(requestsOf(request.body)))
@@ -65,7 +65,7 @@ describe("the protocol's fixtures and Effect's client", () => {
   }
 
   for (const { name, steps } of overSockets) {
-    it(`${name}: every answer is what the contract says`, () => {
+    it(`${name}: every answer matches the contract`, () => {
       const tags = new Map<unknown, string>()
       let count = 0
       for (const step of steps) {
@@ -77,7 +77,7 @@ describe("the protocol's fixtures and Effect's client", () => {
     })
   }
 
-  it("frames: a client that follows them has these values", () => {
+  it("frames: a client that applies them has these values", () => {
     for (const { frames: given, values } of frames.streams) {
       let parts = ""
       let value: unknown = "<nothing>"
@@ -96,7 +96,7 @@ describe("the protocol's fixtures and Effect's client", () => {
     }
   })
 
-  it("docs/protocol.md shows messages of the fixtures, and no others", () => {
+  it("docs/protocol.md shows only messages of the fixtures", () => {
     const page = readFileSync(new URL("../../docs/protocol.md", import.meta.url), "utf8")
     const shown = [...page.matchAll(/^```json\n([\s\S]*?)^```$/gm)].flatMap(([, block]) => block!.trim().split("\n"))
     expect(shown.length).toBeGreaterThan(10)
@@ -109,7 +109,7 @@ describe("the protocol's fixtures and Effect's client", () => {
     for (const line of shown) expect(known, line).toContain(JSON.stringify(JSON.parse(line)))
   })
 
-  it("errors: every one is what the client's classes say", () => {
+  it("errors: every error matches the client's classes", () => {
     for (const encoded of errors.fails) {
       const { again, decoded } = roundTrip(CallError, encoded)
       expect(decoded).toBeInstanceOf(CallError)

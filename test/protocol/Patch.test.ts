@@ -9,7 +9,7 @@ import { forAll, type Random } from "../random.ts"
 type Json = Schema.Json
 type Row = { readonly [key: string]: Json }
 
-/** An own property even when the name is `__proto__`, as `JSON.parse` makes it. */
+/** Sets an own property, even `__proto__`, as `JSON.parse` does. */
 const object = (entries: ReadonlyArray<readonly [string, Json]>): Row => Object.fromEntries(entries)
 
 const names = [
@@ -45,7 +45,7 @@ const rows = (random: Random, length: number, depth: number): Array<Row> =>
     .slice(0, length)
     .map((id) => ({ id, name: json(random, depth), tags: random.array(random.int(3), () => random.pick(scalars)) }))
 
-/** A value near the given one, as the next result of a live query is. */
+/** A value similar to the given one, like the next result of a live query. */
 const change = (random: Random, value: Json): Json => {
   if (random.chance(0.2)) return json(random, 2)
   if (Array.isArray(value)) {
@@ -59,7 +59,7 @@ const change = (random: Random, value: Json): Json => {
   return object(entries.map(([key, item]) => [key, random.chance(0.4) ? change(random, item) : item]))
 }
 
-/** The next state of a keyed list, with its rows shared where they did not change. */
+/** The next state of a list of rows, which shares the unchanged rows. */
 const changeRows = (random: Random, before: ReadonlyArray<Row>): Array<Row> => {
   const after = before
     .filter(() => random.chance(0.9))
@@ -74,7 +74,7 @@ const changeRows = (random: Random, before: ReadonlyArray<Row>): Array<Row> => {
   return random.chance(0.1) ? random.shuffle(after) : after
 }
 
-/** RFC 6902 in the plainest way: a whole copy for each operation. What another language's library would do. */
+/** A plain implementation of RFC 6902 with a full copy per operation, like a library in another language. */
 const applyPlainly = (value: Json, patch: Patch): any => {
   const holder: any = { root: value }
   const step = (state: any, op: Operation): any => {
@@ -107,7 +107,7 @@ const applyPlainly = (value: Json, patch: Patch): any => {
   return patch.reduce(step, holder).root
 }
 
-/** So that a change in place of what belongs to the caller throws. */
+/** Freezes a value deeply, so that changing it in place throws. */
 const freeze = <A>(value: A): A => {
   if (typeof value === "object" && value !== null && !Object.isFrozen(value)) {
     Object.freeze(value)
@@ -123,7 +123,7 @@ const failure = (value: Json, patch: Patch) => {
   return Result.isFailure(result) ? [result.failure.index, result.failure.path, result.failure.reason] : undefined
 }
 
-/** JSON text with sorted properties, which also shows an own `__proto__`. */
+/** JSON text with sorted properties, including an own `__proto__`. */
 const canonical = (value: Json): string =>
   JSON.stringify(value, (_, item) =>
     typeof item === "object" && item !== null && !Array.isArray(item)
@@ -165,7 +165,7 @@ describe("make and apply", () => {
     })
   })
 
-  it("agree with Effect's own JSON Patch on what it knows", () => {
+  it("agree with Effect's own JSON Patch", () => {
     forAll(500, (random) => {
       const before = json(random, 4)
       const after = change(random, before)
@@ -177,7 +177,7 @@ describe("make and apply", () => {
     })
   })
 
-  it("are at home with unusual property names", () => {
+  it("handle unusual property names", () => {
     const before = object(names.map((name) => [name, 1]))
     const after = object(names.map((name) => [name, object([[name, 2]])]))
     expect(checkRoundTrip(before, after).length).toBe(names.length)
@@ -186,7 +186,7 @@ describe("make and apply", () => {
     expect(checkRoundTrip({ a: after }, { a: object([...Object.entries(after), ["z", 1]]) }).length).toBe(1)
   })
 
-  it("never touch a prototype", () => {
+  it("never change a prototype", () => {
     const polluted = applied({ a: {} }, [
       { op: "add", path: "/__proto__", value: { polluted: true } },
       { op: "add", path: "/a/__proto__", value: { polluted: true } },
@@ -202,7 +202,7 @@ describe("make and apply", () => {
 })
 
 describe("make", () => {
-  it("says nothing about equal values", () => {
+  it("returns no operations for equal values", () => {
     forAll(300, (random) => {
       const value = json(random, 4)
       expect(make(value, structuredClone(value))).toEqual([])
@@ -211,14 +211,14 @@ describe("make", () => {
     expect(make([0], [-0])).toEqual([])
   })
 
-  it("replaces the root when nothing else fits", () => {
+  it("replaces the root when the types differ", () => {
     expect(make(1, 2)).toEqual([{ op: "replace", path: "", value: 2 }])
     expect(make({}, [])).toEqual([{ op: "replace", path: "", value: [] }])
     expect(make(null, {})).toEqual([{ op: "replace", path: "", value: {} }])
     expect(make(list(1, 2), list(3))).toEqual([{ op: "replace", path: "", value: list(3) }])
   })
 
-  it("L5: needs two operations when a row enters at the top of a page of 1,000 and the last one leaves", () => {
+  it("L5: needs two operations when a page of 1,000 rows gets a row at the top and loses the last one", () => {
     const before = list(...Array.from({ length: 1000 }, (_, i) => i))
     const after = [...list("new"), ...structuredClone(before.slice(0, -1))]
     expect(checkRoundTrip(before, after)).toEqual([
@@ -227,7 +227,7 @@ describe("make", () => {
     ])
   })
 
-  it("updates a row inside, wherever it went", () => {
+  it("updates the properties of a row, even if the row moved", () => {
     const after = [{ id: 3, text: "changed" }, ...list(1, 2)]
     expect(checkRoundTrip(list(1, 2, 3), after)).toEqual([
       { op: "move", from: "/2", path: "/0" },
@@ -246,7 +246,7 @@ describe("make", () => {
       const patch = checkRoundTrip(before, after)
       const kept = after.filter((row) => before.includes(row)).map((row) => before.indexOf(row))
       if (kept.length === 0) return
-      // Every subset of the rows that stayed, the largest that is in order: those need not move.
+      // The largest subset of the remaining rows that is in order does not need to move.
       let still = 0
       for (let subset = 0; subset < 2 ** kept.length; subset++) {
         const chosen = kept.filter((_, i) => subset & (1 << i))
@@ -260,7 +260,7 @@ describe("make", () => {
     })
   })
 
-  it('tells the row keys 1 and "1" apart', () => {
+  it('distinguishes the row keys 1 and "1"', () => {
     const patch = checkRoundTrip(list(1, "1"), list("1", 1))
     expect(patch.map((op) => op.op)).toEqual(["move"])
   })
@@ -287,14 +287,14 @@ describe("make", () => {
     expect(checkRoundTrip([...list(1), 2], [2, ...list(1)]).length).toBe(2)
   })
 
-  it("takes another row key", () => {
+  it("accepts another row key", () => {
     const before = [{ slug: "a" }, { slug: "b" }, { slug: "c" }]
     const after = [{ slug: "c" }, { slug: "a" }, { slug: "b" }]
     expect(make(before, after, "slug")).toEqual([{ op: "move", from: "/2", path: "/0" }])
     expect(make(before, after).length).toBe(3)
   })
 
-  it("leaves out what other arrays have in common at both ends", () => {
+  it("leaves out the common beginning and end of other arrays", () => {
     expect(checkRoundTrip(["a", "b", "c", "d"], ["a", "x", "b", "c", "d"])).toEqual([
       { op: "add", path: "/1", value: "x" }
     ])
@@ -307,7 +307,7 @@ describe("make", () => {
 })
 
 describe("apply", () => {
-  it("shares with the value given what the patch does not touch", () => {
+  it("shares unchanged parts with the given value", () => {
     const before = freeze({ rows: list(1, 2, 3, 4), other: { deep: [1] } })
     const after = applied(before, [
       { op: "remove", path: "/rows/3" },
@@ -326,7 +326,7 @@ describe("apply", () => {
       const before = freeze(rows(random, random.int(12), 2))
       const after: Array<Row> = changeRows(random, before)
       const outcome = applied(before, make(before, after))
-      // A list of new rows only is replaced as a whole; there is then nothing to keep.
+      // A list with only new rows is replaced as a whole: there is no row to keep.
       after.forEach((row, i) => {
         if (before.includes(row)) expect(outcome[i]).toBe(row)
       })
@@ -360,7 +360,7 @@ describe("apply", () => {
     expect(copies).toBe(1)
   })
 
-  it("takes a large patch of a large list", () => {
+  it("applies a large patch to a large list", () => {
     const size = 20_000
     const before = list(...Array.from({ length: size }, (_, i) => i))
     const after = before.toReversed()
@@ -369,7 +369,7 @@ describe("apply", () => {
     expect(applied(before, patch)).toEqual(after)
   })
 
-  it("does what RFC 6902 says at the edges", () => {
+  it("follows RFC 6902 in edge cases", () => {
     expect(applied([1], [{ op: "add", path: "/-", value: 2 }])).toEqual([1, 2])
     expect(applied([1], [{ op: "add", path: "/1", value: 2 }])).toEqual([1, 2])
     expect(applied({ a: 1 }, [{ op: "add", path: "/a", value: 2 }])).toEqual({ a: 2 })
@@ -415,7 +415,7 @@ describe("apply", () => {
     expect(failure(value, [{ op: "replace", path: "", value }, op])).toEqual([1, path, reason])
   })
 
-  it("S1: fails on operations that nobody decoded", () => {
+  it("S1: fails on operations that were not decoded", () => {
     const garbage: ReadonlyArray<any> = [
       null,
       1,
@@ -431,7 +431,7 @@ describe("apply", () => {
     expect(failure({ a: 1 }, [{ op: "move", from: {}, path: [] } as any])?.[2]).toBe("InvalidPointer")
   })
 
-  it("S1: never throws, and never changes what it was given", () => {
+  it("S1: never throws, and never changes its input", () => {
     const tokens = [...names, "1", "2", "~", "~2", "%"]
     const pointer = (random: Random) =>
       random.chance(0.1)
@@ -457,7 +457,7 @@ describe("apply", () => {
     })
   })
 
-  it("takes a pointer and a value deeper than the call stack", () => {
+  it("handles a pointer and a value deeper than the call stack", () => {
     const depth = 20_000
     let value: Json = 1
     for (let i = 0; i < depth; i++) value = { a: value }
@@ -469,12 +469,12 @@ describe("apply", () => {
 describe("Operation", () => {
   const decode = Schema.decodeUnknownResult(Patch)
 
-  it("decodes what make encodes, own __proto__ included", () => {
+  it("decodes what make encodes, including an own __proto__", () => {
     const text = '[{"op":"add","path":"/a","value":{"__proto__":{"x":1}}},{"op":"move","from":"/a","path":"/b"}]'
     expect(JSON.stringify(Result.getOrThrow(decode(JSON.parse(text))))).toBe(text)
   })
 
-  it("S1: refuses what is not of the subset", () => {
+  it("S1: refuses operations outside of the subset", () => {
     const garbage = [
       { op: "test", path: "", value: 1 },
       { op: "copy", from: "", path: "/a" },

@@ -2,25 +2,25 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { type Deployment, newTenant, type Peer, post } from "../deployment/Deployment.ts"
 import { type Bindings, fill, type Message, mismatch, overHttp, overSockets } from "./fixtures.ts"
 
-/** The server's side of the fixtures: it says, byte for byte of JSON, what they say it says. */
+/** The server's side of the fixtures: it sends exactly the JSON that they contain. */
 export const suite = (name: string, here: () => Promise<Deployment & { readonly close?: () => Promise<void> }>) =>
   describe(name, () => {
-    let place: Awaited<ReturnType<typeof here>>
+    let deployment: Awaited<ReturnType<typeof here>>
     beforeAll(async () => {
-      place = await here()
+      deployment = await here()
     })
-    afterAll(() => place.close?.())
+    afterAll(() => deployment.close?.())
 
     for (const { name, steps } of overHttp) {
-      it(`${name}: the server answers as it is written`, async () => {
+      it(`${name}: the server answers as written`, async () => {
         const tenant = newTenant(name)
         const bindings: Bindings = new Map()
         for (const { request, response } of steps) {
           const body = request.text ?? JSON.stringify(request.body)
           const answer =
             request.method === undefined && request.path === undefined
-              ? await post(place, tenant, body)
-              : await place.fetch(request.path ?? "/rpc", {
+              ? await post(deployment, tenant, body)
+              : await deployment.fetch(request.path ?? "/rpc", {
                   method: request.method ?? "POST",
                   ...(request.method === "GET" ? {} : { body })
                 })
@@ -36,20 +36,20 @@ export const suite = (name: string, here: () => Promise<Deployment & { readonly 
     }
 
     for (const { name, steps } of overSockets) {
-      it(`${name}: the server answers as it is written`, async () => {
+      it(`${name}: the server answers as written`, async () => {
         const tenant = newTenant(name)
         const bindings: Bindings = new Map()
-        let peer = await place.connect(tenant)
+        let peer = await deployment.connect(tenant)
         let taken = 0
         for (const step of steps) {
           if ("client" in step) peer.send(...fill(step.client, bindings))
           else if ("batch" in step) peer.send(fill(step.batch, bindings))
           else if ("sleep" in step) {
             await quiet(peer)
-            await place.evict(tenant)
+            await deployment.evict(tenant)
           } else if ("reconnect" in step) {
             peer.close(1000)
-            peer = await place.connect(tenant)
+            peer = await deployment.connect(tenant)
             taken = 0
           } else {
             const { server, together } = step
@@ -65,7 +65,7 @@ export const suite = (name: string, here: () => Promise<Deployment & { readonly 
       })
     }
 
-    it("a fixture that says something else is found out (the control)", () => {
+    it("a fixture with other content fails (the control)", () => {
       const [{ steps }] = overHttp as unknown as readonly [{ readonly steps: any }]
       const { body } = steps[0].response
       const actual = fill(body, new Map())

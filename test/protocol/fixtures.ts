@@ -8,8 +8,8 @@ import socketResume from "./fixtures/socket-resume.json" with { type: "json" }
 import socketStream from "./fixtures/socket-stream.json" with { type: "json" }
 
 /**
- * Conversations with the app of `test/worker/notes.ts`, as `docs/protocol.md` tells them. A text `<kind:name>` stands for
- * any value of its kind, and for the same one wherever it has the same name; `<version:n>` also ascends with `n`.
+ * Conversations with the app of `test/worker/notes.ts`, which `docs/protocol.md` shows. The placeholder `<kind:name>`
+ * matches any value of its kind, and the same value wherever it has the same name; `<version:n>` also ascends with `n`.
  */
 
 export type Message = { readonly _tag: string } & Record<string, any>
@@ -26,19 +26,19 @@ export interface HttpStep {
     readonly status: number
     readonly headers?: Record<string, string>
     readonly body: unknown
-    /** The answers may come in any order. */
+    /** Whether the answers may arrive in any order. */
     readonly unordered?: boolean
   }
 }
 
 export type SocketStep =
-  /** Messages that the client sends, each alone. */
+  /** Messages that the client sends one by one. */
   | { readonly client: ReadonlyArray<Message> }
   /** Messages that the client sends as one array. */
   | { readonly batch: ReadonlyArray<Message> }
   /** Messages that the server then sends; `together` as one array. */
   | { readonly server: ReadonlyArray<Message>; readonly together?: boolean }
-  /** The object goes to sleep, and the socket does not notice. */
+  /** The object is evicted. The socket stays open. */
   | { readonly sleep: true }
   /** The client closes its socket and opens another. */
   | { readonly reconnect: true }
@@ -49,7 +49,7 @@ interface Conversation<Step> {
   readonly steps: ReadonlyArray<Step>
 }
 
-// JSON modules have the types of what is in them, and all of it is of these.
+// The types of JSON modules are those of their content, which always fits this type.
 const conversation = <Step>(name: string, file: { readonly about: string; readonly steps: unknown }) =>
   ({ name, ...file }) as Conversation<Step>
 
@@ -67,7 +67,7 @@ export const overSockets = [
   conversation<SocketStep>("socket-stream", socketStream)
 ]
 
-/** What the placeholders of a conversation stand for, by their text. */
+/** The values of a conversation's placeholders, by their text. */
 export type Bindings = Map<string, unknown>
 
 const placeholder = /^<(id|time|version|hash|text):([^>]+)>$/
@@ -79,7 +79,7 @@ const kinds: Record<string, (value: unknown) => boolean> = {
   text: (value) => typeof value === "string" && value !== ""
 }
 
-/** The first place at which a value is not the expected one, or `undefined`. Binds placeholders on the way. */
+/** The first path at which a value differs from the expected one, or `undefined`. Binds placeholders. */
 export const mismatch = (expected: unknown, actual: unknown, bindings: Bindings, path = ""): string | undefined => {
   const [text, kind] = (typeof expected === "string" && placeholder.exec(expected)) || []
   if (text !== undefined) {
@@ -112,7 +112,7 @@ const disorder = (bindings: Bindings): string | undefined => {
   return undefined
 }
 
-/** A message with the values that its placeholders stand for; one that stands for nothing yet gets an example. */
+/** A message with the values of its placeholders. A placeholder without a value gets an example. */
 export const fill = <A>(value: A, bindings: Bindings): A => {
   const text = JSON.stringify(value, (_, part) => {
     const [text, kind] = (typeof part === "string" && placeholder.exec(part)) || []

@@ -73,7 +73,7 @@ const value = (random: Random): SqlValue => {
   }
 }
 
-/** Few different values, so that keys share prefixes and are equal often. */
+/** Few values, so that keys often share prefixes or are equal. */
 const key = (random: Random, maxLength: number): Key =>
   random.array(random.int(maxLength + 1), () => random.pick<SqlValue>([null, 1, "a", "b", Uint8Array.of(1)]))
 const position = (random: Random): Position => ({ key: key(random, 3), after: random.chance(0.5) })
@@ -86,7 +86,7 @@ const bound = (random: Random, input: SqlValue): SqlValue | bigint =>
   Number.isSafeInteger(input) && random.chance(0.5) ? BigInt(input as number) : input
 
 describe("values", () => {
-  it("go from NULL through numbers and text to blobs", () => {
+  it("sort NULL first, then numbers, text and blobs", () => {
     const ascending: ReadonlyArray<SqlValue> = [
       null,
       -Infinity,
@@ -115,7 +115,7 @@ describe("values", () => {
     })
   })
 
-  it("keep UTF-8 order where UTF-16 has another one", () => {
+  it("sort by UTF-8 where the order of UTF-16 differs", () => {
     expect("\u{1f600}" < "\uff5e").toBe(true)
     expect(compareValues("\u{1f600}", "\uff5e")).toBe(1)
     expect(compareValues("x\ud83d\ude00", "x\ud83d\ude01")).toBe(-1)
@@ -133,15 +133,15 @@ describe("values", () => {
 
   it("compare as SQLite compares them", () => {
     const statement = database.prepare(
-      "SELECT ?1 IS ?2 AS same, row_number() OVER (ORDER BY v) AS place, i FROM (SELECT 0 AS i, ?1 AS v UNION ALL SELECT 1, ?2) ORDER BY i"
+      "SELECT ?1 IS ?2 AS same, row_number() OVER (ORDER BY v) AS rank, i FROM (SELECT 0 AS i, ?1 AS v UNION ALL SELECT 1, ?2) ORDER BY i"
     )
     forAll(4000, (random) => {
       const a = value(random)
       const b = random.chance(0.2) ? a : value(random)
       const result = statement.all(bound(random, a), bound(random, b))
-      const [first, second] = result as [{ same: number; place: number }, { place: number }]
-      expect(compareValues(a, b)).toBe(first.same ? 0 : Math.sign(first.place - second.place))
-      expect(compareValues(b, a)).toBe(first.same ? 0 : Math.sign(second.place - first.place))
+      const [first, second] = result as [{ same: number; rank: number }, { rank: number }]
+      expect(compareValues(a, b)).toBe(first.same ? 0 : Math.sign(first.rank - second.rank))
+      expect(compareValues(b, a)).toBe(first.same ? 0 : Math.sign(second.rank - first.rank))
     })
   })
 })
@@ -166,7 +166,7 @@ describe("keys", () => {
     })
   })
 
-  it("come before the longer ones that start with them", () => {
+  it("sort before longer keys that start with them", () => {
     expect(compareKeys([], [null])).toBe(-1)
     expect(compareKeys(["a"], ["a", null])).toBe(-1)
     expect(compareKeys(["a", 1], ["a"])).toBe(1)
@@ -181,7 +181,7 @@ describe("positions", () => {
       const keys = random.array(40, () => key(random, 4))
       const a = position(random)
       const b = position(random)
-      const isBefore = (key: Key, place: Position) => compareKeyToPosition(key, place) < 0
+      const isBefore = (key: Key, bound: Position) => compareKeyToPosition(key, bound) < 0
       if (comparePositions(a, b) <= 0) {
         for (const key of keys) if (isBefore(key, a)) expect(isBefore(key, b)).toBe(true)
       } else {
@@ -190,7 +190,7 @@ describe("positions", () => {
     })
   })
 
-  it("have one order among themselves", () => {
+  it("have a total order", () => {
     forAll(2000, (random) => {
       const [a, b, c] = [position(random), position(random), position(random)]
       expect(comparePositions(a, b) + comparePositions(b, a)).toBe(0)
@@ -200,11 +200,11 @@ describe("positions", () => {
     })
   })
 
-  it("keep to the order of keys", () => {
+  it("agree with the order of keys", () => {
     forAll(1000, (random) => {
       const [a, b] = [key(random, 4), key(random, 4)].sort(compareKeys) as [Key, Key]
-      const place = position(random)
-      expect(compareKeyToPosition(a, place)).toBeLessThanOrEqual(compareKeyToPosition(b, place))
+      const bound = position(random)
+      expect(compareKeyToPosition(a, bound)).toBeLessThanOrEqual(compareKeyToPosition(b, bound))
     })
   })
 
@@ -219,12 +219,12 @@ describe("positions", () => {
 })
 
 describe("ranges", () => {
-  it("of everything contain every key, the empty one too", () => {
+  it("of everything contain every key, including the empty one", () => {
     forAll(200, (random) => expect(Range.contains(Range.everything, key(random, 4))).toBe(true))
     expect(Range.prefix([])).toEqual(Range.everything)
   })
 
-  it("are empty when nothing fits in", () => {
+  it("are empty if no key is between their positions", () => {
     expect(Range.isEmpty(Range.make(Position.after(["a"]), Position.before(["a"])))).toBe(true)
     expect(Range.isEmpty(Range.make(Position.after(["a"]), Position.after(["a"])))).toBe(true)
     expect(Range.isEmpty(Range.make(Position.after(["a", 1]), Position.after(["a"])))).toBe(false)
@@ -235,7 +235,7 @@ describe("ranges", () => {
     })
   })
 
-  it("hold the rows that the same bounds select in SQLite", () => {
+  it("contain the rows that the same bounds select in SQLite", () => {
     database.exec("CREATE TABLE r (a, b)")
     const insert = database.prepare("INSERT INTO r VALUES (?, ?)")
     const select = database.prepare("SELECT count(*) AS n FROM r WHERE a IS ?1 AND b > ?2 AND b <= ?3")

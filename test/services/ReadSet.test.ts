@@ -54,7 +54,7 @@ describe("touches", () => {
     expect(touches(range, written)).toBe(expected.range)
   })
 
-  it("L2: a row that leaves a range touches it by its old key", () => {
+  it("L2: a row that leaves a range affects it through its old key", () => {
     const moved = writes((_) => {
       _.key("t", "byA", [3, 1])
       _.key("t", "byA", [7, 1])
@@ -62,7 +62,7 @@ describe("touches", () => {
     expect(touches(range, moved)).toBe(true)
   })
 
-  it("does not mix up spaces whose names run into each other", () => {
+  it("does not confuse tables and indexes whose joined names are equal", () => {
     const read = reads((_) => _.range("a,b", "c", Range.everything))
     expect(
       touches(
@@ -75,7 +75,7 @@ describe("touches", () => {
 })
 
 describe("ReadRecorder", () => {
-  it("merges ranges that overlap or meet, and drops empty ones", () => {
+  it("merges ranges that overlap or touch, and drops empty ones", () => {
     const set = reads((_) => {
       _.range("t", "i", Range.prefix([7]))
       _.range("t", "i", Range.make(Position.before([1]), Position.after([2])))
@@ -93,7 +93,7 @@ describe("ReadRecorder", () => {
     ])
   })
 
-  it("does not repeat what a whole table, or everything, covers", () => {
+  it("leaves out ranges that a whole table, or everything, covers", () => {
     const whole = reads((_) => {
       _.range("t", "i", Range.point([1]))
       _.range("u", "i", Range.point([1]))
@@ -108,13 +108,13 @@ describe("ReadRecorder", () => {
     expect(all).toMatchObject({ everything: true, tables: new Set(), ranges: new Map() })
   })
 
-  it("remembers who and when apart from data", () => {
+  it("records reads of the identity and of the time separately", () => {
     expect(reads(() => {})).toMatchObject({ identity: false, clock: false })
     expect(reads((_) => _.identity())).toMatchObject({ identity: true, clock: false })
     expect(reads((_) => _.clock())).toMatchObject({ identity: false, clock: true })
   })
 
-  it("gives a set that later reads do not change", () => {
+  it("returns a set that later reads do not change", () => {
     const recorder = new ReadRecorder()
     recorder.table("t")
     const before = recorder.toReadSet()
@@ -124,7 +124,7 @@ describe("ReadRecorder", () => {
     expect(before.everything).toBe(false)
   })
 
-  it("merged ranges contain a key exactly when one of the recorded ones does", () => {
+  it("merges to ranges that contain exactly the keys of the recorded ranges", () => {
     forAll(500, (random) => {
       const ranges = random.array(random.int(8), () => Range.make(position(random), position(random)))
       const merged = reads((_) => {
@@ -140,7 +140,7 @@ describe("ReadRecorder", () => {
 })
 
 describe("WriteRecorder", () => {
-  it("says each key once, in order", () => {
+  it("returns each key once, in order", () => {
     const set = writes((_) => {
       for (const key of [[2], [1], [2], [10]]) _.key("t", "i", key)
     })
@@ -148,7 +148,7 @@ describe("WriteRecorder", () => {
     expect(set.rowTables).toEqual(new Set(["t"]))
   })
 
-  it("does not repeat what a raw write, or everything, covers", () => {
+  it("leaves out keys that a raw write, or everything, covers", () => {
     const raw = writes((_) => {
       _.key("t", "i", [1])
       _.key("u", "i", [1])
@@ -164,7 +164,7 @@ describe("WriteRecorder", () => {
     expect(all).toEqual({ everything: true, rowTables: new Set(), rawTables: new Set(), keys: new Map() })
   })
 
-  it("T1: forgets what a rolled back part wrote, and only that", () => {
+  it("T1: drops exactly the writes of a part that was rolled back", () => {
     const recorder = new WriteRecorder()
     const start = recorder.mark()
     recorder.key("t", "i", [1])
@@ -184,7 +184,7 @@ describe("WriteRecorder", () => {
     expect(() => recorder.rollbackTo(inner)).toThrow(RangeError)
   })
 
-  it("L4: folds several commits into one set", () => {
+  it("L4: merges several commits into one set", () => {
     const first = new WriteRecorder()
     first.key("t", "i", [2])
     const second = new WriteRecorder()
@@ -203,7 +203,7 @@ describe("WriteRecorder", () => {
     expect(first.toWriteSet().keys.get(indexKey("t", "i"))?.keys).toEqual([[1], [2]])
   })
 
-  it("takes more writes than a call takes arguments", () => {
+  it("merges more writes than a call can have arguments", () => {
     const many = new WriteRecorder()
     for (let i = 0; i < 200_000; i++) many.key("t", "i", [i])
     const all = new WriteRecorder()

@@ -37,49 +37,49 @@ suite("SqlFootprint in Node's SQLite", (body) => {
   body(host)
 })
 
-describe("SqlFootprint keeps", () => {
+describe("the cache of SqlFootprint", () => {
   const counted = (host: Host) => {
-    const asked: Array<string> = []
+    const queries: Array<string> = []
     const { footprint, invalidate, invalidateIfSchemaChanged } = SqlFootprint.make({
       query: (sql, params) => {
-        asked.push(sql)
+        queries.push(sql)
         return host.query(sql, params)
       }
     })
-    return { footprint, invalidate, invalidateIfSchemaChanged, asked }
+    return { footprint, invalidate, invalidateIfSchemaChanged, queries }
   }
 
-  it("what it has learned", () => {
+  it("keeps footprints", () => {
     using host = open("CREATE TABLE note (id)")
-    const { footprint, invalidate, invalidateIfSchemaChanged, asked } = counted(host)
+    const { footprint, invalidate, invalidateIfSchemaChanged, queries } = counted(host)
     const first = footprint("SELECT * FROM note", 0)
-    const { length } = asked
+    const { length } = queries
     invalidateIfSchemaChanged()
     expect(footprint("SELECT * FROM note", 0)).toBe(first)
-    expect(asked.length).toBe(length)
+    expect(queries.length).toBe(length)
     invalidate()
     expect(footprint("SELECT * FROM note", 0)).toEqual(first)
-    expect(asked.length).toBe(2 * length)
+    expect(queries.length).toBe(2 * length)
   })
 
-  it("the schema across statements", () => {
+  it("keeps the schema across statements", () => {
     using host = open("CREATE TABLE note (id)")
-    const { footprint, asked } = counted(host)
+    const { footprint, queries } = counted(host)
     footprint("SELECT * FROM note", 0)
-    const { length } = asked
+    const { length } = queries
     footprint("SELECT id FROM note", 0)
-    expect(asked.slice(length).map((sql) => sql.replace(/\d+/, "n"))).toEqual(["EXPLAIN /*n*/ SELECT id FROM note"])
+    expect(queries.slice(length).map((sql) => sql.replace(/\d+/, "n"))).toEqual(["EXPLAIN /*n*/ SELECT id FROM note"])
   })
 
-  it("nothing between a change of the schema and the end of its transaction", () => {
+  it("keeps nothing between a change of the schema and the end of its transaction", () => {
     using host = open("CREATE TABLE note (id)")
-    const { footprint, invalidateIfSchemaChanged, asked } = counted(host)
+    const { footprint, invalidateIfSchemaChanged, queries } = counted(host)
     footprint("SELECT * FROM note", 0)
     footprint("DROP TABLE note", 0)
     const texts = () => {
-      asked.length = 0
+      queries.length = 0
       footprint("SELECT * FROM note", 0)
-      return asked.filter((sql) => sql.startsWith("EXPLAIN"))
+      return queries.filter((sql) => sql.startsWith("EXPLAIN"))
     }
     expect(texts()).not.toEqual(texts())
     invalidateIfSchemaChanged()
@@ -87,7 +87,7 @@ describe("SqlFootprint keeps", () => {
     expect(texts()).toEqual([])
   })
 
-  it("no footprint of a statement that was refused", () => {
+  it("does not keep the footprint of a refused statement", () => {
     using host = open()
     const { footprint } = counted(host)
     expect(footprint("SELECT * FROM note", 0).reads).toBe("everything")
@@ -95,13 +95,13 @@ describe("SqlFootprint keeps", () => {
     expect(sorted(footprint("SELECT * FROM note", 0).reads)).toEqual(["note"])
   })
 
-  it("500 statements and a million characters, the latest used", () => {
+  it("keeps the 500 statements and million characters that were used last", () => {
     using host = open("CREATE TABLE note (id)")
-    const { footprint, asked } = counted(host)
+    const { footprint, queries } = counted(host)
     const isKept = (sql: string) => {
-      const { length } = asked
+      const { length } = queries
       footprint(sql, 0)
-      return asked.length === length
+      return queries.length === length
     }
     for (let i = 0; i < 500; i++) footprint(`SELECT ${i}`, 0)
     expect(isKept("SELECT 0")).toBe(true)
@@ -115,7 +115,7 @@ describe("SqlFootprint keeps", () => {
   })
 })
 
-describe("SqlFootprint answers everything when", () => {
+describe("SqlFootprint returns everything if", () => {
   const everything = { reads: "everything", writes: "everything", readOnly: false }
   const withRows =
     (change: (row: Record<string, unknown>, sql: string) => Record<string, unknown>) => (sql: string) => {
@@ -139,7 +139,7 @@ describe("SqlFootprint answers everything when", () => {
     expect(withRows(({ opcode: _, ...row }) => row)("SELECT * FROM note")).toEqual(everything)
   })
 
-  it("an opcode is not known", () => {
+  it("an opcode is unknown", () => {
     const renamed = withRows((row) => (row["opcode"] === "Rewind" ? { ...row, opcode: "RewindAndRemember" } : row))
     expect(renamed("SELECT * FROM note")).toEqual(everything)
   })
@@ -154,7 +154,7 @@ describe("SqlFootprint answers everything when", () => {
     expect(inRegister("INSERT INTO note VALUES (1)")).toEqual(everything)
   })
 
-  it("a function is the host's own", () => {
+  it("a function is defined by the host", () => {
     using host = open()
     host.database.function("notes", () => 1)
     expect(SqlFootprint.make(host).footprint("SELECT notes()", 0)).toEqual(everything)
@@ -170,7 +170,7 @@ describe("SqlFootprint answers everything when", () => {
     }
   })
 
-  it("a text leaves something open, however long it is", () => {
+  it("a text has an unterminated token, at any length", () => {
     using host = open()
     const { footprint } = SqlFootprint.make(host)
     for (const part of ["[", "$a", "/*", "/", "-", "'", '"', "`", "x'", ";", " ", "$("]) {
@@ -178,7 +178,7 @@ describe("SqlFootprint answers everything when", () => {
     }
   })
 
-  it("virtual tables cannot be told apart", () => {
+  it("virtual tables cannot be distinguished", () => {
     const sql = "SELECT value FROM json_each('[]')"
     expect(withRows((row) => row)(sql).reads).toEqual(new Set())
     for (const address of ["vtab:0", "vtab:7F00", "", null]) {
@@ -193,7 +193,7 @@ describe("SqlFootprint is sound for random schemas", () => {
   const rounds = 60
   const statementsPerRound = 30
 
-  it("what a statement changes is in its writes; what is not in its reads changes nothing", () => {
+  it("writes contain every changed table; tables outside of reads do not change the outcome", () => {
     let changes = 0
     let changesElsewhere = 0
     let comparisons = 0
@@ -202,7 +202,7 @@ describe("SqlFootprint is sound for random schemas", () => {
       const schema = randomSchema(random)
       const content = new Map(schema.tables.map((table) => [table, randomRows(random)]))
       using original = load(schema, content)
-      // The same database but for one table, for each table.
+      // For each table, the same database with other rows in that table.
       using others = new DisposableStack()
       const databases = schema.tables.map((table) => {
         const database = others.use(load(schema, new Map([...content, [table, randomRows(random)]])))
@@ -252,7 +252,7 @@ const numbers = ["0", "1", "2", "3"]
 interface RandomSchema {
   readonly tables: ReadonlyArray<string>
   readonly views: ReadonlyArray<string>
-  /** What has to exist before rows do. */
+  /** The statements to run before rows are inserted. */
   readonly definitions: ReadonlyArray<string>
   readonly triggers: ReadonlyArray<string>
 }
@@ -324,7 +324,7 @@ const load = (schema: RandomSchema, content: ReadonlyMap<string, ReadonlyArray<s
     "PRAGMA foreign_keys = ON"
   )
 
-/** `target` is the table that the statement names as the one to write. */
+/** A random statement. `target` is the table that it names as the one to write. */
 const randomStatement = (random: Random, schema: RandomSchema): { readonly sql: string; readonly target?: string } => {
   const source = () => random.pick([...schema.tables, ...schema.tables, ...schema.views])
   const target = random.pick(schema.tables)
@@ -398,7 +398,7 @@ const contents = ({ database }: Database, schema: RandomSchema): ReadonlyMap<str
     ])
   )
 
-/** What the statement answers and leaves behind, after which it is undone. */
+/** The result of a statement and the contents after it. Rolls the statement back. */
 const tryOut = (from: Database, schema: RandomSchema, sql: string) => {
   const { database } = from
   database.exec("BEGIN")

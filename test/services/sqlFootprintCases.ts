@@ -1,10 +1,10 @@
-/** What `SqlFootprint` promises, for every SQLite that the engine runs on. */
+/** The suite of `SqlFootprint`, for every SQLite that the engine runs on. */
 import { describe, expect, it } from "@effect/vitest"
 import * as SqlFootprint from "../../src/services/storage/SqlFootprint.ts"
 
-/** An empty database that keeps its prepared statements by their text, as Durable Objects do. */
+/** An empty database that caches prepared statements by their text, as Durable Objects do. */
 export interface Host extends SqlFootprint.ExplainSource {
-  /** Rolls back when `body` throws, and throws the same. */
+  /** Rolls back if `body` throws, and rethrows. */
   readonly transaction: (body: () => void) => void
 }
 
@@ -37,8 +37,8 @@ const write = (sql: string, writes: Tables, alsoReads: Tables = [], paramCount =
 const anything = (sql: string, paramCount = 0): Case => write(sql, "everything", [], paramCount)
 
 /**
- * Deleting an author deletes the books, which lets go of their loans, which a trigger audits, and is refused while there
- * are invoices. `note` has nothing to do with the others.
+ * Deleting an author deletes the author's books and sets the books of loans to null, which a trigger logs. Invoices
+ * restrict the deletion. `note` is unrelated to the others.
  */
 export const schema: ReadonlyArray<string> = [
   "CREATE TABLE author (id TEXT PRIMARY KEY NOT NULL, name TEXT NOT NULL) WITHOUT ROWID",
@@ -110,7 +110,7 @@ export const cases: ReadonlyArray<Case> = [
   query("SELECT group_concat(text, ';' ORDER BY id), json_group_array(text), avg(length(text)) FROM note", ["note"]),
   query("SELECT text ->> '$.a' FROM note WHERE json_extract(text, '$.b') = 1", ["note"]),
 
-  // Names: letter case, quotes, comments, and a table that is not meant
+  // Names: letter case, quotes, comments, and names that do not refer to a table
   query("SELECT * FROM NOTE", ["note"]),
   query('SELECT "TEXT" FROM "Note"', ["note"]),
   query("SELECT [text] FROM `note`", ["note"]),
@@ -131,7 +131,7 @@ export const cases: ReadonlyArray<Case> = [
   query("SELECT * FROM inbox", ["note"]),
   query("SELECT * FROM sqlite_sequence", ["sqlite_sequence"]),
 
-  // Tables that are not kept
+  // Transient tables
   query("SELECT value FROM json_each(?)", [], 1),
   query("SELECT * FROM note, json_tree(note.text) AS tree, jsonb_each('[1]')", ["note"]),
   query("SELECT * FROM note WHERE id IN (SELECT value FROM json_each(?))", ["note"], 1),
@@ -154,7 +154,7 @@ export const cases: ReadonlyArray<Case> = [
   ),
   write("INSERT OR IGNORE INTO note VALUES ('a', 'b')", ["note"]),
   write("REPLACE INTO note VALUES ('a', 'b')", ["note"]),
-  // A replaced row is deleted, with what follows from that.
+  // REPLACE deletes the old row, with the effects of a deletion.
   write("INSERT OR REPLACE INTO book VALUES ('b', 'a', 't', 1)", ["book", "loan", "audit"], ["author"]),
   write("REPLACE INTO author VALUES ('a', 'n')", ["author", "book", "loan", "audit"], ["invoice"]),
 
@@ -172,7 +172,7 @@ export const cases: ReadonlyArray<Case> = [
   write("DELETE FROM log", ["log"]),
   write("DELETE FROM note WHERE id = 'a'", ["note"]),
   write("DELETE FROM note WHERE text IN (SELECT line FROM log) RETURNING id", ["note"], ["log"]),
-  // SQLite looks for the parent of a row that it deletes.
+  // SQLite looks up the parent of a deleted row.
   write("DELETE FROM book", ["book", "loan", "audit"], ["author"]),
   write("DELETE FROM book WHERE 0", ["book", "loan", "audit"], ["author"]),
   write("DELETE FROM author WHERE id = 'a'", ["author", "book", "loan", "audit"], ["invoice"]),
@@ -185,7 +185,7 @@ export const cases: ReadonlyArray<Case> = [
   write("INSERT INTO inbox VALUES ('a', 'b')", ["note", "log"], ["audit"]),
   write("DELETE FROM inbox", [], ["note", "log"]),
 
-  // Full-text search keeps its rows in tables of its own, which it reads and writes out of sight.
+  // Full-text search stores its rows in tables of its own, whose reads and writes are not in the bytecode.
   query("SELECT * FROM search WHERE search MATCH 'a' ORDER BY rank", "everything"),
   query("SELECT highlight(search, 0, '[', ']'), bm25(search) FROM search('a')", "everything"),
   query("SELECT * FROM search AS json_each", "everything"),
@@ -196,7 +196,7 @@ export const cases: ReadonlyArray<Case> = [
   anything("INSERT INTO page (text) VALUES ('a')"),
   query("SELECT * FROM search_content", ["search_content"]),
 
-  // Answers that no table explains
+  // Results that depend on more than tables
   query("SELECT changes()", "everything"),
   query("SELECT last_insert_rowid(), total_changes() FROM note", "everything"),
   query("SELECT * FROM sqlite_master", "everything"),
@@ -235,7 +235,7 @@ export const cases: ReadonlyArray<Case> = [
   anything("SELECT no_such_function(1)"),
   anything("INSERT INTO note"),
 
-  // Several statements, or possibly so
+  // Several statements, or possibly several
   anything("SELECT 1; DELETE FROM note"),
   anything("SELECT 1; DELETE FROM note;"),
   anything(";DELETE FROM note"),
@@ -258,7 +258,7 @@ export const cases: ReadonlyArray<Case> = [
   anything("\ufeffSELECT 1; DELETE FROM note")
 ]
 
-/** Declares the tests. `withHost` gives each of them a database of its own. */
+/** Declares the tests. `withHost` provides a new database for each. */
 export const suite = (name: string, withHost: (body: (host: Host) => void) => void | Promise<void>) =>
   describe(name, () => {
     describe("footprint of", () => {
@@ -297,14 +297,14 @@ export const suite = (name: string, withHost: (body: (host: Host) => void) => vo
         body(host, SqlFootprint.make(host))
       })
 
-    /** Runs a statement as the engine does: its footprint first. */
+    /** Runs a statement as the engine does: after its footprint was computed. */
     const run = (host: Host, footprint: SqlFootprint.SqlFootprint, sql: string) => {
       footprint.footprint(sql, 0)
       host.query(sql, [])
     }
 
     it(
-      "a changed schema is noticed when its transaction has ended",
+      "a change of the schema is noticed, and kept after its transaction",
       withTables((host, footprint) => {
         expect(sorted(footprint.footprint("SELECT * FROM v", 0).reads)).toEqual(["a"])
         run(host, footprint, "DROP VIEW v")
@@ -341,7 +341,7 @@ export const suite = (name: string, withHost: (body: (host: Host) => void) => vo
     )
 
     it(
-      "a root page that is used again belongs to the new table",
+      "a reused root page belongs to the new table",
       withTables((host, footprint) => {
         const rootPage = (table: string) =>
           host.query("SELECT rootpage FROM sqlite_master WHERE name = ?", [table])[0]?.["rootpage"]
@@ -351,14 +351,14 @@ export const suite = (name: string, withHost: (body: (host: Host) => void) => vo
         host.query("DROP TABLE old", [])
         host.query("CREATE TABLE young (id)", [])
         expect(rootPage("young")).toBe(page)
-        // Nobody said so, but the first statement that is new shows another schema cookie.
+        // Without a call of `invalidate`: the next uncached statement has another schema cookie.
         expect(sorted(footprint.footprint("SELECT * FROM young", 0).reads)).toEqual(["young"])
         expect(footprint.footprint("SELECT * FROM old", 0).reads).toBe("everything")
       })
     )
 
     it(
-      "a change of the schema that is rolled back leaves nothing behind",
+      "a change of the schema that is rolled back has no effect",
       withTables((host, footprint) => {
         const insert = "INSERT INTO a VALUES ('1')"
         const writes = () => sorted(footprint.footprint(insert, 0).writes)
@@ -380,7 +380,7 @@ export const suite = (name: string, withHost: (body: (host: Host) => void) => vo
         footprint.invalidateIfSchemaChanged()
         expect(writes()).toEqual(["a", "b"])
 
-        // Both changes give the schema the same cookie.
+        // Both changes result in the same schema cookie.
         rolledBack(() => run(host, footprint, "DROP TRIGGER a_to_b"))
         footprint.invalidateIfSchemaChanged()
         expect(writes()).toEqual(["a", "b"])
@@ -392,7 +392,7 @@ export const suite = (name: string, withHost: (body: (host: Host) => void) => vo
     )
 
     it(
-      "a second instance on the same connection does not see the first one's statements",
+      "a second instance on the same connection does not reuse the statements of the first",
       withTables((host, footprint) => {
         expect(sorted(footprint.footprint("SELECT * FROM v", 0).reads)).toEqual(["a"])
         host.query("DROP VIEW v", [])
@@ -402,7 +402,7 @@ export const suite = (name: string, withHost: (body: (host: Host) => void) => vo
     )
 
     it(
-      "a table called like a function of JSON is a table",
+      "a table with the name of a JSON function is a table",
       withTables((host, footprint) => {
         host.query("CREATE VIRTUAL TABLE json_tree USING fts5 (value)", [])
         expect(footprint.footprint("SELECT value FROM json_tree", 0).reads).toBe("everything")

@@ -27,14 +27,14 @@ const id = Schema.String
 const notes = (fields: Fields = {}, options?: Options) =>
   declare("notes", { id, text: Schema.String, ...fields }, options)
 
-/** Everything that a refused start must leave as it was: definitions, the record of them, and rows. */
+/** What a refused start must not change: definitions, their record, and rows. */
 const contents = (database: Database["Service"]) => {
   const objects = database.all("SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE '_cf%' ORDER BY name", [])
   const tables = objects.rows.filter(([type]) => type === "table").map(([, name]) => String(name))
   return [objects.rows, ...tables.map((name) => [name, database.all(`SELECT * FROM "${name}"`, []).rows])]
 }
 
-/** Starts one version after the other over one database. */
+/** Starts several versions of an app over one database. */
 class Deployments {
   readonly database: Database["Service"]
   readonly statements: Array<string> = []
@@ -42,9 +42,9 @@ class Deployments {
   constructor(database: Database["Service"]) {
     this.database = {
       ...database,
-      all: (sql, params, most) => {
+      all: (sql, params, max) => {
         this.statements.push(sql)
-        return database.all(sql, params, most)
+        return database.all(sql, params, max)
       }
     }
   }
@@ -53,7 +53,7 @@ class Deployments {
     return new StorageHarness(this.database, tables)
   }
 
-  /** What a start that is refused says, after it has changed nothing. */
+  /** The message of a refused start. Checks that the start changed nothing. */
   refusal(...tables: ReadonlyArray<Any>): string {
     const before = contents(this.database)
     let message: string | undefined
@@ -80,8 +80,8 @@ export const suite = (name: string, run: WithDatabase): void => {
   const test = (title: string, body: (deployments: Deployments) => void) =>
     it(title, () => run((database) => body(new Deployments(database))))
 
-  describe(`${name}: what is added`, () => {
-    test("ST20 tables get a column of its own type for each field", (deployments) => {
+  describe(`${name}: changes that a start makes`, () => {
+    test("ST20 tables have a column of the matching type for each field", (deployments) => {
       deployments.start(
         notes({
           count: Schema.Int,
@@ -114,7 +114,7 @@ export const suite = (name: string, run: WithDatabase): void => {
       })
     })
 
-    test("ST20 a start that finds nothing changed writes nothing", (deployments) => {
+    test("ST20 a start without changes writes nothing", (deployments) => {
       const versions = () => [
         notes(
           { parent: Schema.optionalKey(id), n: Schema.Int },
@@ -137,7 +137,7 @@ export const suite = (name: string, run: WithDatabase): void => {
       ])
     })
 
-    test("ST20 optional and nullable fields become columns, and rows that are older lack them", (deployments) => {
+    test("ST20 optional and nullable fields become columns, which older rows lack", (deployments) => {
       const before = deployments.start(notes())
       before.mutate(notes().insert({ id: "a", text: "x" }))
       const next = notes({
@@ -193,7 +193,7 @@ export const suite = (name: string, run: WithDatabase): void => {
       })
     })
 
-    test("ST20 indexes are added, changed and taken away", (deployments) => {
+    test("ST20 indexes are added, changed and removed", (deployments) => {
       const indexed = (indexes: Options["indexes"]) => notes({ n: Schema.Int }, { indexes: indexes! })
       const names = () =>
         deployments.database
@@ -218,7 +218,7 @@ export const suite = (name: string, run: WithDatabase): void => {
       expect(names()).toEqual([])
     })
 
-    test("ST20 a reference is added to rows that refer to nothing yet", (deployments) => {
+    test("ST20 a reference is added, and older rows refer to nothing", (deployments) => {
       const tags = declare("tags", { id })
       const before = deployments.start(notes(), tags)
       before.mutate(notes().insert({ id: "a", text: "x" }))
@@ -237,7 +237,7 @@ export const suite = (name: string, run: WithDatabase): void => {
       expect(deployments.database.all("SELECT tag FROM notes", []).rows).toEqual([[null]])
     })
 
-    test("ST20 a field that becomes optional, or any number instead of a whole one, keeps its values", (deployments) => {
+    test("ST20 a field that becomes optional, or changes from integer to any number, keeps its values", (deployments) => {
       const first = notes(
         { n: Schema.Int, m: Schema.optionalKey(Schema.Int), flag: Schema.Boolean },
         { indexes: { byText: { columns: ["text"], unique: true }, byN: ["n", "text"], byFlag: ["flag"] } }
@@ -279,7 +279,7 @@ export const suite = (name: string, run: WithDatabase): void => {
       expect(deployments.statements).toHaveLength(2)
     })
 
-    test("ST20 a table that is declared no more keeps its rows until it comes back", (deployments) => {
+    test("ST20 a table that is no longer declared keeps its rows until it is declared again", (deployments) => {
       const tags = declare("tags", { id, n: Schema.Int })
       deployments.start(notes(), tags).mutate(tags.insert({ id: "t", n: 1 }))
       deployments.start(notes())
@@ -290,7 +290,7 @@ export const suite = (name: string, run: WithDatabase): void => {
     })
   })
 
-  describe(`${name}: what stops the start`, () => {
+  describe(`${name}: changes that a start refuses`, () => {
     const filled = (deployments: Deployments, fields: Fields = {}, options?: Options) => {
       const table = notes(fields, options)
       const app = deployments.start(table)
@@ -303,7 +303,7 @@ export const suite = (name: string, run: WithDatabase): void => {
       )
     }
 
-    test("ST21 a column that the model has no more, unless its loss is allowed", (deployments) => {
+    test("ST21 a column that the model no longer has, unless its loss is allowed", (deployments) => {
       filled(deployments, { n: Schema.Int, m: Schema.Int }, { indexes: { byN: ["n"] } })
       expect(deployments.refusal(notes({ m: Schema.Int }))).toBe(
         "table notes, column n: is in the database (INTEGER) and not in the model, and dropping it would lose its values; " +
@@ -322,7 +322,7 @@ export const suite = (name: string, run: WithDatabase): void => {
       expect("n" in deployments.start(again).query<Any, Any>(again.get("a"))).toBe(false)
     })
 
-    test("ST21 a new column that older rows can have no value for", (deployments) => {
+    test("ST21 a new column without a value for older rows", (deployments) => {
       filled(deployments)
       expect(deployments.refusal(notes({ n: Schema.Int }))).toBe(
         "table notes, column n: is new and required, and the rows that exist have no value for it; " +
@@ -359,7 +359,7 @@ export const suite = (name: string, run: WithDatabase): void => {
       expect(deployments.refusal(renamed)).toContain("column id: changed from text to integer")
     })
 
-    test("ST21 a reference that changes, goes or becomes optional", (deployments) => {
+    test("ST21 a reference that changes, is removed or becomes optional", (deployments) => {
       const tags = declare("tags", { id })
       const marks = declare("marks", { id })
       const fields = { tag: id, mark: id }
@@ -389,30 +389,30 @@ export const suite = (name: string, run: WithDatabase): void => {
       )
     })
 
-    test("ST21 a unique index over rows that are equal", (deployments) => {
+    test("ST21 a unique index over rows with equal values", (deployments) => {
       filled(deployments, { n: Schema.Int })
       const unique = { indexes: { byText: { columns: ["text"], unique: true }, byN: ["n"] } }
       const next = notes({ n: Schema.Int, more: Schema.optionalKey(Schema.Int) }, unique)
       expect(deployments.refusal(next)).toBe(
-        "table notes: index byText is to be unique, and rows have equal values; make the rows differ first"
+        "table notes: index byText must be unique, and rows have equal values; make the rows differ first"
       )
       deployments.database.all("UPDATE notes SET text = id", [])
       deployments.start(next)
     })
 
-    test("ST21 a table that was not made here", (deployments) => {
+    test("ST21 a table that a migration did not create", (deployments) => {
       deployments.database.all("CREATE TABLE notes (id)", [])
       expect(deployments.refusal(notes())).toMatch(/^table notes: SQLite refused CREATE TABLE "notes" .*already exists/)
     })
 
-    test("ST21 something made by SQL that a change would break", (deployments) => {
+    test("ST21 a view made by SQL that a change would break", (deployments) => {
       filled(deployments, { n: Schema.Int })
       deployments.database.all("CREATE VIEW sums AS SELECT sum(n) AS n FROM notes", [])
       expect(deployments.refusal(notes({}, { dropped: ["n"] }))).toContain("SQLite refused ALTER TABLE")
       expect(deployments.refusal(notes({ n: Schema.Finite }))).toContain("SQLite refused ALTER TABLE")
     })
 
-    test("ST21 everything that is wrong is said at once", (deployments) => {
+    test("ST21 all problems are reported at once", (deployments) => {
       filled(deployments, { n: Schema.Int })
       const next = declare("notes", { id, text: Schema.Int, m: Schema.Int })
       expect(
@@ -423,18 +423,18 @@ export const suite = (name: string, run: WithDatabase): void => {
       ).toEqual(["table notes, column n: is in", "table notes, column text: ch", "table notes, column m: is ne"])
     })
 
-    test("ST21 a record of the tables that cannot be read", (deployments) => {
+    test("ST21 a damaged record of the tables", (deployments) => {
       filled(deployments)
       deployments.database.all("UPDATE _dormouse_schema SET tables = '{'", [])
       expect(() => deployments.refusal(notes())).toThrow("the record of the database's tables is damaged")
     })
   })
 
-  describe(`${name}: declarations that cannot be carried out`, () => {
+  describe(`${name}: declarations that SQLite cannot implement`, () => {
     const tags = declare("tags", { id: Schema.Int })
     const cases: ReadonlyArray<readonly [title: string, tables: () => ReadonlyArray<Any>, message: string]> = [
       [
-        "more columns than SQLite takes",
+        "more columns than SQLite allows",
         () => [notes(Object.fromEntries(Array.from({ length: 99 }, (_, i) => [`c${i}`, Schema.Int])))],
         "table notes: has 101 columns, and the limit columns is 100; nest some fields"
       ],
@@ -449,20 +449,20 @@ export const suite = (name: string, run: WithDatabase): void => {
         "table notes, column id: is the key and needs an order, and nested values have none; use a plain field as key"
       ],
       [
-        "a key that is no field",
+        "a key that is not a field",
         () => [declare("notes", { id }, { key: "key" })],
         "table notes, column key: is the key and may be missing; make it a required field"
       ],
       [
-        "a field that nobody fills in",
+        "a field without a value on insert",
         () => [notes({ n: Model.FieldOnly(["select", "json"])(Schema.Int) })],
         "table notes, column n: is not in the model's insert variant, and nothing else fills it in; " +
           "use Table.key, Table.insertedAt or Table.updatedAt, or let inserts give it"
       ],
       [
-        "an index on no field",
+        "an index on a field that does not exist",
         () => [notes({}, { indexes: { byN: ["n"] } })],
-        "table notes, column n: index byN names a column that is not there; correct the index"
+        "table notes, column n: index byN names a column that does not exist; correct the index"
       ],
       [
         "an index on nested values",
@@ -475,9 +475,9 @@ export const suite = (name: string, run: WithDatabase): void => {
         "table notes, column n: index byN needs an order, and nested values have none; index a plain field"
       ],
       [
-        "a reference on no field",
+        "a reference on a field that does not exist",
         () => [notes({}, { references: { tag: { table: () => tags } } }), tags],
-        "table notes, column tag: index reference_tag names a column that is not there; correct the index\n" +
+        "table notes, column tag: index reference_tag names a column that does not exist; correct the index\n" +
           "table notes, column tag: is a reference and not a column; correct the reference"
       ],
       [
@@ -488,15 +488,15 @@ export const suite = (name: string, run: WithDatabase): void => {
       [
         "a reference to a key of another type",
         () => [notes({ tag: id }, { references: { tag: { table: () => tags } } }), tags],
-        "table notes, column tag: is text and refers to table tags, whose key is integer; give both one type"
+        "table notes, column tag: is text and refers to table tags, whose key is integer; give both the same type"
       ],
       [
-        "a reference that is to be null and cannot",
+        "a setNull reference that cannot be null",
         () => [notes({ tag: Schema.Int }, { references: { tag: { table: () => tags, onDelete: "setNull" } } }), tags],
         "table notes, column tag: is set to null on delete, and cannot be null; make the field optional or nullable"
       ],
       [
-        "two tables of one name, whatever the case",
+        "two tables whose names differ only in case",
         () => [notes(), declare("Notes", { id })],
         "table Notes: has the name of another table; rename one of them"
       ]
@@ -505,14 +505,14 @@ export const suite = (name: string, run: WithDatabase): void => {
       test(`ST21 ${title}`, (deployments) => expect(deployments.refusal(...tables())).toBe(message))
     }
 
-    it("ST21 two fields of one name, an index without a name, an index with the name of a reference's", () => {
+    it("ST21 two fields of one name, an index without a name, an index with a name reserved for a reference", () => {
       expect(() => declare("notes", { id, ID: id })).toThrow(
-        "table notes: SQLite cannot tell column ID from another one"
+        "table notes: column ID has the name of another column; SQLite ignores case"
       )
       expect(() => notes({}, { indexes: { "": ["text"] } })).toThrow("table notes: an index needs a name")
       const options = { indexes: { reference_tag: ["text"] }, references: { tag: { table: () => tags } } }
       expect(() => notes({ tag: Schema.Int }, options)).toThrow(
-        "the index name reference_tag is taken by the reference"
+        "the index name reference_tag is reserved for a reference"
       )
     })
   })

@@ -26,7 +26,7 @@ it.effect("R2: the stock client calls and watches an app in memory, across an ev
     yield* rpc("messages.send", { channel: channel.id, author: "ada", body: "one" })
     const { object } = yield* TestApp
     yield* Effect.promise(() => object().evict())
-    // Keys of one millisecond ascend as long as one heap makes them.
+    // Keys of one millisecond ascend only within one heap.
     yield* TestClock.adjust("1 second")
     yield* rpc("messages.send", { channel: channel.id, author: "ada", body: "two" })
     const frames = yield* Fiber.join(watching)

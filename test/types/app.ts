@@ -36,7 +36,7 @@ const withServices = NotesApi.toLayer({
     )
 })
 
-// An app needs what its handlers need, and nothing when they need nothing.
+// An app requires what its handlers require, and nothing if they require nothing.
 
 App.make({ api: NotesApi, tables, handlers: plain })
 App.make({ api: NotesApi, tables, handlers: plain, limits: { rowsRead: 10 } })
@@ -52,7 +52,7 @@ App.make({ api: NotesApi, tables, handlers: withServices, services: clean })
 // @ts-expect-error: Property 'services' is missing
 App.make({ api: NotesApi, tables, handlers: withServices, actionServices: mail })
 
-// Transactions run in the object, actions in the Worker: what one has, the other has not.
+// Transactions run in the object, actions in the Worker: each has only its own services.
 
 // @ts-expect-error: Type 'Layer<Mail, never, never>' is not assignable to type 'Layer<NoInfer<Clean>, never, never>'
 App.make({ api: NotesApi, tables, handlers: withServices, services: mail, actionServices: mail })
@@ -60,12 +60,12 @@ App.make({ api: NotesApi, tables, handlers: withServices, services: mail, action
 // @ts-expect-error: Type 'Layer<Clean, never, never>' is not assignable to type 'Layer<NoInfer<Mail>, never, never>'
 App.make({ api: NotesApi, tables, handlers: withServices, services: clean, actionServices: clean })
 
-// Services that need something themselves are not ready.
+// Layers of services must not have requirements of their own.
 const unready = Layer.effect(Mail, Effect.as(Clean, { send: () => Effect.void }))
 // @ts-expect-error: Type 'Clean' is not assignable to type 'never'
 App.make({ api: NotesApi, tables, handlers: withServices, services: clean, actionServices: unready })
 
-// The handlers are those of the contract.
+// The contract must have exactly these handlers.
 // @ts-expect-error: Type 'Handler<"notes.fetchTitle">' is not assignable to type 'Handler<"notes.list">'
 App.make({ api: NotesApi, tables, handlers: Api.make(list).toLayer(read) })
 
@@ -79,7 +79,7 @@ App.make({ api: NotesApi, tables, handlers: Layer.provide(withServices, Layer.ef
 // @ts-expect-error: 'rowsDeleted' does not exist
 App.make({ api: NotesApi, tables, handlers: plain, limits: { rowsDeleted: 10 } })
 
-// A contract is an ordinary `RpcGroup`: Effect's client takes it, and a call may fail with what its rpc declares.
+// A contract is an ordinary `RpcGroup`: Effect's client accepts it, and a call can fail with the errors of its rpc.
 
 class RatingApi extends Api.make(list, rate) {}
 

@@ -9,7 +9,7 @@ import { Api, Auth, Calls, type Handlers, Storage } from "effect-dormouse"
 import { count, fetchTitle, list, NoteNotFound, rate, TooManyStars, words, write } from "./contract.ts"
 import { AuthorId, type Note, NoteId, notes } from "./schema.ts"
 
-/** Services of the author's own. */
+/** The author's own services. */
 class Clean extends Context.Service<Clean, { readonly clean: (text: string) => Effect.Effect<string> }>()(
   "types/Clean"
 ) {}
@@ -17,7 +17,7 @@ class Mail extends Context.Service<Mail, { readonly send: (text: string) => Effe
 
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
 const holds = <_T extends true>() => {}
-/** What an implementation asks for: in its transactions, and in its actions. */
+/** What an implementation requires in its transactions and in its actions. */
 type Needs<H> =
   H extends Layer.Layer<infer Out, infer _E, infer In>
     ? [Handlers.TransactionServices<Out, In>, Handlers.ActionServices<Out, In>]
@@ -26,7 +26,7 @@ type Needs<H> =
 class NotesApi extends Api.make(list, count, write, rate, fetchTitle, words) {}
 const author = AuthorId.make("a")
 
-// What compiles: each kind with what it has, payloads typed by the contract.
+// Compiles: each kind uses its own services; payloads are typed by the contract.
 
 const plain = NotesApi.toLayer({
   "notes.list": ({ author }) => notes.query("byAuthor").eq("author", author).descending.take(10),
@@ -58,7 +58,7 @@ const plain = NotesApi.toLayer({
 })
 holds<Same<Needs<typeof plain>, [never, never]>>()
 
-// What a handler asks for beside the services of its kind is asked of the app, each kind's apart.
+// What a handler requires besides the services of its kind becomes a requirement of the app, separately per kind.
 
 const withServices = Api.make(list, write, fetchTitle).toLayer({
   "notes.list": () => notes.query(),
@@ -74,7 +74,7 @@ const withServices = Api.make(list, write, fetchTitle).toLayer({
 })
 holds<Same<Needs<typeof withServices>, [Clean, Mail]>>()
 
-// Transforms of `Effect.fnUntraced` are part of what the handler is: they may provide services, and add some.
+// Transforms of `Effect.fnUntraced` are part of the handler: they can provide services, and require more.
 
 const transformed = Api.make(write).toLayer({
   "notes.write": Effect.fnUntraced(
@@ -88,7 +88,7 @@ const transformed = Api.make(write).toLayer({
 })
 holds<Same<Needs<typeof transformed>, [Mail, never]>>()
 
-// Handlers may be built by an effect.
+// An effect can build the handlers.
 
 const built = Api.make(list, fetchTitle).toLayer(
   Effect.gen(function* () {
@@ -102,7 +102,7 @@ const built = Api.make(list, fetchTitle).toLayer(
 )
 holds<Same<Needs<typeof built>, [Mail, Mail]>>()
 
-// Middleware and annotations of Effect's own work on rpcs of every kind, and middleware may provide services.
+// Effect's middleware and annotations work on rpcs of every kind, and middleware can provide services.
 
 class Session extends Context.Service<Session, { readonly user: string }>()("types/Session") {}
 class WithSession extends RpcMiddleware.Service<WithSession, { provides: Session }>()("types/WithSession") {}
@@ -117,7 +117,7 @@ const guarded = Api.make(write.middleware(WithSession).annotate(Public, false), 
 })
 holds<Same<Needs<typeof guarded>, [never, never]>>()
 
-// A query reads.
+// A query only reads.
 
 Api.make(list).toLayer({
   // @ts-expect-error: "a handler of this kind may not use": StorageWriter
@@ -142,7 +142,7 @@ Api.make(count).toLayer({
   "notes.count": () => Effect.as(Effect.orDie(HttpClient.get("https://example.org")), 1)
 })
 
-// A mutation does no I/O and calls nobody.
+// A mutation does no I/O and makes no calls.
 
 Api.make(write).toLayer({
   // @ts-expect-error: "a handler of this kind may not use": HttpClient
@@ -160,7 +160,7 @@ Api.make(write).toLayer({
   })
 })
 
-// An action has no rows.
+// An action does not access rows.
 
 Api.make(fetchTitle).toLayer({
   // @ts-expect-error: "a handler of this kind may not use": Storage
@@ -182,14 +182,14 @@ Api.make(words).toLayer({
   "notes.words": () => Stream.orDie(Stream.map(notes.query().stream, (note) => note.title))
 })
 
-// The same holds for handlers that are built by an effect.
+// The same applies to handlers that an effect builds.
 
 Api.make(count).toLayer(
   // @ts-expect-error: "a handler of this kind may not use": Calls
   Effect.succeed({ "notes.count": () => Effect.as(Calls.of(NotesApi), 1) })
 )
 
-// Exactly the handlers of the contract.
+// The handlers must be exactly those of the contract.
 
 // @ts-expect-error: Property '"notes.count"' is missing
 Api.make(list, count).toLayer({ "notes.list": () => notes.query() })
@@ -200,7 +200,7 @@ Api.make(list).toLayer({
   "notes.count": () => Effect.succeed(1)
 })
 
-// Payload, success and errors are the contract's.
+// Payload, success and errors are typed by the contract.
 
 Api.make(list).toLayer({
   // @ts-expect-error: Property 'writer' does not exist

@@ -1,4 +1,4 @@
-/** The text of a module: a contract of this many rpcs of all kinds, their handlers, and a typed call of each. */
+/** The source of a module: a contract of so many rpcs of all kinds, their handlers, and a typed call of each rpc. */
 export const largeContract = (size: number): string => {
   const numbers = Array.from({ length: size }, (_, number) => number)
   const kinds = numbers.map((number) => (number % 5 === 4 ? "Action" : number % 5 < 2 ? "Query" : "Mutation"))

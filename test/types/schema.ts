@@ -2,7 +2,7 @@ import * as Schema from "effect/Schema"
 import * as Model from "effect/schema/Model"
 import { Table } from "effect-dormouse"
 
-/** Two tables that the files of this folder declare contracts over. */
+/** Two tables, for the contracts in this folder. */
 
 export const AuthorId = Schema.String.pipe(Schema.brand("AuthorId"))
 

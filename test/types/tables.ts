@@ -9,7 +9,7 @@ import { AuthorId, authors, Note, NoteId, notes } from "./schema.ts"
 const author = AuthorId.make("a")
 const note = NoteId.make("n")
 
-// What compiles, and what it gives.
+// Compiles, with these types.
 
 export const all: Effect.Effect<ReadonlyArray<Note>, Storage.StorageError, Storage.Storage> = notes.query()
 export const some: Effect.Effect<ReadonlyArray<Note>, Storage.StorageError, Storage.Storage> = notes
@@ -34,7 +34,7 @@ export const withKey = notes.insert({ id: note, author, title: "t", stars: 1 })
 export const patched = notes.patch(note, { stars: 2 })
 export const writtenAt: (row: Note) => DateTime.Utc = (row) => row.writtenAt
 
-// A query follows its index from the left.
+// A query fixes the columns of its index from the left.
 
 // @ts-expect-error: '"stars"' is not assignable to parameter of type '"author"'
 notes.query("byAuthor").eq("stars", 3)
@@ -51,7 +51,7 @@ notes.query("byStars").eq("title", "t")
 // @ts-expect-error: is not assignable to parameter of type 'undefined'
 notes.query("byStars").eq("stars", 3).eq("id", note).eq("stars", 3)
 
-// A range is the end: the column has one, and those after it none.
+// A range comes last: one column has a range, the columns after it have none.
 
 // @ts-expect-error: '"stars"' is not assignable to parameter of type 'undefined'
 notes.query("byStars").gte("stars", 3).eq("stars", 3)
@@ -59,7 +59,7 @@ notes.query("byStars").gte("stars", 3).eq("stars", 3)
 // @ts-expect-error: '"id"' is not assignable to parameter of type '"stars"'
 notes.query("byStars").gte("stars", 3).lt("id", note)
 
-// Values have the type of their column.
+// Values must have the type of their column.
 
 // @ts-expect-error: 'string' is not assignable to parameter of type 'number'
 notes.query("byStars").eq("stars", "three")
@@ -79,7 +79,7 @@ notes.delete(author)
 // @ts-expect-error: Property 'subtitle' does not exist
 notes.query().filter((row) => row.subtitle !== "")
 
-// Names are those that were declared.
+// Names must be declared.
 
 // @ts-expect-error: '"byTitle"' is not assignable to parameter of type '"byAuthor" | "byStars"'
 notes.query("byTitle")
@@ -99,11 +99,11 @@ Table.make("notes", Note, { key: "id", references: { subtitle: { table: () => au
 // @ts-expect-error: '"forget"' is not assignable
 Table.make("notes", Note, { key: "id", references: { author: { table: () => authors, onDelete: "forget" } } })
 
-// A key is a text.
+// A generated key is text.
 // @ts-expect-error: number
 Table.key(Schema.Int)
 
-// Rows are what the model says; what the table fills in is not the author's to give.
+// Rows follow the model; an author cannot give generated values.
 
 // @ts-expect-error: Property 'stars' is missing
 notes.insert({ author, title: "t" })
@@ -120,6 +120,6 @@ notes.patch(note, { id: note })
 // @ts-expect-error: 'writtenAt' does not exist
 notes.patch(note, { writtenAt: 0 })
 
-// A table is made of a model.
+// A table needs a model.
 // @ts-expect-error: is not assignable to parameter of type 'Any'
 Table.make("plain", Schema.Struct({ id: Schema.String }), { key: "id" })

@@ -6,16 +6,16 @@ import { afterAll, describe, expect, it } from "vitest"
 import { largeContract } from "./largeContract.ts"
 
 /**
- * K2 and what belongs to it, as the compiler sees it. The files of this folder say in a comment what must not compile
- * and what the compiler must say about it:
+ * K2 and related rules, as the compiler enforces them. Comments in the files of this folder mark what must not compile,
+ * and what the compiler must report:
  *
  *     // @ts-expect-error: part of the message
- *     the statement, or the property, that the message points at
+ *     the statement or the property that the message is about
  */
 
 const folder = fileURLToPath(new URL(".", import.meta.url))
 const root = fileURLToPath(new URL("../..", import.meta.url))
-/** Beside the originals, so that imports resolve; the compiler skips a folder with a dot unless it is named. */
+/** Next to the originals, so that imports resolve. The compiler skips a folder with a dot unless it is named. */
 const scratch = `${folder}.compiled/`
 
 afterAll(() => rm(scratch, { recursive: true, force: true }))
@@ -26,7 +26,7 @@ interface Problem {
   readonly message: string
 }
 
-/** What the compiler says about a set of files, in the project's settings; `npm run check` looks at the others. */
+/** Compiles a set of files with the project's settings. `npm run check` covers all other files. */
 const compile = async (name: string, files: Readonly<Record<string, string>>) => {
   const directory = `${scratch}${name}/`
   await mkdir(directory, { recursive: true })
@@ -41,7 +41,7 @@ const compile = async (name: string, files: Readonly<Record<string, string>>) =>
     if (path !== undefined) {
       problems.push({ file: path, line: Number(number), message: message! })
     } else if (line.startsWith("  ") && problems.length > 0) {
-      // The rest of the message is indented.
+      // Further lines of a message are indented.
       const last = problems.pop()!
       problems.push({ ...last, message: `${last.message}\n${line}` })
     }
@@ -50,7 +50,7 @@ const compile = async (name: string, files: Readonly<Record<string, string>>) =>
   return { problems: problems.filter(({ file }) => file in files), instantiations }
 }
 
-/** The compiler names files as seen from where it runs. */
+/** Runs the compiler in a directory: it reports paths relative to that. */
 const run = (directory: string): Promise<string> =>
   new Promise((resolve, reject) => {
     const args = [`${root}node_modules/typescript/bin/tsc`, "-p", ".", "--pretty", "false", "--extendedDiagnostics"]
@@ -104,7 +104,7 @@ describe("a large contract", () => {
     expect(instantiations).toBeLessThan(6_000_000)
   })
 
-  it("of 100 rpcs is taken by Effect's client together with its live streams", async () => {
+  it("of 100 rpcs is accepted by Effect's client, with its live streams", async () => {
     const text = largeContract(100).replace("RpcClient.make(ItemsApi.declared)", "RpcClient.make(ItemsApi)")
     const { problems } = await compile("stock", { "contract.ts": text })
     expect(problems).toEqual([])

@@ -11,6 +11,7 @@ declare namespace Cloudflare {
     readonly LISTS: DurableObjectNamespace
     readonly GUARDED: DurableObjectNamespace
     readonly LEDGER: DurableObjectNamespace
+    readonly TELEMETRY: DurableObjectNamespace
     readonly NOTES: DurableObjectNamespace<import("../../examples/embed/object.ts").NotesObject>
   }
 }

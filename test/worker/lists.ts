@@ -5,7 +5,7 @@ import * as Schema from "effect/Schema"
 import * as Model from "effect/schema/Model"
 import { Api, App, Auth, Mutation, Query, Table } from "effect-dormouse"
 
-/** Lists of items, with queries of every kind that live queries treat apart. */
+/** An app with lists of items, and with every kind of query that live queries treat differently. */
 
 export class List extends Model.Class<List>("lists/List")({ id: Schema.String, title: Schema.String }) {}
 export const lists = Table.make("lists", List, { key: "id" })
@@ -23,7 +23,7 @@ export const items = Table.make("items", Item, {
   references: { list: { table: () => lists, onDelete: "cascade" } }
 })
 
-/** Switches that change what handlers do. */
+/** Flags that change what handlers do. */
 export class Flag extends Model.Class<Flag>("lists/Flag")({ id: Schema.String }) {}
 export const flags = Table.make("flags", Flag, { key: "id" })
 
@@ -33,13 +33,13 @@ export class ListsApi extends Api.make(
   Query.make("lists", { payload: {}, success: Schema.Array(List) }),
   Query.make("items", { payload: { list: Schema.String, limit: Schema.Int }, success: Schema.Array(Item) }),
   Query.make("items.count", { payload: { list: Schema.String }, success: Schema.Int }),
-  /** The items of who is asking. */
+  /** The items of the caller. */
   Query.make("items.mine", { payload: {}, success: Schema.Array(Item) }),
-  /** All items of a list, or those of who is asking while the flag `private` is set. */
+  /** All items of a list, or those of the caller while the flag `private` is set. */
   Query.make("items.visible", { payload: { list: Schema.String }, success: Schema.Array(Item) }),
   /** Fails while the flag `broken` is set. */
   Query.make("items.fragile", { payload: { list: Schema.String }, success: Schema.Array(Item), error: Broken }),
-  /** The items of a list, and when the query ran. */
+  /** The items of a list, and the time of the query. */
   Query.make("items.timed", {
     payload: { list: Schema.String },
     success: Schema.Struct({ items: Schema.Array(Item), at: Schema.Finite })
@@ -60,7 +60,7 @@ export class ListsApi extends Api.make(
   }),
   Mutation.make("items.rename", { payload: { id: Schema.String, title: Schema.String }, success: Item }),
   Mutation.make("items.move", { payload: { id: Schema.String, list: Schema.String, rank: Schema.Int }, success: Item }),
-  /** Writes an item, and fails. */
+  /** Writes an item, then fails. */
   Mutation.make("items.addAndFail", { payload: { list: Schema.String }, success: Item, error: Broken }),
   Mutation.make("flags.set", { payload: { id: Schema.String, on: Schema.Boolean }, success: Schema.Boolean })
 ) {}
@@ -93,10 +93,10 @@ export const ListsHandlers = ListsApi.toLayer({
   "lists.remove": ({ id }) => lists.delete(id),
   "items.add": ({ owner = "nobody", ...item }) => items.insert({ ...item, owner }),
   "items.rename": ({ id, title }) => Effect.orDie(items.patch(id, { title })),
-  "items.move": ({ id, ...place }) => Effect.orDie(items.patch(id, place)),
+  "items.move": ({ id, ...changes }) => Effect.orDie(items.patch(id, changes)),
   "items.addAndFail": Effect.fnUntraced(function* ({ list }) {
     yield* items.insert({ list, owner: "nobody", title: "never", rank: 0 })
-    return yield* new Broken({ why: "asked to" })
+    return yield* new Broken({ why: "requested" })
   }),
   "flags.set": Effect.fnUntraced(function* ({ id, on }) {
     if (on) yield* flags.upsert({ id })

@@ -8,7 +8,7 @@ import * as Model from "effect/schema/Model"
 import * as SqlClient from "effect/sql/SqlClient"
 import { Action, Api, App, Auth, Calls, Mutation, Query, Table } from "effect-dormouse"
 
-/** An app whose handlers do what handlers must not, for suites that look at what becomes of it. */
+/** An app whose handlers also do what handlers must not do, for suites that check the consequences. */
 
 export const NoteId = Schema.String.pipe(Schema.brand("NoteId"))
 
@@ -20,7 +20,7 @@ export class Note extends Model.Class<Note>("test/Note")({
 
 export const notes = Table.make("notes", Note, { key: "id", indexes: { byBody: ["body"] } })
 
-/** Refers to a note, so that a commit can be made to fail. */
+/** Refers to a note, so that a test can make a commit fail. */
 export class Mark extends Model.Class<Mark>("test/Mark")({
   id: Table.key(Schema.String),
   note: NoteId
@@ -46,7 +46,7 @@ export const Ending = Schema.Literals([
 ])
 export type Ending = typeof Ending.Type
 
-/** What no caller may see of a failure. */
+/** A text in failures that no caller must see. */
 export const secret = "SELECT password FROM vault"
 
 export class NotesApi extends Api.make(
@@ -65,14 +65,14 @@ export class NotesApi extends Api.make(
   Mutation.make("notes.add", { payload: { body: Schema.NonEmptyString }, success: Note }),
   Mutation.make("notes.addMany", { payload: { count: Schema.Int, body: Schema.NonEmptyString }, success: Schema.Int }),
   Mutation.make("notes.addAndEnd", { payload: { ending: Ending }, success: Schema.Int, error: Refused }),
-  /** Writes in a nested transaction that fails, and in one that does not. */
+  /** Writes in a nested transaction that fails, and in one that succeeds. */
   Mutation.make("notes.addHalf", { payload: {}, success: Schema.Int }),
-  /** Starts a fiber that goes on after the transaction and writes. */
+  /** Forks a fiber that writes after the transaction has ended. */
   Mutation.make("notes.addLater", { payload: {}, success: Schema.Int }),
-  /** Lets a handler that waited for the deferred go on. */
+  /** Completes the deferred for which a handler waits. */
   Mutation.make("notes.resume", { payload: {}, success: Schema.Boolean }),
   Query.make("end", { payload: { ending: Ending }, success: Schema.Int, error: Refused }),
-  /** Takes nothing and gives nothing. */
+  /** Without payload and result. */
   Query.make("nothing"),
   Mutation.make("nothingDone"),
   Query.make("look", {
@@ -102,7 +102,7 @@ export class NotesApi extends Api.make(
     error: Refused,
     stream: true
   }),
-  /** Numbers for ever, each as a text of that length. */
+  /** An endless stream of numbers, each as text of the given length. */
   Action.make("act.forever", {
     payload: { name: Schema.String, length: Schema.Int },
     success: Schema.String,
@@ -110,7 +110,7 @@ export class NotesApi extends Api.make(
   })
 ) {}
 
-/** Ends as it is told. Its result is a lie to the types. */
+/** Ends in the given way. Its result may violate its type. */
 const end = (ending: Ending): Effect.Effect<number, Refused> => {
   switch (ending) {
     case "typed failure":
@@ -138,10 +138,10 @@ const end = (ending: Ending): Effect.Effect<number, Refused> => {
   }
 }
 
-/** What `deferred` waits for, and the actions that wait for a minute, by name. Shared by all who run in this isolate. */
+/** The deferred of `deferred`, and the names of actions that wait for a minute. Shared within an isolate. */
 export const waiting = {
   current: Deferred.makeUnsafe<number>(),
-  /** How often somebody went on who waited for the deferred. */
+  /** How many handlers continued after waiting for the deferred. */
   resumed: 0,
   started: new Set<string>(),
   interrupted: new Set<string>()
@@ -153,7 +153,7 @@ const look = Effect.gen(function* () {
   return { times, randoms }
 })
 
-/** Of the author's own SQL: what it fails with, nobody declared. */
+/** Runs an author's SQL. Its failures are undeclared. */
 const sqlRows = (statement: string, parameters: ReadonlyArray<unknown> = []) =>
   Effect.flatMap(SqlClient.SqlClient, (sql) => sql.unsafe(statement, parameters)).pipe(Effect.orDie)
 
@@ -178,7 +178,7 @@ export const NotesHandlers = NotesApi.toLayer({
   "notes.addAndEnd": Effect.fnUntraced(function* ({ ending }) {
     yield* notes.insert({ body: "gone" })
     if (ending === "commit that fails") {
-      // Checked at the commit, and never made good.
+      // Violates a foreign key that is checked at the commit.
       yield* sqlRows("PRAGMA defer_foreign_keys = ON")
       yield* sqlRows("INSERT INTO marks (id, note) VALUES ('m', 'no such note')")
     }
@@ -256,12 +256,12 @@ export const NotesHandlers = NotesApi.toLayer({
     )
 })
 
-/** What became of writes that came after their transaction. */
+/** The exits of writes that ran after their transaction. */
 export const lateWrites: Array<unknown> = []
 
 export const app = App.make({ api: NotesApi, tables: [notes, marks], handlers: NotesHandlers })
 
-/** The same app with limits that a test can reach. */
+/** The same app with small limits, for tests that exceed them. */
 export const limited = App.make({
   api: NotesApi,
   tables: [notes, marks],

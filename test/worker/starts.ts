@@ -1,2 +1,2 @@
-/** How many times each object was built, by its id. Counted here, so that asking does not wake the object. */
+/** How often each object was started, by its id. Counted outside of the objects: reading it wakes none of them. */
 export const starts = new Map<string, number>()

@@ -1,4 +1,11 @@
 import { DurableObject } from "cloudflare:workers"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as HttpClient from "effect/http/HttpClient"
+import * as HttpClientResponse from "effect/http/HttpClientResponse"
+import * as Layer from "effect/Layer"
+import * as Otlp from "effect/observability/Otlp"
+import * as OtlpExporter from "effect/observability/OtlpExporter"
 import { Api, App, Handlers } from "effect-dormouse"
 import { Cloudflare } from "effect-dormouse/cloudflare"
 import { ChatApi } from "../../examples/chat/api.ts"
@@ -11,7 +18,7 @@ import * as ListsApp from "./lists.ts"
 import * as Notes from "./notes.ts"
 import { starts } from "./starts.ts"
 
-/** The chat, the app whose handlers do what they must not, and the one with middleware, as one. */
+/** One app of the chat, of `notes.ts` and of `guarded.ts`. */
 const app = App.make({
   api: Api.merge(ChatApi, Notes.NotesApi, Guarded.GuardedApi),
   tables: [channels, messages, Notes.notes, Notes.marks, Guarded.lines],
@@ -27,7 +34,7 @@ export default worker
 
 type Arguments = ConstructorParameters<typeof served.TenantObject>
 
-/** Counts how often its objects are built. */
+/** Counts the starts of its objects. */
 const counted = (Base: typeof served.TenantObject) =>
   class extends Base {
     constructor(...[ctx, env]: Arguments) {
@@ -39,7 +46,7 @@ const counted = (Base: typeof served.TenantObject) =>
 
 export class TenantObject extends counted(served.TenantObject) {}
 
-/** Answers pings itself. */
+/** Answers pings in the object, without the platform's automatic response. */
 export class Pinged extends counted(
   class extends served.TenantObject {
     constructor(...[ctx, env]: Arguments) {
@@ -49,7 +56,7 @@ export class Pinged extends counted(
   }
 ) {}
 
-/** Has a timer. */
+/** Keeps a timer running. */
 export class Restless extends counted(
   class extends served.TenantObject {
     constructor(...[ctx, env]: Arguments) {
@@ -59,7 +66,7 @@ export class Restless extends counted(
   }
 ) {}
 
-/** Dies after a message that asks for it, before what it did can be durable. */
+/** Aborts after a message that contains "die now", before its commit is durable. */
 export class Dying extends counted(
   class extends served.TenantObject {
     override webSocketMessage(socket: WebSocket, data: string | ArrayBuffer): void {
@@ -69,8 +76,27 @@ export class Dying extends counted(
   }
 ) {}
 
-/** The same app with limits that a test can reach. */
+/** The notes app with small limits. */
 export class Limited extends counted(make(Notes.limited) as never) {}
+
+const collector = Layer.succeed(
+  HttpClient.HttpClient,
+  HttpClient.make((request) => Effect.succeed(HttpClientResponse.fromWeb(request, new Response("{}"))))
+)
+
+/** Exports telemetry. */
+export class Telemetry extends counted(
+  make(Notes.app, {
+    layer: Otlp.layerJson({
+      baseUrl: "http://collector.test",
+      resource: { serviceName: "test" },
+      tracerExportInterval: Duration.infinity,
+      loggerExportInterval: Duration.infinity,
+      metricsExportInterval: Duration.infinity
+    }).pipe(Layer.provide(collector)),
+    flush: OtlpExporter.Flusher.use(({ flush }) => flush)
+  }) as never
+) {}
 
 /** Middleware of the author's own around a reactor. */
 export class GuardedObject extends counted(make(Guarded.guardedReactorApp) as never) {}
@@ -78,7 +104,7 @@ export class GuardedObject extends counted(make(Guarded.guardedReactorApp) as ne
 /** A service of the author's own that takes part in transactions. */
 export class LedgerObject extends counted(make(ledgerApp) as never) {}
 
-/** Lists, for live queries. */
+/** The lists app, for live queries. */
 export class Lists extends counted(make(ListsApp.app) as never) {}
 
 /** An empty object with SQLite storage, for suites that run inside it. */

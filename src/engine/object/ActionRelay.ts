@@ -21,6 +21,7 @@ export class ActionHost extends Context.Service<
   }
 >()("effect-dormouse/engine/object/ActionHost") {}
 
+/** What the relay of one socket works with. */
 export interface ActionRelayOptions {
   readonly host: ActionHost["Service"]
   readonly session: RequestSession

@@ -31,6 +31,7 @@ import { runSyncOrDie } from "../../services/storage/Synchronous.ts"
 import { authOf, type TransactionRunner } from "../../services/TransactionRunner.ts"
 import { payloadInvalid, sanitizeExit, unknownRpc } from "../rpc/ErrorBoundary.ts"
 import type { HandlerOptions, ObjectKinds } from "../rpc/KindMiddleware.ts"
+import { isTraced } from "../rpc/RequestSpan.ts"
 import { type Encode, type EncodedResult, encoderOf } from "../rpc/ResultCodec.ts"
 import type { MutationLog } from "./MutationLog.ts"
 
@@ -91,6 +92,7 @@ export interface PendingExecution {
   readonly interrupt: () => void
 }
 
+/** What an executor works with. */
 export interface ExecutorOptions {
   readonly group: RpcGroup.RpcGroup<any>
   /** The services of the object, the handlers and the author's middleware. */
@@ -127,7 +129,7 @@ export class Executor {
   constructor(options: ExecutorOptions) {
     this.options = options
     // Without a tracer of the author's own, spans would be made for nobody.
-    this.isTraced = Option.isSome(Context.getOption(options.context, Tracer.Tracer))
+    this.isTraced = isTraced(options.context)
   }
 
   /** A query or mutation by tag. */

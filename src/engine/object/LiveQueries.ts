@@ -102,6 +102,7 @@ interface QueryStats {
 const isFresh = (query: LiveQuery | undefined): query is LiveQuery & { readonly reads: ReadSet } =>
   query?.result !== undefined && query.failure === undefined && query.reads?.clock === false
 
+/** What live queries need of the object. */
 export interface LiveQueriesOptions {
   /** Runs a query once. It never throws. `parent` is the span of the flush. */
   readonly run: (key: QueryKey, parent: Tracer.AnySpan | undefined) => QueryRun

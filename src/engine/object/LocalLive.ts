@@ -1,5 +1,6 @@
 /**
- * Live queries for code that runs in the object: the `Live` service, and the subscriber behind it and behind reactors.
+ * Live queries for code that runs in the object: the `Live` service.
+ * The subscriber behind it is also the one behind reactors.
  */
 import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
@@ -13,6 +14,7 @@ import * as RpcCodec from "../../protocol/RpcCodec.ts"
 import { type LiveQueries, type QueryKey, type Subscriber, Subscription } from "./LiveQueries.ts"
 import type { ReadQueryKey } from "./SocketSession.ts"
 
+/** What `makeLocalLive` works with. */
 export interface LocalLiveOptions {
   readonly group: RpcGroup.RpcGroup<any>
   readonly live: LiveQueries

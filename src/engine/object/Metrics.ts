@@ -1,5 +1,6 @@
 /**
- * Metrics of live queries, of all objects of a process together. They are brought up to date by each flush.
+ * Metrics of live queries, of all objects of a process together.
+ * Each flush adds what was done since the flush before.
  */
 import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"

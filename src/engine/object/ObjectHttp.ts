@@ -18,6 +18,7 @@ import { hashOf } from "./QueryResult.ts"
 import { callerOf, headersOf, type ReadQueryKey } from "./SocketSession.ts"
 import type { TurnQueue } from "./TurnQueue.ts"
 
+/** What the HTTP side of an object works with. */
 export interface ObjectHttpOptions {
   readonly executor: Executor
   readonly live: LiveQueries

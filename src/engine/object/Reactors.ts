@@ -19,6 +19,7 @@ export const reactorTable: InternalTable = {
   create: "CREATE TABLE _dormouse_reactors (name TEXT PRIMARY KEY NOT NULL, hash TEXT NOT NULL) WITHOUT ROWID"
 }
 
+/** What the reactors of an object work with. */
 export interface ReactorsOptions {
   readonly reactors: ReadonlyArray<Reactor>
   readonly database: Database["Service"]

@@ -1,5 +1,6 @@
 /**
- * Which of many read sets a write touches, at a price that grows with those it touches and hardly with the others.
+ * Finds which of many read sets a write touches.
+ * The cost grows with the number of read sets that are touched, and hardly with the number of others.
  */
 import {
   compareKeyToPosition,

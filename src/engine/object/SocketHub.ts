@@ -1,5 +1,6 @@
 /**
- * The sockets of an object: reads their messages, puts them in the queue, and restores the sessions after a wake.
+ * The sockets of an object: reads their messages and puts them in the queue.
+ * After hibernation it restores their sessions; before hibernation it saves them.
  */
 import * as Option from "effect/Option"
 import type { FromClientEncoded } from "effect/rpc/RpcMessage"
@@ -12,6 +13,7 @@ import { type ReadQueryKey, SocketSession, type SocketSessionOptions } from "./S
 import { attachmentDecoder } from "./SubscriptionStore.ts"
 import type { TurnQueue } from "./TurnQueue.ts"
 
+/** What the sockets of an object work with. */
 export interface SocketHubOptions extends Omit<SocketSessionOptions, "onOutput" | "onDirty" | "turn"> {
   readonly host: SocketHost["Service"]
   readonly turns: TurnQueue

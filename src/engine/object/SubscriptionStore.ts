@@ -22,6 +22,7 @@ const SubscriptionRequest = Schema.Struct({
   headers: Schema.Array(Schema.Tuple([Schema.String, Schema.String])),
   prompt: Schema.Boolean
 })
+/** The request that made a subscription. It does not change. */
 export type SubscriptionRequest = typeof SubscriptionRequest.Type
 
 /** How far the reader of a subscription is. */

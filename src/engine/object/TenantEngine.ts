@@ -6,12 +6,11 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Headers from "effect/http/Headers"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
 import * as Rpc from "effect/rpc/Rpc"
 import type * as RpcGroup from "effect/rpc/RpcGroup"
 import * as Schema from "effect/Schema"
 import type { Scope } from "effect/Scope"
-import * as Tracer from "effect/Tracer"
+import type * as Tracer from "effect/Tracer"
 import type { App } from "../../contract/App.ts"
 import { anonymous, Identity } from "../../contract/Auth.ts"
 import { type Kind, kindOf } from "../../contract/Kind.ts"
@@ -26,6 +25,7 @@ import { readsOfNothing, type WriteRecorder } from "../../services/storage/ReadS
 import type { TransactionRunner } from "../../services/TransactionRunner.ts"
 import * as Transactor from "../../services/Transactor.ts"
 import { unknownRpc } from "../rpc/ErrorBoundary.ts"
+import { isTraced } from "../rpc/RequestSpan.ts"
 import { ActionHost } from "./ActionRelay.ts"
 import { type Call, type Caller, Executor, noHeaders } from "./Executor.ts"
 import { LiveQueries, type QueryKey, type QueryRun } from "./LiveQueries.ts"
@@ -53,6 +53,7 @@ export interface TenantEngine {
   readonly turn: (body: () => void) => void
 }
 
+/** How a platform runs an engine. */
 export interface TenantEngineOptions {
   /** The tenant, for log lines and spans. */
   readonly tenant?: string | undefined
@@ -162,7 +163,7 @@ class Engine implements TenantEngine {
     this.parts = parts
     this.smallFlush = smallFlush
     this.self = { identity: anonymous, client: new Rpc.ServerClient(-1), annotations: { tenant, subject: null } }
-    this.isTraced = Option.isSome(Context.getOption(parts.services, Tracer.Tracer))
+    this.isTraced = isTraced(parts.services)
     for (const rpc of group.requests.values()) {
       const kind = kindOf(rpc)
       if (kind !== undefined) this.kinds.set(rpc._tag, kind)
@@ -253,6 +254,7 @@ class Engine implements TenantEngine {
     }
     // Only reactions that go on and on are left.
     if (live.needsFlush) this.scheduleFlush()
+    else this.committedSpans = []
   }
 
   /** A flush of many subscriptions has a turn for itself: the answers of this one do not wait for it. */
@@ -277,10 +279,11 @@ class Engine implements TenantEngine {
     if (this.isTraced) {
       const links = spans.slice(1).map((span) => ({ span, attributes: {} }))
       this.span("flush", { ...(spans[0] && { parent: spans[0] }), links }, (span) => {
+        const before = live.totals
         live.flush(span)
         const { runs, unchangedRuns } = live.totals
-        span.attribute("dormouse.live.runs", runs)
-        span.attribute("dormouse.live.unchangedRuns", unchangedRuns)
+        span.attribute("dormouse.live.runs", runs - before.runs)
+        span.attribute("dormouse.live.unchangedRuns", unchangedRuns - before.unchangedRuns)
       })
     } else live.flush()
     Effect.runSyncWith(this.parts.services)(Metrics.count(live.takeTotals()))

@@ -18,6 +18,7 @@ export interface Unit {
   readonly run: () => void
 }
 
+/** What a queue of turns works with. */
 export interface TurnQueueOptions {
   /** Runs a task in a later turn. */
   readonly defer: (task: () => void) => void

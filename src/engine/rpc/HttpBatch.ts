@@ -1,5 +1,6 @@
 /**
- * Runs the requests of one HTTP body on an `RpcServer`: collects their messages, or passes them on as they come.
+ * Runs the requests of one HTTP body on an `RpcServer`.
+ * Their messages are collected, or passed on as they come.
  */
 import * as Context from "effect/Context"
 import * as References from "effect/References"
@@ -8,6 +9,7 @@ import { limitExceeded } from "../../protocol/Exit.ts"
 import type { Request } from "../../protocol/Messages.ts"
 import type { RpcTransport } from "./RpcTransport.ts"
 
+/** How a batch of requests is run. */
 export interface HttpBatchOptions {
   /** What only the handlers of these requests may use. */
   readonly context: Context.Context<never>

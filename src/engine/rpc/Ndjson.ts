@@ -1,5 +1,6 @@
 /**
- * Messages as a body of lines, one JSON text each: how the object gets an action's messages from the Worker as they come.
+ * Messages as a body of lines, one JSON text each.
+ * The object gets the messages of an action from the Worker in this form, as they come.
  */
 import * as Effect from "effect/Effect"
 import type { FromServerEncoded } from "effect/rpc/RpcMessage"

@@ -1,5 +1,6 @@
 /**
- * A tenant's object as the Worker sees it: what crosses between the two.
+ * A tenant's object as the Worker sees it.
+ * Everything that crosses between the two is in this interface.
  */
 import type { RequestSession } from "./SessionHeader.ts"
 

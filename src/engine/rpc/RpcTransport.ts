@@ -14,12 +14,12 @@ import type { FromClientEncoded, FromServerEncoded, RequestEncoded } from "effec
 import * as RpcSerialization from "effect/rpc/RpcSerialization"
 import * as RpcServer from "effect/rpc/RpcServer"
 import * as Schema from "effect/Schema"
-import * as Tracer from "effect/Tracer"
 import { InternalError } from "../../protocol/CallError.ts"
 import { type EncodedExit, limitExceeded } from "../../protocol/Exit.ts"
 import * as Limits from "../../protocol/Limits.ts"
 import * as RpcCodec from "../../protocol/RpcCodec.ts"
 import { payloadInvalid, toInternalError, unknownRpc } from "./ErrorBoundary.ts"
+import { isTraced } from "./RequestSpan.ts"
 
 /** One client of the server. Its answers go to the function that it was opened with. */
 export interface RpcConnection {
@@ -61,7 +61,7 @@ export const make = Effect.fnUntraced(function* <Rpcs extends Rpc.Any>(group: Rp
     disableFatalDefects: true,
     spanPrefix: "dormouse",
     // Without a tracer of the author's own, spans would be made for nobody.
-    disableTracing: Option.isNone(Context.getOption(yield* Effect.context<never>(), Tracer.Tracer))
+    disableTracing: !isTraced(yield* Effect.context<never>())
   }).pipe(Effect.provideService(RpcServer.Protocol, protocol), Effect.forkScoped({ startImmediately: true }))
   const services = yield* Effect.context<never>()
   const fork = Effect.runForkWith(services)

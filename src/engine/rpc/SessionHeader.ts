@@ -29,8 +29,9 @@ export const readSession = (request: Request): RequestSession | undefined => {
   }
 }
 
-/** The subprotocol of sockets, and the header that names it. Clients that give a token must offer one. */
+/** The subprotocol of sockets. A client that sends a token as a subprotocol must offer this one as well. */
 export const subprotocol = "dormouse"
+/** The header that names the subprotocols of a socket. */
 export const protocolHeader = "sec-websocket-protocol"
 
 /** Where the Worker, and the object behind it, show their live queries. */

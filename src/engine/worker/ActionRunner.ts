@@ -1,5 +1,6 @@
 /**
- * Runs actions in the Worker, in the name of a caller. Their calls of queries and mutations go to the caller's object.
+ * Runs actions in the Worker, in the name of a caller.
+ * Their calls of queries and mutations go to the caller's object.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"

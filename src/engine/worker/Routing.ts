@@ -1,5 +1,6 @@
 /**
- * Where a request belongs: which tenant, and which of its calls run in the object, in the Worker, or nowhere.
+ * Decides where a request belongs: which tenant it is for,
+ * and which of its calls run in the object, in the Worker, or nowhere.
  */
 import type * as Rpc from "effect/rpc/Rpc"
 import type { App } from "../../contract/App.ts"

@@ -1,7 +1,11 @@
+/**
+ * The `Database` port of a Durable Object: its SQLite storage.
+ * Blobs arrive as `ArrayBuffer` and are converted to `Uint8Array`.
+ */
 import * as Layer from "effect/Layer"
 import { Database, type SqlValue, take } from "../../services/Database.ts"
 
-/** What is used of a Durable Object's storage: `ctx.storage`. */
+/** The part of a Durable Object's storage that is used here: `ctx.storage`. */
 export interface DurableObjectSql {
   readonly sql: {
     readonly exec: (sql: string, ...params: Array<any>) => Cursor
@@ -11,27 +15,29 @@ export interface DurableObjectSql {
 
 interface Cursor {
   readonly columnNames: ReadonlyArray<string>
-  readonly raw: () => IterableIterator<ReadonlyArray<ArrayBuffer | string | number | null>>
+  readonly raw: () => IterableIterator<RawRow>
 }
 
-const fromRow = (row: ReadonlyArray<ArrayBuffer | string | number | null>): ReadonlyArray<SqlValue> => {
-  for (let i = 0; i < row.length; i++) {
-    if (row[i] instanceof ArrayBuffer) {
-      return row.map((value) => (value instanceof ArrayBuffer ? new Uint8Array(value) : value))
-    }
-  }
-  // No blob is left in the row.
-  return row as ReadonlyArray<SqlValue>
+/** A row as the platform returns it. */
+type RawRow = ReadonlyArray<ArrayBuffer | string | number | null>
+
+const hasNoBlob = (row: RawRow): row is ReadonlyArray<string | number | null> => {
+  for (let i = 0; i < row.length; i++) if (row[i] instanceof ArrayBuffer) return false
+  return true
 }
 
-/** The database of an object. */
+/** Most rows have no blob, and are not copied. */
+const fromRow = (row: RawRow): ReadonlyArray<SqlValue> =>
+  hasNoBlob(row) ? row : row.map((value) => (value instanceof ArrayBuffer ? new Uint8Array(value) : value))
+
+/** The database of a Durable Object. */
 export const make = (storage: DurableObjectSql): Database["Service"] => ({
-  all(sql, params, most) {
+  all(sql, params, max) {
     const cursor = storage.sql.exec(sql, ...params)
     const rows: Array<ReadonlyArray<SqlValue>> = []
-    for (const row of most === undefined ? cursor.raw() : take(cursor.raw(), most)) rows.push(fromRow(row))
+    for (const row of max === undefined ? cursor.raw() : take(cursor.raw(), max)) rows.push(fromRow(row))
     return {
-      // Asked for only where rows become objects: the platform makes the names anew each time.
+      // Read lazily: the platform builds the names on each access, and most statements need none.
       get columns() {
         return cursor.columnNames
       },
@@ -47,5 +53,5 @@ export const make = (storage: DurableObjectSql): Database["Service"] => ({
   transaction: (body) => storage.transactionSync(body)
 })
 
-/** The database of an object, for as long as the object is in memory. */
+/** A layer of the database of a Durable Object, from its `ctx.storage`. */
 export const layer = (storage: DurableObjectSql): Layer.Layer<Database> => Layer.succeed(Database, make(storage))

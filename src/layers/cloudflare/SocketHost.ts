@@ -1,17 +1,19 @@
 /**
- * The sockets of a Durable Object, accepted for hibernation: the platform keeps them, and what is attached to them.
+ * The `SocketHost` port of a Durable Object: its sockets are accepted for hibernation.
+ * The platform keeps a socket and its attachment while the object is not in memory.
  */
 /// <reference types="@cloudflare/workers-types" />
 import type { HostSocket, SocketHost } from "../../services/SocketHost.ts"
 
-/** What is used of a Durable Object's state. */
+/** The part of a Durable Object's state that is used here. */
 export interface SocketState {
   readonly acceptWebSocket: (socket: WebSocket) => void
   readonly getWebSockets: () => ReadonlyArray<WebSocket>
 }
 
-/** The sockets of one object, by the platform's own. */
+/** The sockets of one object. */
 export class CloudflareSockets {
+  /** The port. */
   readonly service: SocketHost["Service"]
   private readonly state: SocketState
   private readonly sockets = new WeakMap<WebSocket, HostSocket>()
@@ -30,7 +32,7 @@ export class CloudflareSockets {
     return this.of(webSocket)
   }
 
-  /** The same object for the same socket each time. */
+  /** The handle of a platform socket. The same socket always has the same handle. */
   of(webSocket: WebSocket): HostSocket {
     let socket = this.sockets.get(webSocket)
     if (socket === undefined) {
@@ -39,7 +41,7 @@ export class CloudflareSockets {
           try {
             webSocket.send(text)
           } catch {
-            // It has closed; `webSocketClose` follows.
+            // The socket is closed; the platform calls `webSocketClose` next.
           }
         },
         close: (code, reason) => webSocket.close(code, reason),

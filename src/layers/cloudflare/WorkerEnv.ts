@@ -1,22 +1,23 @@
 /**
- * The bindings of a Worker as a service, and the `ConfigProvider` that reads its variables and secrets.
+ * The bindings of a Worker as a service, and a `ConfigProvider` of its variables and secrets.
+ * Both are in the context of everything that runs in the Worker and in the object.
  */
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Context from "effect/Context"
 
-/** The `env` that Cloudflare gives to Worker and object: bindings, variables, secrets. Empty outside of them. */
+/** The `env` of the Worker and of the object: bindings, variables and secrets. Empty on other platforms. */
 export const WorkerEnv: Context.Reference<Readonly<Record<string, unknown>>> = Context.Reference<
   Readonly<Record<string, unknown>>
 >("effect-dormouse/WorkerEnv", { defaultValue: () => ({}) })
 
-/** The services that come from an `env`: `WorkerEnv`, and a `ConfigProvider` of its texts. */
+/** The services made from an `env`: `WorkerEnv`, and a `ConfigProvider` of its variables and secrets. */
 export const contextOf = (env: Readonly<Record<string, unknown>>): Context.Context<never> =>
   Context.make(WorkerEnv, env).pipe(
-    Context.add(ConfigProvider.ConfigProvider, ConfigProvider.fromUnknown(textsOf(env)))
+    Context.add(ConfigProvider.ConfigProvider, ConfigProvider.fromUnknown(configurationOf(env)))
   )
 
-/** Variables and secrets are texts or JSON; bindings are objects with methods, and no configuration. */
-const textsOf = (env: Readonly<Record<string, unknown>>): Record<string, unknown> =>
+/** Variables and secrets are text or JSON. Bindings are objects with methods, and are not configuration. */
+const configurationOf = (env: Readonly<Record<string, unknown>>): Record<string, unknown> =>
   Object.fromEntries(Object.entries(env).filter(([, value]) => isPlain(value)))
 
 const isPlain = (value: unknown): boolean =>

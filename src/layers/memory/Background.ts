@@ -1,15 +1,17 @@
 /**
- * Work after the current turn, in memory: each task runs in a later turn of the event loop, as it does on the platform.
+ * The `Background` port in memory: each task runs in a later turn of the event loop, as it does on the platform.
+ * A test can wait until no work is pending.
  */
 import type { Background } from "../../services/Background.ts"
 
-/** The background of one heap. What it still has to do when it is stopped is dropped. */
+/** The background of one heap. Tasks that are pending when it is stopped do not run. */
 export class MemoryBackground {
+  /** The port. */
   readonly service: Background["Service"]
-  private readonly works = new Set<Promise<void>>()
+  private readonly pending = new Set<Promise<void>>()
   private isStopped = false
 
-  /** `run` runs a task, for who has to do something before and after it. */
+  /** `run` runs a task; a caller can do more before and after it. */
   constructor(run: (task: () => void) => void = (task) => task()) {
     this.service = {
       defer: (task) =>
@@ -22,27 +24,27 @@ export class MemoryBackground {
     }
   }
 
-  /** Whether something is still to be done. */
+  /** Whether work is pending. */
   get isBusy(): boolean {
-    return this.works.size > 0
+    return this.pending.size > 0
   }
 
-  /** Resolves when nothing is left to do. */
+  /** Resolves when no work is pending. */
   async idle(): Promise<void> {
-    while (this.isBusy) await Promise.all(this.works)
+    while (this.isBusy) await Promise.all(this.pending)
   }
 
-  /** Nothing more is done. */
+  /** Runs no further task. */
   stop(): void {
     this.isStopped = true
   }
 
   private waitUntil(work: Promise<unknown>): void {
     const ended: Promise<void> = work.then(
-      () => void this.works.delete(ended),
-      () => void this.works.delete(ended)
+      () => void this.pending.delete(ended),
+      () => void this.pending.delete(ended)
     )
-    this.works.add(ended)
+    this.pending.add(ended)
   }
 }
 

@@ -1,5 +1,6 @@
 /**
- * SQLite through `node:sqlite`, in memory or in a file, with the settings and the limits that a Durable Object has.
+ * The `Database` port over `node:sqlite`: real SQLite, with the settings and limits of a Durable Object.
+ * For tests and for apps in Node; a file keeps the rows beyond the process.
  */
 import type { DatabaseSync, StatementSync } from "node:sqlite"
 import * as Effect from "effect/Effect"
@@ -7,8 +8,8 @@ import * as Layer from "effect/Layer"
 import * as Limits from "../../protocol/Limits.ts"
 import { Database, type SqlValue, take } from "../../services/Database.ts"
 
-/** Prepared statements that are kept; the oldest goes first. */
-const statementsKept = 500
+/** How many prepared statements are cached. The oldest is dropped first. */
+const maxStatements = 500
 
 /** Where the database is, and how it is written. */
 export interface MemoryDatabaseOptions {
@@ -21,10 +22,10 @@ export interface MemoryDatabaseOptions {
   readonly synchronous?: "full" | "normal"
 }
 
-/** What node:sqlite can be held to, from the version of Node that can. */
-const limits = {
+/** The limits that are set in SQLite, where this version of Node can set them. */
+const sqliteLimits = {
   sqlLength: Limits.sqlite.statementBytes,
-  // This and the last four are what workerd was seen to allow. Rows and parameters are held to less.
+  // This and the last four were measured in workerd. `StatementLimits` keeps rows and parameters below it.
   length: 4 * 1024 * 1024,
   likePatternLength: Limits.sqlite.likePatternBytes,
   variableNumber: Limits.sqlite.boundParameters,
@@ -35,20 +36,34 @@ const limits = {
   triggerDepth: 10
 }
 
-/** Statements that a Durable Object refuses, because its transactions are its own. */
+/** Statements that a Durable Object refuses, because it manages transactions itself. */
 const controlsTransaction =
   /^(?:[\s;]|--[^\n]*(?:\n|$)|\/\*[\s\S]*?\*\/)*(?:begin|commit|end|rollback|savepoint|release|attach|detach)\b/i
 
 interface Prepared {
   readonly statement: StatementSync
-  /** The text after the first statement. */
+  /** The text after this statement. */
   readonly rest: string
 }
 
-/** Real SQLite through `node:sqlite`, with the settings and the limits that a Durable Object has. */
+const isRow = (row: unknown): row is ReadonlyArray<SqlValue> => Array.isArray(row)
+
+/** Not expected: statements are set to return arrays, which the types of `node:sqlite` do not show. */
+const notAnArray = () => new TypeError("node:sqlite returned a row that is not an array")
+
+function* toRows(rows: Iterable<unknown>): Generator<ReadonlyArray<SqlValue>> {
+  for (const row of rows) {
+    if (!isRow(row)) throw notAnArray()
+    yield row
+  }
+}
+
+/** The database of a `node:sqlite` connection. */
 export const make = (sqlite: DatabaseSync): Database["Service"] => {
-  Object.assign((sqlite as unknown as { limits?: Record<string, number> }).limits ?? {}, limits)
-  const kept = new Map<string, Prepared>()
+  // Older versions of Node have no `limits`.
+  const { limits }: Partial<DatabaseSync> = sqlite
+  if (limits !== undefined) Object.assign(limits, sqliteLimits)
+  const statements = new Map<string, Prepared>()
   const prepare = (sql: string): Prepared => {
     if (controlsTransaction.test(sql)) throw new Error("a statement cannot begin or end a transaction")
     const statement = sqlite.prepare(sql)
@@ -56,34 +71,32 @@ export const make = (sqlite: DatabaseSync): Database["Service"] => {
     return { statement, rest: sql.slice(statement.sourceSQL.length).trim() }
   }
   const prepared = (sql: string) => {
-    let known = kept.get(sql)
-    if (known === undefined) {
-      known = prepare(sql)
-      if (kept.size >= statementsKept) kept.delete(kept.keys().next().value!)
-      kept.set(sql, known)
+    let cached = statements.get(sql)
+    if (cached === undefined) {
+      cached = prepare(sql)
+      if (statements.size >= maxStatements) statements.delete(statements.keys().next().value!)
+      statements.set(sql, cached)
     }
-    return known
+    return cached
   }
   let depth = 0
   return {
     run(sql, params) {
       prepared(sql).statement.run(...params)
     },
-    all(sql, params, most) {
+    all(sql, params, max) {
       let { rest, statement } = prepared(sql)
       while (rest !== "") {
         statement.all()
         ;({ rest, statement } = prepare(rest))
       }
-      const rows = most === undefined ? statement.all(...params) : take(statement.iterate(...params), most)
-      return {
-        columns: statement.columns().map((column) => column.name),
-        rows: rows as unknown as ReadonlyArray<ReadonlyArray<SqlValue>>
-      }
+      const rows: ReadonlyArray<unknown> =
+        max === undefined ? statement.all(...params) : take(statement.iterate(...params), max)
+      if (!rows.every(isRow)) throw notAnArray()
+      return { columns: statement.columns().map((column) => column.name), rows }
     },
-    // A statement of its own: running a prepared one again would reset the rows that are still being read.
-    iterate: (sql, params) =>
-      prepare(sql).statement.iterate(...params) as unknown as IterableIterator<ReadonlyArray<SqlValue>>,
+    // Not a cached statement: executing it again would reset the rows that are still being read.
+    iterate: (sql, params) => toRows(prepare(sql).statement.iterate(...params)),
     transaction(body) {
       const level = depth
       const name = `dormouse_${level}`

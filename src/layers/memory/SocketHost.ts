@@ -1,24 +1,26 @@
 /**
- * Sockets in memory that outlive the heap behind them, with attachments of the platform's size.
+ * The `SocketHost` port in memory: sockets that outlive the heap.
+ * Attachments are limited to the size that the platform allows.
  */
 import * as Limits from "../../protocol/Limits.ts"
 import type { HostSocket, SocketHost } from "../../services/SocketHost.ts"
 
-/** The platform's side of one socket. It lives as long as the connection. */
+/** A socket as the platform would keep it: it lives as long as the connection. */
 export interface MemorySocket {
-  /** What is attached to it. */
+  /** The value that was last attached. */
   attachment: unknown
   readonly send: (text: string) => void
   readonly close: (code: number, reason: string) => void
 }
 
-/** The sockets of one heap, over those that the platform keeps. */
+/** The sockets of one heap. */
 export class MemorySockets {
+  /** The port. */
   readonly service: SocketHost["Service"]
   private readonly handles = new Map<MemorySocket, HostSocket>()
   private readonly output: (send: () => void) => void
 
-  /** `output` runs what leaves the heap, for who holds it back until a commit. */
+  /** `output` runs each send; a caller can delay it until a commit. */
   constructor(open: () => Iterable<MemorySocket>, output: (send: () => void) => void) {
     this.output = output
     this.service = {
@@ -27,7 +29,7 @@ export class MemorySockets {
     }
   }
 
-  /** The same object for the same socket each time. */
+  /** The handle of a socket. The same socket always has the same handle within one heap. */
   of(socket: MemorySocket): HostSocket {
     let handle = this.handles.get(socket)
     if (handle === undefined) {
@@ -38,7 +40,7 @@ export class MemorySockets {
         attach: (value) => {
           const bytes = JSON.stringify(value).length
           if (bytes > Limits.socketAttachmentBytes) {
-            throw new Error(`an attachment holds ${Limits.socketAttachmentBytes} bytes`)
+            throw new Error(`an attachment has at most ${Limits.socketAttachmentBytes} bytes, got ${bytes}`)
           }
           socket.attachment = structuredClone(value)
         }

@@ -1,3 +1,7 @@
+/**
+ * Page cursors: the key of the last row of a page, with the order that it belongs to, as text.
+ * A cursor is not secret: it shows the values of the order's columns.
+ */
 import * as Base64Url from "effect/encoding/Base64Url"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
@@ -5,7 +9,7 @@ import * as Schema from "effect/Schema"
 import type { Key, SqlValue } from "./KeyOrder.ts"
 import * as RowCodec from "./RowCodec.ts"
 
-/** The order that a cursor belongs to. It says nothing of filters, and nothing of the index's name. */
+/** The order that a cursor belongs to. Filters and the name of the index are not part of it. */
 export interface Order {
   readonly table: string
   readonly columns: ReadonlyArray<RowCodec.Column>
@@ -20,8 +24,8 @@ const Value = Schema.Union([
   Schema.Struct({ infinity: Schema.Literals([1, -1]) })
 ])
 
-/** A place in an order: the whole key of the row before it. */
-const Place = Schema.fromJsonString(
+/** The content of a cursor: an order, and the whole key of the row before the cursor. */
+const Content = Schema.fromJsonString(
   Schema.Struct({
     table: Schema.String,
     columns: Schema.Array(Schema.String),
@@ -29,8 +33,8 @@ const Place = Schema.fromJsonString(
     key: Schema.Array(Value)
   })
 )
-const encodePlace = Schema.encodeSync(Place)
-const decodePlace = Schema.decodeUnknownOption(Place)
+const encodeContent = Schema.encodeSync(Content)
+const decodeContent = Schema.decodeUnknownOption(Content)
 
 const toValue = (value: SqlValue): typeof Value.Type => {
   if (value instanceof Uint8Array) return { bytes: value }
@@ -43,21 +47,21 @@ const fromValue = (value: typeof Value.Type): SqlValue => {
   return "bytes" in value ? value.bytes : value.infinity * Number.POSITIVE_INFINITY
 }
 
-/** Opaque, not secret: the values of the order's columns can be read from it. */
+/** Makes the cursor after a key. */
 export const encode = ({ columns, descending, table }: Order, key: Key): string =>
   Base64Url.encode(
-    encodePlace({ table, columns: columns.map((column) => column.name), descending, key: key.map(toValue) })
+    encodeContent({ table, columns: columns.map((column) => column.name), descending, key: key.map(toValue) })
   )
 
-/** The key that a cursor stands for. Cursors come from outside; `None` is for one that was not made for this order. */
+/** The key in a cursor. Cursors come from clients: `None` for text that is not a cursor of this order. */
 export const decode = (order: Order, cursor: string): Option.Option<Key> =>
-  Option.flatMap(Option.flatMap(Result.getSuccess(Base64Url.decodeString(cursor)), decodePlace), (place) => {
-    const key = place.key.map(fromValue)
+  Option.flatMap(Option.flatMap(Result.getSuccess(Base64Url.decodeString(cursor)), decodeContent), (content) => {
+    const key = content.key.map(fromValue)
     const fits =
-      place.table === order.table &&
-      place.descending === order.descending &&
-      place.columns.length === order.columns.length &&
+      content.table === order.table &&
+      content.descending === order.descending &&
+      content.columns.length === order.columns.length &&
       key.length === order.columns.length &&
-      order.columns.every((column, i) => column.name === place.columns[i] && RowCodec.fits(column, key[i]!))
+      order.columns.every((column, i) => column.name === content.columns[i] && RowCodec.fits(column, key[i]!))
     return fits ? Option.some(key) : Option.none()
   })

@@ -1,6 +1,6 @@
 /**
  * Effect's `SqlClient` inside the transaction of the handler that uses it.
- * What a statement reads and writes is learned from SQLite's own bytecode; a query may not write.
+ * `SqlFootprint` finds the tables that a statement reads and writes; a query may not write.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -17,15 +17,15 @@ import { checkStatement, limitOf } from "./StatementLimits.ts"
 import { TableWriter } from "./TableWriter.ts"
 import type { TransactionStorage } from "./TransactionStorage.ts"
 
-/** The storage of the transaction that the running handler belongs to. */
+/** The storage of the current transaction. */
 export class CurrentStorage extends Context.Service<CurrentStorage, TransactionStorage>()(
   "effect-dormouse/services/storage/CurrentStorage"
 ) {}
 
-/** Words by which SQL asks for the time or for chance, which no table holds. One in a string or a name does no harm. */
+/** The words by which SQL reads the time or random numbers. A match inside a string or a name does no harm. */
 const readsClock = /\b(now|current_time|current_date|current_timestamp|unixepoch|julianday|random|randomblob)\b/i
 
-/** Runs a statement of the author's, and records what it reads and writes. */
+/** Runs an author's statement, and records the tables that it reads and writes. */
 export const execute = (storage: TransactionStorage, sql: string, params: ReadonlyArray<SqlValue>): Rows => {
   storage.checkOpen()
   checkStatement(sql, params)
@@ -56,8 +56,8 @@ const write = (
 ): Rows => {
   const { database } = storage.runtime
   storage.bufferOpenCursors()
-  storage.forgetRows()
-  // How many rows a statement writes is known afterwards only, and an author may catch the error and go on: undo it.
+  storage.invalidateRows()
+  // The number of written rows is known only afterwards. Over the limit, roll back: the author may catch the error.
   const result = database.transaction(() => {
     const before = totalChanges(database)
     const result = read(storage, sql, params)
@@ -69,7 +69,7 @@ const write = (
   return result
 }
 
-/** The rows that were ever written, those of cascades and triggers included. */
+/** The number of rows that the connection has ever written, including those of cascades and triggers. */
 const totalChanges = (database: Database["Service"]): number =>
   Number(database.all("SELECT total_changes()", []).rows[0]![0])
 
@@ -86,15 +86,15 @@ const attempt = (
       return execute(storage, sql, params.map(toValue))
     },
     catch: (cause) => {
-      // A limit is named in the message; what SQLite said is in the cause.
+      // The message names a limit; the cause has SQLite's own message.
       const message = cause instanceof StorageError ? cause.reason.message : "Failed to execute statement"
       return new SqlError({ reason: classifySqliteError(cause, { message, operation: "execute" }) })
     }
   })
 
 /**
- * SQLite would end the whole transaction: a Durable Object would be reset, and elsewhere the statements that follow would be
- * committed one by one.
+ * Statements that roll back the whole transaction on a conflict. They are refused: a Durable Object would be reset, and
+ * elsewhere SQLite would commit each later statement by itself.
  */
 const endsTransaction = /\b(?:or|conflict)\s+rollback\b|\braise\s*\(\s*rollback\b/i
 
@@ -102,17 +102,17 @@ const defersForeignKeys = /\bdefer_foreign_keys\b/i
 const deferring = new WeakSet<TransactionStorage>()
 
 /**
- * Call before the commit. A reference that is still broken would fail the commit, and with it everything else that a
- * Durable Object committed in the same turn.
+ * Checks foreign keys that were deferred. Call before the commit: a broken reference would fail the commit, and with it
+ * all other transactions of the same turn.
  */
 export const checkForeignKeys = (storage: TransactionStorage): void => {
   if (!deferring.has(storage)) return
   const [broken] = storage.runtime.database.all("PRAGMA foreign_key_check", []).rows
   if (broken !== undefined)
-    throw new Error(`a row of table ${broken[0]} refers to a row of ${broken[2]} that is not there`)
+    throw new Error(`a row of table ${broken[0]} refers to a row of table ${broken[2]} that does not exist`)
 }
 
-/** A parameter as SQLite takes it. */
+/** Converts a parameter to a value of SQLite. */
 const toValue = (value: unknown): SqlValue => {
   switch (typeof value) {
     case "boolean":
@@ -157,7 +157,7 @@ const currentStorage = Effect.withFiber<TransactionStorage>((fiber) => {
   return storage._tag === "Some" ? Effect.succeed(storage.value) : Effect.die(new Error("SQL runs only in a handler"))
 })
 
-/** The client. It runs in the transaction of the handler that uses it; `withTransaction` nests as `Table.atomically` does. */
+/** Makes the client. `withTransaction` is a nested transaction, as `Table.atomically` is. */
 export const make: Effect.Effect<SqlClient.SqlClient> = Effect.gen(function* () {
   const client = yield* SqlClient.make({
     acquirer: Effect.map(currentStorage, connectionOf),

@@ -1,26 +1,25 @@
 /**
- * What a run of a query read, what commits wrote, and when the one touches the other.
- *
- * Table and index names are compared as they are. SQLite ignores their letter case, so whoever records them takes them
- * from the declaration or from the catalogue, never from the text of a statement.
+ * What a run of a query read, what commits wrote, and whether a write affects a read.
+ * Names of tables and indexes are compared with their case, which SQLite ignores: record them from the declaration or
+ * from `sqlite_master`, not from the text of a statement.
  */
 import { compareKeys, comparePositions, type Key, Range } from "./KeyOrder.ts"
 
-/** What one run of a query read. A run that read nothing can be touched by no write. */
+/** What one run of a query read. */
 export interface ReadSet {
-  /** The whole database; `tables` and `ranges` are then empty. */
+  /** Whether the whole database was read; `tables` and `ranges` are then empty. */
   readonly everything: boolean
-  /** Tables read as a whole. */
+  /** Tables that were read as a whole. */
   readonly tables: ReadonlySet<string>
-  /** Parts of tables that are not in `tables`, by `indexKey`. */
+  /** Ranges of indexes of tables that are not in `tables`, by `indexKey`. */
   readonly ranges: ReadonlyMap<string, IndexRanges>
-  /** Whether the run looked at who is calling. */
+  /** Whether the run read the caller's identity. */
   readonly identity: boolean
-  /** Whether the run looked at the time. */
+  /** Whether the run read the time. */
   readonly clock: boolean
 }
 
-/** What a run read that read nothing. */
+/** The read set of a run that read nothing. */
 export const readsOfNothing: ReadSet = {
   everything: false,
   tables: new Set(),
@@ -29,44 +28,45 @@ export const readsOfNothing: ReadSet = {
   clock: false
 }
 
-/** The ranges read of one index of one table: ascending, apart from each other, none of them empty. */
+/** The ranges that were read in one index of one table: ascending, disjoint, not empty. */
 export interface IndexRanges {
   readonly table: string
   readonly index: string
   readonly ranges: ReadonlyArray<Range>
 }
 
-/** What one or several commits wrote. */
+/** What one or more commits wrote. */
 export interface WriteSet {
-  /** The whole database; the other members are then empty. */
+  /** Whether any table may have been written; the other members are then empty. */
   readonly everything: boolean
-  /** Tables written row by row: those with `keys`. */
+  /** Tables whose written rows are known: they are in `keys`. */
   readonly rowTables: ReadonlySet<string>
-  /** Tables written by a statement whose rows are not known. They are in neither `rowTables` nor `keys`. */
+  /** Tables whose written rows are unknown. They are in neither `rowTables` nor `keys`. */
   readonly rawTables: ReadonlySet<string>
-  /** Old and new key of every written row, in every index of its table, by `indexKey`. */
+  /** The old and new keys of every written row in every index of its table, by `indexKey`. */
   readonly keys: ReadonlyMap<string, IndexKeys>
 }
 
-/** The keys written in one index of one table: ascending and distinct. */
+/** The keys that were written in one index of one table: ascending and distinct. */
 export interface IndexKeys {
   readonly table: string
   readonly index: string
   readonly keys: ReadonlyArray<Key>
 }
 
-/** One string for one index of one table. JSON, because names joined by any separator could collide. */
+/** Identifies an index of a table in maps. JSON, because names joined by a separator could collide. */
 export const indexKey = (table: string, index: string): string => JSON.stringify([table, index])
 
+/** Whether no write can affect a read set. */
 export const readsNothing = (reads: ReadSet): boolean =>
   !reads.everything && reads.tables.size === 0 && reads.ranges.size === 0
 
+/** Whether a write set can affect no read set. */
 export const writesNothing = (writes: WriteSet): boolean =>
   !writes.everything && writes.rowTables.size === 0 && writes.rawTables.size === 0
 
 /**
- * Whether what was read may have changed. This is the definition; `ReadIndex` answers the same question for many read
- * sets at once.
+ * Whether a write set affects a read set. This is the definition; `ReadIndex` does the same for many read sets at once.
  */
 export const touches = (reads: ReadSet, writes: WriteSet): boolean => {
   if (readsNothing(reads) || writesNothing(writes)) return false
@@ -74,9 +74,9 @@ export const touches = (reads: ReadSet, writes: WriteSet): boolean => {
   for (const table of reads.tables) {
     if (writes.rowTables.has(table) || writes.rawTables.has(table)) return true
   }
-  for (const [space, { table, ranges }] of reads.ranges) {
+  for (const [index, { table, ranges }] of reads.ranges) {
     if (writes.rawTables.has(table)) return true
-    const keys = writes.keys.get(space)?.keys ?? []
+    const keys = writes.keys.get(index)?.keys ?? []
     if (keys.some((key) => ranges.some((range) => Range.contains(range, key)))) return true
   }
   return false
@@ -88,45 +88,47 @@ export class ReadRecorder {
   #identity = false
   #clock = false
   readonly #tables = new Set<string>()
-  readonly #spaces = new Map<
+  readonly #indexes = new Map<
     string,
     { readonly table: string; readonly index: string; readonly ranges: Array<Range> }
   >()
 
-  /** The part of an index that was scannedRange, whether or not there was a row in it. */
+  /** Records a read of a range of an index, whether or not it had rows. */
   range(table: string, index: string, range: Range): void {
-    const space = indexKey(table, index)
-    const known = this.#spaces.get(space)
-    if (known === undefined) this.#spaces.set(space, { table, index, ranges: [range] })
-    else known.ranges.push(range)
+    const key = indexKey(table, index)
+    const recorded = this.#indexes.get(key)
+    if (recorded === undefined) this.#indexes.set(key, { table, index, ranges: [range] })
+    else recorded.ranges.push(range)
   }
 
-  /** The whole table. */
+  /** Records a read of a whole table. */
   table(name: string): void {
     this.#tables.add(name)
   }
 
-  /** The whole database: for a read that could not be understood. */
+  /** Records a read of the whole database, for a statement that could not be analyzed. */
   everything(): void {
     this.#everything = true
   }
 
+  /** Records a read of the caller's identity. */
   identity(): void {
     this.#identity = true
   }
 
+  /** Records a read of the time. */
   clock(): void {
     this.#clock = true
   }
 
-  /** What was read so far, each part of it said once. */
+  /** What was read so far, with overlapping ranges merged. */
   toReadSet(): ReadSet {
     const ranges = new Map<string, IndexRanges>()
     if (!this.#everything) {
-      for (const [space, read] of this.#spaces) {
+      for (const [key, read] of this.#indexes) {
         if (this.#tables.has(read.table)) continue
         const merged = mergeRanges(read.ranges)
-        if (merged.length > 0) ranges.set(space, { table: read.table, index: read.index, ranges: merged })
+        if (merged.length > 0) ranges.set(key, { table: read.table, index: read.index, ranges: merged })
       }
     }
     return {
@@ -139,7 +141,7 @@ export class ReadRecorder {
   }
 }
 
-/** How much a `WriteRecorder` held at one moment. */
+/** A point in the journal of a `WriteRecorder`. */
 export type WriteMark = number
 
 type Write =
@@ -147,47 +149,49 @@ type Write =
   | { readonly _tag: "Table"; readonly table: string }
   | { readonly _tag: "Everything" }
 
-/** Collects what a commit writes: a journal, so that a nested transaction that rolls back leaves nothing. */
+/** Collects what a commit writes, in a journal, so that a nested transaction can be rolled back. */
 export class WriteRecorder {
   readonly #journal: Array<Write> = []
 
-  /** One key of a written row. To be called with the old and with the new key, for every index of the table. */
+  /** Records a key of a written row. Call with the old and with the new key, for every index of the table. */
   key(table: string, index: string, key: Key): void {
     this.#journal.push({ _tag: "Key", table, index, key })
   }
 
-  /** A write of the table by a statement whose rows are not known. */
+  /** Records a write of unknown rows of a table. */
   table(name: string): void {
     this.#journal.push({ _tag: "Table", table: name })
   }
 
-  /** A write that could not be understood. */
+  /** Records a write of any table, for a statement that could not be analyzed. */
   everything(): void {
     this.#journal.push({ _tag: "Everything" })
   }
 
+  /** Whether nothing was written. */
   get isEmpty(): boolean {
     return this.#journal.length === 0
   }
 
-  /** Adds what another recorder holds now. */
+  /** Adds what another recorder holds. */
   merge(other: WriteRecorder): void {
-    // By index and up to the length at the start, so that merging a recorder into itself ends.
+    // Up to the length at the start, so that merging a recorder into itself terminates.
     const length = other.#journal.length
     for (let i = 0; i < length; i++) this.#journal.push(other.#journal[i]!)
   }
 
+  /** Marks the current point of the journal. */
   mark(): WriteMark {
     return this.#journal.length
   }
 
-  /** Forgets what was recorded since the mark. Marks taken after it are void. */
+  /** Drops what was recorded since the mark. Later marks become invalid. */
   rollbackTo(mark: WriteMark): void {
     if (mark > this.#journal.length) throw new RangeError("This mark was already rolled back")
     this.#journal.length = mark
   }
 
-  /** What was written so far, each part of it said once. */
+  /** What was written so far, without duplicates. */
   toWriteSet(): WriteSet {
     const everything = this.#journal.some((write) => write._tag === "Everything")
     const journal = everything ? [] : this.#journal
@@ -195,21 +199,21 @@ export class WriteRecorder {
     for (const write of journal) if (write._tag === "Table") rawTables.add(write.table)
 
     const rowTables = new Set<string>()
-    const spaces = new Map<string, { readonly table: string; readonly index: string; keys: Array<Key> }>()
+    const keys = new Map<string, { readonly table: string; readonly index: string; keys: Array<Key> }>()
     for (const write of journal) {
       if (write._tag !== "Key" || rawTables.has(write.table)) continue
       rowTables.add(write.table)
-      const space = indexKey(write.table, write.index)
-      const known = spaces.get(space)
-      if (known === undefined) spaces.set(space, { table: write.table, index: write.index, keys: [write.key] })
-      else known.keys.push(write.key)
+      const key = indexKey(write.table, write.index)
+      const written = keys.get(key)
+      if (written === undefined) keys.set(key, { table: write.table, index: write.index, keys: [write.key] })
+      else written.keys.push(write.key)
     }
-    for (const space of spaces.values()) space.keys = distinctKeys(space.keys)
-    return { everything, rowTables, rawTables, keys: spaces }
+    for (const written of keys.values()) written.keys = distinctKeys(written.keys)
+    return { everything, rowTables, rawTables, keys }
   }
 }
 
-/** The same keys as fewest ranges: ranges that overlap or meet become one, empty ones go. */
+/** Sorts ranges and merges those that overlap or touch. Drops empty ones. */
 const mergeRanges = (ranges: ReadonlyArray<Range>): Array<Range> => {
   const sorted = ranges.filter((range) => !Range.isEmpty(range)).sort((a, b) => comparePositions(a.from, b.from))
   const merged: Array<Range> = []

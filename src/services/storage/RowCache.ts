@@ -1,36 +1,39 @@
+/**
+ * A cache of decoded rows, so that a list that is read repeatedly decodes only the rows that changed.
+ * An entry is used only if every column is unchanged, so it cannot be stale.
+ */
 import type { SqlValue } from "../Database.ts"
 import type { SqlRow } from "./RowCodec.ts"
 
-/** Rows that are kept of one table: some megabytes at most, of rows as they usually are. */
-const mostKept = 2_000
-/** Characters of a row that is worth keeping. */
-const longest = 2_000
+/** Cached rows of one table: a few megabytes for rows of a usual size. */
+const maxRows = 2_000
+/** Characters of a row. Larger rows are not cached. */
+const maxRowLength = 2_000
 
-interface Decoded {
+interface CachedRow {
   readonly row: SqlRow
   readonly value: object
 }
 
-/**
- * Decoded rows by key, so that a list that is read again and again decodes only what changed. A row is found only when
- * every column is what it was, so nothing here can be stale. The values are shared, and frozen for that.
- */
+/** Decoded rows by key. The values are shared between callers, and therefore frozen. */
 export class RowCache {
-  private readonly rows = new Map<SqlValue, Decoded>()
+  private readonly rows = new Map<SqlValue, CachedRow>()
 
+  /** The decoded value of a row, if exactly this row is cached. */
   find(key: SqlValue, row: SqlRow): object | undefined {
-    const known = this.rows.get(key)
-    if (known === undefined) return undefined
-    for (let i = 0; i < row.length; i++) if (row[i] !== known.row[i]) return undefined
-    return known.value
+    const cached = this.rows.get(key)
+    if (cached === undefined) return undefined
+    for (let i = 0; i < row.length; i++) if (row[i] !== cached.row[i]) return undefined
+    return cached.value
   }
 
+  /** Caches the decoded value of a row, and freezes it. */
   keep(key: SqlValue, row: SqlRow, value: object): void {
     let length = 0
     for (const column of row) if (typeof column === "string") length += column.length
-    if (length > longest) return
-    // The oldest goes; looking for the least used would cost more than decoding it again.
-    if (this.rows.size >= mostKept && !this.rows.has(key)) this.rows.delete(this.rows.keys().next().value!)
+    if (length > maxRowLength) return
+    // Drop the oldest: a search for the least recently used row would cost more than decoding it again.
+    if (this.rows.size >= maxRows && !this.rows.has(key)) this.rows.delete(this.rows.keys().next().value!)
     this.rows.set(key, { row, value: Object.freeze(value) })
   }
 }

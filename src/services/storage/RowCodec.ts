@@ -1,6 +1,6 @@
 /**
- * Rows of one table between the model's values and SQLite's: which column each field becomes, and how it is written.
- * A column keeps the order of its values, so that an index on it sorts as the field does.
+ * Encodes rows of a table from the model's values to SQLite's, and decodes them: one column per field.
+ * The encoding keeps the order of a field's values, so that an index on its column sorts as the field does.
  */
 import * as Cause from "effect/Cause"
 import * as DateTime from "effect/DateTime"
@@ -12,25 +12,28 @@ import * as Schema from "effect/Schema"
 import * as SchemaAST from "effect/SchemaAST"
 import * as SchemaIssue from "effect/SchemaIssue"
 import * as SchemaParser from "effect/SchemaParser"
+import type * as Model from "effect/schema/Model"
 import * as Table from "../../contract/Table.ts"
 import { jsonCodec, untyped } from "../../protocol/JsonCodec.ts"
 import type { SqlValue } from "../Database.ts"
 
-/** How a column's values are kept. Each kind but `json` keeps the order of the values it holds. */
+/** How a column's values are stored. Every kind but `json` keeps their order. */
 export type ColumnKind = "text" | "integer" | "real" | "boolean" | "bigint" | "bytes" | "json"
 
+/** A column of a table. */
 export interface Column {
   readonly name: string
   readonly kind: ColumnKind
   /** The column's declared type in SQL. */
   readonly type: "TEXT" | "INTEGER" | "REAL" | "BLOB"
   readonly notNull: boolean
-  /** The field may be missing from the row. NULL then means missing. */
+  /** Whether the field can be missing from the row. NULL then means missing. */
   readonly optional: boolean
-  /** Null is kept as the JSON text `null`, because NULL means missing or is not allowed. */
+  /** Whether null is stored as the JSON text `null`, because NULL means missing or is not allowed. */
   readonly nullAsJson: boolean
+  /** The value that the table generates for the field, if it does. */
   readonly generated: Table.Generated | undefined
-  /** The field as the model's `select` variant has it. */
+  /** The schema of the field in the model's `select` variant. */
   readonly schema: Schema.Top
 }
 
@@ -44,13 +47,15 @@ const columnTypes: Record<ColumnKind, Column["type"]> = {
   json: "TEXT"
 }
 
-/** The members of a union, however nested, or the one AST. */
+/** The members of a union, flattened; or the AST itself. */
 const members = (ast: SchemaAST.AST): ReadonlyArray<SchemaAST.AST> =>
   ast._tag === "Union" ? ast.types.flatMap(members) : [ast]
 
-/** The name under which Effect knows a declared type or a check. */
-const idOf = (annotations: Schema.Annotations.Annotations | undefined): string | undefined =>
-  (annotations?.["representation"] as { readonly id: string } | undefined)?.id
+/** The id that Effect gives to a declared type or to a check. */
+const idOf = (annotations: Schema.Annotations.Annotations | undefined): unknown => {
+  const representation = annotations?.["representation"]
+  return isFields(representation) ? representation["id"] : undefined
+}
 
 const isInt = (checks: SchemaAST.Checks | undefined): boolean =>
   checks?.some((check) =>
@@ -92,7 +97,7 @@ const primitiveOf = (ast: SchemaAST.AST): ColumnKind => {
   }
 }
 
-/** One kind that fits all, or `json`. */
+/** The one kind that stores values of all these kinds; `json` if there is none. */
 const common = (all: ReadonlyArray<ColumnKind>): ColumnKind => {
   const kinds = new Set(all)
   if (kinds.size === 1) return all[0]!
@@ -117,7 +122,7 @@ const columnOf = (name: string, schema: Schema.Top): Column => {
     type: columnTypes[kind],
     notNull: !optional && !nullable,
     optional,
-    // Without a Null in sight, `Schema.Unknown` and its like can still hold one.
+    // `Schema.Unknown` and the like can hold null without a Null in their AST.
     nullAsJson: kind === "json" && (optional || !nullable),
     generated: Table.generatedOf(schema),
     schema
@@ -125,8 +130,8 @@ const columnOf = (name: string, schema: Schema.Top): Column => {
 }
 
 /**
- * A bigint as text whose byte order is the numbers' order: sign, count of digits, digits; a negative number's count and
- * digits are complemented. Four digits of count reach 10^9999.
+ * Encodes a bigint as text that sorts like the numbers: sign, number of digits, digits. For negative numbers the latter
+ * two are complemented. Four digits for the number of digits suffice up to 10^9999.
  */
 export const bigintToText = (value: bigint): string => {
   const digits = (value < 0n ? -value : value).toString()
@@ -134,6 +139,7 @@ export const bigintToText = (value: bigint): string => {
   return value < 0n ? `-${complement(count)}${complement(digits)}` : `p${count}${digits}`
 }
 
+/** Decodes a bigint from `bigintToText`. */
 export const bigintFromText = (text: string): bigint => {
   const digits = text.slice(5)
   return text.startsWith("-") ? -BigInt(complement(digits)) : BigInt(digits)
@@ -149,7 +155,7 @@ const nonFinite = new Map<unknown, number>([
   ["-Infinity", Number.NEGATIVE_INFINITY]
 ])
 
-/** Whether SQLite keeps this value in this column, as `toSql` gives it and unchanged. */
+/** Whether a value is one that `toSql` returns for this column. */
 export const fits = (column: Column, value: SqlValue): boolean => {
   if (value === null) return !column.notNull
   switch (column.kind) {
@@ -172,27 +178,27 @@ export const fits = (column: Column, value: SqlValue): boolean => {
 /** A value does not fit its column. */
 class CodecError extends Error {}
 
-/** The value when it has the type that its column keeps; otherwise a `CodecError`. */
+/** Checks that a value is text. Throws `CodecError`, as the next two do. */
 const text = (column: Column, value: unknown): string => {
   if (typeof value === "string") return value
-  throw new CodecError(`column ${column.name} is text and the value is ${typeof value}`)
+  throw new CodecError(`column ${column.name} holds text and the value is ${typeof value}`)
 }
 const number = (column: Column, value: unknown): number => {
   if (typeof value === "number") return value
-  throw new CodecError(`column ${column.name} is a number and the value is ${typeof value}`)
+  throw new CodecError(`column ${column.name} holds numbers and the value is ${typeof value}`)
 }
 const bytes = (column: Column, value: unknown): Uint8Array => {
   if (value instanceof Uint8Array) return value
   throw new CodecError(`column ${column.name} holds bytes and the value is ${typeof value}`)
 }
 
-/** The JSON form of a field to the value that SQLite keeps. Throws `CodecError`. */
+/** Encodes the JSON form of a field as a value of SQLite. Throws `CodecError`. */
 const toSql = (column: Column, json: unknown): SqlValue => {
   if (json === undefined) return null
   if (json === null) return column.nullAsJson ? "null" : null
   switch (column.kind) {
     case "text": {
-      // Half a surrogate pair has no UTF-8: each platform would store something else in its place.
+      // A lone surrogate has no UTF-8 form: each platform would store something else.
       const value = text(column, json)
       if (!value.isWellFormed()) throw new CodecError(`column ${column.name} has half a surrogate pair`)
       return value
@@ -209,7 +215,7 @@ const toSql = (column: Column, json: unknown): SqlValue => {
     case "bytes":
       return Result.getOrThrow(Base64.decode(text(column, json)))
     case "real":
-      // NaN stays the text that JSON gave it and sorts after all numbers; SQLite would make it NULL.
+      // NaN is stored as its JSON text and sorts after all numbers. SQLite would turn the number into NULL.
       return nonFinite.get(json) ?? (json === "NaN" ? json : number(column, json))
     case "json":
       return JSON.stringify(json)
@@ -218,7 +224,7 @@ const toSql = (column: Column, json: unknown): SqlValue => {
   }
 }
 
-/** The value that SQLite keeps to the JSON form of a field; `undefined` when the field is missing. Throws `CodecError`. */
+/** Decodes a value of SQLite to the JSON form of a field; `undefined` if the field is missing. Throws `CodecError`. */
 const fromSql = (column: Column, value: SqlValue): unknown => {
   if (value === null && column.optional) return undefined
   if (!fits(column, value)) throw new CodecError(`column ${column.name} holds a value of another type`)
@@ -237,29 +243,34 @@ const fromSql = (column: Column, value: SqlValue): unknown => {
         return JSON.parse(text(column, value))
       } catch (error) {
         if (error instanceof CodecError) throw error
-        throw new CodecError(`column ${column.name} holds a text that is not JSON`)
+        throw new CodecError(`column ${column.name} holds text that is not JSON`)
       }
     default:
       return value
   }
 }
 
-/** A row as SQLite keeps it, in the order of the codec's columns. */
+/** A row as SQLite stores it, in the order of the codec's columns. */
 export type SqlRow = ReadonlyArray<SqlValue>
 
-/** Rows of one table between the model's values and SQLite's. A failure says what is wrong, and where. */
+/** Encodes and decodes rows of one table. A failure names the field and what is wrong with it. */
 export interface RowCodec {
   readonly columns: ReadonlyArray<Column>
+  /** The positions of the columns, by name. */
   readonly columnIndex: ReadonlyMap<string, number>
+  /** The column of the key. */
   readonly key: Column
-  /** Whether no value of a row can be changed in place, and a column's values are equal when `===` says so. */
+  /** Whether all values of a row are immutable, and values of a column are equal if and only if they are `===`. */
   readonly isPlain: boolean
+  /** Encodes a row of the model. */
   readonly encode: (row: Fields) => Result.Result<SqlRow, string>
+  /** Decodes a row to an instance of the model. */
   readonly decode: (row: SqlRow) => Result.Result<any, string>
-  /** One field's value as SQLite keeps it. */
+  /** Encodes the value of one field. */
   readonly encodeField: (column: Column, value: unknown) => Result.Result<SqlValue, string>
 }
 
+/** Formats an issue of a schema as text. */
 export const formatIssue = SchemaIssue.makeFormatterDefault()
 
 const issueOf = (cause: Cause.Cause<SchemaIssue.Issue>): string =>
@@ -277,18 +288,19 @@ const orIssue = <A>(body: () => Result.Result<A, string>): Result.Result<A, stri
 type Fields = Record<string, unknown>
 const isFields = (value: unknown): value is Fields => typeof value === "object" && value !== null
 
-/** Reads values of a schema from what it encodes them to. Throws when one does not fit. */
+/** The function that decodes values of a schema. It throws when a value does not fit. */
 export const decoderOf = (schema: Schema.Top): ((encoded: unknown) => unknown) =>
   Schema.decodeUnknownSync(untyped(schema))
 
-/** One field between the model's rows and its JSON form, which is `undefined` where the field is missing. */
+/** Encodes and decodes one field between the model's rows and its JSON form; `undefined` if the field is missing. */
 interface Field {
   readonly isPlain: boolean
   readonly encode: (row: Fields) => unknown
   readonly decode: (json: unknown, row: Fields) => void
 }
 
-const same = (name: string): Field => ({
+/** A field whose JSON form is its value. */
+const plainField = (name: string): Field => ({
   isPlain: true,
   encode: (row) => row[name],
   decode: (json, row) => {
@@ -296,20 +308,21 @@ const same = (name: string): Field => ({
   }
 })
 
-const time = (column: Column): Field => ({
+/** A generated time. */
+const timeField = (column: Column): Field => ({
   isPlain: true,
   encode: (row) => {
     const value = row[column.name]
     if (DateTime.isDateTime(value)) return DateTime.toEpochMillis(value)
-    throw new CodecError(`column ${column.name} is a time and the value is ${typeof value}`)
+    throw new CodecError(`column ${column.name} holds times and the value is ${typeof value}`)
   },
   decode: (json, row) => {
     row[column.name] = DateTime.makeUnsafe(number(column, json))
   }
 })
 
-/** Whether the JSON form of a field is its value: then nothing needs to interpret its schema. */
-const isSame = (column: Column): boolean =>
+/** Whether the JSON form of a field is its value. Its schema then need not be interpreted. */
+const isPlainField = (column: Column): boolean =>
   column.kind !== "json" &&
   column.kind !== "bytes" &&
   column.kind !== "bigint" &&
@@ -318,15 +331,15 @@ const isSame = (column: Column): boolean =>
 
 const fieldOf = (column: Column): Field => {
   const { name } = column
-  if (column.generated === "insertedAt" || column.generated === "updatedAt") return time(column)
-  if (isSame(column)) return same(name)
-  // As the only field of a struct, because a schema may turn a value into a missing field and back.
+  if (column.generated === "insertedAt" || column.generated === "updatedAt") return timeField(column)
+  if (isPlainField(column)) return plainField(name)
+  // As the only field of a struct, because a schema may encode a value as a missing field.
   const codec = jsonCodec(Schema.Struct({ [name]: column.schema }))
   const encode = SchemaParser.encodeUnknownExit(codec)
   const decode = SchemaParser.decodeUnknownExit(codec)
   const orCodecError = (exit: Exit.Exit<unknown, SchemaIssue.Issue>): Fields => {
     if (Exit.isSuccess(exit) && isFields(exit.value)) return exit.value
-    if (Exit.isSuccess(exit)) throw new CodecError(`column ${name} has no object around it`)
+    if (Exit.isSuccess(exit)) throw new CodecError(`column ${name} was not encoded as a field`)
     throw new CodecError(issueOf(exit.cause))
   }
   return {
@@ -336,14 +349,20 @@ const fieldOf = (column: Column): Field => {
   }
 }
 
+type ModelClass = Model.Any & (new (fields: object) => unknown)
+
+/** The type `Model.Any` does not say that a model is a class. */
+const isClass = (model: Model.Any): model is ModelClass => typeof model === "function"
+
+/** Makes the codec of a table. */
 export const make = (table: Table.Any): RowCodec => {
   const columns = Object.entries(table.model.fields).flatMap(([name, schema]) =>
     Schema.isSchema(schema) ? [columnOf(name, schema)] : []
   )
   const columnIndex = new Map(columns.map((column, index) => [column.name, index]))
   const fields = columns.map(fieldOf)
-  // The constructor of a model checks every field. `Model.Any` does not say that a model is a class.
-  const model = table.model as unknown as new (fields: object) => unknown
+  const { model } = table
+  if (!isClass(model)) throw new Error(`table ${table.name}: its model is not a class`)
   const strict = new Map(columns.map(({ name, schema }) => [name, SchemaParser.encodeUnknownExit(jsonCodec(schema))]))
   return {
     columns,
@@ -354,7 +373,7 @@ export const make = (table: Table.Any): RowCodec => {
       orIssue(() =>
         Result.succeed(
           columns.map((column, i) => {
-            // JSON has one form for undefined and null. An undefined field is a missing one.
+            // Undefined and null have the same JSON form. An undefined field counts as missing.
             if (column.optional && column.name in row && row[column.name] === undefined) return null
             return toSql(column, fields[i]!.encode(row))
           })
@@ -365,6 +384,7 @@ export const make = (table: Table.Any): RowCodec => {
         const values: Fields = {}
         for (let i = 0; i < columns.length; i++) fields[i]!.decode(fromSql(columns[i]!, row[i]!), values)
         try {
+          // The constructor checks every field.
           return Result.succeed(new model(values))
         } catch (error) {
           if (Schema.isSchemaError(error)) return Result.fail(formatIssue(error.issue))

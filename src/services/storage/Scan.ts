@@ -1,43 +1,47 @@
-import type { Plan } from "../../contract/TableQuery.ts"
+/**
+ * Turns the plan of a query into SQL, and into the range of the index that the SQL reads.
+ * Both must agree: a row that the SQL would return outside of the range would change without waking a live query.
+ */
+import type { Plan } from "../../contract/TablePlan.ts"
 import type { SqlValue } from "../Database.ts"
 import type { Key, Position } from "./KeyOrder.ts"
 import { compareKeys, comparePositions, Range } from "./KeyOrder.ts"
 import type * as RowCodec from "./RowCodec.ts"
 import { fieldValue, keyIndex, quote, type TableInfo } from "./TableInfo.ts"
 
-/**
- * A plan turned into SQL, and into the range of the index that the SQL reads. The two must say the same: a row outside
- * of the range that the SQL would give is a change that nobody hears of.
- */
+/** A plan as SQL conditions and as a range of an index. */
 export interface Scan {
   readonly info: TableInfo
+  /** The name of the index; `keyIndex` for the key. */
   readonly index: string
-  /** Positions of the index's columns, the key last. */
+  /** The positions of the index's columns, the key last. */
   readonly order: ReadonlyArray<number>
   readonly descending: boolean
-  /** What is read of the index when the scan goes on to its end. */
+  /** The range of the index that a complete scan reads. */
   readonly range: Range
+  /** The SQL conditions, to be joined with AND. */
   readonly conditions: ReadonlyArray<string>
   readonly params: ReadonlyArray<SqlValue>
-  /** The columns by which rows differ in place, as `ORDER BY` names them. */
+  /** The `ORDER BY` list: the columns that have no fixed value. */
   readonly orderBy: string
 }
 
+/** A statement and its parameters. */
 export interface Statement {
   readonly sql: string
   readonly params: ReadonlyArray<SqlValue>
 }
 
 /**
- * The rows beyond `after` and not beyond `until`. Throws a `StorageError` when a value does not fit its column, and an
- * `Error` when the plan does not fit the index.
+ * The scan of a plan: its rows after the key `after`, up to and including the key `until`. Throws a `StorageError` if a
+ * value does not fit its column, and an `Error` if the plan does not fit its index.
  */
 export const make = (info: TableInfo, plan: Plan<any>, after: Key | undefined, until?: Key): Scan => {
   const index = plan.index ?? keyIndex
   const order = orderOf(info, plan)
   const columns = order.map((position) => info.codec.columns[position]!)
-  const columnAt = (place: number, name: string) => {
-    const column = columns[place]
+  const columnAt = (position: number, name: string) => {
+    const column = columns[position]
     if (column?.name === name) return column
     throw new Error(`column ${name} is not the next column of index ${index} of table ${info.table.name}`)
   }
@@ -54,7 +58,7 @@ export const make = (info: TableInfo, plan: Plan<any>, after: Key | undefined, u
 
   let from: Position = { key: prefix, after: false }
   let to: Position = { key: prefix, after: true }
-  let nothing = false
+  let matchesNothing = false
   for (const [bound, sign] of [
     [plan.lower, ">"],
     [plan.upper, "<"]
@@ -67,29 +71,29 @@ export const make = (info: TableInfo, plan: Plan<any>, after: Key | undefined, u
     params.push(value)
     if (sign === ">") from = { key, after: !bound.inclusive }
     else to = { key, after: bound.inclusive }
-    // SQL compares nothing with NULL: no row is beyond it, and rows that have it, first in the order, are below nothing.
-    if (value === null) nothing = true
+    // A comparison with NULL is never true in SQL: a NULL bound matches no row, and rows with NULL are below no bound.
+    if (value === null) matchesNothing = true
     else if (plan.lower === undefined) from = { key: [...prefix, null], after: true }
   }
 
   const rest = columns.slice(prefix.length)
   if (after !== undefined) {
-    const place: Position = { key: after, after: !plan.descending }
-    if (plan.descending) to = comparePositions(place, to) < 0 ? place : to
-    else from = comparePositions(place, from) > 0 ? place : from
-    // A place before all rows of the prefix leaves them all; one after them leaves none, and the range is empty.
+    const position: Position = { key: after, after: !plan.descending }
+    if (plan.descending) to = comparePositions(position, to) < 0 ? position : to
+    else from = comparePositions(position, from) > 0 ? position : from
+    // A position outside of the prefix needs no condition: the scan has all rows of the prefix, or an empty range.
     if (compareKeys(after.slice(0, prefix.length), prefix) === 0) {
-      const [condition, values] = beyond(rest, after.slice(prefix.length), plan.descending)
+      const [condition, values] = afterKey(rest, after.slice(prefix.length), plan.descending)
       conditions.push(condition)
       params.push(...values)
     }
   }
   if (until !== undefined) {
-    const place: Position = { key: until, after: !plan.descending }
-    if (plan.descending) from = comparePositions(place, from) > 0 ? place : from
-    else to = comparePositions(place, to) < 0 ? place : to
+    const position: Position = { key: until, after: !plan.descending }
+    if (plan.descending) from = comparePositions(position, from) > 0 ? position : from
+    else to = comparePositions(position, to) < 0 ? position : to
     if (compareKeys(until.slice(0, prefix.length), prefix) === 0) {
-      const [condition, values] = upTo(rest, until.slice(prefix.length), plan.descending)
+      const [condition, values] = upToKey(rest, until.slice(prefix.length), plan.descending)
       conditions.push(condition)
       params.push(...values)
     }
@@ -99,48 +103,48 @@ export const make = (info: TableInfo, plan: Plan<any>, after: Key | undefined, u
     index,
     order,
     descending: plan.descending,
-    range: nothing ? { from, to: from } : { from, to },
+    range: matchesNothing ? { from, to: from } : { from, to },
     conditions,
     params,
     orderBy: rest.map((column) => `${quote(column.name)}${plan.descending ? " DESC" : ""}`).join(", ")
   }
 }
 
-/** The columns of a plan's order, by position. */
+/** The positions of the columns of a plan's order. */
 export const orderOf = (info: TableInfo, plan: Plan<any>): ReadonlyArray<number> => {
   const order = info.orders.get(plan.index ?? keyIndex)
   if (order === undefined) throw new Error(`table ${info.table.name} has no index ${plan.index}`)
   return order
 }
 
-/** Whether no row can be found. Such a scan has no SQL: its conditions need not exclude every row. */
+/** Whether the scan has no rows. Do not run its SQL then: the conditions need not exclude every row. */
 export const isEmpty = (scan: Scan): boolean => Range.isEmpty(scan.range)
 
-/** The rows, in order. */
-export const rows = (scan: Scan, most?: number): Statement => select(scan, scan.info.columns, scan.orderBy, most)
+/** The statement for the rows, in order. */
+export const rows = (scan: Scan, max?: number): Statement => select(scan, scan.info.columns, scan.orderBy, max)
 
-/** The keys of the rows in the scan's index, in order. */
-export const keys = (scan: Scan, most: number): Statement => {
+/** The statement for the keys of the rows in the scan's index, in order. */
+export const keys = (scan: Scan, max: number): Statement => {
   const columns = scan.order.map((position) => quote(scan.info.codec.columns[position]!.name))
-  return select(scan, columns.join(", "), scan.orderBy, most)
+  return select(scan, columns.join(", "), scan.orderBy, max)
 }
 
-/** The number of rows, `most` at most. */
-export const count = (scan: Scan, most: number): Statement => {
-  const { params, sql } = select(scan, "1", "", most)
+/** The statement for the number of rows, counted up to `max`. */
+export const count = (scan: Scan, max: number): Statement => {
+  const { params, sql } = select(scan, "1", "", max)
   return { sql: `SELECT count(*) FROM (${sql})`, params }
 }
 
-const select = (scan: Scan, columns: string, orderBy: string, most: number | undefined): Statement => ({
+const select = (scan: Scan, columns: string, orderBy: string, max: number | undefined): Statement => ({
   sql:
     `SELECT ${columns} FROM ${scan.info.name}` +
     (scan.conditions.length > 0 ? ` WHERE ${scan.conditions.join(" AND ")}` : "") +
     (orderBy === "" ? "" : ` ORDER BY ${orderBy}`) +
-    (most === undefined ? "" : " LIMIT ?"),
-  params: most === undefined ? scan.params : [...scan.params, most]
+    (max === undefined ? "" : " LIMIT ?"),
+  params: max === undefined ? scan.params : [...scan.params, max]
 })
 
-/** The part of the range that was read when the row with the key `last` was the last one given. */
+/** The part of the range that was read if the scan stopped after the row with the key `last`. */
 export const scannedRange = ({ descending, range }: Scan, last: Key | undefined): Range => {
   if (last === undefined) return { from: range.from, to: range.from }
   return descending
@@ -150,32 +154,32 @@ export const scannedRange = ({ descending, range }: Scan, last: Key | undefined)
 
 type Condition = readonly [sql: string, params: ReadonlyArray<SqlValue>]
 
-/** The condition for rows beyond a place in the order of these columns. */
-const beyond = (columns: ReadonlyArray<RowCodec.Column>, values: Key, descending: boolean): Condition => {
-  if (columns.every((column) => column.notNull)) return compared(columns, values, descending ? "<" : ">")
-  const [past, params] = beyondWithNull(columns, values, descending)
+/** The condition for rows after a key in the order of these columns. */
+const afterKey = (columns: ReadonlyArray<RowCodec.Column>, values: Key, descending: boolean): Condition => {
+  if (columns.every((column) => column.notNull)) return compareRows(columns, values, descending ? "<" : ">")
+  const [past, params] = afterNullableKey(columns, values, descending)
   const [first, value] = [quote(columns[0]!.name), values[0]!]
-  // Says nothing new, but lets SQLite begin at the place instead of the start.
+  // Redundant, but SQLite can then seek to the key instead of scanning from the start.
   return descending || value === null ? [past, params] : [`${first} >= ? AND ${past}`, [value, ...params]]
 }
 
-/** The condition for all other rows. */
-const upTo = (columns: ReadonlyArray<RowCodec.Column>, values: Key, descending: boolean): Condition => {
-  if (columns.every((column) => column.notNull)) return compared(columns, values, descending ? ">=" : "<=")
-  const [past, params] = beyondWithNull(columns, values, descending)
+/** The condition for rows up to a key: all rows that are not after it. */
+const upToKey = (columns: ReadonlyArray<RowCodec.Column>, values: Key, descending: boolean): Condition => {
+  if (columns.every((column) => column.notNull)) return compareRows(columns, values, descending ? ">=" : "<=")
+  const [past, params] = afterNullableKey(columns, values, descending)
   const [first, value] = [quote(columns[0]!.name), values[0]!]
   return !descending || value === null
     ? [`${past} IS NOT TRUE`, params]
     : [`${first} >= ? AND ${past} IS NOT TRUE`, [value, ...params]]
 }
 
-const compared = (columns: ReadonlyArray<RowCodec.Column>, values: Key, sign: string): Condition => {
+const compareRows = (columns: ReadonlyArray<RowCodec.Column>, values: Key, sign: string): Condition => {
   const names = columns.map((column) => quote(column.name)).join(", ")
   return [`(${names}) ${sign} (${values.map(() => "?").join(", ")})`, values]
 }
 
-/** NULL is first in the order, and SQL's comparisons do not know it. */
-const beyondWithNull = (columns: ReadonlyArray<RowCodec.Column>, values: Key, descending: boolean): Condition => {
+/** `afterKey` for columns that can be NULL, which sorts first and which SQL's comparisons never match. */
+const afterNullableKey = (columns: ReadonlyArray<RowCodec.Column>, values: Key, descending: boolean): Condition => {
   const cases: Array<string> = []
   const params: Array<SqlValue> = []
   for (let i = 0; i < columns.length; i++) {

@@ -1,62 +1,65 @@
 /**
- * Which tables a raw SQL statement reads and writes, learned from SQLite's own bytecode.
- * The answer comes from SQLite itself: `EXPLAIN` lists the bytecode of the statement, with the programs of its triggers
- * and foreign-key actions, and every b-tree that bytecode can touch is opened by root page. What a valid program does
- * not open cannot change its result, whatever plan is chosen when the statement runs. So a table that is missing here
- * is neither read nor written; a table that is named may still be left alone. What is not understood is "everything".
+ * Finds the tables that a raw SQL statement reads and writes, from SQLite's bytecode: `EXPLAIN` lists the program of
+ * the statement, of its triggers and of foreign-key actions, which opens every b-tree that it uses by its root page. A
+ * table whose b-trees are not opened is neither read nor written. A statement that is not understood counts as
+ * "everything".
  */
 import type { SqlValue } from "./KeyOrder.ts"
 
+/** The tables that a statement can read and write. */
 export interface Footprint {
   /**
-   * The tables whose content can change what the statement answers or does, named as `sqlite_master` spells them. Views
-   * stand for the tables below them. A statement looks at the tables it writes, so these contain `writes`.
+   * The tables whose content can change the result or the effect of the statement, spelled as in `sqlite_master`. A
+   * view counts as its tables. Includes `writes`, because a statement reads the tables that it writes.
    */
   readonly reads: ReadonlySet<string> | "everything"
-  /** The tables the statement can write, by itself, through a trigger or through a foreign-key action. */
+  /** The tables that the statement can write: itself, through a trigger or through a foreign-key action. */
   readonly writes: ReadonlySet<string> | "everything"
-  /** True only if the statement cannot write. */
+  /** Whether the statement certainly does not write. */
   readonly readOnly: boolean
 }
 
-/** The part of a database that is used here. Values come back as SQLite's own: `null`, numbers, strings, bytes. */
+/** The part of a database that is used here. */
 export interface ExplainSource {
+  /** Runs a statement. Returns its rows by column name, with values as SQLite has them. */
   readonly query: (sql: string, params: ReadonlyArray<SqlValue>) => ReadonlyArray<Record<string, unknown>>
 }
 
+/** Finds and caches the footprints of statements on one connection. */
 export interface SqlFootprint {
   /**
-   * The footprint of `sql`, which is never executed here. Does not fail: a statement that SQLite refuses to explain is
-   * "everything", and its execution will report the error. To be asked right before the statement runs: after it, or
-   * after a change of the schema in between, the answer may be another.
+   * The footprint of `sql`, without executing it. Never fails: a statement that SQLite cannot explain is "everything",
+   * and its execution will report the error. Call directly before the statement runs: a change of the schema in between
+   * can change the footprint.
    *
-   * @param paramCount how many parameters the statement binds
+   * @param paramCount the number of parameters that the statement binds
    */
   readonly footprint: (sql: string, paramCount: number) => Footprint
   /**
-   * Forgets what is known. Needed when something that `footprint` was not asked about has changed the schema or a
-   * `PRAGMA`: once after the change and, if that was inside a transaction, again when the transaction has ended.
+   * Clears the cache. Call after a statement that did not go through `footprint` changed the schema or a `PRAGMA`; if
+   * that was inside a transaction, call again after the transaction.
    */
   readonly invalidate: () => void
   /**
-   * Call when a transaction has ended, committed or rolled back. Forgets what is known if a statement of this transaction
-   * may have changed the schema, and costs nothing otherwise. From such a statement until this call nothing is kept: a
-   * rollback would bring back the old schema, with a schema cookie that the next change then repeats.
+   * Clears the cache if the transaction may have changed the schema. Call after each transaction, committed or rolled
+   * back. Between such a statement and this call nothing is cached: a rollback restores the old schema, and the next
+   * change of the schema then reuses the same schema cookie.
    */
   readonly invalidateIfSchemaChanged: () => void
-  /** Whether a write may set off a trigger. It is looked up once for each state of the schema. */
+  /** Whether the database may have triggers. Queried once per state of the schema. */
   readonly mayHaveTriggers: () => boolean
 }
 
+/** Makes the footprints of one connection. */
 export const make = (source: ExplainSource): SqlFootprint => {
   const cache = new Map<string, Footprint>()
   let characters = 0
   let schema: Schema | undefined
   let generation = ++generations
-  let schemaInDoubt = false
+  let schemaMayHaveChanged = false
   let hasTriggers: boolean | undefined
 
-  const forget = () => {
+  const clear = () => {
     cache.clear()
     characters = 0
     schema = undefined
@@ -64,15 +67,15 @@ export const make = (source: ExplainSource): SqlFootprint => {
     generation = ++generations
   }
 
-  // A prepared EXPLAIN does not notice a change of the schema: it goes on listing its first bytecode, and hosts keep
-  // prepared statements by their text. The number makes the text a new one for every state of the schema.
+  // A prepared EXPLAIN is not recompiled when the schema changes, and hosts cache prepared statements by text. The
+  // number makes the text differ for every state of the schema.
   const explain = (sql: string, paramCount: number) =>
     source.query(`EXPLAIN /*${generation}*/ ${sql}`, new Array<null>(paramCount).fill(null)).map(decodeInstruction)
 
   const loadSchema = (): Schema => {
     const objects = source.query("SELECT name, tbl_name, rootpage FROM sqlite_master", [])
     return {
-      cookie: touchedBy(explain("SELECT 1 FROM sqlite_master", 0)).cookie,
+      cookie: accessOf(explain("SELECT 1 FROM sqlite_master", 0)).cookie,
       tables: new Map(
         objects.flatMap(({ rootpage, tbl_name }) => (isPage(rootpage) ? [[rootpage, String(tbl_name)]] : []))
       ),
@@ -80,26 +83,26 @@ export const make = (source: ExplainSource): SqlFootprint => {
     }
   }
 
-  // SQLite names the virtual table of a cursor by its address alone. The functions of JSON have one such table each per
-  // connection, which lives as long as the connection does, so their addresses are good for comparing.
+  // EXPLAIN shows a virtual table only as an address. Each JSON function has one virtual table per connection, which
+  // lives as long as the connection, so that its address identifies it.
   const tablelessModules = (names: ReadonlySet<string>): ReadonlySet<string> => {
-    if (jsonFunctions.some((name) => names.has(name))) return none
+    if (jsonFunctions.some((name) => names.has(name))) return noTables
     try {
       const calls = jsonFunctions.map((name) => `main.${name}('[]')`)
-      const { virtualTables } = touchedBy(explain(`SELECT 1 FROM ${calls.join(", ")}`, 0))
-      // Fewer addresses than functions would mean that this SQLite does not tell them apart.
-      return virtualTables.size === jsonFunctions.length ? virtualTables : none
+      const { virtualTables } = accessOf(explain(`SELECT 1 FROM ${calls.join(", ")}`, 0))
+      // With fewer addresses than functions, an address does not identify a function.
+      return virtualTables.size === jsonFunctions.length ? virtualTables : noTables
     } catch {
-      return none
+      return noTables
     }
   }
 
-  const look = (sql: string, paramCount: number): Footprint | undefined => {
+  const analyze = (sql: string, paramCount: number): Footprint | undefined => {
     schema ??= loadSchema()
-    return resolve(touchedBy(explain(sql, paramCount)), schema)
+    return resolve(accessOf(explain(sql, paramCount)), schema)
   }
 
-  const remember = (sql: string, footprint: Footprint) => {
+  const store = (sql: string, footprint: Footprint) => {
     cache.set(sql, footprint)
     characters += sql.length
     for (const oldest of cache.keys()) {
@@ -110,24 +113,26 @@ export const make = (source: ExplainSource): SqlFootprint => {
   }
 
   const footprint = (sql: string, paramCount: number): Footprint => {
-    if (schemaInDoubt) forget()
-    const known = cache.get(sql)
-    if (known !== undefined) {
+    if (schemaMayHaveChanged) clear()
+    const cached = cache.get(sql)
+    if (cached !== undefined) {
+      // To the end of the map: the first entry is the least recently used.
       cache.delete(sql)
-      cache.set(sql, known)
-      return known
+      cache.set(sql, cached)
+      return cached
     }
-    if (!isOneRowStatement(sql)) {
-      schemaInDoubt = true
+    if (!isSingleRowStatement(sql)) {
+      schemaMayHaveChanged = true
       return everything
     }
     try {
-      let found = look(sql, paramCount)
+      let found = analyze(sql, paramCount)
       if (found === undefined) {
-        forget()
-        found = look(sql, paramCount) ?? everything
+        // The cached schema is outdated.
+        clear()
+        found = analyze(sql, paramCount) ?? everything
       }
-      remember(sql, found)
+      store(sql, found)
       return found
     } catch {
       return everything
@@ -135,57 +140,57 @@ export const make = (source: ExplainSource): SqlFootprint => {
   }
 
   const invalidate = () => {
-    forget()
-    schemaInDoubt = false
+    clear()
+    schemaMayHaveChanged = false
   }
 
   return {
     footprint,
     invalidate,
     invalidateIfSchemaChanged: () => {
-      if (schemaInDoubt) invalidate()
+      if (schemaMayHaveChanged) invalidate()
     },
     mayHaveTriggers: () => {
-      if (schemaInDoubt) return true
+      if (schemaMayHaveChanged) return true
       hasTriggers ??= source.query("SELECT 1 FROM sqlite_master WHERE type = 'trigger' LIMIT 1", []).length > 0
       return hasTriggers
     }
   }
 }
 
-/** Shared by all instances: two of them may share a connection, and with it the statements it keeps prepared. */
+/** Shared by all instances, because two of them may share a connection and its prepared statements. */
 let generations = 0
 
-/** A statement's text may have 100 KB, so the texts in the cache are bounded together as well as counted. */
+/** Cached statements, and the characters of their texts: one text can have 100 KB. */
 const maxStatements = 500
 const maxCharacters = 1_000_000
 
-const none: ReadonlySet<string> = new Set()
+const noTables: ReadonlySet<string> = new Set()
 const everything: Footprint = { reads: "everything", writes: "everything", readOnly: false }
 
-/** What is known of the schema while its cookie stays the same. */
+/** The schema, valid as long as its cookie stays the same. */
 interface Schema {
   readonly cookie: number | undefined
-  /** The table that the b-tree of a table or of an index belongs to, by root page. */
+  /** The tables by the root pages of their b-trees and of those of their indexes. */
   readonly tables: ReadonlyMap<number, string>
-  /** Virtual tables that touch no table. */
+  /** Virtual tables that read no other table. */
   readonly tableless: ReadonlySet<string>
 }
 
-/** Undefined when the program belongs to another schema. */
-const resolve = (touched: Touched, schema: Schema): Footprint | undefined => {
-  if (touched.cookie !== undefined && touched.cookie !== schema.cookie) return undefined
-  const read = tablesOf(touched.pagesRead, schema)
-  const written = tablesOf(touched.pagesWritten, schema)
+/** The footprint of a program. `undefined` if the program was compiled for another schema. */
+const resolve = (access: Access, schema: Schema): Footprint | undefined => {
+  if (access.cookie !== undefined && access.cookie !== schema.cookie) return undefined
+  const read = tablesOf(access.pagesRead, schema)
+  const written = tablesOf(access.pagesWritten, schema)
   if (read === undefined || written === undefined) return undefined
   const readsUnknown =
-    touched.readsUnknown ||
-    touched.writesUnknown ||
-    [...touched.virtualTables].some((table) => !schema.tableless.has(table))
+    access.readsUnknown ||
+    access.writesUnknown ||
+    [...access.virtualTables].some((table) => !schema.tableless.has(table))
   return {
     reads: readsUnknown ? "everything" : new Set([...read, ...written]),
-    writes: touched.writesUnknown ? "everything" : written,
-    readOnly: !touched.mayWrite
+    writes: access.writesUnknown ? "everything" : written,
+    readOnly: !access.mayWrite
   }
 }
 
@@ -199,19 +204,19 @@ const tablesOf = (pages: ReadonlySet<number>, schema: Schema): ReadonlySet<strin
   return tables
 }
 
-/** What a program can touch, in its own terms. */
-interface Touched {
+/** What a program can access, by root pages and addresses. */
+interface Access {
   readonly cookie: number | undefined
   readonly pagesRead: ReadonlySet<number>
   readonly pagesWritten: ReadonlySet<number>
-  /** Virtual tables read, as `EXPLAIN` prints them. */
+  /** Virtual tables that are read, as `EXPLAIN` prints them. */
   readonly virtualTables: ReadonlySet<string>
   readonly readsUnknown: boolean
   readonly writesUnknown: boolean
   readonly mayWrite: boolean
 }
 
-const touchedBy = (program: ReadonlyArray<Instruction>): Touched => {
+const accessOf = (program: ReadonlyArray<Instruction>): Access => {
   const pagesRead = new Set<number>()
   const pagesWritten = new Set<number>()
   const virtualTables = new Set<string>()
@@ -219,7 +224,7 @@ const touchedBy = (program: ReadonlyArray<Instruction>): Touched => {
   let readsUnknown = false
   let writesUnknown = false
   let mayWrite = false
-  const doesAnything = () => {
+  const mayDoAnything = () => {
     writesUnknown = true
     mayWrite = true
   }
@@ -233,20 +238,20 @@ const touchedBy = (program: ReadonlyArray<Instruction>): Touched => {
         break
       case "OpenRead":
       case "ReopenIdx":
-        if (isNameable(p2, p3, p5)) pagesRead.add(p2)
+        if (isListed(p2, p3, p5)) pagesRead.add(p2)
         else readsUnknown = true
         break
       case "OpenWrite":
         mayWrite = true
-        if (isNameable(p2, p3, p5)) pagesWritten.add(p2)
+        if (isListed(p2, p3, p5)) pagesWritten.add(p2)
         else writesUnknown = true
         break
       case "Clear":
         mayWrite = true
-        if (isNameable(p1, p2, 0)) pagesWritten.add(p1)
+        if (isListed(p1, p2, 0)) pagesWritten.add(p1)
         else writesUnknown = true
         break
-      // The modules that SQLite brings do not write when they are read.
+      // SQLite's own modules do not write when they are read.
       case "VOpen":
         if (/^vtab:0*[1-9A-F]/i.test(p4)) virtualTables.add(p4)
         else readsUnknown = true
@@ -260,11 +265,11 @@ const touchedBy = (program: ReadonlyArray<Instruction>): Touched => {
       case "AggFinal": {
         const name = p4.replace(/\(-?\d+\)$/, "")
         if (functionsOfConnection.has(name)) readsUnknown = true
-        else if (!functionsWithoutStorage.has(name)) doesAnything()
+        else if (!functionsWithoutStorage.has(name)) mayDoAnything()
         break
       }
       default:
-        doesAnything()
+        mayDoAnything()
     }
   }
   return { cookie, pagesRead, pagesWritten, virtualTables, readsUnknown, writesUnknown, mayWrite }
@@ -272,10 +277,11 @@ const touchedBy = (program: ReadonlyArray<Instruction>): Touched => {
 
 const mainDatabase = 0
 const schemaPage = 1
-/** The operand for the root page holds a register: the b-tree is made by the statement itself. */
+/** A flag: the root page is in a register, because the statement itself creates the b-tree. */
 const pageInRegister = 0x10
 
-const isNameable = (page: number, database: number, flags: number) =>
+/** Whether a root page is one that the schema lists. */
+const isListed = (page: number, database: number, flags: number) =>
   database === mainDatabase && page > schemaPage && (flags & pageInRegister) === 0
 
 interface Instruction {
@@ -296,45 +302,45 @@ const decodeInstruction = (row: Record<string, unknown>): Instruction => {
     typeof p3 !== "number" ||
     typeof p5 !== "number"
   )
-    throw new TypeError("EXPLAIN gave something other than bytecode")
+    throw new TypeError("EXPLAIN returned something other than bytecode")
   return { opcode, p1, p2, p3, p4: typeof p4 === "string" ? p4 : "", p5 }
 }
 
 const isPage = (value: unknown): value is number => typeof value === "number" && value > 0
 
 /**
- * Whether `sql` holds one statement only, and one that reads or writes rows. Nothing else may follow `EXPLAIN`: a
- * Durable Object would execute the statements after the first, and a `PRAGMA` can act while it is being prepared.
- * Literals, quoted names and comments are taken out first; whatever could be read in two ways is refused.
+ * Whether `sql` is a single statement that reads or writes rows. Only such text may follow `EXPLAIN`: a Durable Object
+ * would execute a second statement, and a `PRAGMA` can act while it is prepared. Literals, quoted names and comments
+ * are removed first; ambiguous text is rejected.
  */
-const isOneRowStatement = (sql: string): boolean => {
-  if (sql.includes(unclear)) return false
+const isSingleRowStatement = (sql: string): boolean => {
+  if (sql.includes(ambiguous)) return false
   const bare = sql.replace(opaqueTokens, (token) => {
     if (token.startsWith("--")) return " "
-    if (token.startsWith("/*")) return token.length >= 4 && token.endsWith("*/") ? " " : unclear
-    if (/^[$@#:]/.test(token)) return token.endsWith("(") ? unclear : "?"
-    return token.length >= 2 && token.endsWith(token.startsWith("[") ? "]" : token.charAt(0)) ? "?" : unclear
+    if (token.startsWith("/*")) return token.length >= 4 && token.endsWith("*/") ? " " : ambiguous
+    if (/^[$@#:]/.test(token)) return token.endsWith("(") ? ambiguous : "?"
+    return token.length >= 2 && token.endsWith(token.startsWith("[") ? "]" : token.charAt(0)) ? "?" : ambiguous
   })
   return (
-    !bare.includes(unclear) &&
+    !bare.includes(ambiguous) &&
     /^[ \t\n\f\r]*(?:select|values|with|insert|replace|update|delete)\b[^;]*(?:;[ \t\n\f\r]*)?$/i.test(bare)
   )
 }
 
-/** SQLite takes a NUL for the end of the text, so no statement that is explained holds one. */
-const unclear = "\0"
+/** Marks ambiguous text. SQLite ends a text at NUL, so no valid statement contains it. */
+const ambiguous = "\0"
 
 /**
- * Tokens in which a `;` or a quote means nothing, and those left open, to the end of the text. A doubled quote makes two
- * tokens, which comes to the same. The last one is a parameter: SQLite takes `$name(…)` as one token, whatever is in it.
+ * Tokens in which a `;` or a quote has no meaning; an unterminated token extends to the end of the text. A doubled
+ * quote makes two tokens, which has the same result. The last one is a parameter: for SQLite `$name(…)` is one token.
  */
 const opaqueTokens =
   /--[^\n]*|\/\*[\s\S]*?(?:\*\/|$)|'[^']*'?|"[^"]*"?|`[^`]*`?|\[[^\]]*\]?|[$@#:][\w$:\u0080-\uffff]*\(?/g
 
 /**
- * Opcodes that touch no b-tree, or only one that an opcode handled above has opened, or a transient one. Left out on
- * purpose, and so able to do anything: those of transactions, of the schema, of `PRAGMA`, `VACUUM` and `ANALYZE`, those
- * that write a virtual table, `Offset` (it tells a record's place in the file), and every opcode yet to come.
+ * Opcodes that access no b-tree, or only a transient one, or one that an opcode handled above has opened. All other
+ * opcodes count as able to do anything: those of transactions, of the schema, of `PRAGMA`, `VACUUM` and `ANALYZE`,
+ * those that write a virtual table, `Offset` (which returns a record's offset in the file), and future opcodes.
  */
 const opcodesWithoutStorage: ReadonlySet<string> = new Set(
   // Control and triggers
@@ -358,13 +364,13 @@ const opcodesWithoutStorage: ReadonlySet<string> = new Set(
   ).split(" ")
 )
 
-/** Functions whose answer depends on what was written last, whichever table that was. */
+/** Functions whose result depends on the last write to any table. */
 const functionsOfConnection: ReadonlySet<string> = new Set(["changes", "last_insert_rowid", "total_changes"])
 
 /**
- * SQLite's functions that compute from their arguments, the clock or chance. A list of those and not of the others:
- * `rtreecheck` and `optimize` run SQL of their own, and a host may define any function. One that it puts in the place of
- * a function listed here must not touch tables either, which cannot be seen from the bytecode.
+ * SQLite's functions that depend only on their arguments, the clock or random numbers. Functions that are not listed
+ * count as able to do anything: `rtreecheck` and `optimize` run SQL, and a host can define any function. A host must
+ * not replace a listed function by one that accesses tables: the bytecode does not show that.
  */
 const functionsWithoutStorage: ReadonlySet<string> = new Set(
   (

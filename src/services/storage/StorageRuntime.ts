@@ -1,6 +1,6 @@
 /**
- * The app's tables over one database: what all transactions of an object share.
- * It lives as long as the object's heap. Everything in it can be built again from the declarations and the database.
+ * The state that all transactions of one object share: its tables over one database, and caches.
+ * It lives in the heap, and is rebuilt from the declarations and the database after a hibernation.
  */
 import type * as Random from "effect/Random"
 import { v7 as uuidv7 } from "uuid"
@@ -10,10 +10,11 @@ import { type Database, toObjects } from "../Database.ts"
 import * as SqlFootprint from "./SqlFootprint.ts"
 import { makeAll, type TableInfo } from "./TableInfo.ts"
 
-/** The database, the tables' statements and codecs, and what is known of the schema. */
+/** The database, the statements and codecs of the tables, and the cached footprints of SQL. */
 export class StorageRuntime {
   readonly database: Database["Service"]
   readonly limits: Limits.Limits
+  /** The tables that a statement of raw SQL reads and writes. */
   readonly footprints: SqlFootprint.SqlFootprint
   private readonly tables: ReadonlyMap<string, TableInfo>
   private lastKey = { time: Number.NEGATIVE_INFINITY, sequence: 0 }
@@ -32,7 +33,7 @@ export class StorageRuntime {
     return info
   }
 
-  /** The next UUIDv7. Keys ascend, within a millisecond too, as long as one heap makes them. */
+  /** The next UUIDv7. Keys ascend, even within a millisecond, as long as the object stays in memory. */
   nextKey(time: number, random: Random.Random): string {
     if (time > this.lastKey.time) {
       this.lastKey = { time, sequence: Math.floor(random.nextDoubleUnsafe() * 2 ** 31) }

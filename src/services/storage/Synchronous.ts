@@ -1,13 +1,13 @@
 /**
- * Runs an effect to its end before returning, or not at all.
- * A transaction cannot wait: the platform would commit it half done, and another call would see its rows.
+ * Runs an effect synchronously to its end.
+ * A transaction must not wait: the platform would commit its first half, and other calls would read it.
  */
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scheduler from "effect/Scheduler"
 
-/** The defect of an effect that had to run in one go and did not. */
+/** The defect of an effect that had to run synchronously and was asynchronous. */
 export class Suspended extends Error {
   override readonly name = "Suspended"
   /** What waited. */
@@ -19,14 +19,14 @@ export class Suspended extends Error {
   }
 }
 
-/** Runs an effect now. One that waits for something is interrupted and gives a `Suspended` defect. */
+/** Runs an effect now. If it suspends it is interrupted, and the exit is a `Suspended` defect. */
 export const runSyncOrDie = <A, E, R>(
   effect: Effect.Effect<A, E, R>,
   context: Context.Context<R>,
   what: Suspended["what"] = "handler"
 ): Exit.Exit<A, E> => {
-  // What has ended already needs no fiber.
-  if (hasEnded(effect)) return Effect.runSyncExitWith(context)(effect)
+  // An exit needs no fiber.
+  if (isExit(effect)) return Effect.runSyncExitWith(context)(effect)
   const fiber = Effect.runForkWith(context)(effect, { scheduler: new Scheduler.MixedScheduler("sync") })
   let exit = fiber.pollUnsafe()
   if (exit !== undefined) return exit
@@ -38,4 +38,4 @@ export const runSyncOrDie = <A, E, R>(
   return Exit.die(new Suspended(what))
 }
 
-const hasEnded = (effect: Effect.Effect<any, any, any>): boolean => Exit.isExit(effect)
+const isExit = (effect: Effect.Effect<any, any, any>): boolean => Exit.isExit(effect)

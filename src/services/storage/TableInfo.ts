@@ -1,6 +1,6 @@
 /**
- * What is derived once from a table's declaration: its codec, the texts of its statements, the positions of its indexes.
- * Every operation on the table starts from here.
+ * What is derived once from a table's declaration: its codec, its SQL statements, the column positions of its indexes.
+ * All operations on the table use it.
  */
 import * as Result from "effect/Result"
 import { RowInvalid, RowUnreadable, StorageError, type StorageErrorReason } from "../../contract/Storage.ts"
@@ -10,54 +10,59 @@ import type { Key } from "./KeyOrder.ts"
 import { RowCache } from "./RowCache.ts"
 import * as RowCodec from "./RowCodec.ts"
 
-/** The name under which reads and writes by key are recorded. No declared index can have it. */
+/** The index name for reads and writes by key. Declared indexes have a non-empty name. */
 export const keyIndex = ""
 
-/** A table's codec, its statements and what else is the same for every operation. */
+/** A table with its codec, its statements and its indexes. */
 export interface TableInfo {
   readonly table: Table.Any
   readonly codec: RowCodec.RowCodec
+  /** The quoted name. */
   readonly name: string
+  /** The quoted names of all columns. */
   readonly columns: string
-  /** Marks for the values of one row. */
-  readonly marks: string
+  /** The parameters of one row: `(?, ?)`. */
+  readonly placeholders: string
   /** The statement that inserts one row. */
   readonly insert: string
-  /** The statement that reads the row with a key. */
+  /** The statement that selects the row with a key. */
   readonly selectByKey: string
-  /** The statement that updates the columns at these positions of the row with a key. */
+  /** The statement that updates the columns at these positions in the row with a key. */
   readonly update: (changed: ReadonlyArray<number>) => string
+  /** The quoted name of the key's column. */
   readonly keyName: string
   readonly keyPosition: number
-  /** Positions of the columns of each index in order, the key last. */
+  /** The column positions of each index, by its name, the key last. */
   readonly orders: ReadonlyMap<string, ReadonlyArray<number>>
   /** The columns of other tables that refer to this one. */
   readonly referrers: ReadonlyArray<Referrer>
-  /** The columns that the table fills in itself. */
+  /** The columns whose values the table generates. */
   readonly generated: ReadonlyArray<RowCodec.Column>
-  /** What a generated key looks like to the model: a UUID, decoded by the key's schema. */
+  /** Decodes a generated UUID with the key's schema. */
   readonly toKey: (uuid: string) => unknown
-  /** Decoded rows, for tables whose rows can be shared. */
-  readonly decoded: RowCache | undefined
-  /** The fields that a patch may change. */
+  /** Decoded rows, if rows of this table can be shared. */
+  readonly rowCache: RowCache | undefined
+  /** The fields that a patch can change. */
   readonly updatable: ReadonlySet<string>
-  /** Whether the model's `update` variant checks something that the row itself does not. */
+  /** Whether the model's `update` variant checks more than the row's own schema. */
   readonly checksUpdates: boolean
-  /** The fields that an insert may give. */
+  /** The fields that an insert can give. */
   readonly insertable: ReadonlySet<string>
-  /** Whether the model's `insert` variant checks nothing that the row itself does not: then the row is checked once. */
+  /** Whether the model's `insert` variant checks no more than the row's own schema: then only the row is checked. */
   readonly insertIsPlain: boolean
 }
 
+/** A column of another table, or of the same, that refers to a table. */
 export interface Referrer {
   readonly info: TableInfo
   readonly column: string
   readonly action: NonNullable<Table.Reference["onDelete"]>
 }
 
+/** Quotes a name for SQL. */
 export const quote = (name: string): string => `"${name.replaceAll('"', '""')}"`
 
-/** The tables of an app, by name. */
+/** The infos of an app's tables, by name. */
 export const makeAll = (declared: ReadonlyArray<Table.Any>): ReadonlyMap<string, TableInfo> => {
   const referrers = new Map<string, Array<Referrer>>(declared.map((table) => [table.name, []]))
   const tables = new Map(declared.map((table) => [table.name, make(table, referrers.get(table.name)!)]))
@@ -86,14 +91,14 @@ const make = (table: Table.Any, referrers: ReadonlyArray<Referrer>): TableInfo =
   const updates = new Map<string, string>()
   const name = quote(table.name)
   const columns = codec.columns.map((column) => quote(column.name)).join(", ")
-  const marks = `(${codec.columns.map(() => "?").join(", ")})`
+  const placeholders = `(${codec.columns.map(() => "?").join(", ")})`
   return {
     table,
     codec,
     name,
     columns,
-    marks,
-    insert: `INSERT INTO ${name} (${columns}) VALUES ${marks}`,
+    placeholders,
+    insert: `INSERT INTO ${name} (${columns}) VALUES ${placeholders}`,
     selectByKey: `SELECT ${columns} FROM ${name} WHERE ${quote(table.key)} = ?`,
     update: (changed) => {
       const key = changed.join()
@@ -101,8 +106,8 @@ const make = (table: Table.Any, referrers: ReadonlyArray<Referrer>): TableInfo =
       if (sql === undefined) {
         const sets = changed.map((i) => `${quote(codec.columns[i]!.name)} = ?`).join(", ")
         sql = `UPDATE ${name} SET ${sets} WHERE ${quote(table.key)} = ?`
-        // Tables of many columns have more combinations than are worth keeping.
-        if (updates.size < mostUpdates) updates.set(key, sql)
+        // A table with many columns has too many combinations to cache all.
+        if (updates.size < maxUpdateStatements) updates.set(key, sql)
       }
       return sql
     },
@@ -111,7 +116,7 @@ const make = (table: Table.Any, referrers: ReadonlyArray<Referrer>): TableInfo =
     orders,
     referrers,
     generated,
-    decoded: codec.isPlain ? new RowCache() : undefined,
+    rowCache: codec.isPlain ? new RowCache() : undefined,
     toKey: codec.key.schema.ast.encoding === undefined ? (uuid) => uuid : RowCodec.decoderOf(codec.key.schema),
     updatable: new Set(Object.keys(updateFields).filter((name) => name !== table.key)),
     checksUpdates: Object.entries(updateFields).some(([name, field]) => fields[name] !== field),
@@ -122,37 +127,41 @@ const make = (table: Table.Any, referrers: ReadonlyArray<Referrer>): TableInfo =
   }
 }
 
-/** Texts of update statements that are kept for one table. */
-const mostUpdates = 100
+/** Update statements that are cached for one table. */
+const maxUpdateStatements = 100
 
+/** The error with a reason. */
 export const failure = (reason: StorageErrorReason): StorageError => new StorageError({ reason })
 
+/** The error for a row that does not fit the table's schema. */
 export const invalid = (info: TableInfo, issue: string): StorageError =>
   failure(new RowInvalid({ table: info.table.name, issue }))
 
-/** A field's value as SQLite keeps it. Throws a `StorageError`, as do those below. */
+/** Encodes the value of a field. Throws a `StorageError`, as the next two functions do. */
 export const fieldValue = (info: TableInfo, column: RowCodec.Column, value: unknown): SqlValue =>
   Result.getOrThrowWith(info.codec.encodeField(column, value), (issue) => invalid(info, issue))
 
+/** Encodes a row. */
 export const encode = (info: TableInfo, row: Record<string, unknown>): RowCodec.SqlRow =>
   Result.getOrThrowWith(info.codec.encode(row), (issue) => invalid(info, issue))
 
+/** Decodes a row, or finds it in the cache. */
 export const decode = (info: TableInfo, row: RowCodec.SqlRow): any => {
-  const known = info.decoded?.find(row[info.keyPosition]!, row)
-  if (known !== undefined) return known
+  const cached = info.rowCache?.find(row[info.keyPosition]!, row)
+  if (cached !== undefined) return cached
   const value = Result.getOrThrowWith(info.codec.decode(row), (issue) =>
     failure(new RowUnreadable({ table: info.table.name, issue }))
   )
-  info.decoded?.keep(row[info.keyPosition]!, row, value)
+  info.rowCache?.keep(row[info.keyPosition]!, row, value)
   return value
 }
 
-/** The key of a row in an order. */
+/** The key of a row in an index, from the column positions of the index. */
 export const keyOf = (order: ReadonlyArray<number>, row: RowCodec.SqlRow): Key =>
   order.map((position) => row[position]!)
 
-/** A text that is the same for the same row only: for keys of maps. */
-export const identity = (info: TableInfo, key: SqlValue): string => {
+/** A text that identifies a row among all tables, for maps and sets. */
+export const rowId = (info: TableInfo, key: SqlValue): string => {
   const text = key instanceof Uint8Array ? key.join() : String(key)
   return JSON.stringify([info.table.name, typeof key, text])
 }

@@ -1,6 +1,6 @@
 /**
- * The `Storage` service of one transaction: rows of the app's tables by key, by plan, one by one and in pages.
- * Every read is recorded as it was consumed, so that a live query runs again only when a write touched it.
+ * The `Storage` service of one transaction: reads rows by key, by plan, one by one and in pages.
+ * Records exactly what was consumed, so that a live query runs again only if a write affects that.
  */
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -8,14 +8,13 @@ import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import type { Storage } from "../../contract/Storage.ts"
 import { CursorInvalid, StorageError } from "../../contract/Storage.ts"
-import type * as Table from "../../contract/Table.ts"
-import type { Page, PageOptions, Plan } from "../../contract/TableQuery.ts"
+import type { AnyTable, Page, PageOptions, Plan } from "../../contract/TablePlan.ts"
 import * as Limits from "../../protocol/Limits.ts"
 import * as Cursor from "./Cursor.ts"
 import type { Key } from "./KeyOrder.ts"
 import type { SqlRow } from "./RowCodec.ts"
 import * as Scan from "./Scan.ts"
-import { decode, failure, fieldValue, identity, keyOf, type TableInfo } from "./TableInfo.ts"
+import { decode, failure, fieldValue, keyOf, rowId, type TableInfo } from "./TableInfo.ts"
 import { attempt, type TransactionStorage } from "./TransactionStorage.ts"
 
 /** Reads rows in one transaction. */
@@ -27,7 +26,7 @@ export class TableReader implements Context.Service.Shape<typeof Storage> {
   }
 
   /** The row with a key. */
-  get(table: Table.Any, key: unknown): Effect.Effect<Option.Option<any>, StorageError> {
+  get(table: AnyTable, key: unknown): Effect.Effect<Option.Option<any>, StorageError> {
     return attempt(() => {
       const info = this.storage.runtime.table(table)
       const row = this.storage.rowByKey(info, fieldValue(info, info.codec.key, key))
@@ -35,27 +34,28 @@ export class TableReader implements Context.Service.Shape<typeof Storage> {
     })
   }
 
-  /** The rows with these keys, in the keys' order. */
+  /** The rows with these keys, in the order of the keys. */
   getMany(
-    table: Table.Any,
+    table: AnyTable,
     keys: ReadonlyArray<unknown>
   ): Effect.Effect<ReadonlyArray<Option.Option<any>>, StorageError> {
     return attempt(() => {
       const { storage } = this
       const info = storage.runtime.table(table)
       const values = keys.map((key) => fieldValue(info, info.codec.key, key))
-      const distinct = [...new Map(values.map((value) => [identity(info, value), value])).values()]
+      const distinct = [...new Map(values.map((value) => [rowId(info, value), value])).values()]
       for (const value of distinct) storage.recordKey(info, value)
       const rows = new Map<string, SqlRow>()
       for (let i = 0; i < distinct.length; i += Limits.sqlite.boundParameters) {
-        const part = distinct.slice(i, i + Limits.sqlite.boundParameters)
-        const marks = part.map(() => "?").join(", ")
-        const found = storage.all(`SELECT ${info.columns} FROM ${info.name} WHERE ${info.keyName} IN (${marks})`, part)
+        const batch = distinct.slice(i, i + Limits.sqlite.boundParameters)
+        const placeholders = batch.map(() => "?").join(", ")
+        const sql = `SELECT ${info.columns} FROM ${info.name} WHERE ${info.keyName} IN (${placeholders})`
+        const found = storage.all(sql, batch)
         storage.countRead(found.rows.length)
-        for (const row of found.rows) rows.set(identity(info, row[info.keyPosition]!), row)
+        for (const row of found.rows) rows.set(rowId(info, row[info.keyPosition]!), row)
       }
       return values.map((value) => {
-        const row = rows.get(identity(info, value))
+        const row = rows.get(rowId(info, value))
         return row === undefined ? Option.none() : Option.some(decode(info, row))
       })
     })
@@ -66,7 +66,7 @@ export class TableReader implements Context.Service.Shape<typeof Storage> {
     return attempt(() => this.rowsOf(plan))
   }
 
-  /** How many rows a plan has. */
+  /** The number of rows of a plan. */
   count<Row>(plan: Plan<Row>): Effect.Effect<number, StorageError> {
     return attempt(() => {
       const { storage } = this
@@ -82,7 +82,7 @@ export class TableReader implements Context.Service.Shape<typeof Storage> {
     })
   }
 
-  /** The rows of a plan one by one. */
+  /** The rows of a plan, read as they are consumed. */
   stream<Row>(plan: Plan<Row>): Stream.Stream<Row, StorageError> {
     return Stream.suspend(() => {
       const rows = this.iterate(plan)
@@ -99,16 +99,16 @@ export class TableReader implements Context.Service.Shape<typeof Storage> {
       const after = options.after == null ? undefined : decodeCursor(order, options.after)
       const until = options.until == null ? undefined : decodeCursor(order, options.until)
       const size = Math.min(Math.max(1, Math.floor(options.size) || 1), plan.limit ?? Number.POSITIVE_INFINITY)
-      // One more row shows whether another page follows. A page with a fixed end has all rows up to that end.
-      const most = until === undefined ? size + 1 : Number.POSITIVE_INFINITY
+      // One extra row shows whether another page follows. A page with a fixed end has all rows up to that end.
+      const max = until === undefined ? size + 1 : Number.POSITIVE_INFINITY
       const kept: Array<{ readonly row: Row; readonly sql: SqlRow }> = []
       if (plan.filters.length > 0) {
         for (const sql of this.storage.iterateScan(plan, after, until)) {
           const row: Row = decode(info, sql)
-          if (plan.filters.every((filter) => filter(row)) && kept.push({ row, sql }) === most) break
+          if (plan.filters.every((filter) => filter(row)) && kept.push({ row, sql }) === max) break
         }
       } else {
-        for (const sql of this.sqlRows(plan, after, most, until)) kept.push({ row: decode(info, sql), sql })
+        for (const sql of this.sqlRows(plan, after, max, until)) kept.push({ row: decode(info, sql), sql })
       }
       const items = until === undefined ? kept.slice(0, size) : kept
       const cursorOf = ({ sql }: { readonly sql: SqlRow }) => Cursor.encode(order, keyOf(Scan.orderOf(info, plan), sql))
@@ -127,7 +127,7 @@ export class TableReader implements Context.Service.Shape<typeof Storage> {
     return this.sqlRows(plan, undefined, plan.limit).map((row) => decode(info, row))
   }
 
-  /** The rows of a plan without filters, as SQLite has them. */
+  /** The rows of a plan without filters, as SQLite stores them. */
   private sqlRows(
     plan: Plan<any>,
     after: Key | undefined,
@@ -143,13 +143,13 @@ export class TableReader implements Context.Service.Shape<typeof Storage> {
   private *iterate<Row>(plan: Plan<Row>): IterableIterator<Row> {
     if (plan.limit === 0) return
     const info = this.storage.runtime.table(plan.table)
-    let given = 0
+    let count = 0
     for (const row of this.storage.iterateScan(plan, undefined)) {
       const decoded: Row = decode(info, row)
       if (!plan.filters.every((filter) => filter(decoded))) continue
-      given++
+      count++
       yield decoded
-      if (given === plan.limit) return
+      if (count === plan.limit) return
     }
   }
 }

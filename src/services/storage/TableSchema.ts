@@ -1,3 +1,7 @@
+/**
+ * Migrates the database's tables to what the app declares, when the object starts.
+ * Changes that lose nothing are made and recorded. Any other change stops the start and leaves the data as it was.
+ */
 import * as Effect from "effect/Effect"
 import * as Equal from "effect/Equal"
 import * as Exit from "effect/Exit"
@@ -9,11 +13,6 @@ import * as Limits from "../../protocol/Limits.ts"
 import type { Database, SqlValue } from "../Database.ts"
 import * as RowCodec from "./RowCodec.ts"
 import { quote } from "./TableInfo.ts"
-
-/**
- * The tables of the database against the tables of the app, at boot: what can be added without loss is added and
- * recorded; anything else stops the boot and leaves the data as it was.
- */
 
 const RecordedColumn = Schema.Struct({
   name: Schema.String,
@@ -30,22 +29,24 @@ const RecordedTable = Schema.Struct({
   ),
   references: Schema.Array(Schema.Struct({ column: Schema.String, table: Schema.String, onDelete: Schema.String }))
 })
-/** A table as the database was last told to have it. */
+/** A table as the last migration left it. */
 export type RecordedTable = typeof RecordedTable.Type
 
 const Recorded = Schema.fromJsonString(Schema.Array(RecordedTable))
 const decodeRecorded = Schema.decodeUnknownExit(Recorded)
 const encodeRecorded = Schema.encodeSync(Recorded)
 
-/** A difference that cannot be mended without losing data, or a declaration that cannot be carried out. */
+/** A change that would lose data, or a declaration that SQLite cannot implement. */
 export interface Problem {
   readonly table: string
   readonly column?: string
+  /** What is wrong. */
   readonly problem: string
+  /** What the author can do about it. */
   readonly remedy: string
 }
 
-/** The tables of the database do not fit the app's, and the object does not start. Its data is as it was. */
+/** The database cannot be migrated to the app's tables, and the object does not start. Its data is unchanged. */
 export class SchemaMismatch extends Schema.TaggedError<SchemaMismatch>("effect-dormouse/SchemaMismatch")(
   "SchemaMismatch",
   {
@@ -71,7 +72,7 @@ export class SchemaMismatch extends Schema.TaggedError<SchemaMismatch>("effect-d
 
 interface Declared extends RecordedTable {
   readonly dropped: ReadonlySet<string>
-  /** The SQL literal of a column's constructor default, for rows that are older than the column. */
+  /** The SQL literal of a column's constructor default, for rows that exist before the column does. */
   readonly defaultOf: (column: string) => string | undefined
 }
 
@@ -82,7 +83,7 @@ const literal = (value: SqlValue): string | undefined => {
   return `x'${Array.from(value, (byte: number) => byte.toString(16).padStart(2, "0")).join("")}'`
 }
 
-/** The value that a constructor default gives. Defaults that ask for services have none here. */
+/** The SQL literal of a constructor default. `undefined` for a default that needs services, or fails. */
 const defaultOf = (codec: RowCodec.RowCodec, column: RowCodec.Column): string | undefined => {
   const value = column.schema.ast.context?.constructorDefault
   const exit = value && Effect.runSyncExit(value)
@@ -112,9 +113,9 @@ const declare = (
   else if (codec.key.kind === "json") {
     report("is the key and needs an order, and nested values have none", "use a plain field as key", table.key)
   }
-  const { fields } = { fields: Table.fieldsOf(table.model.insert) }
+  const insertable = Table.fieldsOf(table.model.insert)
   for (const { generated, name, schema } of codec.columns) {
-    const filled = name in fields || generated !== undefined || schema.ast.context?.constructorDefault !== undefined
+    const filled = name in insertable || generated !== undefined || schema.ast.context?.constructorDefault !== undefined
     if (!filled && schema.ast.context?.isOptional !== true) {
       report(
         "is not in the model's insert variant, and nothing else fills it in",
@@ -127,7 +128,7 @@ const declare = (
     for (const name of index.columns) {
       const kind = column(name)?.kind
       if (kind === undefined) {
-        report(`index ${index.name} names a column that is not there`, "correct the index", name)
+        report(`index ${index.name} names a column that does not exist`, "correct the index", name)
       } else if (kind === "json") {
         report(`index ${index.name} needs an order, and nested values have none`, "index a plain field", name)
       }
@@ -141,7 +142,7 @@ const declare = (
     else if (key === undefined) {
       report(`refers to table ${target.name}, which is not one of the app's`, "add it to App.make({ tables })", name)
     } else if (key.kind !== kind) {
-      report(`is ${kind} and refers to table ${target.name}, whose key is ${key.kind}`, "give both one type", name)
+      report(`is ${kind} and refers to table ${target.name}, whose key is ${key.kind}`, "give both the same type", name)
     }
     if (reference.onDelete === "setNull" && column(name)?.notNull === true) {
       report("is set to null on delete, and cannot be null", "make the field optional or nullable", name)
@@ -162,7 +163,7 @@ const declare = (
   }
 }
 
-/** What is wrong with the tables themselves, whatever the database holds. */
+/** Checks the declared tables, without the database. Throws `SchemaMismatch`. */
 const declareAll = (tables: ReadonlyArray<Table.Any>): ReadonlyArray<Declared> => {
   const problems: Array<Problem> = []
   const codecs = new Map(tables.map((table) => [table, RowCodec.make(table)]))
@@ -197,20 +198,21 @@ interface Statement {
   readonly index?: string
 }
 
-export interface Plan {
+/** A migration: its statements, and the problems that prevent it. */
+interface Migration {
   readonly statements: ReadonlyArray<Statement>
   readonly problems: ReadonlyArray<Problem>
 }
 
-/** What has to be done so that the recorded tables become the declared ones. */
-const plan = (recorded: ReadonlyArray<RecordedTable>, declared: ReadonlyArray<Declared>): Plan => {
+/** Plans the migration of the recorded tables to the declared tables. */
+const plan = (recorded: ReadonlyArray<RecordedTable>, declared: ReadonlyArray<Declared>): Migration => {
   const statements: Array<Statement> = []
   const problems: Array<Problem> = []
   const before = new Map(recorded.map((table) => [table.name, table]))
   for (const table of declared) {
     const old = before.get(table.name)
     if (old === undefined) {
-      // WITHOUT ROWID: the rows live in the key's own tree, so that an insert writes one row and not two.
+      // WITHOUT ROWID stores the rows in the tree of the key, so that an insert writes one entry and not two.
       statements.push({
         table: table.name,
         sql: `CREATE TABLE ${quote(table.name)} (${[
@@ -243,7 +245,7 @@ const compare = (old: RecordedTable, table: Declared, statements: Array<Statemen
       .filter((column) => column !== table.key && !oldReferences.has(column))
   )
 
-  // An index goes before a column of it does, and comes back when the column is there again.
+  // An index is dropped before one of its columns, and created again after the column.
   const stays = (index: RecordedTable["indexes"][number], others: ReadonlyArray<typeof index>) =>
     others.some((other) => Equal.equals(other, index)) && !index.columns.some((column) => widened.has(column))
   for (const index of old.indexes) {
@@ -266,7 +268,7 @@ const compare = (old: RecordedTable, table: Declared, statements: Array<Statemen
     const before = oldColumns.get(name)
     const reference = references.get(name)
     if (before === undefined) {
-      // SQLite adds a reference only to rows that refer to nothing.
+      // SQLite can add a column with a reference only if its default is NULL.
       const value = reference === undefined ? table.defaultOf(name) : undefined
       if (column.notNull && value === undefined) {
         report(
@@ -308,7 +310,7 @@ const compare = (old: RecordedTable, table: Declared, statements: Array<Statemen
   }
 }
 
-/** Whether a column holds all that it held before, and more: it became optional, or its whole numbers any numbers. */
+/** Whether a column now accepts more values than before: it became optional, or its integers became any numbers. */
 const isWidened = (before: RecordedTable["columns"][number] | undefined, column: typeof before & {}): boolean =>
   before !== undefined &&
   (before.kind === column.kind
@@ -321,8 +323,8 @@ const schemaTable: InternalTable = {
 }
 
 /**
- * Makes the database's tables the app's, and creates the internal tables that are missing, in one transaction. Throws
- * `SchemaMismatch`. When nothing changed since the last start it costs two reads.
+ * Migrates the database's tables to the app's and creates missing internal tables, in one transaction. Throws
+ * `SchemaMismatch`. If nothing changed since the last start, it only runs two reads.
  */
 export const migrate = (
   database: Database["Service"],
@@ -339,7 +341,7 @@ export const migrate = (
     const next = plan(recorded.value, declared)
     if (next.problems.length > 0) throw new SchemaMismatch({ problems: next.problems })
     for (const statement of next.statements) execute(database, statement)
-    // Tables that the app no longer declares keep their rows, and stay recorded in case they are declared again.
+    // Tables that the app no longer declares keep their rows and their record, in case they are declared again.
     const retired = recorded.value.filter((table) => !isDeclared(table.name))
     const record = encodeRecorded([...declared, ...retired])
     if (record !== text) {
@@ -367,7 +369,7 @@ const execute = (database: Database["Service"], statement: Statement): void => {
         {
           table: statement.table,
           problem: unique
-            ? `index ${statement.index} is to be unique, and rows have equal values`
+            ? `index ${statement.index} must be unique, and rows have equal values`
             : `SQLite refused ${statement.sql}: ${String(cause)}`,
           remedy: unique ? "make the rows differ first" : "see the cause"
         }

@@ -1,6 +1,6 @@
 /**
- * The `StorageWriter` service of one transaction: inserts, patches, replacements and deletions of rows.
- * Values are checked before a statement runs. Each written row is recorded with its old and new place in every index.
+ * The `StorageWriter` service of one transaction: inserts, patches, replaces and deletes rows.
+ * Values are checked before a statement runs. Each write is recorded with the row's old and new key in every index.
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
@@ -14,7 +14,8 @@ import * as Random from "effect/Random"
 import type * as Schema from "effect/Schema"
 import type { StorageWriter } from "../../contract/Storage.ts"
 import { ReferenceViolation, type StorageError, UniqueViolation } from "../../contract/Storage.ts"
-import type * as Table from "../../contract/Table.ts"
+import type { AnyTable } from "../../contract/TablePlan.ts"
+import { untyped } from "../../protocol/JsonCodec.ts"
 import * as Limits from "../../protocol/Limits.ts"
 import type { SqlValue } from "../Database.ts"
 import * as Deletion from "./Deletion.ts"
@@ -23,18 +24,18 @@ import * as RowCodec from "./RowCodec.ts"
 import type { Statement } from "./Scan.ts"
 import { checkRow } from "./StatementLimits.ts"
 import { runSyncOrDie } from "./Synchronous.ts"
-import { decode, encode, failure, fieldValue, identity, invalid, type TableInfo } from "./TableInfo.ts"
+import { decode, encode, failure, fieldValue, invalid, rowId, type TableInfo } from "./TableInfo.ts"
 import { attempt, type TransactionStorage } from "./TransactionStorage.ts"
 
 type Fields = Record<string, unknown>
 
-/** A row of the model, and the same row as SQLite keeps it. */
+/** A row of the model, and the same row as SQLite stores it. */
 interface EncodedRow {
   readonly value: any
   readonly sql: RowCodec.SqlRow
 }
 
-/** The rows that a statement writes, to find out which constraint it broke. */
+/** The rows that a statement writes, to find the constraint that it violated. */
 interface WrittenRows {
   readonly info: TableInfo
   readonly rows: ReadonlyArray<RowCodec.SqlRow>
@@ -51,7 +52,7 @@ export class TableWriter implements Context.Service.Shape<typeof StorageWriter> 
   }
 
   /** Inserts all rows or none. */
-  insertMany(table: Table.Any, values: ReadonlyArray<any>): Effect.Effect<ReadonlyArray<any>, StorageError> {
+  insertMany(table: AnyTable, values: ReadonlyArray<any>): Effect.Effect<ReadonlyArray<any>, StorageError> {
     return operation((fiber) => {
       const info = this.storage.runtime.table(table)
       const rows = values.map((value) => this.newRow(info, value, fiber))
@@ -64,7 +65,7 @@ export class TableWriter implements Context.Service.Shape<typeof StorageWriter> 
   }
 
   /** Changes some fields of a row. */
-  patch(table: Table.Any, key: unknown, changes: object): Effect.Effect<Option.Option<any>, StorageError> {
+  patch(table: AnyTable, key: unknown, changes: object): Effect.Effect<Option.Option<any>, StorageError> {
     return this.rewrite(table, key, (info, current, fiber) => {
       const next: Fields = { ...current }
       for (const [field, value] of Object.entries(changes)) {
@@ -78,8 +79,8 @@ export class TableWriter implements Context.Service.Shape<typeof StorageWriter> 
     })
   }
 
-  /** Gives every field of a row but its key and `insertedAt` a new value. */
-  replace(table: Table.Any, key: unknown, value: any): Effect.Effect<Option.Option<any>, StorageError> {
+  /** Replaces every field of a row but its key and `insertedAt`. */
+  replace(table: AnyTable, key: unknown, value: any): Effect.Effect<Option.Option<any>, StorageError> {
     return this.rewrite(table, key, (info, current, fiber) => {
       const next: Fields = { ...validate(info, info.table.model.insert, value, fiber), [info.table.key]: key }
       for (const column of info.codec.columns) {
@@ -90,7 +91,7 @@ export class TableWriter implements Context.Service.Shape<typeof StorageWriter> 
   }
 
   /** Replaces the row with the same key, or inserts one. */
-  upsert(table: Table.Any, value: any): Effect.Effect<any, StorageError> {
+  upsert(table: AnyTable, value: any): Effect.Effect<any, StorageError> {
     const insert = Effect.map(this.insertMany(table, [value]), (rows) => rows[0]!)
     const key = value[table.key]
     if (key === undefined) return insert
@@ -100,8 +101,8 @@ export class TableWriter implements Context.Service.Shape<typeof StorageWriter> 
     )
   }
 
-  /** Deletes a row with what its references ask for. Answers whether there was one. */
-  delete(table: Table.Any, key: unknown): Effect.Effect<boolean, StorageError> {
+  /** Deletes a row, with what references to it require. Returns whether there was a row. */
+  delete(table: AnyTable, key: unknown): Effect.Effect<boolean, StorageError> {
     return attempt(() => {
       const { storage } = this
       const info = storage.runtime.table(table)
@@ -111,7 +112,7 @@ export class TableWriter implements Context.Service.Shape<typeof StorageWriter> 
       const deletion = Deletion.make(info, row, select, storage.writesLeft())
       storage.countWritten(deletion.deleted.size + deletion.nulled.size)
       storage.bufferOpenCursors()
-      storage.forgetRows()
+      storage.invalidateRows()
       this.runAtomically(Deletion.statements(deletion))
       for (const { info, row } of deletion.deleted.values()) storage.recordWrite(info, row)
       for (const { info, next, old } of deletion.nulled.values()) {
@@ -122,13 +123,11 @@ export class TableWriter implements Context.Service.Shape<typeof StorageWriter> 
     })
   }
 
-  /** Runs an effect in a nested transaction. When it fails, what it wrote is undone and nothing else. */
+  /** Runs an effect in a nested transaction: when it fails, only what it wrote is rolled back. */
   atomically<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
-    return Effect.withFiber((fiber: Fiber.Fiber<any, any>) => {
+    return Effect.contextWith((context: Context.Context<R>) => {
       const { storage } = this
       const mark = storage.mark()
-      // The fiber that runs this effect has everything that the effect requires.
-      const context = fiber.context as Context.Context<R>
       let exit: Exit.Exit<A, E> | undefined
       try {
         storage.runtime.database.transaction(() => {
@@ -144,7 +143,7 @@ export class TableWriter implements Context.Service.Shape<typeof StorageWriter> 
     })
   }
 
-  /** A new row: the author's values, validated, and what the table generates. */
+  /** A new row: the validated values of the author, and the generated values. */
   private newRow(info: TableInfo, value: any, fiber: Fiber.Fiber<any, any>): EncodedRow {
     const row: Fields = info.insertIsPlain
       ? pick(info.insertable, value)
@@ -158,9 +157,9 @@ export class TableWriter implements Context.Service.Shape<typeof StorageWriter> 
     return this.encode(info, row, fiber)
   }
 
-  /** Reads a row, computes its successor and writes the columns that differ. */
+  /** Reads a row, computes its new values and writes the columns that changed. */
   private rewrite(
-    table: Table.Any,
+    table: AnyTable,
     key: unknown,
     next: (info: TableInfo, current: any, fiber: Fiber.Fiber<any, any>) => Fields
   ): Effect.Effect<Option.Option<any>, StorageError> {
@@ -184,7 +183,7 @@ export class TableWriter implements Context.Service.Shape<typeof StorageWriter> 
     const value = validate(info, info.table.model, row, fiber)
     const sql = encode(info, value)
     checkRow(sql)
-    info.decoded?.keep(sql[info.keyPosition]!, sql, value)
+    info.rowCache?.keep(sql[info.keyPosition]!, sql, value)
     return { value, sql }
   }
 
@@ -198,16 +197,16 @@ export class TableWriter implements Context.Service.Shape<typeof StorageWriter> 
       const perStatement = Math.max(1, Math.floor(Limits.sqlite.boundParameters / info.codec.columns.length))
       const statements: Array<Statement & { readonly written: WrittenRows }> = []
       for (let i = 0; i < rows.length; i += perStatement) {
-        const part = rows.slice(i, i + perStatement)
-        const sql = `${info.insert}${`, ${info.marks}`.repeat(part.length - 1)}`
-        statements.push({ sql, params: part.flat(), written: { info, rows: part } })
+        const batch = rows.slice(i, i + perStatement)
+        const sql = `${info.insert}${`, ${info.placeholders}`.repeat(batch.length - 1)}`
+        statements.push({ sql, params: batch.flat(), written: { info, rows: batch } })
       }
       this.runAtomically(statements)
     }
     for (const row of rows) storage.recordWrite(info, row)
   }
 
-  /** Runs statements that are one operation: when a later one fails, what the earlier ones did is undone. */
+  /** Runs the statements of one operation: when a later one fails, the earlier ones are rolled back. */
   private runAtomically(statements: ReadonlyArray<Statement & { readonly written?: WrittenRows }>): void {
     const run = () => {
       for (const { params, sql, written } of statements) this.write(sql, params, written)
@@ -226,7 +225,7 @@ export class TableWriter implements Context.Service.Shape<typeof StorageWriter> 
     const key = old[info.keyPosition]!
     storage.countWritten(1)
     storage.bufferOpenCursors()
-    storage.forgetRow(info, key)
+    storage.invalidateRow(info, key)
     this.write(info.update(changed), [...changed.map((i) => next[i]!), key], { info, rows: [next] })
     storage.recordWrite(info, old)
     storage.recordWrite(info, next)
@@ -236,13 +235,13 @@ export class TableWriter implements Context.Service.Shape<typeof StorageWriter> 
     this.storage.run(sql, params, written && ((message) => this.violationOf(message, written)))
   }
 
-  /** The constraint that these rows did not keep, from SQLite's message. */
+  /** The constraint that these rows violated, from SQLite's message. */
   private violationOf(message: string, { info, rows }: WrittenRows): StorageError | undefined {
     const { indexes, key, name: table, references } = info.table
     if (message.includes("UNIQUE constraint failed: ")) {
       const unique = [{ name: key, columns: [key] }, ...[...indexes.values()].filter((index) => index.unique)]
       const columnsOf = (index: (typeof unique)[number]) => index.columns.map((name) => `${table}.${name}`).join(", ")
-      // One list of columns may begin another: the longest that fits is the one that failed.
+      // One list of columns can be a prefix of another: the longest match is the violated index.
       const failed = unique
         .filter((index) => message.includes(`failed: ${columnsOf(index)}`))
         .toSorted((a, b) => columnsOf(b).length - columnsOf(a).length)[0]
@@ -252,11 +251,11 @@ export class TableWriter implements Context.Service.Shape<typeof StorageWriter> 
     const { runtime } = this.storage
     for (const [column, reference] of references) {
       const target = runtime.table(reference.table())
-      // The statement was undone, but while it ran its rows could refer to each other.
-      const written = new Set(target === info ? rows.map((row) => identity(info, row[info.keyPosition]!)) : [])
+      // While the statement ran, its own rows existed as well, and could refer to each other.
+      const written = new Set(target === info ? rows.map((row) => rowId(info, row[info.keyPosition]!)) : [])
       for (const row of rows) {
         const value = row[info.codec.columnIndex.get(column)!]!
-        if (value === null || written.has(identity(target, value))) continue
+        if (value === null || written.has(rowId(target, value))) continue
         const found = runtime.database.all(`SELECT 1 FROM ${target.name} WHERE ${target.keyName} = ?`, [value])
         if (found.rows.length === 0) return failure(new ReferenceViolation({ table, column, action: "missing" }))
       }
@@ -265,15 +264,14 @@ export class TableWriter implements Context.Service.Shape<typeof StorageWriter> 
   }
 }
 
-/** A storage operation that needs the fiber it runs in: its clock, its randomness, the services of constructor defaults. */
+/** An operation that uses its fiber: the clock, random numbers and the services of constructor defaults. */
 const operation = <A>(body: (fiber: Fiber.Fiber<any, any>) => A): Effect.Effect<A, StorageError> =>
   Effect.withFiber((fiber) => attempt(() => body(fiber)))
 
-/** The value that a schema makes of this input. Throws `RowInvalid` when it does not fit. */
+/** Makes a value with a schema's constructor. Throws `RowInvalid` when the input does not fit. */
 const validate = (info: TableInfo, schema: Schema.Top, value: unknown, fiber: Fiber.Fiber<any, any>): any => {
-  // `Schema.Top` does not say what its constructor takes; the schema checks it.
-  const made = schema.makeEffect(value as never)
-  // A default may be an effect. It runs in the transaction, so it cannot wait.
+  const made = untyped(schema).makeEffect(value)
+  // A default can be an effect. It runs in the transaction, so it must be synchronous.
   const exit = runSyncOrDie(made, fiber.context)
   if (Exit.isSuccess(exit)) return exit.value
   throw Option.match(Cause.findErrorOption(exit.cause), {
@@ -282,7 +280,7 @@ const validate = (info: TableInfo, schema: Schema.Top, value: unknown, fiber: Fi
   })
 }
 
-/** The own properties of an object that are among these. */
+/** The properties of an object with these names. */
 const pick = (names: ReadonlySet<string>, value: any): Fields => {
   const picked: Fields = {}
   for (const name in value) if (names.has(name)) picked[name] = value[name]

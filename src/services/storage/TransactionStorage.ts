@@ -1,11 +1,11 @@
 /**
- * Storage as one transaction sees it: its statements, the limits it has used up, and the record of its reads and writes.
- * `TableReader`, `TableWriter` and `RawSql` run their statements through it. It refuses statements after `close`.
+ * The storage of one transaction: it runs statements, enforces limits, and records reads and writes.
+ * `TableReader`, `TableWriter` and `RawSql` run their statements through it. After `close` it throws.
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { StatementFailed, StorageError } from "../../contract/Storage.ts"
-import type { Plan } from "../../contract/TableQuery.ts"
+import type { Plan } from "../../contract/TablePlan.ts"
 import { type Rows, type SqlValue, take } from "../Database.ts"
 import { type Key, Range } from "./KeyOrder.ts"
 import type { ReadRecorder, WriteMark, WriteRecorder } from "./ReadSet.ts"
@@ -16,37 +16,37 @@ import { checkStatement, limit, limitOf } from "./StatementLimits.ts"
 import type { StorageRuntime } from "./StorageRuntime.ts"
 import { failure, keyIndex, keyOf, type TableInfo } from "./TableInfo.ts"
 
-/** What a transaction may do, and where it records what it did. */
+/** What a transaction may do, and where its reads and writes are recorded. */
 export interface TransactionOptions {
-  /** Raw SQL that would write is refused. */
+  /** Whether raw SQL that writes is refused. */
   readonly readOnly?: boolean
-  /** Records what is read. Without it nothing is recorded. */
+  /** Records reads, if given. */
   readonly reads?: ReadRecorder
-  /** Records what is written. Without it nothing is recorded. */
+  /** Records writes, if given. */
   readonly writes?: WriteRecorder
 }
 
-/** A scan, and how far it was read. */
+/** A scan, and how far it has been read. */
 export interface ScanState {
   readonly scan: Scan.Scan
   /** The key of the last row that was read. */
   last: Key | undefined
-  /** Whether the whole range counts as read. True until rows come: a scan that fails may have depended on any row. */
+  /** Whether the whole range counts as read. Also true before the first row: a failed scan may depend on any row. */
   readsToEnd: boolean
 }
 
-/** Rows that SQLite gives one by one to a filter or a stream. */
+/** An open statement whose rows a filter or a stream consumes one by one. */
 export interface OpenCursor {
   rows: IterableIterator<SqlRow>
 }
 
-/** How much a transaction had recorded at one moment. */
+/** How much a transaction had recorded at some point. */
 export interface TransactionMark {
   readonly writes: WriteMark
   readonly afterCommit: number
 }
 
-/** A synchronous storage operation. A thrown `StorageError` is its failure; anything else that is thrown is a defect. */
+/** A synchronous operation as an effect. A thrown `StorageError` becomes its failure, any other throw a defect. */
 export const attempt = <A>(body: () => A): Effect.Effect<A, StorageError> =>
   Effect.suspend(() => {
     try {
@@ -57,17 +57,19 @@ export const attempt = <A>(body: () => A): Effect.Effect<A, StorageError> =>
     }
   })
 
-/** The statements and the accounting of one transaction. */
+/** Runs and accounts for the statements of one transaction. */
 export class TransactionStorage {
+  /** The state that all transactions share. */
   readonly runtime: StorageRuntime
+  /** Whether the transaction is a query. */
   readonly readOnly: boolean
   readonly reads: ReadRecorder | undefined
   readonly writes: WriteRecorder | undefined
-  /** Effects that services asked for, to run after the commit. */
+  /** Effects to run after the commit. */
   readonly afterCommit: Array<Effect.Effect<void>> = []
   private readonly scans: Array<ScanState> = []
   private readonly openCursors = new Set<OpenCursor>()
-  /** Rows that were read by key. A later write by key of the same row does not read it again. */
+  /** Rows that were read by key, so that a write of the same row does not read it again. */
   private readonly rowsByKey = new Map<TableInfo, Map<SqlValue, SqlRow>>()
   private rowsRead = 0
   private rowsWritten = 0
@@ -80,7 +82,7 @@ export class TransactionStorage {
     this.writes = options.writes
   }
 
-  /** Ends the transaction's use of storage and completes its record of reads. */
+  /** Ends the transaction: closes open cursors and completes the record of reads. */
   close(): void {
     this.closed = true
     for (const { rows } of this.openCursors) rows.return?.()
@@ -89,7 +91,7 @@ export class TransactionStorage {
     }
   }
 
-  /** Throws once the transaction has ended. */
+  /** Throws if the transaction has ended. */
   checkOpen(): void {
     if (this.closed) throw new Error("storage was used after its transaction had ended")
   }
@@ -103,7 +105,7 @@ export class TransactionStorage {
     return footprint
   }
 
-  /** Runs a statement of ours that gives rows. */
+  /** Runs an internal statement and returns its rows. */
   all(sql: string, params: ReadonlyArray<SqlValue>): Rows {
     this.checkOpen()
     checkStatement(sql, params)
@@ -114,7 +116,7 @@ export class TransactionStorage {
     }
   }
 
-  /** Runs a statement of ours that gives no rows. `violationOf` finds the constraint that a failure broke. */
+  /** Runs an internal statement without rows. `violationOf` maps SQLite's message to the violated constraint. */
   run(sql: string, params: ReadonlyArray<SqlValue>, violationOf?: (message: string) => StorageError | undefined): void {
     this.checkOpen()
     checkStatement(sql, params)
@@ -132,45 +134,45 @@ export class TransactionStorage {
 
   // --- reading
 
-  /** The row with a key, as SQLite has it. */
+  /** The row with a key, as SQLite stores it. */
   rowByKey(info: TableInfo, key: SqlValue): SqlRow | undefined {
     this.recordKey(info, key)
-    const known = this.rowsByKey.get(info)?.get(key)
-    if (known !== undefined) {
+    const cached = this.rowsByKey.get(info)?.get(key)
+    if (cached !== undefined) {
       this.checkOpen()
-      return known
+      return cached
     }
     const { rows } = this.all(info.selectByKey, [key])
     this.countRead(rows.length)
     const row = rows[0]
-    if (row !== undefined) this.keepRow(info, key, row)
+    if (row !== undefined) this.cacheRow(info, key, row)
     return row
   }
 
-  /** Keeps a row for a later write by key. Queries write nothing, and a trigger could change the row unseen. */
-  private keepRow(info: TableInfo, key: SqlValue, row: SqlRow): void {
+  /** Caches a row for a later write by key. Not with triggers, which could change the row unnoticed. */
+  private cacheRow(info: TableInfo, key: SqlValue, row: SqlRow): void {
     if (this.readOnly || key instanceof Uint8Array || this.runtime.footprints.mayHaveTriggers()) return
     const rows = this.rowsByKey.get(info)
     if (rows === undefined) this.rowsByKey.set(info, new Map([[key, row]]))
     else rows.set(key, row)
   }
 
-  /** A row was written by key: what was read of it is no longer what the database has. */
-  forgetRow(info: TableInfo, key: SqlValue): void {
+  /** Drops a row from the cache. Call before it is written. */
+  invalidateRow(info: TableInfo, key: SqlValue): void {
     this.rowsByKey.get(info)?.delete(key)
   }
 
-  /** Rows that are not known one by one were written. */
-  forgetRows(): void {
+  /** Drops all rows from the cache. Call before a write of unknown rows. */
+  invalidateRows(): void {
     this.rowsByKey.clear()
   }
 
-  /** Records that the row with a key, or its absence, was read. */
+  /** Records a read of the row with a key, whether or not it exists. */
   recordKey(info: TableInfo, key: SqlValue): void {
     this.reads?.range(info.table.name, keyIndex, Range.point([key]))
   }
 
-  /** Starts a scan. What it reads is recorded when the transaction closes. */
+  /** Starts a scan. Its read is recorded when the transaction closes. */
   openScan(plan: Plan<any>, after: Key | undefined, until?: Key): ScanState {
     const state = {
       scan: Scan.make(this.runtime.table(plan.table), plan, after, until),
@@ -181,25 +183,25 @@ export class TransactionStorage {
     return state
   }
 
-  /** Reads rows of a scan at once, `limit` at most. */
+  /** Reads at max `limit` rows of a scan at once. */
   readScan(
     state: ScanState,
-    select: (scan: Scan.Scan, most: number) => Scan.Statement,
+    select: (scan: Scan.Scan, max: number) => Scan.Statement,
     limit: number,
     keyOf: (row: SqlRow) => Key
   ): ReadonlyArray<SqlRow> {
     if (Scan.isEmpty(state.scan)) return []
-    // One row beyond the limit on reads shows that it was exceeded, and the scan stops there.
-    const most = Math.min(limit, this.rowsLeft() + 1)
-    const { params, sql } = select(state.scan, most)
+    // One row above the limit on reads shows that the limit was exceeded.
+    const max = Math.min(limit, this.rowsLeft() + 1)
+    const { params, sql } = select(state.scan, max)
     const { rows } = this.all(sql, params)
-    state.readsToEnd = rows.length < most
+    state.readsToEnd = rows.length < max
     if (!state.readsToEnd) state.last = keyOf(rows.at(-1)!)
     this.countRead(rows.length)
     return rows
   }
 
-  /** Reads rows of a scan one by one, as they are asked for. */
+  /** Reads the rows of a scan one by one, as they are consumed. */
   *iterateScan(plan: Plan<any>, after: Key | undefined, until?: Key): IterableIterator<SqlRow> {
     const state = this.openScan(plan, after, until)
     if (Scan.isEmpty(state.scan)) return
@@ -228,8 +230,8 @@ export class TransactionStorage {
   }
 
   /**
-   * Call before anything is written and before a nested transaction ends. Open cursors read their remaining rows into
-   * memory: they go on with the rows as they were, and never meet a row that a write moved ahead of them.
+   * Reads the remaining rows of open cursors into memory. Call before each write and before a nested transaction ends:
+   * cursors then continue with the rows as they were, and never see a row that the write moved ahead of them.
    */
   bufferOpenCursors(): void {
     for (const cursor of this.openCursors) {
@@ -240,19 +242,19 @@ export class TransactionStorage {
 
   // --- writing
 
-  /** Where the transaction is, for a nested one that may be rolled back. */
+  /** Marks the current point, to which a nested transaction can be rolled back. */
   mark(): TransactionMark {
     return { writes: this.writes?.mark() ?? 0, afterCommit: this.afterCommit.length }
   }
 
-  /** A nested transaction was rolled back: forgets what was recorded since the mark. */
+  /** Drops what was recorded since the mark. Call when a nested transaction was rolled back. */
   rollbackTo(mark: TransactionMark): void {
     this.rowsByKey.clear()
     this.writes?.rollbackTo(mark.writes)
     this.afterCommit.length = mark.afterCommit
   }
 
-  /** Records the place of a written row in each index of its table. Call with the old and with the new row. */
+  /** Records a written row, by its key in each index of the table. Call with the old and with the new row. */
   recordWrite(info: TableInfo, row: SqlRow): void {
     if (this.writes === undefined) return
     for (const [index, order] of info.orders) this.writes.key(info.table.name, index, keyOf(order, row))
@@ -260,23 +262,23 @@ export class TransactionStorage {
 
   // --- limits
 
-  /** How many rows may still be read. */
+  /** How many more rows may be read. */
   rowsLeft(): number {
     return Math.max(0, this.runtime.limits.rowsRead - this.rowsRead)
   }
 
-  /** How many rows may still be written. */
+  /** How many more rows may be written. */
   writesLeft(): number {
     return this.runtime.limits.rowsWritten - this.rowsWritten
   }
 
-  /** Counts rows that were read. Throws when that exceeds `rowsRead`. */
+  /** Counts rows that were read. Throws when the limit `rowsRead` is exceeded. */
   countRead(rows: number): void {
     this.rowsRead += rows
     limit("rowsRead", this.runtime.limits.rowsRead, this.rowsRead)
   }
 
-  /** Counts rows that are about to be written. Throws when that exceeds `rowsWritten`. */
+  /** Counts rows before they are written. Throws when the limit `rowsWritten` is exceeded. */
   countWritten(rows: number): void {
     this.rowsWritten += rows
     limit("rowsWritten", this.runtime.limits.rowsWritten, this.rowsWritten)
