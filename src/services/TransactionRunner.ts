@@ -7,7 +7,6 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Random from "effect/Random"
-import * as Scheduler from "effect/Scheduler"
 import * as SqlClient from "effect/sql/SqlClient"
 import { Auth, CurrentIdentity } from "../contract/Auth.ts"
 import { Storage, StorageWriter } from "../contract/Storage.ts"
@@ -15,7 +14,7 @@ import type * as Transactional from "../contract/Transactional.ts"
 import * as RawSql from "./storage/RawSql.ts"
 import { ReadRecorder, type ReadSet, readsOfNothing, WriteRecorder } from "./storage/ReadSet.ts"
 import type { StorageRuntime } from "./storage/StorageRuntime.ts"
-import { runSyncOrDie } from "./storage/Synchronous.ts"
+import { runSyncOrDie, synchronous } from "./storage/Synchronous.ts"
 import { TableReader } from "./storage/TableReader.ts"
 import { TableWriter } from "./storage/TableWriter.ts"
 import { TransactionStorage } from "./storage/TransactionStorage.ts"
@@ -71,6 +70,7 @@ export class TransactionRunner {
 
   /** Runs an effect that reads. `record` says whether to record its reads. */
   read<A, E>(effect: Effect.Effect<A, E, any>, context: Context.Context<any>, record: boolean): ReadRun<A, E> {
+    this.storage.checkForeignWrites()
     const reads = record ? new ReadRecorder() : undefined
     const storage = new TransactionStorage(this.storage, { readOnly: true, ...(reads && { reads }) })
     const clock = new TransactionClock(this.time(context), reads)
@@ -82,6 +82,7 @@ export class TransactionRunner {
 
   /** Runs an effect that reads and writes. Its writes are rolled back unless it succeeds. */
   write<A, E>(effect: Effect.Effect<A, E, any>, context: Context.Context<any>): Exit.Exit<A, E> {
+    this.storage.checkForeignWrites()
     const writes = new WriteRecorder()
     const storage = new TransactionStorage(this.storage, { writes })
     const clock = new TransactionClock(this.time(context), undefined)
@@ -96,6 +97,7 @@ export class TransactionRunner {
       })
     } catch (cause) {
       if (cause !== rolledBack) exit = Exit.die(cause)
+      storage.rolledBack()
     } finally {
       storage.close()
       this.storage.footprints.invalidateIfSchemaChanged()
@@ -124,14 +126,13 @@ export class TransactionRunner {
     clock: TransactionClock,
     random: SeededRandom
   ): Context.Context<any> {
-    let services = context.pipe(
+    let services = synchronous(context).pipe(
       Context.add(Storage, new TableReader(storage)),
       Context.add(RawSql.CurrentStorage, storage),
       Context.add(SqlClient.SqlClient, this.sql),
       Context.add(Auth, authOf(context, storage.reads)),
       Context.add(Clock.Clock, clock),
-      Context.add(Random.Random, random),
-      Context.add(Scheduler.PreventSchedulerYield, true)
+      Context.add(Random.Random, random)
     )
     const { transactional } = this.options
     if (transactional.length > 0) {

@@ -8,7 +8,7 @@ import type * as SqlClient from "effect/sql/SqlClient"
 import type { Storage, StorageWriter } from "../../src/contract/Storage.ts"
 import type * as Table from "../../src/contract/Table.ts"
 import * as Limits from "../../src/protocol/Limits.ts"
-import type { Database } from "../../src/services/Database.ts"
+import type { Database, SqlValue } from "../../src/services/Database.ts"
 import { type ReadSet, WriteRecorder, type WriteSet } from "../../src/services/storage/ReadSet.ts"
 import { StorageRuntime } from "../../src/services/storage/StorageRuntime.ts"
 import * as TableSchema from "../../src/services/storage/TableSchema.ts"
@@ -25,6 +25,8 @@ export class StorageHarness {
   readonly database: Database["Service"]
   /** The time of the next transaction, in milliseconds. */
   now = 1_000_000
+  /** Whether each query is run with and without the cache. */
+  comparesRuns = true
   private readonly runner: TransactionRunner
   private writes = new WriteRecorder()
 
@@ -60,8 +62,28 @@ export class StorageHarness {
     return orThrow(this.run(effect).exit)
   }
 
-  /** Runs a query and returns its exit and its reads. */
+  /**
+   * Runs a query and returns its exit and its reads. It is run twice, with the rows that the cache has and without: both
+   * runs must agree.
+   */
   run<A, E>(effect: Effect.Effect<A, E, Reads>): { readonly exit: Exit.Exit<A, E>; readonly reads: ReadSet } {
+    const cached = this.runOnce(effect)
+    if (!this.comparesRuns) return cached
+    this.runner.storage.clearRows("everything")
+    const fresh = this.runOnce(effect)
+    const [first, second] = [show(describe(cached)), show(describe(fresh))]
+    if (first !== second) throw new Error(`the cache answers ${first}, and the database ${second}`)
+    return fresh
+  }
+
+  /** Runs a statement past the storage, as nothing but a test does. */
+  tamper(sql: string, params: ReadonlyArray<SqlValue> = []): void {
+    this.database.all(sql, params)
+    this.runner.storage.clearRows("everything")
+  }
+
+  /** Runs a query once, and returns its exit and its reads. */
+  runOnce<A, E>(effect: Effect.Effect<A, E, Reads>): { readonly exit: Exit.Exit<A, E>; readonly reads: ReadSet } {
     return this.runner.read(effect, this.context, true)
   }
 
@@ -99,6 +121,13 @@ export class StorageHarness {
     })
   }
 }
+
+/** What two runs of a query must agree on. */
+const describe = ({ exit, reads }: { readonly exit: Exit.Exit<unknown, unknown>; readonly reads: ReadSet }) => [
+  Exit.isSuccess(exit) ? ["value", exit.value] : ["cause", String(exit.cause)],
+  [...reads.tables],
+  [...reads.ranges]
+]
 
 const orThrow = <A, E>(exit: Exit.Exit<A, E>): A => {
   if (Exit.isSuccess(exit)) return exit.value

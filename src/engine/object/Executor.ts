@@ -27,7 +27,7 @@ import * as Limits from "../../protocol/Limits.ts"
 import { type MutationId, mutationHeader, parseMutationId } from "../../protocol/MutationId.ts"
 import * as RpcCodec from "../../protocol/RpcCodec.ts"
 import { type ReadSet, readsOfNothing } from "../../services/storage/ReadSet.ts"
-import { runSyncOrDie } from "../../services/storage/Synchronous.ts"
+import { runSyncOrDie, synchronous } from "../../services/storage/Synchronous.ts"
 import { authOf, type TransactionRunner } from "../../services/TransactionRunner.ts"
 import { payloadInvalid, sanitizeExit, unknownRpc } from "../rpc/ErrorBoundary.ts"
 import type { HandlerOptions, ObjectKinds } from "../rpc/KindMiddleware.ts"
@@ -151,17 +151,20 @@ export class Executor {
     const rpc = RpcCodec.withSchemas(found)
     // `App.make` saw that the handlers' layer provides a handler for each rpc, under its key.
     const entry: Rpc.Handler<string> = Context.getUnsafe(context, handlerKey(rpc))
+    const middlewares = [...rpc.middlewares]
+      .filter((middleware) => !isKind(middleware))
+      .map((middleware): RpcMiddleware.Any => Context.getUnsafe(context, middleware))
+    // Spans of handlers and of SQL would be made for nobody as well.
+    const own = Context.add(Context.merge(entry.context, context), References.TracerEnabled, this.isTraced)
     return {
       rpc,
       kind,
       codec: RpcCodec.of(rpc),
       encode: encoderOf(rpc),
       handler: entry.handler,
-      // Spans of handlers and of SQL would be made for nobody as well.
-      context: Context.add(Context.merge(entry.context, context), References.TracerEnabled, this.isTraced),
-      middlewares: [...rpc.middlewares]
-        .filter((middleware) => !isKind(middleware))
-        .map((middleware): RpcMiddleware.Any => Context.getUnsafe(context, middleware)),
+      // Middleware may wait around a single call.
+      context: middlewares.length === 0 ? synchronous(own) : own,
+      middlewares,
       contexts: new WeakMap()
     }
   }
@@ -425,7 +428,7 @@ export class Executor {
   private callerContext({ caller, procedure }: Call): Context.Context<any> {
     let context = procedure.contexts.get(caller)
     if (context === undefined) {
-      context = procedure.context.pipe(
+      const own = procedure.context.pipe(
         Context.add(CurrentIdentity, caller.identity),
         Context.add(References.CurrentLogAnnotations, {
           ...Context.get(procedure.context, References.CurrentLogAnnotations),
@@ -433,6 +436,8 @@ export class Executor {
           rpc: procedure.rpc._tag
         })
       )
+      // Each call adds its own services: to a context that is one map, that copies nothing.
+      context = Context.makeUnsafe(own.mapUnsafe, { maxDepth: 16 })
       procedure.contexts.set(caller, context)
     }
     return context

@@ -93,7 +93,13 @@ export const make = (sqlite: DatabaseSync): Database["Service"] => {
       const rows: ReadonlyArray<unknown> =
         max === undefined ? statement.all(...params) : take(statement.iterate(...params), max)
       if (!rows.every(isRow)) throw notAnArray()
-      return { columns: statement.columns().map((column) => column.name), rows }
+      return {
+        // Read lazily: most statements need no names.
+        get columns() {
+          return statement.columns().map((column) => column.name)
+        },
+        rows
+      }
     },
     // Not a cached statement: executing it again would reset the rows that are still being read.
     iterate: (sql, params) => toRows(prepare(sql).statement.iterate(...params)),
@@ -148,6 +154,12 @@ export const layer = (options: MemoryDatabaseOptions = {}): Layer.Layer<Database
         Effect.sync(() => open(options)),
         (sqlite) => Effect.sync(() => sqlite.close())
       ),
-      make
+      (sqlite) => (options.path === undefined ? make(sqlite) : { ...make(sqlite), foreignWrites: dataVersion(sqlite) })
     )
   )
+
+/** SQLite's number of the commits that other connections made. */
+const dataVersion = (sqlite: DatabaseSync): (() => number) => {
+  const statement = sqlite.prepare("PRAGMA data_version")
+  return () => Number(statement.get()?.["data_version"])
+}

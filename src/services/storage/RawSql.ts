@@ -56,7 +56,7 @@ const write = (
 ): Rows => {
   const { database } = storage.runtime
   storage.bufferOpenCursors()
-  storage.invalidateRows()
+  storage.invalidateTables(writes)
   // The number of written rows is known only afterwards. Over the limit, roll back: the author may catch the error.
   const result = database.transaction(() => {
     const before = totalChanges(database)

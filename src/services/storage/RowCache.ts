@@ -1,39 +1,109 @@
 /**
- * A cache of decoded rows, so that a list that is read repeatedly decodes only the rows that changed.
- * An entry is used only if every column is unchanged, so it cannot be stale.
+ * The rows of one table that are known, as SQLite stores them and decoded.
+ * Only this object writes its database, so a known row is current until it is written: every write drops what it changes,
+ * and a rollback drops what its transaction wrote.
  */
 import type { SqlValue } from "../Database.ts"
 import type { SqlRow } from "./RowCodec.ts"
 
-/** Cached rows of one table: a few megabytes for rows of a usual size. */
-const maxRows = 2_000
+/** Rows of one generation. There are two: rows of the older one that are used move to the younger. */
+const maxRows = 1_000
+/** Characters of one generation. */
+const maxLength = 1_000_000
 /** Characters of a row. Larger rows are not cached. */
 const maxRowLength = 2_000
 
 interface CachedRow {
   readonly row: SqlRow
-  readonly value: object
+  readonly length: number
+  /** The decoded row. */
+  value: object | undefined
 }
 
-/** Decoded rows by key. The values are shared between callers, and therefore frozen. */
+/** Known rows by key. Decoded values are shared between callers, and therefore frozen. */
 export class RowCache {
-  private readonly rows = new Map<SqlValue, CachedRow>()
+  private young = new Map<SqlValue, CachedRow>()
+  private old = new Map<SqlValue, CachedRow>()
+  private length = 0
+  private readonly sharesValues: boolean
 
-  /** The decoded value of a row, if exactly this row is cached. */
-  find(key: SqlValue, row: SqlRow): object | undefined {
-    const cached = this.rows.get(key)
-    if (cached === undefined) return undefined
-    for (let i = 0; i < row.length; i++) if (row[i] !== cached.row[i]) return undefined
-    return cached.value
+  /** `sharesValues` says whether decoded rows are immutable. */
+  constructor(sharesValues: boolean) {
+    this.sharesValues = sharesValues
   }
 
-  /** Caches the decoded value of a row, and freezes it. */
-  keep(key: SqlValue, row: SqlRow, value: object): void {
-    let length = 0
-    for (const column of row) if (typeof column === "string") length += column.length
-    if (length > maxRowLength) return
-    // Drop the oldest: a search for the least recently used row would cost more than decoding it again.
-    if (this.rows.size >= maxRows && !this.rows.has(key)) this.rows.delete(this.rows.keys().next().value!)
-    this.rows.set(key, { row, value: Object.freeze(value) })
+  /** The row with a key, if it is known. */
+  row(key: SqlValue): SqlRow | undefined {
+    return this.find(key)?.row
   }
+
+  /** The decoded value of a row, if exactly this row is known with its value. */
+  value(key: SqlValue, row: SqlRow): object | undefined {
+    const cached = this.find(key)
+    return cached !== undefined && sameRow(cached.row, row) ? cached.value : undefined
+  }
+
+  /** Adds a row that the database has. */
+  add(key: SqlValue, row: SqlRow): void {
+    const known = this.find(key)
+    // The same row keeps its decoded value.
+    if (known !== undefined && sameRow(known.row, row)) return
+    const length = lengthOf(row)
+    if (length > maxRowLength) this.delete(key)
+    else this.insert(key, { row, length, value: undefined })
+  }
+
+  /** Adds the decoded value of a row that is known, and freezes it. */
+  setValue(key: SqlValue, row: SqlRow, value: object): void {
+    if (!this.sharesValues) return
+    const cached = this.find(key)
+    if (cached !== undefined && sameRow(cached.row, row)) cached.value = Object.freeze(value)
+  }
+
+  /** Drops a row. */
+  delete(key: SqlValue): void {
+    this.young.delete(key)
+    this.old.delete(key)
+  }
+
+  /** Drops all rows. */
+  clear(): void {
+    this.young = new Map()
+    this.old = new Map()
+    this.length = 0
+  }
+
+  private find(key: SqlValue): CachedRow | undefined {
+    const young = this.young.get(key)
+    if (young !== undefined) return young
+    const old = this.old.get(key)
+    if (old !== undefined) this.insert(key, old)
+    return old
+  }
+
+  private insert(key: SqlValue, cached: CachedRow): void {
+    if (this.young.size >= maxRows || this.length + cached.length > maxLength) {
+      this.old = this.young
+      this.young = new Map()
+      this.length = 0
+    }
+    this.young.set(key, cached)
+    this.length += cached.length
+  }
+}
+
+const sameRow = (a: SqlRow, b: SqlRow): boolean => {
+  if (a === b) return true
+  for (let i = 0; i < b.length; i++) if (a[i] !== b[i]) return false
+  return true
+}
+
+/** Characters of a row. Bytes could be changed by whoever reads them: rows with bytes are never cached. */
+const lengthOf = (row: SqlRow): number => {
+  let length = 0
+  for (const column of row) {
+    if (typeof column === "string") length += column.length
+    else if (column instanceof Uint8Array) return Number.POSITIVE_INFINITY
+  }
+  return length
 }

@@ -129,6 +129,12 @@ export const keys = (scan: Scan, max: number): Statement => {
   return select(scan, columns.join(", "), scan.orderBy, max)
 }
 
+/** The statement for the keys of the rows as one JSON array, in order. Not for keys that are bytes. */
+export const keysAsJson = (scan: Scan, max: number): Statement => {
+  const { params, sql } = select(scan, scan.info.keyName, scan.orderBy, max)
+  return { sql: `SELECT json_group_array(${scan.info.keyName}) FROM (${sql})`, params }
+}
+
 /** The statement for the number of rows, counted up to `max`. */
 export const count = (scan: Scan, max: number): Statement => {
   const { params, sql } = select(scan, "1", "", max)

@@ -7,6 +7,7 @@ import { v7 as uuidv7 } from "uuid"
 import type * as Table from "../../contract/Table.ts"
 import type * as Limits from "../../protocol/Limits.ts"
 import { type Database, toObjects } from "../Database.ts"
+import type { Scan } from "./Scan.ts"
 import * as SqlFootprint from "./SqlFootprint.ts"
 import { makeAll, type TableInfo } from "./TableInfo.ts"
 
@@ -16,7 +17,10 @@ export class StorageRuntime {
   readonly limits: Limits.Limits
   /** The tables that a statement of raw SQL reads and writes. */
   readonly footprints: SqlFootprint.SqlFootprint
+  /** The scans whose rows were cached when they were last read. */
+  readonly scans = new KnownScans()
   private readonly tables: ReadonlyMap<string, TableInfo>
+  private foreignWrites: number | undefined
   private lastKey = { time: Number.NEGATIVE_INFINITY, sequence: 0 }
 
   constructor(database: Database["Service"], tables: ReadonlyArray<Table.Any>, limits: Limits.Limits) {
@@ -33,6 +37,21 @@ export class StorageRuntime {
     return info
   }
 
+  /** Call when a transaction begins: drops the cached rows if somebody else wrote the database. */
+  checkForeignWrites(): void {
+    const writes = this.database.foreignWrites?.()
+    if (writes === this.foreignWrites) return
+    this.foreignWrites = writes
+    this.clearRows("everything")
+  }
+
+  /** Drops the cached rows of these tables. */
+  clearRows(tables: ReadonlySet<string> | "everything"): void {
+    for (const [name, { rowCache }] of this.tables) {
+      if (tables === "everything" || tables.has(name)) rowCache.clear()
+    }
+  }
+
   /** The next UUIDv7. Keys ascend, even within a millisecond, as long as the object stays in memory. */
   nextKey(time: number, random: Random.Random): string {
     if (time > this.lastKey.time) {
@@ -45,3 +64,23 @@ export class StorageRuntime {
     return uuidv7({ msecs: this.lastKey.time, seq: this.lastKey.sequence, random: bytes })
   }
 }
+
+/** How many scans are remembered. Then they are forgotten, and remembered again when they are read. */
+const maxScans = 2_000
+
+/** Remembers scans, by what they read. */
+export class KnownScans {
+  private readonly known = new Set<string>()
+
+  add(scan: Scan): void {
+    if (this.known.size >= maxScans) this.known.clear()
+    this.known.add(textOf(scan))
+  }
+
+  has(scan: Scan): boolean {
+    return this.known.has(textOf(scan))
+  }
+}
+
+const textOf = ({ conditions, descending, index, info, params }: Scan): string =>
+  JSON.stringify([info.name, index, descending, conditions, params])

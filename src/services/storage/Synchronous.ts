@@ -2,7 +2,7 @@
  * Runs an effect synchronously to its end.
  * A transaction must not wait: the platform would commit its first half, and other calls would read it.
  */
-import type * as Context from "effect/Context"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scheduler from "effect/Scheduler"
@@ -19,6 +19,17 @@ export class Suspended extends Error {
   }
 }
 
+const scheduler = new Scheduler.MixedScheduler("sync")
+
+/**
+ * The context with a scheduler that runs fibers to their end. Contexts that are derived from one need no preparation:
+ * Effect computes what depends on the scheduler once for all of them.
+ */
+export const synchronous = <R>(context: Context.Context<R>): Context.Context<R> =>
+  Context.get(context, Scheduler.Scheduler) === scheduler
+    ? context
+    : context.pipe(Context.add(Scheduler.Scheduler, scheduler), Context.add(Scheduler.PreventSchedulerYield, true))
+
 /** Runs an effect now. If it suspends it is interrupted, and the exit is a `Suspended` defect. */
 export const runSyncOrDie = <A, E, R>(
   effect: Effect.Effect<A, E, R>,
@@ -27,7 +38,7 @@ export const runSyncOrDie = <A, E, R>(
 ): Exit.Exit<A, E> => {
   // An exit needs no fiber.
   if (isExit(effect)) return Effect.runSyncExitWith(context)(effect)
-  const fiber = Effect.runForkWith(context)(effect, { scheduler: new Scheduler.MixedScheduler("sync") })
+  const fiber = Effect.runForkWith(synchronous(context))(effect)
   let exit = fiber.pollUnsafe()
   if (exit !== undefined) return exit
   fiber.currentDispatcher.flush()

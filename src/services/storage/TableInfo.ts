@@ -40,8 +40,8 @@ export interface TableInfo {
   readonly generated: ReadonlyArray<RowCodec.Column>
   /** Decodes a generated UUID with the key's schema. */
   readonly toKey: (uuid: string) => unknown
-  /** Decoded rows, if rows of this table can be shared. */
-  readonly rowCache: RowCache | undefined
+  /** The known rows. Add to it and drop from it through `TransactionStorage`. */
+  readonly rowCache: RowCache
   /** The fields that a patch can change. */
   readonly updatable: ReadonlySet<string>
   /** Whether the model's `update` variant checks more than the row's own schema. */
@@ -116,7 +116,7 @@ const make = (table: Table.Any, referrers: ReadonlyArray<Referrer>): TableInfo =
     orders,
     referrers,
     generated,
-    rowCache: codec.isPlain ? new RowCache() : undefined,
+    rowCache: new RowCache(codec.isPlain),
     toKey: codec.key.schema.ast.encoding === undefined ? (uuid) => uuid : RowCodec.decoderOf(codec.key.schema),
     updatable: new Set(Object.keys(updateFields).filter((name) => name !== table.key)),
     checksUpdates: Object.entries(updateFields).some(([name, field]) => fields[name] !== field),
@@ -145,14 +145,15 @@ export const fieldValue = (info: TableInfo, column: RowCodec.Column, value: unkn
 export const encode = (info: TableInfo, row: Record<string, unknown>): RowCodec.SqlRow =>
   Result.getOrThrowWith(info.codec.encode(row), (issue) => invalid(info, issue))
 
-/** Decodes a row, or finds it in the cache. */
+/** Decodes a row, or finds its value in the cache. */
 export const decode = (info: TableInfo, row: RowCodec.SqlRow): any => {
-  const cached = info.rowCache?.find(row[info.keyPosition]!, row)
+  const key = row[info.keyPosition]!
+  const cached = info.rowCache.value(key, row)
   if (cached !== undefined) return cached
   const value = Result.getOrThrowWith(info.codec.decode(row), (issue) =>
     failure(new RowUnreadable({ table: info.table.name, issue }))
   )
-  info.rowCache?.keep(row[info.keyPosition]!, row, value)
+  info.rowCache.setValue(key, row, value)
   return value
 }
 

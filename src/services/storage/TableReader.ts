@@ -9,7 +9,6 @@ import * as Stream from "effect/Stream"
 import type { Storage } from "../../contract/Storage.ts"
 import { CursorInvalid, StorageError } from "../../contract/Storage.ts"
 import type { AnyTable, Page, PageOptions, Plan } from "../../contract/TablePlan.ts"
-import * as Limits from "../../protocol/Limits.ts"
 import * as Cursor from "./Cursor.ts"
 import type { Key } from "./KeyOrder.ts"
 import type { SqlRow } from "./RowCodec.ts"
@@ -44,16 +43,7 @@ export class TableReader implements Context.Service.Shape<typeof Storage> {
       const info = storage.runtime.table(table)
       const values = keys.map((key) => fieldValue(info, info.codec.key, key))
       const distinct = [...new Map(values.map((value) => [rowId(info, value), value])).values()]
-      for (const value of distinct) storage.recordKey(info, value)
-      const rows = new Map<string, SqlRow>()
-      for (let i = 0; i < distinct.length; i += Limits.sqlite.boundParameters) {
-        const batch = distinct.slice(i, i + Limits.sqlite.boundParameters)
-        const placeholders = batch.map(() => "?").join(", ")
-        const sql = `SELECT ${info.columns} FROM ${info.name} WHERE ${info.keyName} IN (${placeholders})`
-        const found = storage.all(sql, batch)
-        storage.countRead(found.rows.length)
-        for (const row of found.rows) rows.set(rowId(info, row[info.keyPosition]!), row)
-      }
+      const rows = storage.rowsByKeys(info, distinct)
       return values.map((value) => {
         const row = rows.get(rowId(info, value))
         return row === undefined ? Option.none() : Option.some(decode(info, row))
@@ -73,7 +63,7 @@ export class TableReader implements Context.Service.Shape<typeof Storage> {
       if (plan.limit === 0) return 0
       if (plan.filters.length > 0) return this.rowsOf(plan).length
       const state = storage.openScan(plan, undefined)
-      if (plan.limit !== undefined) return storage.readScan(state, Scan.keys, plan.limit, (key) => key).length
+      if (plan.limit !== undefined) return storage.readKeys(state, plan.limit).length
       if (Scan.isEmpty(state.scan)) return 0
       const { params, sql } = Scan.count(state.scan, storage.rowsLeft() + 1)
       const count = Number(storage.all(sql, params).rows[0]![0])
@@ -135,9 +125,7 @@ export class TableReader implements Context.Service.Shape<typeof Storage> {
     until?: Key
   ): ReadonlyArray<SqlRow> {
     const state = this.storage.openScan(plan, after, until)
-    return this.storage.readScan(state, Scan.rows, limit ?? Number.POSITIVE_INFINITY, (row) =>
-      keyOf(state.scan.order, row)
-    )
+    return this.storage.readRows(state, limit ?? Number.POSITIVE_INFINITY)
   }
 
   private *iterate<Row>(plan: Plan<Row>): IterableIterator<Row> {

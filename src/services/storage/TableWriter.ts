@@ -60,6 +60,7 @@ export class TableWriter implements Context.Service.Shape<typeof StorageWriter> 
         info,
         rows.map(({ sql }) => sql)
       )
+      for (const { sql, value } of rows) this.storage.cacheWritten(info, sql, value)
       return rows.map(({ value }) => value)
     })
   }
@@ -112,7 +113,8 @@ export class TableWriter implements Context.Service.Shape<typeof StorageWriter> 
       const deletion = Deletion.make(info, row, select, storage.writesLeft())
       storage.countWritten(deletion.deleted.size + deletion.nulled.size)
       storage.bufferOpenCursors()
-      storage.invalidateRows()
+      for (const { info, row } of deletion.deleted.values()) storage.invalidateRow(info, row[info.keyPosition]!)
+      for (const { info, old } of deletion.nulled.values()) storage.invalidateRow(info, old[info.keyPosition]!)
       this.runAtomically(Deletion.statements(deletion))
       for (const { info, row } of deletion.deleted.values()) storage.recordWrite(info, row)
       for (const { info, next, old } of deletion.nulled.values()) {
@@ -174,7 +176,7 @@ export class TableWriter implements Context.Service.Shape<typeof StorageWriter> 
         }
       }
       const encoded = this.encode(info, row, fiber)
-      this.updateRow(info, old, encoded.sql)
+      this.updateRow(info, old, encoded)
       return Option.some(encoded.value)
     })
   }
@@ -183,7 +185,6 @@ export class TableWriter implements Context.Service.Shape<typeof StorageWriter> 
     const value = validate(info, info.table.model, row, fiber)
     const sql = encode(info, value)
     checkRow(sql)
-    info.rowCache?.keep(sql[info.keyPosition]!, sql, value)
     return { value, sql }
   }
 
@@ -192,6 +193,7 @@ export class TableWriter implements Context.Service.Shape<typeof StorageWriter> 
     const { storage } = this
     storage.countWritten(rows.length)
     storage.bufferOpenCursors()
+    for (const row of rows) storage.invalidateRow(info, row[info.keyPosition]!)
     if (rows.length === 1) this.write(info.insert, rows[0]!, { info, rows })
     else {
       const perStatement = Math.max(1, Math.floor(Limits.sqlite.boundParameters / info.codec.columns.length))
@@ -215,7 +217,7 @@ export class TableWriter implements Context.Service.Shape<typeof StorageWriter> 
     else run()
   }
 
-  private updateRow(info: TableInfo, old: RowCodec.SqlRow, next: RowCodec.SqlRow): void {
+  private updateRow(info: TableInfo, old: RowCodec.SqlRow, { sql: next, value }: EncodedRow): void {
     const changed: Array<number> = []
     for (let i = 0; i < next.length; i++) {
       if (compareValues(old[i]!, next[i]!) !== 0) changed.push(i)
@@ -229,6 +231,7 @@ export class TableWriter implements Context.Service.Shape<typeof StorageWriter> 
     this.write(info.update(changed), [...changed.map((i) => next[i]!), key], { info, rows: [next] })
     storage.recordWrite(info, old)
     storage.recordWrite(info, next)
+    storage.cacheWritten(info, next, value)
   }
 
   private write(sql: string, params: ReadonlyArray<SqlValue>, written: WrittenRows | undefined): void {

@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { StatementFailed, StorageError } from "../../contract/Storage.ts"
 import type { Plan } from "../../contract/TablePlan.ts"
+import * as Limits from "../../protocol/Limits.ts"
 import { type Rows, type SqlValue, take } from "../Database.ts"
 import { type Key, Range } from "./KeyOrder.ts"
 import type { ReadRecorder, WriteMark, WriteRecorder } from "./ReadSet.ts"
@@ -14,7 +15,7 @@ import * as Scan from "./Scan.ts"
 import type { Footprint } from "./SqlFootprint.ts"
 import { checkStatement, limit, limitOf } from "./StatementLimits.ts"
 import type { StorageRuntime } from "./StorageRuntime.ts"
-import { failure, keyIndex, keyOf, type TableInfo } from "./TableInfo.ts"
+import { failure, keyIndex, keyOf, rowId, type TableInfo } from "./TableInfo.ts"
 
 /** What a transaction may do, and where its reads and writes are recorded. */
 export interface TransactionOptions {
@@ -43,6 +44,7 @@ export interface OpenCursor {
 /** How much a transaction had recorded at some point. */
 export interface TransactionMark {
   readonly writes: WriteMark
+  readonly written: number
   readonly afterCommit: number
 }
 
@@ -57,6 +59,19 @@ export const attempt = <A>(body: () => A): Effect.Effect<A, StorageError> =>
     }
   })
 
+/** Rows of a scan whose rows are read from the cache. */
+const maxKnownRows = 500
+/** Rows of such a scan that may be missing from the cache. More are read with all others. */
+const maxMissingRows = 10
+
+const selectByKeys = (info: TableInfo, keys: ReadonlyArray<SqlValue>): Scan.Statement => ({
+  sql: `SELECT ${info.columns} FROM ${info.name} WHERE ${info.keyName} IN (${keys.map(() => "?").join(", ")})`,
+  params: keys
+})
+
+/** Whether JSON has the keys as they are. */
+const hasJsonKeys = ({ codec }: TableInfo): boolean => codec.key.kind === "text" || codec.key.kind === "integer"
+
 /** Runs and accounts for the statements of one transaction. */
 export class TransactionStorage {
   /** The state that all transactions share. */
@@ -69,8 +84,10 @@ export class TransactionStorage {
   readonly afterCommit: Array<Effect.Effect<void>> = []
   private readonly scans: Array<ScanState> = []
   private readonly openCursors = new Set<OpenCursor>()
-  /** Rows that were read by key, so that a write of the same row does not read it again. */
-  private readonly rowsByKey = new Map<TableInfo, Map<SqlValue, SqlRow>>()
+  /** The rows that were written, whose cached values a rollback drops. */
+  private readonly written: Array<{ readonly info: TableInfo; readonly key: SqlValue }> = []
+  /** Whether raw SQL wrote: a rollback then drops all cached rows. */
+  private hasRawWrites = false
   private rowsRead = 0
   private rowsWritten = 0
   private closed = false
@@ -136,35 +153,62 @@ export class TransactionStorage {
 
   /** The row with a key, as SQLite stores it. */
   rowByKey(info: TableInfo, key: SqlValue): SqlRow | undefined {
+    this.checkOpen()
     this.recordKey(info, key)
-    const cached = this.rowsByKey.get(info)?.get(key)
+    const cached = info.rowCache.row(key)
     if (cached !== undefined) {
-      this.checkOpen()
+      this.countRead(1)
       return cached
     }
     const { rows } = this.all(info.selectByKey, [key])
     this.countRead(rows.length)
-    const row = rows[0]
-    if (row !== undefined) this.cacheRow(info, key, row)
-    return row
+    this.cacheRows(info, rows)
+    return rows[0]
   }
 
-  /** Caches a row for a later write by key. Not with triggers, which could change the row unnoticed. */
-  private cacheRow(info: TableInfo, key: SqlValue, row: SqlRow): void {
-    if (this.readOnly || key instanceof Uint8Array || this.runtime.footprints.mayHaveTriggers()) return
-    const rows = this.rowsByKey.get(info)
-    if (rows === undefined) this.rowsByKey.set(info, new Map([[key, row]]))
-    else rows.set(key, row)
+  /** The rows with these keys that exist, by key. The reads are recorded. */
+  rowsByKeys(info: TableInfo, keys: ReadonlyArray<SqlValue>): ReadonlyMap<string, SqlRow> {
+    this.checkOpen()
+    const found = new Map<string, SqlRow>()
+    const missing: Array<SqlValue> = []
+    for (const key of keys) {
+      this.recordKey(info, key)
+      const cached = info.rowCache.row(key)
+      if (cached === undefined) missing.push(key)
+      else found.set(rowId(info, key), cached)
+    }
+    this.countRead(found.size)
+    for (let i = 0; i < missing.length; i += Limits.sqlite.boundParameters) {
+      const rows = this.select(selectByKeys(info, missing.slice(i, i + Limits.sqlite.boundParameters)))
+      this.countRead(rows.length)
+      this.cacheRows(info, rows)
+      for (const row of rows) found.set(rowId(info, row[info.keyPosition]!), row)
+    }
+    return found
+  }
+
+  /** Caches rows that the database has. Not with triggers, which could change rows unnoticed. */
+  private cacheRows(info: TableInfo, rows: ReadonlyArray<SqlRow>): void {
+    if (this.runtime.footprints.mayHaveTriggers()) return
+    for (const row of rows) info.rowCache.add(row[info.keyPosition]!, row)
   }
 
   /** Drops a row from the cache. Call before it is written. */
   invalidateRow(info: TableInfo, key: SqlValue): void {
-    this.rowsByKey.get(info)?.delete(key)
+    info.rowCache.delete(key)
+    this.written.push({ info, key })
   }
 
-  /** Drops all rows from the cache. Call before a write of unknown rows. */
-  invalidateRows(): void {
-    this.rowsByKey.clear()
+  /** Drops the rows of these tables from the cache. Call before raw SQL writes them. */
+  invalidateTables(tables: ReadonlySet<string> | "everything"): void {
+    this.hasRawWrites = true
+    this.runtime.clearRows(tables)
+  }
+
+  /** Caches a row that was just written, with its decoded value. */
+  cacheWritten(info: TableInfo, row: SqlRow, value: object): void {
+    this.cacheRows(info, [row])
+    info.rowCache.setValue(row[info.keyPosition]!, row, value)
   }
 
   /** Records a read of the row with a key, whether or not it exists. */
@@ -183,22 +227,79 @@ export class TransactionStorage {
     return state
   }
 
-  /** Reads at max `limit` rows of a scan at once. */
-  readScan(
+  /** Reads at most `limit` rows of a scan at once. */
+  readRows(state: ScanState, limit: number): ReadonlyArray<SqlRow> {
+    return this.readScan(
+      state,
+      limit,
+      (scan, max) => this.knownRows(scan, max) ?? this.selectRows(scan, max),
+      (row) => keyOf(state.scan.order, row)
+    )
+  }
+
+  /** Reads at most `limit` keys of a scan at once, in the scan's index. */
+  readKeys(state: ScanState, limit: number): ReadonlyArray<Key> {
+    return this.readScan(
+      state,
+      limit,
+      (scan, max) => this.select(Scan.keys(scan, max)),
+      (key) => key
+    )
+  }
+
+  private readScan(
     state: ScanState,
-    select: (scan: Scan.Scan, max: number) => Scan.Statement,
     limit: number,
+    read: (scan: Scan.Scan, max: number) => ReadonlyArray<SqlRow>,
     keyOf: (row: SqlRow) => Key
   ): ReadonlyArray<SqlRow> {
+    this.checkOpen()
     if (Scan.isEmpty(state.scan)) return []
     // One row above the limit on reads shows that the limit was exceeded.
     const max = Math.min(limit, this.rowsLeft() + 1)
-    const { params, sql } = select(state.scan, max)
-    const { rows } = this.all(sql, params)
+    const rows = read(state.scan, max)
     state.readsToEnd = rows.length < max
     if (!state.readsToEnd) state.last = keyOf(rows.at(-1)!)
     this.countRead(rows.length)
     return rows
+  }
+
+  private select({ params, sql }: Scan.Statement): ReadonlyArray<SqlRow> {
+    return this.all(sql, params).rows
+  }
+
+  private selectRows(scan: Scan.Scan, max: number): ReadonlyArray<SqlRow> {
+    const rows = this.select(Scan.rows(scan, max))
+    if (rows.length <= maxKnownRows && hasJsonKeys(scan.info)) {
+      this.cacheRows(scan.info, rows)
+      this.runtime.scans.add(scan)
+    }
+    return rows
+  }
+
+  /**
+   * The rows of a scan that was read before, from the cache: SQLite returns their keys as one value, which costs a fraction
+   * of returning the rows. `undefined` if too few of them are cached.
+   */
+  private knownRows(scan: Scan.Scan, max: number): ReadonlyArray<SqlRow> | undefined {
+    const { info } = scan
+    if (!this.runtime.scans.has(scan)) return undefined
+    const [result] = this.select(Scan.keysAsJson(scan, Math.min(max, maxKnownRows + 1)))
+    const keys: ReadonlyArray<string | number> = JSON.parse(String(result![0]))
+    if (keys.length > maxKnownRows) return undefined
+    const rows: Array<SqlRow> = []
+    const missing: Array<SqlValue> = []
+    for (const key of keys) {
+      const row = info.rowCache.row(key)
+      if (row === undefined) missing.push(key)
+      else rows.push(row)
+    }
+    if (missing.length === 0) return rows
+    if (missing.length > maxMissingRows) return undefined
+    const read = this.select(selectByKeys(info, missing))
+    this.cacheRows(info, read)
+    const byKey = new Map(read.map((row) => [row[info.keyPosition]!, row]))
+    return keys.map((key) => info.rowCache.row(key) ?? byKey.get(key)!)
   }
 
   /** Reads the rows of a scan one by one, as they are consumed. */
@@ -244,14 +345,28 @@ export class TransactionStorage {
 
   /** Marks the current point, to which a nested transaction can be rolled back. */
   mark(): TransactionMark {
-    return { writes: this.writes?.mark() ?? 0, afterCommit: this.afterCommit.length }
+    return {
+      writes: this.writes?.mark() ?? 0,
+      written: this.written.length,
+      afterCommit: this.afterCommit.length
+    }
   }
 
   /** Drops what was recorded since the mark. Call when a nested transaction was rolled back. */
   rollbackTo(mark: TransactionMark): void {
-    this.rowsByKey.clear()
+    this.dropWritten(mark.written)
     this.writes?.rollbackTo(mark.writes)
     this.afterCommit.length = mark.afterCommit
+  }
+
+  /** Call when the transaction was rolled back. */
+  rolledBack(): void {
+    this.dropWritten(0)
+  }
+
+  private dropWritten(from: number): void {
+    for (const { info, key } of this.written.splice(from)) info.rowCache.delete(key)
+    if (this.hasRawWrites) this.runtime.clearRows("everything")
   }
 
   /** Records a written row, by its key in each index of the table. Call with the old and with the new row. */
