@@ -16,7 +16,7 @@ const start = () => {
         return { result: undefined, failure: { _tag: "Failure", cause: [] }, reads: reads.toReadSet() }
       }
       const { n } = state
-      const result = { text: JSON.stringify(n), json: () => n }
+      const result = { text: JSON.stringify(n), json: () => n, digest: () => new Uint8Array([n]) }
       return { result, failure: undefined, reads: reads.toReadSet() }
     },
     defer: (task) => void tasks.push(task),

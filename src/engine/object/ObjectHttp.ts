@@ -116,7 +116,7 @@ export class ObjectHttp {
     const { failure = done, result } = runQuery(key)
     if (result === undefined) return exit(failure)
     const { text } = result
-    const frame = `{"_tag":"Snapshot","value":${text},"version":${live.currentVersion},"hash":"${hashOf(text)}"}`
+    const frame = `{"_tag":"Snapshot","value":${text},"version":${live.currentVersion},"hash":"${hashOf(result)}"}`
     return `${chunkMessage(id, frame)},${exitMessage(id, doneText)}`
   }
 }

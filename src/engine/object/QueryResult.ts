@@ -2,7 +2,6 @@
  * A result of a live query, with everything that is derived from it once for all its subscribers: hash, snapshot, patches.
  * What its subscribers are sent is the smaller of patch and snapshot.
  */
-import { sha256 } from "@noble/hashes/sha2.js"
 import * as Base64Url from "effect/encoding/Base64Url"
 import type * as Schema from "effect/Schema"
 import * as Patch from "../../protocol/Patch.ts"
@@ -29,7 +28,7 @@ export class QueryResult {
 
   /** Stands for the value: results with equal hashes are equal. */
   get hash(): string {
-    this.hashText ??= hashOf(this.encoded.text)
+    this.hashText ??= hashOf(this.encoded)
     return this.hashText
   }
 
@@ -60,7 +59,5 @@ export class QueryResult {
   }
 }
 
-const encoder = new TextEncoder()
-
 /** 128 bits of SHA-256. A collision would leave a subscriber with an old value, so it must not happen. */
-export const hashOf = (text: string): string => Base64Url.encode(sha256(encoder.encode(text)).subarray(0, 16))
+export const hashOf = (encoded: EncodedResult): string => Base64Url.encode(encoded.digest().subarray(0, 16))

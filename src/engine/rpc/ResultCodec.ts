@@ -2,6 +2,7 @@
  * Turns results into JSON text, once: the text of a row is kept with the row, and a list is joined from its rows' texts.
  * Unary answers, live values, snapshots and hashes share the texts.
  */
+import { sha256 } from "@noble/hashes/sha2.js"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Rpc from "effect/rpc/Rpc"
@@ -9,11 +10,50 @@ import * as Schema from "effect/Schema"
 import { jsonCodec } from "../../protocol/JsonCodec.ts"
 import { itemOf } from "../../protocol/RpcCodec.ts"
 
-/** A result as JSON: its text, and its value for who makes a patch of it. */
+/** A result as JSON: its text, its value for who makes a patch of it, and its digest. */
 export interface EncodedResult {
   readonly text: string
   /** The value. What did not change since the run before is the same object. */
   readonly json: () => Schema.Json
+  /** 256 bits that stand for the value. The digest of a row is kept with the row, and that of a list is made of its rows'. */
+  readonly digest: () => Uint8Array
+}
+
+/** The first byte of what is digested: no text has the digest of a list, and no list that of a struct. */
+const kinds = { text: 0, list: 1, struct: 2 }
+
+const encoder = new TextEncoder()
+
+const digestOf = (kind: number, parts: ReadonlyArray<Uint8Array>): Uint8Array => {
+  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 1))
+  bytes[0] = kind
+  let offset = 1
+  for (const part of parts) {
+    bytes.set(part, offset)
+    offset += part.length
+  }
+  return sha256(bytes)
+}
+
+/** A part of a result that is encoded at once. */
+class EncodedValue implements EncodedResult {
+  readonly text: string
+  private readonly value: Schema.Json
+  private known: Uint8Array | undefined
+
+  constructor(value: Schema.Json) {
+    this.value = value
+    this.text = JSON.stringify(value)
+  }
+
+  json(): Schema.Json {
+    return this.value
+  }
+
+  digest(): Uint8Array {
+    this.known ??= digestOf(kinds.text, [encoder.encode(this.text)])
+    return this.known
+  }
 }
 
 /** Encodes results of one rpc. Fails with the issue when one does not fit the rpc's schema. */
@@ -45,15 +85,20 @@ const encoderOfSchema = (schema: Schema.Top): Encode => {
 
 const makeEncoder = (schema: Schema.Top): Encode => {
   const item = itemOf(schema)
-  if (item !== undefined) return listEncoder(schema, encoderOfSchema(item))
+  if (item !== undefined) return listEncoder(schema, item)
   const fields = fieldsOf(schema)
   if (fields !== undefined) return structEncoder(schema, fields)
   return rowEncoder(schema)
 }
 
+/** Whether a schema is one of objects. It decides how a list is digested, so it depends on nothing but the contract. */
+const isRow = ({ ast }: Schema.Top): boolean => ast._tag === "Objects" || ast._tag === "Declaration"
+
 /** A list is encoded row by row. Anything that is no array is left to the schema, which refuses it. */
-const listEncoder = (schema: Schema.Top, encodeItem: Encode): Encode => {
+const listEncoder = (schema: Schema.Top, item: Schema.Top): Encode => {
+  const encodeItem = encoderOfSchema(item)
   const encodeWhole = plainEncoder(schema)
+  const hasRows = isRow(item)
   return (value) => {
     if (!Array.isArray(value)) return encodeWhole(value)
     const items: Array<EncodedResult> = []
@@ -62,16 +107,18 @@ const listEncoder = (schema: Schema.Top, encodeItem: Encode): Encode => {
       if (!isSuccess(encoded)) return encodeWhole(value)
       items.push(encoded.value)
     }
-    return Exit.succeed(new EncodedList(items))
+    return Exit.succeed(new EncodedList(items, hasRows))
   }
 }
 
 class EncodedList implements EncodedResult {
   readonly text: string
   private readonly items: ReadonlyArray<EncodedResult>
+  private readonly hasRows: boolean
 
-  constructor(items: ReadonlyArray<EncodedResult>) {
+  constructor(items: ReadonlyArray<EncodedResult>, hasRows: boolean) {
     this.items = items
+    this.hasRows = hasRows
     let text = ""
     for (const item of items) text += text === "" ? item.text : `,${item.text}`
     this.text = `[${text}]`
@@ -79,6 +126,12 @@ class EncodedList implements EncodedResult {
 
   json(): Schema.Json {
     return this.items.map((item) => item.json())
+  }
+
+  digest(): Uint8Array {
+    // A digest costs as much as some hundred characters: small items have none of their own.
+    const parts = this.hasRows ? this.items.map((item) => item.digest()) : [encoder.encode(this.text)]
+    return digestOf(kinds.list, parts)
   }
 }
 
@@ -114,7 +167,13 @@ const structEncoder = (
     }
     return Exit.succeed({
       text: `{${texts.join(",")}}`,
-      json: () => Object.fromEntries(parts.map(([name, encoded]) => [name, encoded.json()]))
+      json: () => Object.fromEntries(parts.map(([name, encoded]) => [name, encoded.json()])),
+      // The fields are always the same ones, in the same order.
+      digest: () =>
+        digestOf(
+          kinds.struct,
+          parts.map(([, encoded]) => encoded.digest())
+        )
     })
   }
 }
@@ -141,12 +200,8 @@ const plainEncoder = (schema: Schema.Top): Encode => {
   }
 }
 
-const toResult = (encoded: unknown): EncodedResult => {
-  // The JSON form of a value that is not there is null.
-  const text = JSON.stringify(encoded) ?? "null"
-  // A JSON codec gives JSON.
-  return { text, json: () => (encoded ?? null) as Schema.Json }
-}
+/** A JSON codec gives JSON. The JSON form of a value that is not there is null. */
+const toResult = (encoded: unknown): EncodedResult => new EncodedValue((encoded ?? null) as Schema.Json)
 
 /** Whether an effect has succeeded already. Schemas that use no services give their results so. */
 const isSuccess = <A, E>(effect: Effect.Effect<A, E>): effect is Exit.Success<A, E> =>
