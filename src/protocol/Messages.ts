@@ -2,39 +2,53 @@
  * Decodes the messages of clients: the JSON messages of `effect/rpc`.
  * Payloads stay encoded here; the schema of the rpc decodes them later.
  */
-import * as Option from "effect/Option"
 import type { FromClientEncoded, RequestEncoded } from "effect/rpc/RpcMessage"
-import * as Schema from "effect/Schema"
 
 export { ping, pong } from "./Ping.ts"
 
-/** Bounded, because ids are stored in the socket's attachment while the object hibernates. */
-const RequestId = Schema.Union([Schema.String.check(Schema.isMaxLength(128)), Schema.Finite])
-
-const RequestMessage = Schema.Struct({
-  _tag: Schema.tag("Request"),
-  id: RequestId,
-  tag: Schema.String,
-  payload: Schema.Unknown,
-  headers: Schema.Array(Schema.mutable(Schema.Tuple([Schema.String, Schema.String]))),
-  isNotification: Schema.optionalKey(Schema.Literal(true)),
-  discard: Schema.optionalKey(Schema.Literal(true)),
-  traceId: Schema.optionalKey(Schema.String),
-  spanId: Schema.optionalKey(Schema.String),
-  sampled: Schema.optionalKey(Schema.Boolean)
-})
 /** A message that calls an rpc. */
 export type Request = RequestEncoded
 
-const FromClient = Schema.Union([
-  RequestMessage,
-  Schema.Struct({ _tag: Schema.tag("Ack"), requestId: RequestId }),
-  Schema.Struct({ _tag: Schema.tag("Interrupt"), requestId: RequestId }),
-  Schema.Struct({ _tag: Schema.tag("Ping") }),
-  Schema.Struct({ _tag: Schema.tag("Eof") })
-])
+/** Characters of a request id. It is stored in the socket's attachment while the object hibernates. */
+const idLength = 128
 
-const decode: (input: unknown) => Option.Option<FromClientEncoded> = Schema.decodeUnknownOption(FromClient)
+const isString = (value: unknown): value is string => typeof value === "string"
+const isTrueIfGiven = (value: unknown): boolean => value === undefined || value === true
+const isStringIfGiven = (value: unknown): boolean => value === undefined || isString(value)
+const isId = (value: unknown): value is string | number =>
+  isString(value) ? value.length <= idLength : Number.isFinite(value)
+const isHeader = (value: unknown): boolean =>
+  Array.isArray(value) && value.length === 2 && isString(value[0]) && isString(value[1])
+
+/**
+ * Whether a JSON value is a message. Each message that arrives is looked at here, so the checks are written out: a schema
+ * takes longer than all that happens to the message afterwards in the object.
+ */
+const isMessage = (message: any): message is FromClientEncoded => {
+  switch (message?._tag) {
+    case "Request":
+      return (
+        isId(message.id) &&
+        isString(message.tag) &&
+        "payload" in message &&
+        Array.isArray(message.headers) &&
+        message.headers.every(isHeader) &&
+        isTrueIfGiven(message.isNotification) &&
+        isTrueIfGiven(message.discard) &&
+        isStringIfGiven(message.traceId) &&
+        isStringIfGiven(message.spanId) &&
+        (message.sampled === undefined || typeof message.sampled === "boolean")
+      )
+    case "Ack":
+    case "Interrupt":
+      return isId(message.requestId)
+    case "Ping":
+    case "Eof":
+      return true
+    default:
+      return false
+  }
+}
 
 /**
  * The messages in an HTTP body or a socket message. `undefined` when the text is not JSON, or one message is invalid.
@@ -46,13 +60,8 @@ export const decodeMessages = (text: string): ReadonlyArray<FromClientEncoded> |
   } catch {
     return undefined
   }
-  const messages: Array<FromClientEncoded> = []
-  for (const message of Array.isArray(parsed) ? parsed : [parsed]) {
-    const decoded = decode(message)
-    if (Option.isNone(decoded)) return undefined
-    messages.push(decoded.value)
-  }
-  return messages
+  const messages: ReadonlyArray<unknown> = Array.isArray(parsed) ? parsed : [parsed]
+  return messages.every(isMessage) ? messages : undefined
 }
 
 /** Whether a JSON text nests arrays and objects deeper than `max`. Check before code recurses over the value. */

@@ -10,6 +10,11 @@ export class Background extends Context.Service<
   {
     /** Runs a task in a later turn. By then the platform is writing the commit of the current turn to disk. */
     readonly defer: (task: () => void) => void
+    /**
+     * Runs a task when the object has had nothing to do for a moment, before it can hibernate. A task that is given again
+     * meanwhile runs once.
+     */
+    readonly whenIdle: (task: () => void) => void
     /** Keeps the object awake until the promise settles. */
     readonly waitUntil: (work: Promise<unknown>) => void
   }

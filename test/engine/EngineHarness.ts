@@ -50,12 +50,13 @@ export const makeEngine = async (
   const scope = Scope.makeUnsafe()
   const sqlite = new DatabaseSync(":memory:", { enableForeignKeyConstraints: true })
   const tasks: Array<() => void> = []
+  const defer = (task: () => void) => void tasks.push(task)
   const sockets = new Set<HostSocket>()
   let ids = 0
   const context = await Effect.runPromise(Scope.provide(Layer.build(Layer.merge(fixedContext, layer)), scope))
   const host = Layer.mergeAll(
     Layer.succeed(Database, MemoryDatabase.make(sqlite)),
-    Layer.succeed(Background, { defer: (task) => void tasks.push(task), waitUntil: () => {} }),
+    Layer.succeed(Background, { defer, whenIdle: defer, waitUntil: () => {} }),
     Layer.succeed(SocketHost, { sockets: () => sockets, newId: () => `socket-${ids++}` }),
     Layer.succeed(ActionHost, {
       runAction: () => {

@@ -120,10 +120,11 @@ class Engine {
     sockets = new Set<HostSocket>()
   ): Promise<Engine> {
     const tasks: Array<() => void> = []
+    const defer = (task: () => void) => void tasks.push(task)
     const generation = ++generations
     const host = Layer.mergeAll(
       Layer.succeed(Database, MemoryDatabase.make(sqlite)),
-      Layer.succeed(Background, { defer: (task) => void tasks.push(task), waitUntil: () => {} }),
+      Layer.succeed(Background, { defer, whenIdle: defer, waitUntil: () => {} }),
       Layer.succeed(SocketHost, { sockets: () => sockets, newId: () => `socket-${socketIds++}` }),
       Layer.succeed(ActionHost, {
         runAction: () => {

@@ -2,7 +2,7 @@
  * Metrics of live queries, of all objects of a process together.
  * Each flush adds what was done since the flush before.
  */
-import * as Effect from "effect/Effect"
+import type * as Context from "effect/Context"
 import * as Metric from "effect/Metric"
 import type { LiveTotals } from "./LiveQueries.ts"
 
@@ -16,8 +16,9 @@ export const frames = Metric.counter("dormouse_live_frames", { incremental: true
 export const bytes = Metric.counter("dormouse_live_bytes", { incremental: true })
 
 /** Adds what was done to the metrics. */
-export const count = (done: LiveTotals): Effect.Effect<void> =>
-  Effect.andThen(
-    Effect.andThen(Metric.update(runs, done.runs), Metric.update(unchangedRuns, done.unchangedRuns)),
-    Effect.andThen(Metric.update(frames, done.frames), Metric.update(bytes, done.bytes))
-  )
+export const count = (done: LiveTotals, context: Context.Context<never>): void => {
+  runs.updateUnsafe(done.runs, context)
+  unchangedRuns.updateUnsafe(done.unchangedRuns, context)
+  frames.updateUnsafe(done.frames, context)
+  bytes.updateUnsafe(done.bytes, context)
+}

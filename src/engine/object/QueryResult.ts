@@ -4,6 +4,8 @@
  */
 import * as Base64Url from "effect/encoding/Base64Url"
 import type * as Schema from "effect/Schema"
+import { chunkMessage } from "../../protocol/Exit.ts"
+import * as FrameParts from "../../protocol/FrameParts.ts"
 import * as Patch from "../../protocol/Patch.ts"
 import type { EncodedResult } from "../rpc/ResultCodec.ts"
 
@@ -14,6 +16,9 @@ export class QueryResult {
   private readonly encoded: EncodedResult
   private hashText: string | undefined
   private snapshot: string | undefined
+  private lastMessages:
+    | { readonly frame: string; readonly idText: string; readonly texts: ReadonlyArray<string> }
+    | undefined
   private readonly patches = new WeakMap<QueryResult, string>()
 
   constructor(encoded: EncodedResult, version: number) {
@@ -37,6 +42,18 @@ export class QueryResult {
     return this.encoded.json()
   }
 
+  /**
+   * The messages with the frame for a subscriber that has `base`, or nothing yet. Many sockets ask the same under the same
+   * id: their messages are one text.
+   */
+  messagesFrom(base: QueryResult | undefined, idText: string): ReadonlyArray<string> {
+    const frame = this.frameFrom(base)
+    if (this.lastMessages?.frame !== frame || this.lastMessages.idText !== idText) {
+      this.lastMessages = { frame, idText, texts: messagesOf(frame, idText) }
+    }
+    return this.lastMessages.texts
+  }
+
   /** The frame for a subscriber that has `base`, or nothing yet. */
   frameFrom(base: QueryResult | undefined): string {
     if (base === undefined || base === this) return this.snapshotFrame()
@@ -58,6 +75,10 @@ export class QueryResult {
     return `"version":${this.version},"hash":"${this.hash}"`
   }
 }
+
+/** The messages that carry a frame: one, or several when it is too large for one. */
+export const messagesOf = (frame: string, idText: string): ReadonlyArray<string> =>
+  FrameParts.split(frame).map((part) => chunkMessage(idText, part))
 
 /** 128 bits of SHA-256. A collision would leave a subscriber with an old value, so it must not happen. */
 export const hashOf = (encoded: EncodedResult): string => Base64Url.encode(encoded.digest().subarray(0, 16))

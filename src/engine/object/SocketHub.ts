@@ -18,7 +18,8 @@ export interface SocketHubOptions extends Omit<SocketSessionOptions, "onOutput" 
   readonly host: SocketHost["Service"]
   readonly turns: TurnQueue
   /** Runs a task in a later turn, before the object can sleep. */
-  readonly defer: (task: () => void) => void
+  /** Runs a task when there is nothing else to do. */
+  readonly whenIdle: (task: () => void) => void
   /** Whether a tag is a mutation's. */
   readonly isMutation: (tag: string) => boolean
 }
@@ -124,16 +125,13 @@ export class SocketHub {
     return message._tag === "Request" && this.options.isMutation(message.tag)
   }
 
-  /**
-   * Saves a session when the messages of this turn have left, together with what the next ones change: the object does not
-   * sleep before.
-   */
+  /** Saves a session before the object sleeps, once for all that changes until then. */
   private scheduleSave(session: SocketSession): void {
-    if (this.dirty.size === 0) this.options.defer(() => this.saveDirty())
     this.dirty.add(session)
+    this.options.whenIdle(this.saveDirty)
   }
 
-  private saveDirty(): void {
+  private readonly saveDirty = (): void => {
     const sessions = this.dirty
     this.dirty = new Set()
     let failed: { readonly cause: unknown } | undefined

@@ -5,17 +5,8 @@
 import * as Headers from "effect/http/Headers"
 import { ServerClient } from "effect/rpc/Rpc"
 import type { FromClientEncoded, FromServerEncoded } from "effect/rpc/RpcMessage"
-import {
-  chunkMessage,
-  done,
-  type EncodedExit,
-  exitMessage,
-  interrupted,
-  limitExceeded,
-  lost
-} from "../../protocol/Exit.ts"
+import { done, type EncodedExit, exitMessage, interrupted, limitExceeded, lost } from "../../protocol/Exit.ts"
 import { knownHashHeader, livePrefix, promptHeader } from "../../protocol/Frame.ts"
-import * as FrameParts from "../../protocol/FrameParts.ts"
 import * as Limits from "../../protocol/Limits.ts"
 import { pong, type Request } from "../../protocol/Messages.ts"
 import { mutationHeader } from "../../protocol/MutationId.ts"
@@ -27,6 +18,7 @@ import { type ActionHost, ActionRelay } from "./ActionRelay.ts"
 import { type Call, type Caller, type Execution, type Executor, exitText, type PendingExecution } from "./Executor.ts"
 import * as FlowControl from "./FlowControl.ts"
 import { type LiveQueries, type QueryKey, type Subscriber, Subscription } from "./LiveQueries.ts"
+import { messagesOf } from "./QueryResult.ts"
 import {
   type Attachment,
   attachmentPrefix,
@@ -311,16 +303,16 @@ export class SocketSession implements Subscriber {
     const { result } = query
     // A subscription that is due and whose query has not failed has a result.
     if (result === undefined) return
-    const frame =
+    const { idText } = subscription
+    const messages =
       subscription.knownHash === result.hash
-        ? `{"_tag":"Current","version":${this.options.live.flushedVersion}}`
-        : result.frameFrom(subscription.base)
+        ? messagesOf(`{"_tag":"Current","version":${this.options.live.flushedVersion}}`, idText)
+        : result.messagesFrom(subscription.base, idText)
     subscription.knownHash = undefined
     subscription.sent = result.hash
     subscription.base = result
     this.options.onDirty(this)
-    for (const part of FrameParts.split(frame)) {
-      const text = chunkMessage(subscription.idText, part)
+    for (const text of messages) {
       subscription.unacknowledged++
       this.options.live.countFrame(query, text.length)
       this.write(text)

@@ -201,7 +201,7 @@ class Engine implements TenantEngine {
     this.sockets = new SocketHub({
       host: parts.sockets,
       turns,
-      defer: background.defer,
+      whenIdle: background.whenIdle,
       isMutation,
       isAction,
       executor,
@@ -286,7 +286,7 @@ class Engine implements TenantEngine {
         span.attribute("dormouse.live.unchangedRuns", unchangedRuns - before.unchangedRuns)
       })
     } else live.flush()
-    Effect.runSyncWith(this.parts.services)(Metrics.count(live.takeTotals()))
+    Metrics.count(live.takeTotals(), this.parts.services)
   }
 
   /** A span around the notification of subscribers. After a large flush there are several. */

@@ -1,6 +1,6 @@
 /**
- * The `Background` port of a Durable Object: tasks run in a later turn.
- * `waitUntil` keeps the object awake until they are done.
+ * The `Background` port of a Durable Object: tasks run in a later turn, those that were deferred together in the same one.
+ * Timers and `waitUntil` keep the object awake until they are done.
  */
 /// <reference types="@cloudflare/workers-types" />
 import type { Background } from "../../services/Background.ts"
@@ -10,9 +10,56 @@ export interface BackgroundState {
   readonly waitUntil: (work: Promise<unknown>) => void
 }
 
+/** Milliseconds without work after which the object counts as idle. */
+const idleAfter = 10
+/** Tasks for an idle object run at the latest after this many times `idleAfter`. */
+const maxPostponements = 10
+
 /** The background of a Durable Object. */
-export const make = (state: BackgroundState): Background["Service"] => ({
-  // A timer with no delay fires after the writes of the current turn have been committed.
-  defer: (task) => state.waitUntil(scheduler.wait(0).then(task)),
-  waitUntil: (work) => state.waitUntil(work)
-})
+export const make = (state: BackgroundState): Background["Service"] => {
+  const runAll = (tasks: Iterable<() => void>) => {
+    for (const task of tasks) {
+      try {
+        task()
+      } catch (cause) {
+        // The platform logs it. The other tasks run all the same.
+        state.waitUntil(Promise.reject(cause))
+      }
+    }
+  }
+  let deferred: Array<() => void> = []
+  const runDeferred = () => {
+    const tasks = deferred
+    deferred = []
+    runAll(tasks)
+  }
+  const idleTasks = new Set<() => void>()
+  let postponements = 0
+  let isPostponed = false
+  const runIdle = () => {
+    if (isPostponed && postponements++ < maxPostponements) {
+      isPostponed = false
+      setTimeout(runIdle, idleAfter)
+      return
+    }
+    const tasks = [...idleTasks]
+    idleTasks.clear()
+    runAll(tasks)
+  }
+  return {
+    // A timer with no delay fires after the writes of the current turn have been committed.
+    defer: (task) => {
+      if (deferred.push(task) === 1) setTimeout(runDeferred, 0)
+    },
+    whenIdle: (task) => {
+      isPostponed = true
+      if (idleTasks.size === 0) {
+        isPostponed = false
+        postponements = 0
+        setTimeout(runIdle, idleAfter)
+      }
+      idleTasks.add(task)
+    },
+    waitUntil: (work) => state.waitUntil(work)
+  }
+}

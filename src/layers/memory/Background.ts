@@ -9,17 +9,27 @@ export class MemoryBackground {
   /** The port. */
   readonly service: Background["Service"]
   private readonly pending = new Set<Promise<void>>()
+  private readonly idleTasks = new Set<() => void>()
   private isStopped = false
 
   /** `run` runs a task; a caller can do more before and after it. */
   constructor(run: (task: () => void) => void = (task) => task()) {
+    const defer = (task: () => void) =>
+      this.waitUntil(
+        nextTurn().then(() => {
+          if (!this.isStopped) run(task)
+        })
+      )
     this.service = {
-      defer: (task) =>
-        this.waitUntil(
-          nextTurn().then(() => {
-            if (!this.isStopped) run(task)
-          })
-        ),
+      defer,
+      whenIdle: (task) => {
+        if (this.idleTasks.has(task)) return
+        this.idleTasks.add(task)
+        defer(() => {
+          this.idleTasks.delete(task)
+          task()
+        })
+      },
       waitUntil: (work) => this.waitUntil(work)
     }
   }
