@@ -3,9 +3,10 @@
  * engine and decides nothing.
  */
 import { DurableObject } from "cloudflare:workers"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Layer from "effect/Layer"
+import type * as Fiber from "effect/Fiber"
 import type * as ManagedRuntime from "effect/ManagedRuntime"
 import type * as Rpc from "effect/rpc/Rpc"
 import type { FromServerEncoded } from "effect/rpc/RpcMessage"
@@ -24,6 +25,7 @@ import * as CloudflareDatabase from "../layers/cloudflare/Database.ts"
 import { CloudflareSockets } from "../layers/cloudflare/SocketHost.ts"
 import { ping, pong, type Request as RpcRequest } from "../protocol/Messages.ts"
 import { Background } from "../services/Background.ts"
+import { Database } from "../services/Database.ts"
 import { SocketHost } from "../services/SocketHost.ts"
 import { Transactor } from "../services/Transactor.ts"
 import { exportsOf, Flushing, type HostOptions, logStartFailure, makeRuntime } from "./Host.ts"
@@ -60,30 +62,36 @@ export const make = <Rpcs extends Rpc.Any, R = never>(
       this.sockets = new CloudflareSockets(ctx)
       this.runtime = makeRuntime(options, env)
       this.flushing = new Flushing(this.runtime, options)
-      // No event arrives before the tables are up to date.
-      ctx.blockConcurrencyWhile(async () => {
-        const exit = await this.runtime.runPromiseExit(this.boot())
-        if (Exit.isSuccess(exit)) {
-          this.engine = exit.value
-          return
-        }
-        await logStartFailure(this.runtime, "the object could not start", exit.cause)
-        // The platform goes on answering pings: close the sockets so that their clients reconnect.
-        for (const socket of ctx.getWebSockets()) socket.close(1011, couldNotStart)
+      const booting = this.runtime.runFork(this.boot())
+      const booted = booting.pollUnsafe()
+      if (booted !== undefined && Exit.isSuccess(booted)) this.engine = booted.value
+      // No event arrives before the tables are up to date, and before an author's layer is built that waits for something.
+      else void ctx.blockConcurrencyWhile(() => this.finishBoot(booting))
+    }
+
+    private async finishBoot(booting: Fiber.Fiber<TenantEngine.TenantEngine, unknown>): Promise<void> {
+      const exit = await new Promise<Exit.Exit<TenantEngine.TenantEngine, unknown>>((resolve) => {
+        booting.addObserver(resolve)
       })
+      if (Exit.isSuccess(exit)) {
+        this.engine = exit.value
+        return
+      }
+      await logStartFailure(this.runtime, "the object could not start", exit.cause)
+      // The platform goes on answering pings: close the sockets so that their clients reconnect.
+      for (const socket of this.ctx.getWebSockets()) socket.close(1011, couldNotStart)
     }
 
     private boot() {
-      const host = Layer.mergeAll(
-        CloudflareDatabase.layer(this.ctx.storage),
-        Layer.succeed(SocketHost, this.sockets.service),
-        Layer.succeed(Background, CloudflareBackground.make(this.ctx)),
-        Layer.succeed(ActionHost, {
+      const host = Context.make(Database, CloudflareDatabase.make(this.ctx.storage)).pipe(
+        Context.add(SocketHost, this.sockets.service),
+        Context.add(Background, CloudflareBackground.make(this.ctx)),
+        Context.add(ActionHost, {
           runAction: (request, session, signal) => this.runAction(request, session, signal)
         })
       )
       return TenantEngine.make(app, { tenant: this.ctx.id.name, now: Date.now }).pipe(
-        Effect.provide(host),
+        Effect.provideContext(host),
         // The engine lives as long as the heap; nothing ends it before.
         Scope.provide(Scope.makeUnsafe())
       )

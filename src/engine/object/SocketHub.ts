@@ -57,7 +57,10 @@ export class SocketHub {
   restoreAll(): void {
     const cache = this.restoreCache()
     for (const socket of this.options.host.sockets()) this.restore(socket, cache)
-    this.options.rows.deleteOrphans(new Set([...this.sessions.values()].map(({ id }) => id)))
+    // The first answer does not wait for it.
+    this.options.whenIdle(() =>
+      this.options.rows.deleteOrphans(new Set([...this.sessions.values()].map(({ id }) => id)))
+    )
   }
 
   /** A new socket. */

@@ -354,8 +354,19 @@ type ModelClass = Model.Any & (new (fields: object) => unknown)
 /** The type `Model.Any` does not say that a model is a class. */
 const isClass = (model: Model.Any): model is ModelClass => typeof model === "function"
 
-/** Makes the codec of a table. */
-export const make = (table: Table.Any): RowCodec => {
+const byTable = new WeakMap<Table.Any, RowCodec>()
+
+/** The codec of a table. It is kept with the table: an object that wakes in a heap that knows its app finds it again. */
+export const of = (table: Table.Any): RowCodec => {
+  let codec = byTable.get(table)
+  if (codec === undefined) {
+    codec = make(table)
+    byTable.set(table, codec)
+  }
+  return codec
+}
+
+const make = (table: Table.Any): RowCodec => {
   const columns = Object.entries(table.model.fields).flatMap(([name, schema]) =>
     Schema.isSchema(schema) ? [columnOf(name, schema)] : []
   )

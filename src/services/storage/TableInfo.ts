@@ -75,7 +75,7 @@ export const makeAll = (declared: ReadonlyArray<Table.Any>): ReadonlyMap<string,
 }
 
 const make = (table: Table.Any, referrers: ReadonlyArray<Referrer>): TableInfo => {
-  const codec = RowCodec.make(table)
+  const codec = RowCodec.of(table)
   const position = (column: string) => codec.columnIndex.get(column)!
   const keyPosition = position(table.key)
   const orders = new Map<string, ReadonlyArray<number>>([[keyIndex, [keyPosition]]])

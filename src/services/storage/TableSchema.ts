@@ -166,7 +166,7 @@ const declare = (
 /** Checks the declared tables, without the database. Throws `SchemaMismatch`. */
 const declareAll = (tables: ReadonlyArray<Table.Any>): ReadonlyArray<Declared> => {
   const problems: Array<Problem> = []
-  const codecs = new Map(tables.map((table) => [table, RowCodec.make(table)]))
+  const codecs = new Map(tables.map((table) => [table, RowCodec.of(table)]))
   const declared = tables.map((table) => declare(table, codecs, problems))
   const names = new Set<string>()
   for (const { name } of tables) {
@@ -175,6 +175,25 @@ const declareAll = (tables: ReadonlyArray<Table.Any>): ReadonlyArray<Declared> =
   }
   if (problems.length > 0) throw new SchemaMismatch({ problems })
   return declared
+}
+
+interface Declaration {
+  readonly tables: ReadonlyArray<Declared>
+  /** What is recorded when these tables are all that there are. */
+  readonly record: string
+}
+
+const declarations = new WeakMap<ReadonlyArray<Table.Any>, Declaration>()
+
+/** Checks the tables once for each list of them: an object that wakes in a heap that knows its app finds them checked. */
+const declarationOf = (tables: ReadonlyArray<Table.Any>): Declaration => {
+  let declaration = declarations.get(tables)
+  if (declaration === undefined) {
+    const declared = declareAll(tables)
+    declaration = { tables: declared, record: encodeRecorded(declared) }
+    declarations.set(tables, declaration)
+  }
+  return declaration
 }
 
 const actions: Record<string, string> = { cascade: "CASCADE", restrict: "RESTRICT", setNull: "SET NULL" }
@@ -331,11 +350,14 @@ export const migrate = (
   tables: ReadonlyArray<Table.Any>,
   internal: ReadonlyArray<InternalTable> = []
 ): void => {
-  const declared = declareAll(tables)
+  const { record: expected, tables: declared } = declarationOf(tables)
+  const missing = missingTables(database, [schemaTable, ...internal])
+  // Most starts find everything in place, and need no transaction.
+  if (missing.length === 0 && readRecord(database) === expected) return
   const isDeclared = (name: string) => tables.some((table) => table.name === name)
   database.transaction(() => {
-    createInternal(database, [schemaTable, ...internal])
-    const text = database.all("SELECT tables FROM _dormouse_schema", []).rows[0]?.[0]
+    for (const { create } of missing) database.all(create, [])
+    const text = readRecord(database)
     const recorded = text === undefined ? Exit.succeed([]) : decodeRecorded(text)
     if (Exit.isFailure(recorded)) throw new Error("the record of the database's tables is damaged")
     const next = plan(recorded.value, declared)
@@ -353,10 +375,16 @@ export const migrate = (
   })
 }
 
-const createInternal = (database: Database["Service"], tables: ReadonlyArray<InternalTable>): void => {
+const readRecord = (database: Database["Service"]): SqlValue | undefined =>
+  database.all("SELECT tables FROM _dormouse_schema", []).rows[0]?.[0]
+
+const missingTables = (
+  database: Database["Service"],
+  tables: ReadonlyArray<InternalTable>
+): ReadonlyArray<InternalTable> => {
   const { rows } = database.all("SELECT name FROM sqlite_master WHERE type = 'table' AND substr(name, 1, 1) = '_'", [])
   const existing = new Set(rows.map(([name]) => name))
-  for (const { create, name } of tables) if (!existing.has(name)) database.all(create, [])
+  return tables.filter(({ name }) => !existing.has(name))
 }
 
 const execute = (database: Database["Service"], statement: Statement): void => {
