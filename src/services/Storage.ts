@@ -46,7 +46,7 @@ export const makeRunner = (
       }
     })
     const storage = new StorageRuntime(database, tables, { ...Limits.defaults, ...limits })
-    return yield* TransactionRunner.make({ storage, transactional, afterCommit })
+    return new TransactionRunner({ storage, transactional, afterCommit })
   })
 
 /**

@@ -48,15 +48,10 @@ export class TransactionRunner {
   private readonly listeners = new Set<(writes: WriteRecorder) => void>()
   private lastTime = Number.NEGATIVE_INFINITY
 
-  private constructor(options: TransactionRunnerOptions, sql: SqlClient.SqlClient) {
+  constructor(options: TransactionRunnerOptions) {
     this.storage = options.storage
     this.options = options
-    this.sql = sql
-  }
-
-  /** Makes a runner. */
-  static make(options: TransactionRunnerOptions): Effect.Effect<TransactionRunner> {
-    return Effect.map(RawSql.make, (sql) => new TransactionRunner(options, sql))
+    this.sql = RawSql.sqlClient()
   }
 
   /**

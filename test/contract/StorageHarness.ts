@@ -39,7 +39,7 @@ export class StorageHarness {
     this.database = database
     if (migrate) TableSchema.migrate(database, tables)
     const storage = new StorageRuntime(database, tables, { ...Limits.defaults, ...limits })
-    this.runner = Effect.runSync(TransactionRunner.make({ storage, transactional: [], afterCommit: () => {} }))
+    this.runner = new TransactionRunner({ storage, transactional: [], afterCommit: () => {} })
     this.runner.onCommit((writes) => {
       this.writes = writes
     })

@@ -157,8 +157,7 @@ const currentStorage = Effect.withFiber<TransactionStorage>((fiber) => {
   return storage._tag === "Some" ? Effect.succeed(storage.value) : Effect.die(new Error("SQL runs only in a handler"))
 })
 
-/** Makes the client. `withTransaction` is a nested transaction, as `Table.atomically` is. */
-export const make: Effect.Effect<SqlClient.SqlClient> = Effect.gen(function* () {
+const make: Effect.Effect<SqlClient.SqlClient> = Effect.gen(function* () {
   const client = yield* SqlClient.make({
     acquirer: Effect.map(currentStorage, connectionOf),
     compiler: Statement.makeCompilerSqlite(),
@@ -170,3 +169,14 @@ export const make: Effect.Effect<SqlClient.SqlClient> = Effect.gen(function* () 
       Effect.flatMap(currentStorage, (storage) => new TableWriter(storage).atomically(effect))
   })
 }).pipe(Effect.provide(Reactivity.layer))
+
+let client: SqlClient.SqlClient | undefined
+
+/**
+ * The client: one for all objects, because it works on the storage of the transaction that uses it. `withTransaction` is
+ * a nested transaction, as `Table.atomically` is.
+ */
+export const sqlClient = (): SqlClient.SqlClient => {
+  client ??= Effect.runSync(make)
+  return client
+}
