@@ -37,7 +37,9 @@ export interface EngineHarness {
   readonly sqlite: DatabaseSync
   readonly context: Context.Context<never>
   readonly sockets: Set<HostSocket>
-  /** Runs the deferred tasks until there are none. */
+  /** Runs the tasks that are deferred now, as the next turn of the event loop does. */
+  readonly nextTurn: () => void
+  /** Runs the deferred tasks, and then those for an idle object, until there are none. */
   readonly idle: () => void
   readonly close: () => Promise<void>
 }
@@ -50,13 +52,14 @@ export const makeEngine = async (
   const scope = Scope.makeUnsafe()
   const sqlite = new DatabaseSync(":memory:", { enableForeignKeyConstraints: true })
   const tasks: Array<() => void> = []
+  const idleTasks = new Set<() => void>()
   const defer = (task: () => void) => void tasks.push(task)
   const sockets = new Set<HostSocket>()
   let ids = 0
   const context = await Effect.runPromise(Scope.provide(Layer.build(Layer.merge(fixedContext, layer)), scope))
   const host = Layer.mergeAll(
     Layer.succeed(Database, MemoryDatabase.make(sqlite)),
-    Layer.succeed(Background, { defer, whenIdle: defer, waitUntil: () => {} }),
+    Layer.succeed(Background, { defer, whenIdle: (task) => void idleTasks.add(task), waitUntil: () => {} }),
     Layer.succeed(SocketHost, { sockets: () => sockets, newId: () => `socket-${ids++}` }),
     Layer.succeed(ActionHost, {
       runAction: () => {
@@ -72,8 +75,17 @@ export const makeEngine = async (
     sqlite,
     context,
     sockets,
+    nextTurn: () => {
+      for (const task of tasks.splice(0)) task()
+    },
     idle: () => {
-      while (tasks.length > 0) tasks.shift()!()
+      while (tasks.length + idleTasks.size > 0) {
+        while (tasks.length > 0) tasks.shift()!()
+        for (const task of idleTasks) {
+          idleTasks.delete(task)
+          task()
+        }
+      }
     },
     close: async () => {
       await Effect.runPromise(Scope.close(scope, Exit.void))

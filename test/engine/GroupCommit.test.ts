@@ -1,8 +1,10 @@
 import { describe, expect, it } from "vitest"
+import { anonymous } from "../../src/contract/Auth.ts"
 import { newTenant, type Peer, post, request } from "../deployment/Deployment.ts"
 import { type MemoryDeployment, memory } from "../deployment/memory.ts"
 import { ledgerApp, receipts } from "../worker/ledger.ts"
 import { app, limited } from "../worker/notes.ts"
+import { KeepingSocket, makeEngine } from "./EngineHarness.ts"
 import { suite } from "./groupCommitCases.ts"
 
 suite("Group commit in memory", async () => {
@@ -17,6 +19,58 @@ suite("Group commit in memory", async () => {
 })
 
 const later = (millis: number) => new Promise((resolve) => setTimeout(resolve, millis))
+
+describe("a flush of many subscriptions", () => {
+  const subscribers = 60
+  const open = async () => {
+    const harness = await makeEngine(ledgerApp)
+    const connect = () => {
+      const socket = new KeepingSocket()
+      harness.sockets.add(socket)
+      harness.engine.sockets.open(socket, { tenant: "main", identity: anonymous })
+      return socket
+    }
+    const send = (socket: KeepingSocket, message: object) =>
+      harness.engine.sockets.message(socket, JSON.stringify(message))
+    const watchers = Array.from({ length: subscribers }, connect)
+    for (const watcher of watchers) {
+      send(watcher, request("live", "live:total", { account: "a" }))
+      send(watcher, { _tag: "Ack", requestId: "live" })
+    }
+    const writers = [connect(), connect(), connect()]
+    harness.idle()
+    const pay = (writer: number) =>
+      send(writers[writer]!, request(`pay-${writer}`, "pay", { account: "a", amount: 1, ending: "success" }))
+    const values = () => watchers[0]!.messages.filter(({ _tag }) => _tag === "Chunk").length
+    const answers = () => writers.map(({ messages }) => messages.filter(({ _tag }) => _tag === "Exit").length)
+    return { harness, pay, values, answers }
+  }
+
+  it("L4: after a lone call it has the next turn", async () => {
+    const { answers, harness, pay, values } = await open()
+    pay(0)
+    expect([answers(), values()]).toEqual([[1, 0, 0], 1])
+    harness.nextTurn()
+    expect(values()).toBe(2)
+    await harness.close()
+  })
+
+  it("L4: while calls share turns it waits for a pause, and then runs once for all of them", async () => {
+    const { answers, harness, pay, values } = await open()
+    pay(0)
+    for (let turn = 0; turn < 3; turn++) {
+      for (const writer of [0, 1, 2]) pay(writer)
+      harness.nextTurn()
+    }
+    const [explanation] = harness.engine.live.explain()
+    expect(answers()).toEqual([4, 3, 3])
+    // The lone call's flush was due in the first turn, together with three more calls.
+    expect([values(), explanation?.runs]).toEqual([2, 2])
+    harness.idle()
+    expect([values(), harness.engine.live.explain()[0]?.runs]).toEqual([2, 3])
+    await harness.close()
+  })
+})
 
 describe("a commit that fails, and a crash between turns", () => {
   /** Sends mutations that are handled in one turn, over sockets and HTTP, with a live query and receipts beside them. */

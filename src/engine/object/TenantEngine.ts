@@ -257,20 +257,29 @@ class Engine implements TenantEngine {
     else this.committedSpans = []
   }
 
-  /** A flush of many subscriptions has a turn for itself: the answers of this one do not wait for it. */
+  /**
+   * A flush of many subscriptions has a turn for itself: the answers of this one do not wait for it. While many calls come
+   * in, it waits for a pause, and then does for all of them together what it would do after each turn.
+   */
   private scheduleFlush(): void {
-    if (this.isFlushScheduled) return
-    this.isFlushScheduled = true
-    this.parts.background.defer(() =>
-      this.turn(() => {
-        try {
-          this.flush()
-        } finally {
-          this.isFlushScheduled = false
-        }
-      })
-    )
+    const { background } = this.parts
+    if (this.turns.isBusy) {
+      this.isFlushScheduled = true
+      background.whenIdle(this.scheduledFlush)
+    } else if (!this.isFlushScheduled) {
+      this.isFlushScheduled = true
+      background.defer(this.scheduledFlush)
+    }
   }
+
+  private readonly scheduledFlush = (): void =>
+    this.turn(() => {
+      try {
+        this.flush()
+      } finally {
+        this.isFlushScheduled = false
+      }
+    })
 
   private flush(): void {
     const spans = this.committedSpans

@@ -41,7 +41,9 @@ export class TurnQueue {
   /** Whether something was committed in this turn. */
   private hasCommitted = false
   /** Whether a commit is on its way, and the next turn is scheduled. */
-  private isBusy = false
+  private isScheduled = false
+  /** Units that the turn under way has handled. */
+  private handled = 0
   private inTurn = false
 
   constructor(options: TurnQueueOptions) {
@@ -51,6 +53,11 @@ export class TurnQueue {
   /** Whether a turn is under way. */
   get isInTurn(): boolean {
     return this.inTurn
+  }
+
+  /** Whether the turn under way has handled several units, or units wait: more are likely to come. */
+  get isBusy(): boolean {
+    return this.handled > 1 || this.queued > 0
   }
 
   /** A transaction of this turn committed. */
@@ -64,7 +71,7 @@ export class TurnQueue {
    */
   submit(unit: Unit): "queuedMessages" | "queuedBytes" | undefined {
     const queue = this.queues.get(unit.source)
-    if (queue === undefined && !(unit.mayCommit && (this.isBusy || this.inTurn))) {
+    if (queue === undefined && !(unit.mayCommit && (this.isScheduled || this.inTurn))) {
       this.run(unit.run)
       return undefined
     }
@@ -83,6 +90,7 @@ export class TurnQueue {
   run(body: () => void): void {
     if (this.inTurn) return body()
     this.inTurn = true
+    this.handled = 0
     try {
       this.options.commitTurn(() => {
         try {
@@ -99,10 +107,10 @@ export class TurnQueue {
   }
 
   private schedule(): void {
-    if (this.isBusy) return
-    this.isBusy = true
+    if (this.isScheduled) return
+    this.isScheduled = true
     this.options.defer(() => {
-      this.isBusy = false
+      this.isScheduled = false
       if (this.queued > 0) this.run(() => this.drain())
     })
   }
@@ -119,6 +127,7 @@ export class TurnQueue {
         if (unit === undefined) continue
         this.queued--
         this.queuedSize -= unit.size
+        this.handled++
         try {
           unit.run()
         } catch (cause) {
