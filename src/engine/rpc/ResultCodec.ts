@@ -57,7 +57,11 @@ class EncodedValue implements EncodedResult {
 }
 
 /** Encodes results of one rpc. Fails with the issue when one does not fit the rpc's schema. */
-export type Encode = (value: unknown) => Effect.Effect<EncodedResult, unknown>
+export interface Encode {
+  (value: unknown): Effect.Effect<EncodedResult, unknown>
+  /** The frozen values that were encoded before: the rows that come again in the next run of a list. */
+  readonly known?: WeakMap<object, EncodedResult>
+}
 
 const byRpc = new WeakMap<Rpc.AnyWithProps, Encode>()
 
@@ -103,6 +107,11 @@ const listEncoder = (schema: Schema.Top, item: Schema.Top): Encode => {
     if (!Array.isArray(value)) return encodeWhole(value)
     const items: Array<EncodedResult> = []
     for (const item of value) {
+      const known = encodeItem.known?.get(item)
+      if (known !== undefined) {
+        items.push(known)
+        continue
+      }
       const encoded = encodeItem(item)
       if (!isSuccess(encoded)) return encodeWhole(value)
       items.push(encoded.value)
@@ -178,18 +187,19 @@ const structEncoder = (
   }
 }
 
-/** Rows are frozen and come again in the next run of a list: each is encoded once. */
+/** Rows are frozen, and are encoded once. */
 const rowEncoder = (schema: Schema.Top): Encode => {
   const encode = plainEncoder(schema)
-  const known = new WeakMap<object, Exit.Exit<EncodedResult, unknown>>()
-  return (value) => {
+  const known = new WeakMap<object, EncodedResult>()
+  const encodeRow = (value: unknown) => {
     if (typeof value !== "object" || value === null || !Object.isFrozen(value)) return encode(value)
     const kept = known.get(value)
-    if (kept !== undefined) return kept
+    if (kept !== undefined) return Exit.succeed(kept)
     const encoded = encode(value)
-    if (isSuccess(encoded)) known.set(value, encoded)
+    if (isSuccess(encoded)) known.set(value, encoded.value)
     return encoded
   }
+  return Object.assign(encodeRow, { known })
 }
 
 const plainEncoder = (schema: Schema.Top): Encode => {
