@@ -7,6 +7,7 @@ import { dormouse, grouped, handwritten, pramen, type Subject } from "./subjects
 import type { Call } from "./wire.ts"
 import { perSecond, type Sample, type Workload } from "./workload.ts"
 import { numbered } from "./workloads/numbered.ts"
+import { transfers } from "./workloads/transfers.ts"
 
 const everyone: ReadonlyArray<Subject> = [handwritten, grouped, dormouse, pramen]
 
@@ -280,6 +281,7 @@ const idle: Workload = {
 export const workloads: ReadonlyArray<Workload> = [
   unary,
   numbered,
+  transfers,
   cold,
   sameList,
   burst,
