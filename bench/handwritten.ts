@@ -8,15 +8,10 @@
  * and which list a write concerns is known in advance.
  */
 import { DurableObject } from "cloudflare:workers"
+import { decode, failure, frame, Refused, type RpcRequest, refusal, success, textOf } from "./messages.ts"
 
 interface Env {
   readonly TENANTS: DurableObjectNamespace<TenantObject>
-}
-
-interface RpcRequest {
-  readonly id: string
-  readonly tag: string
-  readonly payload: Record<string, unknown>
 }
 
 /** A live query as the socket's attachment keeps it through hibernation. */
@@ -33,15 +28,6 @@ type Query =
 interface Audience {
   readonly query: Query
   readonly sockets: Map<string, Set<WebSocket>>
-}
-
-/** A refusal that the caller is told about; anything else thrown is a fault of ours. */
-class Refused extends Error {
-  readonly error: Record<string, unknown>
-  constructor(error: Record<string, unknown>) {
-    super(String(error["_tag"]))
-    this.error = error
-  }
 }
 
 export default {
@@ -165,9 +151,7 @@ export class TenantObject extends DurableObject<Env> {
           return { answer: success(request.id, this.#run(queryOf(request.tag, request.payload))) }
       }
     } catch (thrown) {
-      if (thrown instanceof Refused) return { answer: failure(request.id, { _tag: "Fail", error: thrown.error }) }
-      console.error(thrown)
-      return { answer: failure(request.id, { _tag: "Die", defect: "Internal error" }) }
+      return { answer: refusal(request.id, thrown) }
     }
   }
 
@@ -327,54 +311,6 @@ function queryOf(tag: string, payload: Record<string, unknown>): Query {
       throw new Refused({ _tag: "BadRequest", message: `There is no ${tag}` })
   }
 }
-
-function textOf(payload: Record<string, unknown>, field: string): string {
-  const value = payload[field]
-  if (typeof value !== "string" || value.length === 0) {
-    throw new Refused({ _tag: "BadRequest", message: `${field} must be a string that is not empty` })
-  }
-  return value
-}
-
-type Incoming =
-  | ({ readonly _tag: "Request" } & RpcRequest)
-  | { readonly _tag: "Interrupt"; readonly requestId: string }
-  | { readonly _tag: "Ping" }
-
-function decode(text: string): ReadonlyArray<Incoming> {
-  let parsed: unknown
-  try {
-    parsed = JSON.parse(text)
-  } catch {
-    return []
-  }
-  return (Array.isArray(parsed) ? parsed : [parsed]).filter(isIncoming)
-}
-
-function isIncoming(message: any): message is Incoming {
-  switch (message?._tag) {
-    case "Request":
-      return typeof message.id === "string" && typeof message.tag === "string" && isRecord(message.payload)
-    case "Interrupt":
-      return typeof message.requestId === "string"
-    case "Ping":
-      return true
-    default:
-      return false
-  }
-}
-
-const isRecord = (value: unknown): value is Record<string, unknown> =>
-  typeof value === "object" && value !== null && !Array.isArray(value)
-
-const success = (id: string, value: string): string =>
-  `{"_tag":"Exit","requestId":${JSON.stringify(id)},"exit":{"_tag":"Success","value":${value}}}`
-
-const failure = (id: string, reason: object): string =>
-  JSON.stringify({ _tag: "Exit", requestId: id, exit: { _tag: "Failure", cause: [reason] } })
-
-const frame = (id: string, value: string): string =>
-  `{"_tag":"Chunk","requestId":${JSON.stringify(id)},"values":[{"_tag":"Snapshot","value":${value}}]}`
 
 /** The random part and the variant bits of a version 4 UUID are those of a version 7 too. */
 function uuidv7(now: number): string {

@@ -3,7 +3,7 @@ import * as Http from "node:http"
 import { dirname } from "node:path"
 import { gzipSync } from "node:zlib"
 import * as Esbuild from "esbuild"
-import { Miniflare } from "miniflare"
+import { type Host, startNode, startWorkerd } from "./hosts.ts"
 import { inFlight } from "./measure.ts"
 import { Socket } from "./socket.ts"
 import type { Subject } from "./subjects.ts"
@@ -54,57 +54,34 @@ export async function bundleCounting(subject: Subject): Promise<string> {
   )
 }
 
-interface Address {
-  readonly host: string
-  readonly hostname: string
-  readonly port: string
-}
-
-/** A worker in a workerd of its own, reached by real connections over loopback. */
+/** A subject that runs, reached by real connections over loopback. */
 export class Server {
   readonly subject: Subject
-  readonly #miniflare: Miniflare
-  readonly #address: Address
+  readonly #host: Host
   // Shorter than the five seconds after which workerd drops a connection that nobody uses.
   readonly #agent = new Http.Agent({ keepAlive: true, maxSockets: 64, timeout: 2000 })
-  readonly #sockets = new Set<Socket>()
+  readonly #connections = new Set<() => unknown>()
   static readonly #running = new Set<Server>()
 
-  private constructor(subject: Subject, miniflare: Miniflare, address: Address) {
+  private constructor(subject: Subject, host: Host) {
     this.subject = subject
-    this.#miniflare = miniflare
-    this.#address = address
+    this.#host = host
+    Server.#running.add(this)
   }
 
+  /** Starts a worker from its bundle. */
   static async start(subject: Subject, code: string): Promise<Server> {
-    const name = "worker"
-    const miniflare = new Miniflare({
-      workers: [
-        {
-          config: {
-            type: "worker",
-            name,
-            compatibilityDate: "2026-09-01",
-            manifest: { mainModule: "worker.js", modules: { "worker.js": { type: "esm", contents: code } } },
-            exports: { [subject.object]: { type: "durable-object", storage: "sqlite" } },
-            env: Object.fromEntries(
-              Object.entries(subject.bindings).map(([key, binding]) => {
-                if (binding === "object") {
-                  return [key, { type: "durable-object", worker: name, exportName: subject.object } as const]
-                }
-                if (binding === "kv" || binding === "r2") return [key, { type: binding } as const]
-                return [key, { type: "text", value: binding.text } as const]
-              })
-            )
-          },
-          // Straight into the worker: Miniflare's own entry worker, made for pages that reload, would be measured too.
-          dev: { unsafeDirectSockets: [{}] }
-        }
-      ]
-    })
-    const server = new Server(subject, miniflare, await miniflare.unsafeGetDirectURL(name))
-    Server.#running.add(server)
-    return server
+    return new Server(subject, await startWorkerd(subject, code))
+  }
+
+  /** Starts a subject in whatever it runs in. */
+  static async startAny(subject: Subject): Promise<Server> {
+    if (subject.isNode) return new Server(subject, await startNode(subject))
+    return Server.start(subject, await bundle(subject))
+  }
+
+  get url(): string {
+    return `http://${this.#host.address.host}`
   }
 
   get wire(): Wire {
@@ -132,7 +109,7 @@ export class Server {
   #request(options: Http.RequestOptions, body: string): Promise<string> {
     return new Promise((resolve, reject) => {
       const request = Http.request(
-        { ...options, agent: this.#agent, host: this.#address.hostname, port: this.#address.port },
+        { ...options, agent: this.#agent, host: this.#host.address.hostname, port: this.#host.address.port },
         (response) => {
           let text = ""
           response.setEncoding("utf8")
@@ -151,8 +128,11 @@ export class Server {
 
   async open(): Promise<Socket> {
     const { path } = this.wire.socket
-    const socket = await Socket.open(`ws://${this.#address.host}${path}?${this.wire.tenant.parameter}=main`, this.wire)
-    this.#sockets.add(socket)
+    const socket = await Socket.open(
+      `ws://${this.#host.address.host}${path}?${this.wire.tenant.parameter}=main`,
+      this.wire
+    )
+    this.onStop(() => socket.close())
     return socket
   }
 
@@ -172,10 +152,12 @@ export class Server {
 
   /** Takes the object out of memory as hibernation would, with its sockets left open. */
   evict(): Promise<void> {
-    return this.#miniflare.unsafeEvictDurableObject("worker", this.subject.object, {
-      name: "main",
-      webSockets: "hibernate"
-    })
+    return this.#host.evict()
+  }
+
+  /** Closes a connection before the server stops. */
+  onStop(close: () => unknown): void {
+    this.#connections.add(close)
   }
 
   static async stopAll(): Promise<void> {
@@ -183,9 +165,9 @@ export class Server {
   }
 
   async stop(): Promise<void> {
-    for (const socket of this.#sockets) socket.close()
+    for (const close of this.#connections) await close()
     this.#agent.destroy()
     Server.#running.delete(this)
-    await this.#miniflare.dispose()
+    await this.#host.stop()
   }
 }

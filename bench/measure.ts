@@ -2,18 +2,18 @@
 import { performance } from "node:perf_hooks"
 import { clearTimeout, setTimeout } from "node:timers"
 
-/** Does `run` for 0 to `count` - 1, `width` at a time; gives the milliseconds it took. */
+/** Does `run` for 0 to `count` - 1, `width` at a time, each in a lane; gives the milliseconds it took. */
 export async function inFlight(
   width: number,
   count: number,
-  run: (index: number) => Promise<unknown>
+  run: (index: number, lane: number) => Promise<unknown>
 ): Promise<number> {
   const start = performance.now()
   let next = 0
-  const lane = async () => {
-    while (next < count) await run(next++)
+  const work = async (lane: number) => {
+    while (next < count) await run(next++, lane)
   }
-  await Promise.all(Array.from({ length: Math.min(width, count) }, lane))
+  await Promise.all(Array.from({ length: Math.min(width, count) }, (_, lane) => work(lane)))
   return performance.now() - start
 }
 

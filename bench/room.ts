@@ -8,10 +8,8 @@ import type { Call } from "./wire.ts"
 
 const filler = "Sleep well and dream of large women and of cheese, said the dormouse, and closed its eyes again."
 
-export const messageTo = (channel: string, token = "hello"): Call => ({
-  tag: "messages.send",
-  payload: { channel, author: "Dormouse", body: `${token} ${filler}` }
-})
+export const messageTo = (channel: string, token = "hello") =>
+  ({ tag: "messages.send", payload: { channel, author: "Dormouse", body: `${token} ${filler}` } }) satisfies Call
 
 export const listOf = (channel: string, limit: number): Call => ({ tag: "messages.list", payload: { channel, limit } })
 

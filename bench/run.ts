@@ -11,8 +11,9 @@ import { URL } from "node:url"
 import { parseArgs } from "node:util"
 import { Server } from "./harness.ts"
 import { deadline, median } from "./measure.ts"
-import { copy, handwritten, type Subject } from "./subjects.ts"
-import { type Measure, type Sample, type Workload, workloads } from "./workloads.ts"
+import { copyOf, handwritten, type Subject } from "./subjects.ts"
+import type { Measure, Sample, Workload } from "./workload.ts"
+import { workloads } from "./workloads.ts"
 
 const { values: options } = parseArgs({
   options: {
@@ -37,9 +38,15 @@ for (const workload of chosen) {
 
 function subjectsOf(workload: Workload): ReadonlyArray<Subject> {
   const wanted = options.subjects?.split(",")
-  return (options.noise ? [...workload.subjects, copy] : workload.subjects).filter(
+  const copies = options.noise ? workload.subjects.filter(isBase).map(copyOf) : []
+  return [...workload.subjects, ...copies].filter(
     (subject) => existsSync(subject.entry) && (wanted === undefined || wanted.includes(subject.name))
   )
+}
+
+/** Whether this is what the others are measured against. Some workloads have a hand-written worker of their own. */
+function isBase({ name }: Subject): boolean {
+  return name === handwritten.name
 }
 
 /** Every subject once in each round, in an order that rotates, so that a slow spell of the machine falls on all. */
@@ -92,14 +99,15 @@ function maxRounds({ rounds }: Workload): number {
 
 /** With its columns aligned, as the formatter of this repository leaves a table alone. */
 function tableOf({ measures }: Workload, samples: Samples): string {
-  const base = samples.get(handwritten)
   const subjects = [...samples.keys()]
+  const reference = subjects.find(isBase)
+  const base = reference && samples.get(reference)
   const targets = measures.some(({ target }) => target !== undefined)
   const rows = [
     ["", ...subjects.map(({ name }) => name), ...(targets ? ["target"] : [])],
     ...measures.map((measure) => [
       measure.label,
-      ...subjects.map((subject) => cellOf(measure, samples.get(subject), subject === handwritten ? undefined : base)),
+      ...subjects.map((subject) => cellOf(measure, samples.get(subject), isBase(subject) ? undefined : base)),
       ...(targets ? [measure.target ?? ""] : [])
     ])
   ]

@@ -2,7 +2,7 @@
 import { fileURLToPath, URL } from "node:url"
 import * as wire from "./wire.ts"
 
-/** A worker under test: where it is, what it exports, and how it is spoken to. */
+/** A backend under test: where it is, what it exports, and how it is spoken to. */
 export interface Subject {
   readonly name: string
   readonly entry: string
@@ -12,6 +12,8 @@ export interface Subject {
   readonly wire: wire.Wire
   /** Whether anyone may open a tenant of any name, which some workloads need. */
   readonly openTenants: boolean
+  /** Runs in Node instead of workerd: it has no object and no bindings. */
+  readonly isNode?: true
 }
 
 const pathOf = (relative: string): string => fileURLToPath(new URL(relative, import.meta.url))
@@ -30,7 +32,7 @@ export const handwritten: Subject = {
 export const grouped: Subject = { ...handwritten, name: "grouped", entry: pathOf("handwrittenGrouped.ts") }
 
 /** The same worker a second time: how far its numbers are from the first is the noise. */
-export const copy: Subject = { ...handwritten, name: "copy" }
+export const copyOf = (subject: Subject): Subject => ({ ...subject, name: "copy" })
 
 export const dormouse: Subject = {
   name: "dormouse",
