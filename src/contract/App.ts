@@ -153,6 +153,18 @@ export const make = <
   }
 }
 
+/** The handlers of an app with their middleware, over the services of the runtime that builds them. */
+export const handlersOf = <S, A, M>(
+  { handlers, middleware }: AppLayers<S, A, M>,
+  services: Layer.Layer<never>
+): Layer.Layer<never, never, any> => {
+  // An object that wakes builds this before it answers: what is empty is left out.
+  const layers: Layer.Layer<never, never, any> = isEmpty(middleware) ? handlers : Layer.merge(handlers, middleware)
+  return isEmpty(services) ? layers : Layer.provide(layers, services)
+}
+
+const isEmpty = (layer: Layer.Any): boolean => layer === Layer.empty
+
 /** Whether an rpc has middleware of the author's own. */
 export const hasMiddleware = (rpc: Rpc.Any): boolean => {
   for (const middleware of middlewaresOf(rpc)) if (!isKind(middleware)) return true

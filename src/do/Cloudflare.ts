@@ -6,7 +6,6 @@ import { WorkerEntrypoint } from "cloudflare:workers"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as FetchHttpClient from "effect/http/FetchHttpClient"
-import type * as ManagedRuntime from "effect/ManagedRuntime"
 import type * as Rpc from "effect/rpc/Rpc"
 import * as Scope from "effect/Scope"
 import type { App } from "../contract/App.ts"
@@ -20,8 +19,8 @@ import {
   exportsOf,
   Flushing,
   type HostOptions,
+  HostRuntime,
   logStartFailure,
-  makeRuntime,
   type TenantStub,
   type WorkerProps
 } from "./Host.ts"
@@ -40,7 +39,7 @@ export interface Deployment {
 
 /** What lives as long as an isolate of the Worker. */
 interface WorkerRuntime<R> {
-  readonly runtime: ManagedRuntime.ManagedRuntime<R, never>
+  readonly runtime: HostRuntime<R>
   readonly flushing: Flushing<R>
   /** Whether the author's layer has a tracer. */
   readonly isTraced: Promise<Exit.Exit<boolean>>
@@ -59,7 +58,7 @@ export const serve = <Rpcs extends Rpc.Any, R = never>(app: App<Rpcs>, options: 
   let shared: WorkerRuntime<R> | undefined
 
   const makeShared = (env: Cloudflare.Env): WorkerRuntime<R> => {
-    const runtime = makeRuntime(options, env)
+    const runtime = new HostRuntime(options, env)
     return {
       runtime,
       flushing: new Flushing(runtime, options),
@@ -68,7 +67,7 @@ export const serve = <Rpcs extends Rpc.Any, R = never>(app: App<Rpcs>, options: 
     }
   }
 
-  const makeActions = (runtime: ManagedRuntime.ManagedRuntime<R, never>): Promise<ActionRunner.ActionRunner> =>
+  const makeActions = (runtime: HostRuntime<R>): Promise<ActionRunner.ActionRunner> =>
     runtime.runPromise(
       ActionRunner.make(app).pipe(
         Effect.provide(FetchHttpClient.layer),

@@ -2,10 +2,12 @@
  * What Worker and object have in common: the runtime of the author's layer, and the flushing of telemetry.
  * Also the exports of the deployment, by which the two call each other.
  */
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
-import * as ManagedRuntime from "effect/ManagedRuntime"
+import * as Scope from "effect/Scope"
 import type { ObjectStub } from "../engine/rpc/ObjectStub.ts"
 import type { RequestSession } from "../engine/rpc/SessionHeader.ts"
 import * as WorkerEnv from "../layers/cloudflare/WorkerEnv.ts"
@@ -51,20 +53,49 @@ export const exportsOf = (ctx: { readonly exports?: unknown }): Exports => {
 const hasExports = (ctx: { readonly exports?: unknown }): ctx is { readonly exports: Exports } =>
   typeof ctx.exports === "object" && ctx.exports !== null && "TenantObject" in ctx.exports && "default" in ctx.exports
 
-/** The runtime of Worker or object: the author's layer over the services of the environment. */
-export const makeRuntime = <R>(options: HostOptions<R>, env: object): ManagedRuntime.ManagedRuntime<R, never> => {
-  const environment = Layer.succeedContext(WorkerEnv.contextOf({ ...env }))
-  // Without a layer of the author's, nothing asks for one: R is never.
-  const own = options.layer ?? (Layer.empty as unknown as Layer.Layer<R>)
-  return ManagedRuntime.make(Layer.provideMerge(own, environment))
+/** Runs effects with the services of Worker or object: the author's layer over the services of the environment. */
+export class HostRuntime<R> {
+  /** Done at once, unless the author's layer waits for something. */
+  private readonly services: Effect.Effect<Context.Context<R>>
+
+  /** Starts to build the author's layer, which then lives as long as the heap. */
+  constructor({ layer }: HostOptions<R>, env: object) {
+    const environment = WorkerEnv.contextOf(env)
+    // Without a layer of the author's, nothing asks for its services: R is never.
+    const own = layer ?? (Layer.empty as unknown as Layer.Layer<R>)
+    const building = Effect.runForkWith(environment)(
+      Layer.build(own).pipe(
+        Scope.provide(Scope.makeUnsafe()),
+        Effect.map((services) => Context.merge(environment, services))
+      )
+    )
+    this.services = building.pollUnsafe() ?? Fiber.join(building)
+  }
+
+  /** Starts an effect. Fails as the author's layer does. */
+  runFork<A, E>(effect: Effect.Effect<A, E, R>): Fiber.Fiber<A, E> {
+    const { services } = this
+    return isBuilt(services)
+      ? Effect.runForkWith(services.value)(effect)
+      : Effect.runFork(Effect.flatMap(services, (context) => Effect.provideContext(effect, context)))
+  }
+
+  /** Runs an effect. The promise does not reject. */
+  runPromiseExit<A, E>(effect: Effect.Effect<A, E, R>): Promise<Exit.Exit<A, E>> {
+    return Effect.runPromise(Fiber.await(this.runFork(effect)))
+  }
+
+  /** Runs an effect. */
+  runPromise<A, E>(effect: Effect.Effect<A, E, R>): Promise<A> {
+    return Effect.runPromise(Fiber.join(this.runFork(effect)))
+  }
 }
 
+const isBuilt = <A>(services: Effect.Effect<A>): services is Exit.Success<A> =>
+  Exit.isExit(services) && Exit.isSuccess(services)
+
 /** Logs why Worker or object could not start. The author's layer, and its loggers with it, may be what failed. */
-export const logStartFailure = async <R>(
-  runtime: ManagedRuntime.ManagedRuntime<R, never>,
-  message: string,
-  cause: unknown
-): Promise<void> => {
+export const logStartFailure = async <R>(runtime: HostRuntime<R>, message: string, cause: unknown): Promise<void> => {
   const log = Effect.logError(message, cause)
   const logged = await runtime.runPromiseExit(log)
   if (Exit.isFailure(logged)) await Effect.runPromise(log)
@@ -75,11 +106,11 @@ const flushInterval = 1000
 
 /** Runs the author's `flush` after something happened. */
 export class Flushing<R> {
-  private readonly runtime: ManagedRuntime.ManagedRuntime<R, never>
+  private readonly runtime: HostRuntime<R>
   private readonly flush: Effect.Effect<void, never, R> | undefined
   private isScheduled = false
 
-  constructor(runtime: ManagedRuntime.ManagedRuntime<R, never>, { flush }: HostOptions<R>) {
+  constructor(runtime: HostRuntime<R>, { flush }: HostOptions<R>) {
     this.runtime = runtime
     this.flush = flush
   }

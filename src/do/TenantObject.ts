@@ -7,7 +7,6 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
-import type * as ManagedRuntime from "effect/ManagedRuntime"
 import type * as Rpc from "effect/rpc/Rpc"
 import type { FromServerEncoded } from "effect/rpc/RpcMessage"
 import * as Scope from "effect/Scope"
@@ -28,7 +27,7 @@ import { Background } from "../services/Background.ts"
 import { Database } from "../services/Database.ts"
 import { SocketHost } from "../services/SocketHost.ts"
 import { Transactor } from "../services/Transactor.ts"
-import { exportsOf, Flushing, type HostOptions, logStartFailure, makeRuntime } from "./Host.ts"
+import { exportsOf, Flushing, type HostOptions, HostRuntime, logStartFailure } from "./Host.ts"
 
 const couldNotStart = "the object could not start; the cause is in its log"
 
@@ -53,14 +52,14 @@ export const make = <Rpcs extends Rpc.Any, R = never>(
   class extends DurableObject implements TenantObject {
     private engine: TenantEngine.TenantEngine | undefined
     private readonly sockets: CloudflareSockets
-    private readonly runtime: ManagedRuntime.ManagedRuntime<R, never>
+    private readonly runtime: HostRuntime<R>
     private readonly flushing: Flushing<R>
 
     constructor(ctx: DurableObjectState, env: Cloudflare.Env) {
       super(ctx, env)
       ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair(ping, pong))
       this.sockets = new CloudflareSockets(ctx)
-      this.runtime = makeRuntime(options, env)
+      this.runtime = new HostRuntime(options, env)
       this.flushing = new Flushing(this.runtime, options)
       const booting = this.runtime.runFork(this.boot())
       const booted = booting.pollUnsafe()

@@ -11,7 +11,7 @@ import type * as RpcGroup from "effect/rpc/RpcGroup"
 import * as Schema from "effect/Schema"
 import type { Scope } from "effect/Scope"
 import type * as Tracer from "effect/Tracer"
-import type { App } from "../../contract/App.ts"
+import { type App, handlersOf } from "../../contract/App.ts"
 import { anonymous, Identity } from "../../contract/Auth.ts"
 import { type Kind, kindOf } from "../../contract/Kind.ts"
 import type { Live } from "../../contract/Live.ts"
@@ -95,8 +95,7 @@ export const make = <Rpcs extends Rpc.Any>(
       internalTables: [mutationTable, subscriptionTable, ...(app.reactors.length > 0 ? [reactorTable] : [])],
       afterCommit: (effects) => background.defer(() => runAfterCommit(background, services, effects))
     })
-    const layers = Layer.merge(app.layers.handlers, app.layers.middleware)
-    const handlers = yield* Layer.build(Layer.provide(layers, app.layers.services))
+    const handlers = yield* Layer.build(handlersOf(app.layers, app.layers.services))
     const engine = new Engine(app, options, {
       database,
       background,

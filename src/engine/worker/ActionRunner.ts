@@ -13,7 +13,7 @@ import type * as RpcGroup from "effect/rpc/RpcGroup"
 import type { FromServerEncoded } from "effect/rpc/RpcMessage"
 import type { Scope } from "effect/Scope"
 import * as Tracer from "effect/Tracer"
-import type { App } from "../../contract/App.ts"
+import { type App, handlersOf } from "../../contract/App.ts"
 import { CurrentIdentity } from "../../contract/Auth.ts"
 import { Calls } from "../../contract/Calls.ts"
 import { CallError, Unavailable } from "../../protocol/CallError.ts"
@@ -42,8 +42,7 @@ export const make = <Rpcs extends Rpc.Any>(
   app: App<Rpcs>
 ): Effect.Effect<ActionRunner, never, HttpClient.HttpClient | Scope> =>
   Effect.gen(function* () {
-    const layers = Layer.merge(app.layers.handlers, app.layers.middleware)
-    const own = yield* Layer.build(Layer.provide(layers, app.layers.actionServices))
+    const own = yield* Layer.build(handlersOf(app.layers, app.layers.actionServices))
     const kinds = yield* Layer.build(KindMiddleware.workerLayer)
     const group: RpcGroup.RpcGroup<any> = app.api.declared
     const server = yield* Effect.provideContext(RpcTransport.make(group), Context.merge(own, kinds))

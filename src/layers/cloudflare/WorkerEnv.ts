@@ -10,11 +10,19 @@ export const WorkerEnv: Context.Reference<Readonly<Record<string, unknown>>> = C
   Readonly<Record<string, unknown>>
 >("effect-dormouse/WorkerEnv", { defaultValue: () => ({}) })
 
+const contexts = new WeakMap<object, Context.Context<never>>()
+
 /** The services made from an `env`: `WorkerEnv`, and a `ConfigProvider` of its variables and secrets. */
-export const contextOf = (env: Readonly<Record<string, unknown>>): Context.Context<never> =>
-  Context.make(WorkerEnv, env).pipe(
-    Context.add(ConfigProvider.ConfigProvider, ConfigProvider.fromUnknown(configurationOf(env)))
-  )
+export const contextOf = (env: object): Context.Context<never> => {
+  let context = contexts.get(env)
+  if (context === undefined) {
+    const bindings = { ...env }
+    const configuration = ConfigProvider.fromUnknown(configurationOf(bindings))
+    context = Context.make(WorkerEnv, bindings).pipe(Context.add(ConfigProvider.ConfigProvider, configuration))
+    contexts.set(env, context)
+  }
+  return context
+}
 
 /** Variables and secrets are text or JSON. Bindings are objects with methods, and are not configuration. */
 const configurationOf = (env: Readonly<Record<string, unknown>>): Record<string, unknown> =>
