@@ -4,7 +4,7 @@
  * The chat backend without a framework: what a careful engineer would write for this one job, on the same wire.
  *
  * Shortcuts that a framework cannot take are taken here on purpose, since this is what the others are measured against:
- * payloads are checked by hand, an answer is put together as text, a result is encoded once for all who wait for it,
+ * payloads are checked by hand, an answer is put together as text, a result is encoded once for all its sockets,
  * and which list a write concerns is known in advance.
  */
 import { DurableObject } from "cloudflare:workers"
@@ -35,7 +35,7 @@ interface Audience {
   readonly sockets: Map<string, Set<WebSocket>>
 }
 
-/** A refusal that the caller is told about; anything else thrown is a fault of ours. */
+/** A refusal that the caller is sent. Anything else that is thrown is a bug of this worker. */
 class Refused extends Error {
   readonly error: Record<string, unknown>
   constructor(error: Record<string, unknown>) {
@@ -55,7 +55,7 @@ export default {
 
 export class TenantObject extends DurableObject<Env> {
   readonly #sql: SqlStorage
-  /** Who listens, by topic and then by query. Rebuilt from the attachments after a wake, hence absent at first. */
+  /** The sockets that are live, by topic and then by query. Undefined until it is rebuilt from the attachments. */
   #topics: Map<string, Map<string, Audience>> | undefined
 
   constructor(ctx: DurableObjectState, env: Env) {
@@ -110,7 +110,7 @@ export class TenantObject extends DurableObject<Env> {
     task()
   }
 
-  /** Tells all who listen to a topic, in the turn that answers the writer. */
+  /** Notifies all sockets that are live on a topic, in the turn that answers the writer. */
   protected changed(topic: string): void {
     this.broadcast(topic)
   }
@@ -260,7 +260,7 @@ export class TenantObject extends DurableObject<Env> {
     return this.#topics
   }
 
-  /** Runs each distinct query of the topic once and sends the whole result to all who wait for it. */
+  /** Runs each distinct query of the topic once and sends the whole result to all its sockets. */
   protected broadcast(topic: string): void {
     for (const { query, sockets } of this.#listening().get(topic)?.values() ?? []) {
       const result = this.#run(query)

@@ -65,7 +65,7 @@ export class Server {
   readonly subject: Subject
   readonly #miniflare: Miniflare
   readonly #address: Address
-  // Shorter than the five seconds after which workerd drops a connection that nobody uses.
+  // Shorter than the five seconds after which workerd closes an unused connection.
   readonly #agent = new Http.Agent({ keepAlive: true, maxSockets: 64, timeout: 2000 })
   readonly #sockets = new Set<Socket>()
   static readonly #running = new Set<Server>()

@@ -26,7 +26,7 @@ export interface Workload {
   /** Whether the subjects may be sampled at the same time, because a sample is spent waiting. */
   readonly together?: boolean
   readonly measures: ReadonlyArray<Measure>
-  /** Starts the servers, which whoever calls stops, and gives what a round does. */
+  /** Starts the servers, which the caller stops, and returns the function that runs a round. */
   readonly open: (subject: Subject) => Promise<() => Promise<Sample>>
 }
 
@@ -64,7 +64,7 @@ const unary: Workload = {
   }
 }
 
-/** Answers everything, holds nothing: what a workerd costs before any worker is in it. */
+/** Answers every request and has no state: what workerd costs by itself. */
 const emptyWorker = `
   import { DurableObject } from "cloudflare:workers"
   export class TenantObject extends DurableObject {
@@ -144,7 +144,7 @@ const sameList: Workload = {
   }
 }
 
-/** Everyone on a list of their own; one of the lists is written to. */
+/** Each socket is live on a list of its own; one of the lists is written to. */
 const ownLists = (name: string, sockets: number, each: number, target?: string): Workload => {
   const lists = sockets * each
   const label = each === 1 ? `${lists} sockets` : `${lists.toLocaleString("en")} live queries on ${sockets} sockets`
@@ -244,7 +244,7 @@ const afterEviction: Workload = {
   measures: [
     {
       key: "last",
-      label: `One write after an eviction until ${sleepers.toLocaleString("en")} sockets are told`,
+      label: `One write after an eviction until ${sleepers.toLocaleString("en")} sockets have it`,
       unit: "ms",
       target: "≤ 2×"
     },
