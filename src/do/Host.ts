@@ -10,7 +10,7 @@ import type { ObjectStub } from "../engine/rpc/ObjectStub.ts"
 import type { RequestSession } from "../engine/rpc/SessionHeader.ts"
 import * as WorkerEnv from "../layers/cloudflare/WorkerEnv.ts"
 
-/** What an author gives to the host. */
+/** The author's options for Worker and object. */
 export interface HostOptions<R = never> {
   /**
    * Tracer, loggers, metrics and whatever else Worker and object should have. It is built once for each of them, with
@@ -24,7 +24,7 @@ export interface HostOptions<R = never> {
   readonly flush?: Effect.Effect<void, never, R>
 }
 
-/** What the object gives along when it has the Worker run an action. */
+/** What the object passes along when it has the Worker run an action. */
 export interface WorkerProps {
   readonly session?: RequestSession
 }
@@ -54,7 +54,7 @@ const hasExports = (ctx: { readonly exports?: unknown }): ctx is { readonly expo
 /** The runtime of Worker or object: the author's layer over the services of the environment. */
 export const makeRuntime = <R>(options: HostOptions<R>, env: object): ManagedRuntime.ManagedRuntime<R, never> => {
   const environment = Layer.succeedContext(WorkerEnv.contextOf({ ...env }))
-  // Without a layer of the author's, nothing asks for one: R is never.
+  // Without a layer of the author's, nothing requires services: R is never.
   const own = options.layer ?? (Layer.empty as unknown as Layer.Layer<R>)
   return ManagedRuntime.make(Layer.provideMerge(own, environment))
 }
