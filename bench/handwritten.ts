@@ -4,7 +4,7 @@
  * The chat backend without a framework: what a careful engineer would write for this one job, on the same wire.
  *
  * Shortcuts that a framework cannot take are taken here on purpose, since this is what the others are measured against:
- * payloads are checked by hand, an answer is put together as text, a result is encoded once for all who wait for it,
+ * payloads are checked by hand, an answer is put together as text, a result is encoded once for all its sockets,
  * and which list a write concerns is known in advance.
  */
 import { DurableObject } from "cloudflare:workers"
@@ -41,7 +41,7 @@ export default {
 
 export class TenantObject extends DurableObject<Env> {
   readonly #sql: SqlStorage
-  /** Who listens, by topic and then by query. Rebuilt from the attachments after a wake, hence absent at first. */
+  /** The sockets that are live, by topic and then by query. Undefined until it is rebuilt from the attachments. */
   #topics: Map<string, Map<string, Audience>> | undefined
 
   constructor(ctx: DurableObjectState, env: Env) {
@@ -96,7 +96,7 @@ export class TenantObject extends DurableObject<Env> {
     task()
   }
 
-  /** Tells all who listen to a topic, in the turn that answers the writer. */
+  /** Notifies all sockets that are live on a topic, in the turn that answers the writer. */
   protected changed(topic: string): void {
     this.broadcast(topic)
   }
@@ -244,7 +244,7 @@ export class TenantObject extends DurableObject<Env> {
     return this.#topics
   }
 
-  /** Runs each distinct query of the topic once and sends the whole result to all who wait for it. */
+  /** Runs each distinct query of the topic once and sends the whole result to all its sockets. */
   protected broadcast(topic: string): void {
     for (const { query, sockets } of this.#listening().get(topic)?.values() ?? []) {
       const result = this.#run(query)

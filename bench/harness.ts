@@ -58,7 +58,7 @@ export async function bundleCounting(subject: Subject): Promise<string> {
 export class Server {
   readonly subject: Subject
   readonly #host: Host
-  // Shorter than the five seconds after which workerd drops a connection that nobody uses.
+  // Shorter than the five seconds after which workerd closes an unused connection.
   readonly #agent = new Http.Agent({ keepAlive: true, maxSockets: 64, timeout: 2000 })
   readonly #connections = new Set<() => unknown>()
   static readonly #running = new Set<Server>()

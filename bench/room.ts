@@ -34,7 +34,7 @@ interface Written {
   readonly bytes: number
 }
 
-/** A writer and those who listen to what it writes. */
+/** A writer, and sockets that are live on the lists that it writes to. */
 interface Room {
   readonly server: Server
   readonly listeners: () => Iterable<Socket>
@@ -88,7 +88,7 @@ export async function openRoom(server: Server, options: RoomOptions): Promise<Ro
         () => {}
       )
     }
-    // One after the other: pramen forgets some of those that reach it together.
+    // One after the other: pramen loses some subscriptions that arrive together.
     for (let n = 0; n < each; n++) {
       const list = listOf(apart ? channels[index * each + n]! : written, limit)
       await deadline(30_000, "first frame", socket.subscribe(list))

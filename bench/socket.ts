@@ -3,7 +3,7 @@ import { setImmediate } from "node:timers"
 import { type Data, WebSocket } from "ws"
 import type { Call, Wire } from "./wire.ts"
 
-/** A socket that knows of a message only whom it answers. */
+/** A socket that reads of a message only which call it answers. */
 export class Socket {
   readonly wire: Wire
   readonly #socket: WebSocket

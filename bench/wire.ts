@@ -75,7 +75,7 @@ export const rpc: Wire = {
   reconnectAfter: () => 0
 }
 
-/** The hand-written worker has no flow control: nobody tells it what has arrived. */
+/** The hand-written worker has no flow control: its clients acknowledge nothing. */
 export const rpcWithoutAck: Wire = { ...rpc, ack: undefined }
 
 export const pramen: Wire = {

@@ -46,7 +46,7 @@ const unary: Workload = {
   }
 }
 
-/** Answers everything, holds nothing: what a workerd costs before any worker is in it. */
+/** Answers every request and has no state: what workerd costs by itself. */
 const emptyWorker = `
   import { DurableObject } from "cloudflare:workers"
   export class TenantObject extends DurableObject {
@@ -126,7 +126,7 @@ const sameList: Workload = {
   }
 }
 
-/** Everyone on a list of their own; one of the lists is written to. */
+/** Each socket is live on a list of its own; one of the lists is written to. */
 const ownLists = (name: string, sockets: number, each: number, target?: string): Workload => {
   const lists = sockets * each
   const label = each === 1 ? `${lists} sockets` : `${lists.toLocaleString("en")} live queries on ${sockets} sockets`
@@ -226,7 +226,7 @@ const afterEviction: Workload = {
   measures: [
     {
       key: "last",
-      label: `One write after an eviction until ${sleepers.toLocaleString("en")} sockets are told`,
+      label: `One write after an eviction until ${sleepers.toLocaleString("en")} sockets have it`,
       unit: "ms",
       target: "≤ 2×"
     },

@@ -1,7 +1,7 @@
 /// <reference types="node" />
 
 /**
- * Shows what the live queries of a running chat read, what last woke them, and what they cost.
+ * Shows what the live queries of a running chat read, which writes last invalidated them, and what they cost.
  *
  *     npm run explain -- [url] [tenant]
  */
@@ -34,13 +34,13 @@ HttpClientRequest.get(new URL("/rpc/explain", url)).pipe(
   Effect.flatMap(HttpClientResponse.schemaBodyJson(Schema.Array(Explanation))),
   Effect.flatMap((explanations) =>
     explanations.length === 0
-      ? Console.log("nobody watches anything")
+      ? Console.log("there are no live queries")
       : Effect.forEach(explanations, (each) =>
           Console.log(
             `${each.tag} ${JSON.stringify(each.payload)}\n` +
-              `  watched by ${each.subscribers}; run ${each.runs} times, ${each.unchangedRuns} of them in vain; ` +
-              `${each.frames} frames, ${each.bytes} bytes\n` +
-              `  last woken by ${each.invalidatedBy.join(", ") || "nothing yet"}\n` +
+              `  ${each.subscribers} subscribers; ${each.runs} runs, ${each.unchangedRuns} without a changed result; ` +
+              `${each.frames} frames, ${each.bytes} characters\n` +
+              `  last invalidated by writes to ${each.invalidatedBy.join(", ") || "nothing yet"}\n` +
               `  reads ${JSON.stringify(each.reads)}`
           )
         )

@@ -19,7 +19,7 @@ export class ServerError extends Schema.TaggedError<ServerError>()("ServerError"
 
 /** Another process listens at the port. */
 export class PortTaken extends Schema.TaggedError<PortTaken>()("PortTaken", { port: Schema.Int }) {
-  // The message says it all: who starts the server prints it, without a stack.
+  // The caller prints the message. A stack would add nothing.
   override readonly [Runtime.errorReported] = false
   override get message() {
     return `port ${this.port} is taken; choose another with the environment variable PORT`
@@ -46,7 +46,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       try: () => withoutSignalHandlers(() => start(options, code)),
       catch: (cause) => new ServerError({ problem: "workerd could not be started", cause })
     }),
-    // It gives the failure to start once more.
+    // `dispose` rejects again when the start has failed.
     (server) => Effect.ignoreCause(Effect.promise(() => server.dispose()))
   )
   return yield* Effect.tryPromise({
@@ -89,14 +89,14 @@ const start = ({ data, page, port }: Options, code: string) =>
           compatibilityFlags: ["enable_request_signal"],
           manifest: { mainModule: "worker.js", modules: { "worker.js": { type: "esm", contents: code } } },
           exports: { TenantObject: { type: "durable-object", storage: "sqlite" } },
-          // What is no file of the page is the Worker's, as `assets` of wrangler.jsonc has it.
+          // Requests for anything but a file of the page go to the Worker, as with `assets` in wrangler.jsonc.
           ...(page === undefined ? {} : { assets: { directory: page, hasUserWorker: true } })
         }
       }
     ]
   })
 
-/** Finds out beforehand whether the port can be had: what workerd says about it is hard to read. */
+/** Checks that the port is free: workerd's own message is hard to read. */
 const reserve = (port: number) =>
   Effect.callback<void, PortTaken>((resume) => {
     const probe = createServer()
@@ -106,7 +106,7 @@ const reserve = (port: number) =>
 
 const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const
 
-/** Miniflare would exit on a signal without waiting for workerd to be gone. */
+/** Miniflare would exit on a signal without waiting for workerd to exit. */
 const withoutSignalHandlers = <A>(make: () => A): A => {
   const before = new Set(signals.flatMap((signal) => process.listeners(signal)))
   const made = make()
@@ -118,7 +118,7 @@ const withoutSignalHandlers = <A>(make: () => A): A => {
   return made
 }
 
-/** Runs an effect as the whole process. A signal to stop interrupts it, so that what its scopes hold is let go. */
+/** Runs an effect as the whole process. A signal to stop interrupts it, so that its scopes are closed. */
 export const runMain = Runtime.makeRunMain(({ fiber, teardown }) => {
   for (const signal of signals) process.on(signal, () => fiber.interruptUnsafe())
   fiber.addObserver((exit) => teardown(exit, (code) => process.exit(code)))

@@ -42,7 +42,7 @@ Effect.gen(function* () {
   Effect.scoped,
   Effect.tapErrorTag("PortTaken", (error) => Console.error(error.message)),
   Server.runMain({
-    // Being told to stop is how it ends.
+    // A signal to stop is the normal end.
     teardown: (exit, onExit) => Runtime.defaultTeardown(exit, (code) => onExit(code === 130 ? 0 : code))
   })
 )

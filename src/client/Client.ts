@@ -364,7 +364,7 @@ class Delivery {
   }
 
   /**
-   * Called before each attempt. Returns whether the mutation may be sent. After the server has forgotten its outcome it
+   * Called before each attempt. Returns whether the mutation may be sent. After the server has deleted its outcome it
    * would run again; timers do not guard against that, because they stop while a device sleeps.
    */
   send(): boolean {

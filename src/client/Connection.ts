@@ -1,6 +1,6 @@
 /**
  * The one socket of a client: opens it while it is wanted, reconnects with backoff, and detects a dead connection.
- * What is sent over the socket belongs to its users; this file knows only whether a socket is open and trustworthy.
+ * Its users decide what is sent over the socket; this file only opens, watches and replaces it.
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
@@ -38,7 +38,7 @@ export interface ConnectionOptions {
   readonly onTooLarge: (reason: string) => void
 }
 
-/** The socket is asked for a pong after this time without a message. */
+/** After this time without a message the client sends a ping. */
 const heartbeat = Duration.seconds(20)
 /** The connection is dead if no message arrives within this time after a ping. */
 const pongTimeout = Duration.seconds(10)

@@ -1,6 +1,6 @@
 /**
  * The live queries of a client: requests their frames, applies them, and notifies listeners.
- * Knows nothing of sockets and mutations; the client connects it with them through `LiveValuesOptions`.
+ * Independent of sockets and mutations; the client connects it with them through `LiveValuesOptions`.
  */
 import type * as Cause from "effect/Cause"
 import * as Option from "effect/Option"

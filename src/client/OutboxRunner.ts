@@ -1,6 +1,6 @@
 /**
  * Runs the mutations of a client with an outbox: stores each, sends them one after the other, removes them when done.
- * Also sends what clients that are gone left in the outbox, under the ids that those clients gave.
+ * Also sends the mutations that closed clients left in the outbox, under their original ids.
  */
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
@@ -36,8 +36,7 @@ export interface OutboxOptions {
 
 /**
  * Makes the function that runs the mutations of one client: they are sent in the order of their calls, each after the
- * outcome of the one before. Entries of clients that are gone are sent when the client is made and when the device
- * wakes.
+ * outcome of the one before. Entries of closed clients are sent when the client is made and when the device wakes.
  */
 export const make = (options: MutationsOptions, outbox: OutboxOptions): Effect.Effect<Mutations["run"], never, Scope> =>
   Effect.gen(function* () {
@@ -53,7 +52,7 @@ export const make = (options: MutationsOptions, outbox: OutboxOptions): Effect.E
         const now = yield* Clock.currentTimeMillis
         const sentAt = entry.sentAt ?? now
         if (entry.sentAt === null) yield* storage.put({ ...entry, sentAt })
-        // Sent again after the server has forgotten its outcome, the mutation would run again.
+        // Sent again after the server has deleted its outcome, the mutation would run again.
         const left = Duration.millis(sentAt + mutationRetention - now)
         if (Duration.isNegative(left) || Duration.isZero(left)) return yield* new OutcomeUnknown({ tag: entry.tag })
         const limit = timeout === undefined ? left : Duration.min(left, Duration.fromInputUnsafe(timeout))
@@ -66,7 +65,7 @@ export const make = (options: MutationsOptions, outbox: OutboxOptions): Effect.E
         Effect.onExit((exit) => (Exit.hasInterrupts(exit) ? Effect.void : storage.remove(entry.id)))
       )
 
-    /** Sends a mutation that a client left that is gone, and reports its outcome. */
+    /** Sends a mutation that a closed client left, and reports its outcome. */
     const resume = (entry: OutboxEntry) => {
       const rpc = options.rpcOf(entry.tag)
       const payload = rpc && Effect.runSyncExit(rpc.decodePayload(entry.payload))
@@ -82,7 +81,7 @@ export const make = (options: MutationsOptions, outbox: OutboxOptions): Effect.E
       )
     }
 
-    /** Sends the entries of clients that are gone, those of each client in order. */
+    /** Sends the entries of closed clients, those of each client in order. */
     const replay = Effect.gen(function* () {
       const left = (yield* storage.entries).filter((entry) => entry.owner === owner)
       const clients = new Set(left.map(({ client }) => client))
@@ -91,7 +90,7 @@ export const make = (options: MutationsOptions, outbox: OutboxOptions): Effect.E
         yield* Effect.scoped(
           Effect.gen(function* () {
             if (!(yield* storage.claim(client))) return
-            // Read again under the lock: the client may have sent some before it was gone.
+            // Read again under the lock: the client may have sent some before it closed.
             const entries = (yield* storage.entries).filter((entry) => entry.owner === owner && entry.client === client)
             yield* Effect.forEach(entries, resume, { discard: true })
           })

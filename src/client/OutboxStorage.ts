@@ -42,7 +42,7 @@ export class OutboxStorage extends Context.Service<
     readonly entries: Effect.Effect<ReadonlyArray<OutboxEntry>>
     /**
      * Takes an exclusive lock on a client id until the scope closes. Returns whether it was free. A client locks its
-     * own id while it runs; the lock of another id is free only if that client is gone, and its entries may then be
+     * own id while it runs; the lock of another id is free only if that client has closed, and its entries may then be
      * sent.
      */
     readonly claim: (client: string) => Effect.Effect<boolean, never, Scope>

@@ -81,7 +81,7 @@ export const make = Effect.fnUntraced(function* (options: TransportOptions): Eff
               ? unreachable(`the server refused the call: ${cause.message}`, cause)
               : unreachable("the server did not answer the call", cause)
         })
-        // Without an exit the caller would wait for ever.
+        // Without an exit the call would never end.
         if (!answers.some(({ _tag }) => _tag === "Exit")) {
           return yield* unreachable("the server's answer has no exit of the call", answers)
         }

@@ -20,7 +20,7 @@ export interface Leak {
 /**
  * The places where a contract would send whole rows of a table with sensitive fields: the model itself, another
  * variant, a class that extends it, a struct of all its fields. Single fields are not searched for: an author who
- * copies a sensitive field into a schema of another shape wants to send it.
+ * copies a sensitive field into another schema does so on purpose.
  */
 export const leaks = (rpcs: Iterable<Rpc.Any>, tables: ReadonlyArray<Table.Any>): ReadonlyArray<Leak> => {
   const guarded = tables

@@ -1,5 +1,5 @@
 /**
- * Tables and the queries on them as plain data: what a table declares, what a query asks for, what a page holds.
+ * Tables and the queries on them as plain data: what a table declares, which rows a query selects, what a page holds.
  * Apart from `Table` and `TableQuery`, because the `Storage` service takes these types and both modules use the
  * service.
  */
@@ -41,7 +41,7 @@ export interface AnyTable {
   readonly sensitive: ReadonlySet<string>
 }
 
-/** What a query on a table asks for. */
+/** A query on a table: which rows it selects, and in which order. */
 export interface Plan<Row> {
   readonly table: AnyTable
   /** The index to follow, or `undefined` for the order of the key. */

@@ -36,7 +36,7 @@ export class TableQuery<Row, Cols extends ReadonlyArray<string>, Ranged = Cols[0
   StorageError,
   Storage
 > {
-  /** What the query asks for, as data. */
+  /** The query, as data. */
   readonly plan: Plan<Row>
 
   constructor(plan: Plan<Row>) {

@@ -1,5 +1,5 @@
 /**
- * The interface for services that take part in transactions: what a service declares, and what a transaction gives it.
+ * The interface for services that take part in transactions: what a service declares, and what it gets of a transaction.
  * Each transaction opens every such service. A rollback undoes its writes and drops the effects that it deferred.
  */
 import type * as Context from "effect/Context"

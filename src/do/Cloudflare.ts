@@ -28,10 +28,10 @@ import * as Tenant from "./TenantObject.ts"
 
 export { WorkerEnv } from "../layers/cloudflare/WorkerEnv.ts"
 
-/** Who may come in, and what Worker and object have beside the app. */
+/** Which requests are accepted, and the services that Worker and object have besides the app's. */
 export interface ServeOptions<R = never> extends GatewayOptions, HostOptions<R> {}
 
-/** What `serve` gives. */
+/** What `serve` returns. */
 export interface Deployment {
   readonly TenantObject: Tenant.TenantObjectClass
   readonly worker: new (ctx: ExecutionContext, env: Cloudflare.Env) => WorkerEntrypoint
@@ -81,7 +81,7 @@ export const serve = <Rpcs extends Rpc.Any, R = never>(app: App<Rpcs>, options: 
       shared ??= makeShared(this.env)
       const own = shared
       const { flushing, runtime } = own
-      // Another request may wait for what this one starts: it must not end before.
+      // Another request may wait for what this one starts, so it must not end before that.
       const waitUntil = (work: Promise<unknown>) => this.ctx.waitUntil(work)
       const traced = await this.start(own)
       if (traced instanceof Response) return traced
@@ -104,7 +104,7 @@ export const serve = <Rpcs extends Rpc.Any, R = never>(app: App<Rpcs>, options: 
       return response
     }
 
-    /** Builds the author's layer, once. Gives whether it has a tracer, or the response when it cannot be built. */
+    /** Builds the author's layer, once. Returns whether it has a tracer, or the response when it cannot be built. */
     private async start({ isTraced, runtime }: WorkerRuntime<R>): Promise<boolean | Response> {
       if (options.layer === undefined) return false
       this.ctx.waitUntil(isTraced)

@@ -12,7 +12,7 @@ import type { ObjectStub } from "../engine/rpc/ObjectStub.ts"
 import type { RequestSession } from "../engine/rpc/SessionHeader.ts"
 import * as WorkerEnv from "../layers/cloudflare/WorkerEnv.ts"
 
-/** What an author gives to the host. */
+/** The author's options for Worker and object. */
 export interface HostOptions<R = never> {
   /**
    * Tracer, loggers, metrics and whatever else Worker and object should have. It is built once for each of them, with
@@ -26,7 +26,7 @@ export interface HostOptions<R = never> {
   readonly flush?: Effect.Effect<void, never, R>
 }
 
-/** What the object gives along when it has the Worker run an action. */
+/** What the object passes along when it has the Worker run an action. */
 export interface WorkerProps {
   readonly session?: RequestSession
 }
@@ -61,7 +61,7 @@ export class HostRuntime<R> {
   /** Starts to build the author's layer, which then lives as long as the heap. */
   constructor({ layer }: HostOptions<R>, env: object) {
     const environment = WorkerEnv.contextOf(env)
-    // Without a layer of the author's, nothing asks for its services: R is never.
+    // Without a layer of the author's, nothing requires services: R is never.
     const own = layer ?? (Layer.empty as unknown as Layer.Layer<R>)
     const building = Effect.runForkWith(environment)(
       Layer.build(own).pipe(

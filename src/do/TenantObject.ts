@@ -77,7 +77,7 @@ export const make = <Rpcs extends Rpc.Any, R = never>(
         return
       }
       await logStartFailure(this.runtime, "the object could not start", exit.cause)
-      // The platform goes on answering pings: close the sockets so that their clients reconnect.
+      // The platform still answers pings: close the sockets so that their clients reconnect.
       for (const socket of this.ctx.getWebSockets()) socket.close(1011, couldNotStart)
     }
 

@@ -21,8 +21,8 @@ const isHeader = (value: unknown): boolean =>
   Array.isArray(value) && value.length === 2 && isString(value[0]) && isString(value[1])
 
 /**
- * Whether a JSON value is a message. Each message that arrives is looked at here, so the checks are written out: a schema
- * takes longer than all that happens to the message afterwards in the object.
+ * Whether a JSON value is a message. Every message that arrives is checked here, so the checks are written by hand: a schema
+ * would take longer than the rest of the handling of the message.
  */
 const isMessage = (message: any): message is FromClientEncoded => {
   switch (message?._tag) {

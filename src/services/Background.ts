@@ -11,7 +11,7 @@ export class Background extends Context.Service<
     /** Runs a task in a later turn. By then the platform is writing the commit of the current turn to disk. */
     readonly defer: (task: () => void) => void
     /**
-     * Runs a task when the object has had nothing to do for a moment, before it can hibernate. A task that is given again
+     * Runs a task when no task was given for a moment, before the object can hibernate. A task that is given again
      * meanwhile runs once.
      */
     readonly whenIdle: (task: () => void) => void

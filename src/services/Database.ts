@@ -22,7 +22,7 @@ export class Database extends Context.Service<
     readonly iterate: (sql: string, params: ReadonlyArray<SqlValue>) => IterableIterator<ReadonlyArray<SqlValue>>
     /** Runs a function in a transaction, or in a savepoint of the current one. A throw rolls back only this level. */
     readonly transaction: <A>(body: () => A) => A
-    /** A number that changes when somebody else wrote the database. Absent where nobody else can. */
+    /** A number that changes when another connection has committed. Absent where there is no other connection. */
     readonly foreignWrites?: () => number
   }
 >()("effect-dormouse/Database") {}

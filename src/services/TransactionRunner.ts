@@ -22,7 +22,7 @@ import { TransactionStorage } from "./storage/TransactionStorage.ts"
 /** The exit of a reading transaction, and what it read. */
 export interface ReadRun<A, E> {
   readonly exit: Exit.Exit<A, E>
-  /** Empty unless the run was asked to record. */
+  /** Empty unless reads were recorded. */
   readonly reads: ReadSet
 }
 

@@ -44,7 +44,7 @@ export interface MemoryObjectOptions<Rpcs extends Rpc.Any> {
 export class MemoryObject<Rpcs extends Rpc.Any> {
   /** The network between clients and this object. */
   readonly network = new Network()
-  /** The tenant's rows, for tests to read. A write here does not update live queries. */
+  /** The tenant's rows, for tests to read. A write here is not seen by live queries, nor by reads of cached rows. */
   readonly database: DatabaseSync
   /** How often the object was started: once, and again after each eviction and crash. */
   starts = 0

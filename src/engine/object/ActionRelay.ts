@@ -12,7 +12,7 @@ import type { RequestSession } from "../rpc/SessionHeader.ts"
 export class ActionHost extends Context.Service<
   ActionHost,
   {
-    /** Runs an action in the name of a caller, and gives its messages as they come. */
+    /** Runs an action in the name of a caller, and yields its messages as they come. */
     readonly runAction: (
       request: Request,
       session: RequestSession,
@@ -55,7 +55,7 @@ export class ActionRelay {
       this.options.onChange()
     }
     const send = (message: FromServerEncoded) => {
-      // The id may stand for another request by now.
+      // The client may have used the id for another request meanwhile.
       if (this.calls.get(id) === call) this.options.send(message)
     }
     const exit = (exit: EncodedExit) => send({ _tag: "Exit", requestId: id, exit })
@@ -63,7 +63,7 @@ export class ActionRelay {
       try {
         for await (const message of this.options.host.runAction(request, this.options.session, call.abort.signal)) {
           send(message)
-          // A call with `discard` has its exit at once and goes on.
+          // A call with `discard` has its exit at once and continues to run.
           isAnswered ||= message._tag === "Exit"
           if (message._tag === "Chunk") await call.acknowledgement()
         }

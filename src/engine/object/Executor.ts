@@ -1,7 +1,7 @@
 /**
  * The one way a handler of the object is run: middleware, transaction, result check, error boundary, encoding, each once.
  * Unary calls, live queries, snapshots over HTTP and reactors all come here. Dispatch is that of `effect/rpc`: the group's
- * own handlers and middleware; `RpcServer` itself runs the same rpcs in the tests, and gives the same exits.
+ * own handlers and middleware. The tests run the same rpcs with `RpcServer` and compare the exits.
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
@@ -50,7 +50,7 @@ export interface Procedure {
   readonly contexts: WeakMap<Caller, Context.Context<any>>
 }
 
-/** Who calls: a socket, a request over HTTP, or the object itself. */
+/** A caller: a socket, a request over HTTP, or the object itself. */
 export interface Caller {
   readonly identity: Identity
   /** The client as `effect/rpc` shows it to middleware. */
@@ -74,13 +74,13 @@ export interface Call {
   readonly alongside?: (() => void) | undefined
 }
 
-/** What a call came to. */
+/** The outcome of a call. */
 export interface Execution {
   /** The encoded result of a call that succeeded. */
   readonly result: EncodedResult | undefined
   /** The encoded exit of a call that failed. */
   readonly failure: EncodedExit | undefined
-  /** What a query read, when it was told to record that. */
+  /** What a query read. Empty unless reads were recorded. */
   readonly reads: ReadSet
   /** The version of the database after a mutation committed, or after the outcome of one was found. */
   readonly version: number | undefined
@@ -110,10 +110,10 @@ export interface ExecutorOptions {
 export const exitText = ({ failure, result }: Execution): string =>
   result === undefined ? JSON.stringify(failure) : successText(result.text)
 
-/** What the transaction of one call came to, for who runs the middleware around it. */
+/** The outcome of the transaction of one call, for the middleware around it. */
 interface Transacted {
   exit: Exit.Exit<unknown, unknown>
-  /** The value that `result` encodes: middleware may give another one. */
+  /** The value that `result` encodes: middleware may return another one. */
   value: unknown
   result: EncodedResult | undefined
   reads: ReadSet
@@ -128,7 +128,7 @@ export class Executor {
 
   constructor(options: ExecutorOptions) {
     this.options = options
-    // Without a tracer of the author's own, spans would be made for nobody.
+    // Without a tracer of the author's own, nothing would export the spans.
     this.isTraced = isTraced(options.context)
   }
 
@@ -154,7 +154,7 @@ export class Executor {
     const middlewares = [...rpc.middlewares]
       .filter((middleware) => !isKind(middleware))
       .map((middleware): RpcMiddleware.Any => Context.getUnsafe(context, middleware))
-    // Spans of handlers and of SQL would be made for nobody as well.
+    // The same for the spans of handlers and of SQL.
     const own = Context.add(Context.merge(entry.context, context), References.TracerEnabled, this.isTraced)
     return {
       rpc,
@@ -169,7 +169,7 @@ export class Executor {
     }
   }
 
-  /** Reads the payload of a request. Gives the exit that refuses it when it does not fit. */
+  /** Reads the payload of a request. Returns the exit that refuses it when it does not fit. */
   decode(tag: string, payload: unknown): { readonly procedure: Procedure; readonly payload: unknown } | EncodedExit {
     const procedure = this.procedure(tag)
     if (procedure === undefined) return unknownRpc(tag)
@@ -189,7 +189,7 @@ export class Executor {
     const exit = runSyncOrDie(this.around(call, transacted, record), context, "middleware")
     const execution = this.finish(call, transacted, exit, context)
     if (!record || call.procedure.middlewares.length === 0) return execution
-    // Middleware may look at the time and at its own services: who subscribes later has it run again.
+    // Middleware may read the time and services of its own: it runs again for each new subscriber.
     const { reads } = execution
     return { ...execution, reads: { ...reads, identity: reads.identity || asksIdentity, clock: true } }
   }
@@ -334,8 +334,8 @@ export class Executor {
     const header = headers[mutationHeader]
     if (header === undefined) return this.commit(procedure, handler, context, undefined, alongside)
     const id = parseMutationId(header)
-    // A client that numbers a mutation relies on its being done once: it is not done under a number that is none.
-    if (id === undefined) return refused("this mutation id is none")
+    // A client that numbers a mutation relies on it running once: with a malformed number it does not run.
+    if (id === undefined) return refused("this mutation id is malformed")
     const known = this.options.log.find(id)
     if (known === undefined) return this.commit(procedure, handler, context, id, alongside)
     if (known.tag !== procedure.rpc._tag) return refused("this mutation id was used for another call")
@@ -352,7 +352,7 @@ export class Executor {
     alongside: (() => void) | undefined
   ): Transacted {
     const transacted = emptyTransacted()
-    // A result that does not fit, or is too large, must fail before the commit: its caller could not be told what was done.
+    // A result that does not fit its schema, or is too large, must fail before the commit: no answer could contain it.
     const checked = Effect.flatMap(handler, (value) =>
       Effect.contextWith((context: Context.Context<any>) => {
         const encoded = runSyncOrDie(procedure.encode(value), context)
@@ -418,7 +418,7 @@ export class Executor {
     return { rpc: procedure.rpc, client: caller.client, requestId: RequestId(requestId), headers, payload }
   }
 
-  /** The context of a call. Middleware may ask who is calling; the handler asks within its transaction. */
+  /** The context of a call. Middleware may read the caller's identity; the handler reads it in its transaction. */
   private contextOf(call: Call, onIdentity?: () => void): Context.Context<any> {
     const context = this.callerContext(call)
     return Context.add(context, Auth, authOf(context, onIdentity && { identity: onIdentity }))
@@ -484,5 +484,5 @@ const handlerOf = (
 const handlerKey = (rpc: Rpc.AnyWithProps): Context.Key<any, Rpc.Handler<string>> =>
   Context.Service<any, Rpc.Handler<string>>(rpc.key)
 
-/** The headers of a call that no client made. */
+/** The headers of a call that did not come from a client. */
 export const noHeaders: Headers.Headers = Headers.empty

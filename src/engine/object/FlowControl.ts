@@ -27,8 +27,8 @@ export const sendable = <S extends ReaderState>(
 }
 
 /**
- * The first and the last commit whose sender waits to hear that everything up to it was delivered to its socket; 0 and 0
- * when none does.
+ * The first and the last commit for which a `Delivered` message is still to be sent to the socket; 0 and 0 when there is
+ * none.
  */
 export type AwaitedCommits = readonly [first: number, last: number]
 
@@ -39,8 +39,8 @@ export const nothingAwaited: AwaitedCommits = [0, 0]
 export const awaitCommit = ([first]: AwaitedCommits, version: number): AwaitedCommits => [first || version, version]
 
 /**
- * What a socket is told about the commits that it waits for, given the version that all its live queries have been sent:
- * that version, or nothing when none of the commits is in it yet; and what it waits for then.
+ * Whether to send `Delivered` with `version`, up to which all live queries of the socket have been sent their results: only
+ * when it contains an awaited commit. Also returns the commits that are awaited afterwards.
  */
 export const delivered = (
   awaited: AwaitedCommits,

@@ -9,13 +9,13 @@ import type { EncodedResult } from "../rpc/ResultCodec.ts"
 import { QueryResult } from "./QueryResult.ts"
 import { ReadIndex } from "./ReadIndex.ts"
 
-/** What identifies a live query: who asks with equal keys shares one run. */
+/** What identifies a live query: subscriptions with equal keys share one run. */
 export interface QueryKey {
   /** The tag of the query, without `live:`. */
   readonly tag: string
-  /** The encoded payload, in the one form that its schema gives it. */
+  /** The encoded payload, normalized by its schema. */
   readonly payload: unknown
-  /** The caller as text. Part of the key only when the handler asks for it. */
+  /** The caller as text. Part of the key only when the handler reads the identity. */
   readonly identity: string
   /** Headers that the rpc's middleware may read; empty when it has none. */
   readonly headers: ReadonlyArray<readonly [string, string]>
@@ -71,7 +71,7 @@ export class LiveQuery {
   key: QueryKey
   /** The key as text, with the identity only when `perIdentity`. */
   keyText: string
-  /** Whether the handler asks who is calling: then one caller alone shares it. */
+  /** Whether the handler reads the caller's identity: then only subscriptions of one caller share it. */
   perIdentity: boolean
   readonly subscriptions = new Set<Subscription>()
   /** The newest result; `undefined` after a wake, until it is needed. */
@@ -98,7 +98,7 @@ interface QueryStats {
   invalidatedBy: ReadonlyArray<string>
 }
 
-/** Whether a new subscriber can have the result that is there, unless a commit touched it. */
+/** Whether a new subscriber can be sent the present result, unless a pending commit touched it. */
 const isFresh = (query: LiveQuery | undefined): query is LiveQuery & { readonly reads: ReadSet } =>
   query?.result !== undefined && query.failure === undefined && query.reads?.clock === false
 
@@ -108,13 +108,13 @@ export interface LiveQueriesOptions {
   readonly run: (key: QueryKey, parent: Tracer.AnySpan | undefined) => QueryRun
   /** Runs a task in a later turn. */
   readonly defer: (task: () => void) => void
-  /** Runs the notification of subscribers, for who has to do something around it. `parent` is the span of the flush. */
+  /** Wraps the notification of subscribers, for example in a span. `parent` is the span of the flush. */
   readonly delivery?: (notify: () => void, parent: Tracer.AnySpan | undefined) => void
   /** Milliseconds, for versions that also grow across restarts. */
   readonly now: () => number
 }
 
-/** What was done since it was last asked, of all queries together. */
+/** Counts of all queries together, since `takeTotals` was last called. */
 export interface LiveTotals {
   runs: number
   unchangedRuns: number
@@ -132,13 +132,13 @@ const notifyBatchSize = 1000
 export class LiveQueries {
   private readonly options: LiveQueriesOptions
   private readonly queries = new Map<string, LiveQuery>()
-  /** Shared keys whose handler was seen to ask who is calling, with the number of queries that each has become. */
+  /** Shared keys whose handler has read the caller's identity, with the number of queries that each was split into. */
   private readonly perIdentity = new Map<string, number>()
   private readonly index = new ReadIndex<LiveQuery>()
-  /** Queries that have not run since the object woke: any commit may concern them. */
+  /** Queries that have not run since the object woke: every commit counts as touching them. */
   private readonly stale = new Set<LiveQuery>()
   private pendingWrites = new WriteRecorder()
-  /** What the pending writes touch, while no further commit came. */
+  /** What the pending writes touch; cleared by the next commit. */
   private pendingWork: { readonly writes: WriteSet; readonly touched: ReadonlyArray<LiveQuery> } | undefined
   private hasPending = false
   private version = 0
@@ -162,7 +162,7 @@ export class LiveQueries {
 
   /** The version of the last commit. */
   get currentVersion(): number {
-    // What open sockets remember may be older than what a closed one was sent: after a wake the time counts as well.
+    // A socket that has closed may have been sent a later version than the open ones saved: use the time as well.
     if (!this.isAwake) {
       this.isAwake = true
       this.version = this.nextVersion()
@@ -266,7 +266,7 @@ export class LiveQueries {
       try {
         subscriber.notify()
       } catch (cause) {
-        // The other subscribers are notified all the same.
+        // Notify the other subscribers before throwing.
         failed ??= { cause }
       }
     }
@@ -295,8 +295,8 @@ export class LiveQueries {
   }
 
   /**
-   * Adds a subscription from before the object slept. Nothing runs until it must: a subscriber that had everything is
-   * notified by the next commit that changes its result.
+   * Adds a subscription from before hibernation. Nothing runs until it must: a subscriber that had the newest result is
+   * notified after the next commit that changes it.
    */
   restore(subscription: Subscription, key: QueryKey): void {
     const query = this.find(key)
@@ -308,7 +308,7 @@ export class LiveQueries {
   /** Runs a query that has not run since the wake. */
   refresh(query: LiveQuery): void {
     if (!this.stale.has(query)) return
-    // Alone it would show what was committed since, and the other queries of its subscriber would not.
+    // Run alone, it would show a later version than the other queries of its subscriber.
     if (this.hasPending) this.flush()
     else this.run(query, undefined)
   }
@@ -321,14 +321,14 @@ export class LiveQueries {
     if (query.subscriptions.size === 0) this.forget(query)
   }
 
-  // --- what it shows
+  // --- statistics
 
-  /** What was done since `takeTotals` was last called. */
+  /** The totals since `takeTotals` was last called. */
   get totals(): LiveTotals {
     return { ...this.counted }
   }
 
-  /** What was done since this was last asked. */
+  /** The totals since the last call. Resets them. */
   takeTotals(): LiveTotals {
     const { counted } = this
     this.counted = { runs: 0, unchangedRuns: 0, frames: 0, bytes: 0 }
@@ -429,8 +429,8 @@ export class LiveQueries {
   }
 
   /**
-   * The handler asked who is calling for the first time. Each caller gets a query of its own; the one at hand stays with the
-   * caller that it was run for.
+   * The handler has read the caller's identity for the first time. Each caller gets a query of its own; this one is kept for
+   * the caller that it was run for.
    */
   private splitByIdentity(query: LiveQuery, parent: Tracer.AnySpan | undefined): void {
     const shared = query.keyText
@@ -456,7 +456,7 @@ export class LiveQueries {
 export interface Explanation {
   readonly tag: string
   readonly payload: unknown
-  /** Whether each caller has a run of its own, because the handler asks who is calling. */
+  /** Whether each caller has a run of its own, because the handler reads the caller's identity. */
   readonly perIdentity: boolean
   readonly subscribers: number
   /** The version of the newest result; null until a run. */

@@ -53,7 +53,7 @@ export const makeLocalLive = ({ group, live, readQueryKey, turn }: LocalLiveOpti
     )
 })
 
-/** Calls `onResult` with each new result or failure of a query, until the function that it gives is called. */
+/** Calls `onResult` with each new result or failure of a query, until the function that it returns is called. */
 export const watch = (
   live: LiveQueries,
   key: QueryKey,

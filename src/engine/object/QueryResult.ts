@@ -43,8 +43,8 @@ export class QueryResult {
   }
 
   /**
-   * The messages with the frame for a subscriber that has `base`, or nothing yet. Many sockets ask the same under the same
-   * id: their messages are one text.
+   * The messages with the frame for a subscriber that has `base`, or nothing yet. Many sockets use the same id for the same
+   * query: their messages are one text.
    */
   messagesFrom(base: QueryResult | undefined, idText: string): ReadonlyArray<string> {
     const frame = this.frameFrom(base)

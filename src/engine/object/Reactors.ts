@@ -1,6 +1,6 @@
 /**
  * Runs the reactors of an app: each watches a query and runs a mutation when the result changes.
- * They watch while the heap lives. What changed meanwhile is found when the object starts again, by the recorded hash.
+ * They watch while the object is in memory. Later changes are found when it starts again, by the recorded hash.
  */
 
 import type { Reactor } from "../../contract/Reactor.ts"
@@ -26,7 +26,7 @@ export interface ReactorsOptions {
   readonly executor: Executor
   readonly live: LiveQueries
   readonly readQueryKey: ReadQueryKey
-  /** Who runs the mutations. */
+  /** The caller of the mutations. */
   readonly caller: Caller
   /** Logs that a reactor could not react. */
   readonly log: (message: string, failure?: EncodedExit) => void
@@ -60,7 +60,7 @@ export class Reactors {
     }
   }
 
-  /** A commit that was no reaction: chains begin anew. */
+  /** After a commit that was not a reaction, chains are counted from zero. */
   committed(): void {
     if (!this.isReacting) this.chains.clear()
   }

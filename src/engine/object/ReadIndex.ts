@@ -18,7 +18,7 @@ export interface Order {
 }
 
 /**
- * Read sets by id. `touched` gives exactly the ids whose read set `touches` the write.
+ * Read sets by id. `touched` returns exactly the ids whose read set `touches` the write.
  *
  * With n distinct ranges in an index, a written key costs O(log n) comparisons, and each range that it hits adds
  * O(log n) at most. An id that is hit by many keys of a write is found once, not once for each key.
@@ -37,7 +37,7 @@ export class ReadIndex<Id> {
     this.#order = order
   }
 
-  /** Remembers what `id` read, in place of what it read before. */
+  /** Stores what `id` read, in place of what it read before. */
   set(id: Id, reads: ReadSet): void {
     this.delete(id)
     if (readsNothing(reads)) return
@@ -161,7 +161,7 @@ class IntervalTree<Id> {
   }
 
   /**
-   * Looks at `keys[first..last)` only, and narrows them on the way down to those that can still hit. A subtree is
+   * Searches `keys[first..last)` only, and narrows them on the way down to those that can still hit. A subtree is
    * entered if one of its keys alone would have led there, so a batch never visits more nodes than its keys one by one.
    */
   #collect(node: Node<Id> | undefined, keys: ReadonlyArray<Key>, first: number, last: number, ids: Set<Id>): void {

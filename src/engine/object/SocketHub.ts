@@ -17,14 +17,13 @@ import type { TurnQueue } from "./TurnQueue.ts"
 export interface SocketHubOptions extends Omit<SocketSessionOptions, "onOutput" | "onDirty" | "turn"> {
   readonly host: SocketHost["Service"]
   readonly turns: TurnQueue
-  /** Runs a task in a later turn, before the object can sleep. */
-  /** Runs a task when there is nothing else to do. */
+  /** Runs a task when the object is idle, before it can hibernate. */
   readonly whenIdle: (task: () => void) => void
   /** Whether a tag is a mutation's. */
   readonly isMutation: (tag: string) => boolean
 }
 
-/** What it takes to restore many sockets that may have asked the same. */
+/** Caches for restoring many sockets, which often have the same subscriptions. */
 interface RestoreCache {
   readonly decode: ReturnType<typeof attachmentDecoder>
   readonly readQueryKey: ReadQueryKey
@@ -102,7 +101,7 @@ export class SocketHub {
     this.sessions.delete(socket)
   }
 
-  /** Sends what the sessions gathered in this turn. */
+  /** Sends what the sessions collected in this turn. */
   flushOutput(): void {
     const sessions = this.output
     this.output = []
@@ -128,7 +127,7 @@ export class SocketHub {
     return message._tag === "Request" && this.options.isMutation(message.tag)
   }
 
-  /** Saves a session before the object sleeps, once for all that changes until then. */
+  /** Saves a session before the object can hibernate, once for all changes until then. */
   private scheduleSave(session: SocketSession): void {
     this.dirty.add(session)
     this.options.whenIdle(this.saveDirty)
@@ -170,7 +169,7 @@ export class SocketHub {
 const isMessages = (read: ReadonlyArray<FromClientEncoded> | Close): read is ReadonlyArray<FromClientEncoded> =>
   typeof read[0] !== "number"
 
-/** Thousands of sockets may have asked the same: the key of a request is read once. */
+/** Thousands of sockets may have made the same request: its key is read once. */
 const memoizeByRequest = (readQueryKey: ReadQueryKey): ReadQueryKey => {
   const known = new Map<string, ReturnType<ReadQueryKey>>()
   return (tag, request) => {

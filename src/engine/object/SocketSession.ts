@@ -28,7 +28,7 @@ import {
   type SubscriptionRows
 } from "./SubscriptionStore.ts"
 
-/** Reads the key of a live query from a request, or gives the exit that refuses it. */
+/** Reads the key of a live query from a request, or returns the exit that refuses it. */
 export type ReadQueryKey = (
   tag: string,
   request: {
@@ -51,7 +51,7 @@ export interface SocketSessionOptions {
   readonly turn: (body: () => void) => void
   /** The session has something to send at the end of the turn. */
   readonly onOutput: (session: SocketSession) => void
-  /** The session has something to save before the object can sleep. */
+  /** The session has something to save before the object can hibernate. */
   readonly onDirty: (session: SocketSession) => void
 }
 
@@ -188,7 +188,7 @@ export class SocketSession implements Subscriber {
 
   private subscribe(request: Request): void {
     const { live, readQueryKey } = this.options
-    // Its frames would have no reader.
+    // A notification gets no messages, so its frames could not be sent.
     if (request.isNotification === true) return
     if (request.discard === true) return this.exit(request.id, done)
     const key = readQueryKey(request.tag.slice(livePrefix.length), {
@@ -271,7 +271,7 @@ export class SocketSession implements Subscriber {
   notify(): void {
     const { live } = this.options
     for (const subscription of this.pending) {
-      // What was held back when the object went to sleep has to be run again.
+      // A result that was held back before hibernation is lost: run the query again.
       live.refresh(subscription.query)
       if (!subscription.isDue) this.take(subscription)
     }
@@ -319,7 +319,7 @@ export class SocketSession implements Subscriber {
     }
   }
 
-  /** Tells the client up to which commit everything was delivered here, if it waits for one. */
+  /** Sends `Delivered`, with the version up to which everything was sent to this socket, if a commit is awaited. */
   private ackDelivered(): void {
     if (this.awaited === FlowControl.nothingAwaited) return
     let version = this.options.live.flushedVersion
@@ -344,7 +344,7 @@ export class SocketSession implements Subscriber {
     this.outgoing.push(text)
   }
 
-  /** Sends what the turn gathered: as one message, or as few as the limit allows. */
+  /** Sends what was collected in this turn: as one message, or as few as the limit allows. */
   flushOutput(): void {
     const texts = this.outgoing
     if (texts.length === 0) return
@@ -412,7 +412,7 @@ export class SocketSession implements Subscriber {
       this.stored?.add(id)
       const key = readQueryKey(tag, { payload, headers, identity: this.identity })
       if ("_tag" in key) {
-        // The app that the object woke with has no such query any more, or does not take this payload.
+        // The app was deployed again meanwhile, and has no such query any more or does not take this payload.
         this.exit(id, key)
         this.options.onDirty(this)
         continue
@@ -440,7 +440,7 @@ export const callerOf = ({ identity, tenant }: RequestSession): Caller => ({
 })
 let nextClient = 0
 
-/** Headers by which a request talks to live queries, and not to middleware. */
+/** Headers that are meant for live queries, and that middleware does not see. */
 const ownHeaders: ReadonlySet<string> = new Set([knownHashHeader, promptHeader])
 
 /** The headers of a request, as handlers and middleware see them. */

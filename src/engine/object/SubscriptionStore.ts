@@ -40,7 +40,7 @@ const Progress = Schema.Tuple([
 const SocketState = Schema.Struct({
   id: Schema.String,
   version: Schema.Finite,
-  /** The first and the last commit whose sender waits to hear that everything up to it was delivered; 0 for none. */
+  /** The first and the last commit for which a `Delivered` message is still to be sent; 0 for none. */
   awaited: Schema.Tuple([Schema.Finite, Schema.Finite]),
   /** Calls that were under way and cannot be resumed. */
   calls: Schema.Array(RequestId),
@@ -64,8 +64,8 @@ const decodeState = Schema.decodeUnknownOption(
 const decodeShared = Schema.decodeUnknownOption(SharedState)
 
 /**
- * Decodes attachments; `None` for a value that is none. After a wake there may be thousands: what they have in common is
- * decoded once.
+ * Decodes attachments; `None` for a value that is not an attachment. After a wake there may be thousands: what they have in
+ * common is decoded once.
  */
 export const attachmentDecoder = (): ((text: unknown) => Option.Option<Attachment>) => {
   const known = new Map<string, Option.Option<typeof SharedState.Type>>()

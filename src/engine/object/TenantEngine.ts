@@ -109,7 +109,7 @@ export const make = <Rpcs extends Rpc.Any>(
     return engine
   })
 
-/** Runs what services asked for after a commit. The object stays awake for it. */
+/** Runs the effects that services deferred until after a commit. The object stays awake until they end. */
 const runAfterCommit = (
   background: Background["Service"],
   services: Context.Context<any>,
@@ -251,7 +251,7 @@ class Engine implements TenantEngine {
       this.flush()
       sockets.flushOutput()
     }
-    // Only reactions that go on and on are left.
+    // A chain of reactions that has not ended continues in a later turn.
     if (live.needsFlush) this.scheduleFlush()
     else this.committedSpans = []
   }
@@ -299,7 +299,7 @@ class Engine implements TenantEngine {
 
   /** A span around the notification of subscribers. After a large flush there are several. */
   private traceDelivery(notify: () => void, parent: Tracer.AnySpan | undefined): void {
-    // What a new subscriber or an acknowledgement is sent belongs to its own message.
+    // Without a flush the frames answer a subscription or an acknowledgement: they are no delivery.
     if (parent === undefined) return notify()
     this.span("delivery", { parent }, (span) => {
       const before = this.live.totals
@@ -318,7 +318,7 @@ class Engine implements TenantEngine {
     )
   }
 
-  /** Reads the key of a live query, or gives the exit that refuses it. */
+  /** Reads the key of a live query, or returns the exit that refuses it. */
   private readonly readQueryKey: ReadQueryKey = (tag, request) => {
     if (this.kinds.get(tag) !== "query") return unknownRpc(`${livePrefix}${tag}`)
     const decoded = this.executor.decode(tag, request.payload)

@@ -5,7 +5,7 @@
 
 import type * as Limits from "../../protocol/Limits.ts"
 
-/** Where units come from: those of one source are handled in their order, and the sources in turns. */
+/** The origin of units: those of one source are handled in their order, and the sources take turns. */
 export type Source = object
 
 /** What a turn handles: a message of a socket, or the requests of an HTTP body. */
@@ -66,8 +66,8 @@ export class TurnQueue {
   }
 
   /**
-   * Handles a unit: now, or in the next turn when a commit is on its way and the unit may commit as well. Gives the limit
-   * that it exceeds when too much is waiting; then it is not handled.
+   * Handles a unit: now, or in the next turn when a commit is on its way and the unit may commit as well. Returns the limit
+   * that is exceeded when too much is waiting; then the unit is not handled.
    */
   submit(unit: Unit): "queuedMessages" | "queuedBytes" | undefined {
     const queue = this.queues.get(unit.source)
@@ -131,7 +131,7 @@ export class TurnQueue {
         try {
           unit.run()
         } catch (cause) {
-          // The other units are handled all the same.
+          // Handle the other units before throwing.
           failed ??= { cause }
         }
       }

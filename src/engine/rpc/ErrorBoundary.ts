@@ -48,7 +48,7 @@ const isSanitized = (cause: Cause.Cause<unknown>): boolean =>
   cause.reasons.every((reason) => Cause.isDieReason(reason) && isInternalError(reason.defect))
 const isInternalError = Schema.is(InternalError)
 
-/** The limit that a handler met, also where a defect or an `SqlError` has it as its cause. */
+/** The limit that a handler exceeded, also when it is the cause of a defect or of an `SqlError`. */
 const limitOf = (cause: Cause.Cause<unknown>): LimitExceeded | undefined => {
   for (const reason of cause.reasons) {
     let error: unknown = Cause.isFailReason(reason) ? reason.error : Cause.isDieReason(reason) && reason.defect
@@ -63,7 +63,7 @@ const limitOf = (cause: Cause.Cause<unknown>): LimitExceeded | undefined => {
   return undefined
 }
 
-/** Logs a cause, and gives what the caller may know of it. */
+/** Logs a cause, and returns what the caller may see of it. */
 export const toInternalError = (tag: string, cause: Cause.Cause<unknown>): Effect.Effect<InternalError> =>
   Effect.flatMap(Random.nextInt, (random) => {
     const id = Math.abs(random).toString(36)
@@ -73,7 +73,7 @@ export const toInternalError = (tag: string, cause: Cause.Cause<unknown>): Effec
     return Effect.logError(message, cause).pipe(Effect.annotateLogs({ rpc: tag, id }), Effect.as(defect))
   })
 
-/** What to tell the author whose handler or middleware waited. */
+/** The message for a handler or middleware that waited. */
 const suspensionOf = (tag: string, cause: Cause.Cause<unknown>): string | undefined => {
   for (const reason of cause.reasons) {
     if (!Cause.isDieReason(reason) || !(reason.defect instanceof Suspended)) continue

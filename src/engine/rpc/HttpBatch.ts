@@ -41,7 +41,7 @@ export const runBatch = (
     const interrupt = () => {
       for (const { id } of requests) connection.receive({ _tag: "Interrupt", requestId: id })
     }
-    /** A stream may go on for ever, and nothing of it is sent before its end: it is cut at the limit. */
+    /** A stream may be endless, and nothing of it is sent before its end: it is cut at the limit. */
     const collect = (message: FromServerEncoded): void => {
       answers.push(message)
       if (message._tag !== "Chunk") return

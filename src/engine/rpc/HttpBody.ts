@@ -1,6 +1,6 @@
 /**
  * HTTP bodies of rpc messages: reads and checks the requests in one, and writes the answers to it.
- * What is no body of messages is refused here, before any object is woken.
+ * A body that is not made of messages is refused here, before any object is woken.
  */
 import type { FromClientEncoded } from "effect/rpc/RpcMessage"
 import { type EncodedExit, exitMessage } from "../../protocol/Exit.ts"
@@ -21,7 +21,7 @@ export const errorResponse = (status: number, error: string, headers?: Record<st
 const limitResponse = (limit: Limits.LimitName, max: number, actual?: number) =>
   errorResponse(413, Limits.describe(limit, max, actual))
 
-/** Reads the requests of an HTTP body, or gives the response to a body that is none. */
+/** Reads the requests of an HTTP body, or returns the response that refuses the body. */
 export const readRequests = async (request: Request, limits: Limits.Limits): Promise<RequestBody | Response> => {
   const body = await readBody(request, limits.requestBytes)
   if (body === undefined) return limitResponse("requestBytes", limits.requestBytes)
@@ -30,7 +30,7 @@ export const readRequests = async (request: Request, limits: Limits.Limits): Pro
   return parseRequests(text, limits)
 }
 
-/** The requests in the text of a body, or the response to a text that has none. */
+/** The requests in the text of a body, or the response that refuses the text. */
 export const parseRequests = (text: string, limits: Limits.Limits): RequestBody | Response => {
   const actual = Limits.bytesBeyond(text, limits.requestBytes)
   if (actual !== undefined) return limitResponse("requestBytes", limits.requestBytes, actual)

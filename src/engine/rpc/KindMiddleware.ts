@@ -14,7 +14,7 @@ import { Auth, CurrentIdentity } from "../../contract/Auth.ts"
 import { ActionKind, type AnyKind, MutationKind, QueryKind } from "../../contract/Kind.ts"
 import { sanitizeExit } from "./ErrorBoundary.ts"
 
-/** What handlers and middleware are told about a call. */
+/** What handlers and middleware get to know about a call. */
 export interface HandlerOptions {
   readonly rpc: Rpc.AnyWithProps
   readonly client: Rpc.ServerClient
@@ -37,7 +37,7 @@ export interface ObjectKinds {
 
 const refuse = (where: string) => () => Effect.die(new Error(`this rpc does not run ${where}`))
 
-/** The kinds where the tables are. */
+/** The kinds in the object. */
 export const objectLayer = (kinds: ObjectKinds): Layer.Layer<AnyKind> => {
   const transact =
     (run: Transact) =>
@@ -50,7 +50,7 @@ export const objectLayer = (kinds: ObjectKinds): Layer.Layer<AnyKind> => {
   )
 }
 
-/** The kinds where I/O is done. `Calls` belongs to the caller and comes with each call. */
+/** The kinds in the Worker. `Calls` belongs to the caller and is provided with each call. */
 export const workerLayer: Layer.Layer<AnyKind, never, HttpClient.HttpClient> = Layer.mergeAll(
   Layer.effect(
     ActionKind,

@@ -5,7 +5,7 @@
 import * as Effect from "effect/Effect"
 import type { FromServerEncoded } from "effect/rpc/RpcMessage"
 
-/** The media type by which the object asks for lines. */
+/** The media type by which the object requests lines. */
 export const ndjson = "application/x-ndjson"
 
 /**
@@ -21,10 +21,10 @@ export const ndjsonResponse = (
   const writer = writable.getWriter()
   const encoder = new TextEncoder()
   const effect = run((message) => writer.write(encoder.encode(`${JSON.stringify(message)}\n`)))
-  // Lines that end without an exit tell the reader that there is none.
+  // Without an exit the reader of the lines answers the call itself.
   const end = () => void writer.close().catch(ignore)
   waitUntil(Effect.runPromise(Effect.ignoreCause(effect, { log: "Error" }), { signal }).then(end, end))
-  // The reader has gone: there is nobody to report the failed write to.
+  // A failed write means that the reader has disconnected: nobody would receive a report of it.
   writer.closed.catch(ignore)
   return new Response(readable, { headers: { "content-type": ndjson } })
 }

@@ -1,5 +1,5 @@
 /**
- * The span that a request carries: how one trace goes on from the client to the Worker and the object.
+ * The span that a request carries: it continues one trace from the client to the Worker and the object.
  * Spans are made only for a tracer of the author's own.
  */
 import * as Context from "effect/Context"

@@ -10,7 +10,7 @@ import * as Schema from "effect/Schema"
 import { jsonCodec } from "../../protocol/JsonCodec.ts"
 import { itemOf } from "../../protocol/RpcCodec.ts"
 
-/** A result as JSON: its text, its value for who makes a patch of it, and its digest. */
+/** A result as JSON: its text, its value, from which patches are made, and its digest. */
 export interface EncodedResult {
   readonly text: string
   /** The value. What did not change since the run before is the same object. */
@@ -77,7 +77,7 @@ export const encoderOf = (rpc: Rpc.AnyWithProps): Encode => {
 
 const bySchema = new WeakMap<Schema.Top, Encode>()
 
-/** The encoder of a schema: rpcs that give the same rows share their texts. */
+/** The encoder of a schema: rpcs that return the same rows share their texts. */
 const encoderOfSchema = (schema: Schema.Top): Encode => {
   let encode = bySchema.get(schema)
   if (encode === undefined) {
@@ -98,7 +98,7 @@ const makeEncoder = (schema: Schema.Top): Encode => {
 /** Whether a schema is one of objects. It decides how a list is digested, so it depends on nothing but the contract. */
 const isRow = ({ ast }: Schema.Top): boolean => ast._tag === "Objects" || ast._tag === "Declaration"
 
-/** A list is encoded row by row. Anything that is no array is left to the schema, which refuses it. */
+/** A list is encoded row by row. The schema refuses a value that is not an array. */
 const listEncoder = (schema: Schema.Top, item: Schema.Top): Encode => {
   const encodeItem = encoderOfSchema(item)
   const encodeWhole = plainEncoder(schema)
@@ -187,7 +187,7 @@ const structEncoder = (
   }
 }
 
-/** Rows are frozen, and are encoded once. */
+/** Rows are frozen, and the next run of a list returns the same objects: each is encoded once. */
 const rowEncoder = (schema: Schema.Top): Encode => {
   const encode = plainEncoder(schema)
   const known = new WeakMap<object, EncodedResult>()
@@ -210,9 +210,9 @@ const plainEncoder = (schema: Schema.Top): Encode => {
   }
 }
 
-/** A JSON codec gives JSON. The JSON form of a value that is not there is null. */
+/** A JSON codec returns JSON. The JSON form of `undefined` is null. */
 const toResult = (encoded: unknown): EncodedResult => new EncodedValue((encoded ?? null) as Schema.Json)
 
-/** Whether an effect has succeeded already. Schemas that use no services give their results so. */
+/** Whether an effect has succeeded already, as that of a schema without services has. */
 const isSuccess = <A, E>(effect: Effect.Effect<A, E>): effect is Exit.Success<A, E> =>
   Exit.isExit(effect) && Exit.isSuccess(effect)

@@ -60,7 +60,7 @@ export const make = Effect.fnUntraced(function* <Rpcs extends Rpc.Any>(group: Rp
   yield* RpcServer.make(group, {
     disableFatalDefects: true,
     spanPrefix: "dormouse",
-    // Without a tracer of the author's own, spans would be made for nobody.
+    // Without a tracer of the author's own, nothing would export the spans.
     disableTracing: !isTraced(yield* Effect.context<never>())
   }).pipe(Effect.provideService(RpcServer.Protocol, protocol), Effect.forkScoped({ startImmediately: true }))
   const services = yield* Effect.context<never>()
@@ -85,7 +85,7 @@ export const make = Effect.fnUntraced(function* <Rpcs extends Rpc.Any>(group: Rp
       return {
         receive(message, context) {
           if (message._tag === "Request" && message.isNotification !== true) {
-            // The server takes the message apart in place.
+            // The server changes the message in place.
             client.pending.set(message.id, { tag: message.tag, payload: message.payload })
           }
           forkWith(context)(write(id, message))

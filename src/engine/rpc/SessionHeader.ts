@@ -1,5 +1,5 @@
 /**
- * What the Worker found out about a request, on its way to the object: which tenant, and who is calling.
+ * The tenant and the caller of a request, as the Worker sends them to the object.
  * Only the Worker reaches the object, so the object trusts the header.
  */
 import * as Option from "effect/Option"

@@ -1,6 +1,6 @@
 /**
- * The Worker in front of the objects: finds tenant and caller, refuses what no object needs to see, runs actions, and passes
- * the rest on to the tenant's object.
+ * The Worker in front of the objects: finds tenant and caller, rejects requests that need no object, runs actions, and passes
+ * the other calls on to the tenant's object.
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -28,15 +28,15 @@ import { explainPath, protocolHeader, type RequestSession, subprotocol } from ".
 import type { ActionRunner } from "./ActionRunner.ts"
 import { type Routes, route, tenantOf } from "./Routing.ts"
 
-/** What the author decides about who may come in. */
+/** What the author decides: which tenants exist, who is calling, and who may read `explain`. */
 export interface GatewayOptions {
   /** Which tenants exist. Every well-formed name unless given. A name that is refused wakes no object. */
   readonly tenants?: (name: string) => boolean
   /** The caller, from the request that opens a socket or carries a call. Anonymous unless given. */
   readonly identify?: (request: Request) => Identity | Promise<Identity>
   /**
-   * Who may see `GET /rpc/explain`: what each live query of a tenant reads, which commit last made it run, how often it ran
-   * and with how many unchanged results, and what it sent. Nobody unless given.
+   * Which requests may read `GET /rpc/explain`: what each live query of a tenant reads, which commit last invalidated it, how
+   * often it ran and with how many unchanged results, and what it sent. None unless given.
    */
   readonly explain?: (request: Request) => boolean | Promise<boolean>
 }
@@ -54,14 +54,14 @@ export interface GatewayHost {
   readonly isTraced: boolean
 }
 
-/** A request, and who sent it when that is known. */
+/** A request, and its session when that is known already. */
 export interface GatewayRequest {
   readonly request: Request
   /** The session of an object that has one of its actions run. */
   readonly trustedSession?: RequestSession | undefined
 }
 
-/** The front door of an app. */
+/** Answers the requests to the Worker of an app. */
 export class Gateway<Rpcs extends Rpc.Any> {
   private readonly app: App<Rpcs>
   private readonly options: GatewayOptions
@@ -150,7 +150,7 @@ export class Gateway<Rpcs extends Rpc.Any> {
     try {
       return await object.call(session, text)
     } catch (cause) {
-      // An object may be reset while it answers, or not be able to start. What was asked may have been done all the same.
+      // The object may have been reset while it answered, or could not start. A mutation may have committed.
       await host.run(Effect.logWarning("the tenant's object did not answer", cause))
       const exit = unavailable("the tenant's object did not answer")
       return { status: 503, body: joinMessages(answerAll(requests, exit)) }
@@ -183,7 +183,7 @@ export class Gateway<Rpcs extends Rpc.Any> {
     return messagesResponse(joinMessages(messages), options.isUnknown ? 404 : 200)
   }
 
-  /** Which tenant a request is for and who sent it, or the response to one that may not come in. */
+  /** The tenant and the caller of a request, or the response that refuses it. */
   private async identify(request: Request, url: URL): Promise<RequestSession | Response> {
     const { identify, tenants } = this.options
     const tenant = tenantOf(request, url)

@@ -1,6 +1,6 @@
 /**
- * Decides where a request belongs: which tenant it is for,
- * and which of its calls run in the object, in the Worker, or nowhere.
+ * Finds the tenant that a request is for,
+ * and which of its calls run in the object, in the Worker, or cannot run because the rpc does not exist.
  */
 import type * as Rpc from "effect/rpc/Rpc"
 import type { App } from "../../contract/App.ts"

@@ -10,9 +10,9 @@ export interface BackgroundState {
   readonly waitUntil: (work: Promise<unknown>) => void
 }
 
-/** Milliseconds without work after which the object counts as idle. */
+/** Milliseconds without a new task after which the object counts as idle. */
 const idleAfter = 10
-/** Tasks for an idle object run at the latest after this many times `idleAfter`. */
+/** How often new tasks can postpone the tasks for an idle object, by `idleAfter` each time. */
 const maxPostponements = 10
 
 /** The background of a Durable Object. */
@@ -22,7 +22,7 @@ export const make = (state: BackgroundState): Background["Service"] => {
       try {
         task()
       } catch (cause) {
-        // The platform logs it. The other tasks run all the same.
+        // The platform logs the rejection. The other tasks still run.
         state.waitUntil(Promise.reject(cause))
       }
     }

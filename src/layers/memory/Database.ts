@@ -143,8 +143,8 @@ const open = ({ path, synchronous = "full" }: MemoryDatabaseOptions): DatabaseSy
 }
 
 /**
- * A database in memory, or in a file, that is open as long as the layer. A file belongs to one process: another one's writes
- * do not reach live results here.
+ * A database in memory, or in a file, that is open as long as the layer. A file belongs to one process: reads see the writes
+ * of another one from the next transaction on, and live results do not run again for them.
  */
 export const layer = (options: MemoryDatabaseOptions = {}): Layer.Layer<Database> =>
   Layer.effect(

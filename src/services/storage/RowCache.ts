@@ -1,7 +1,7 @@
 /**
- * The rows of one table that are known, as SQLite stores them and decoded.
- * Only this object writes its database, so a known row is current until it is written: every write drops what it changes,
- * and a rollback drops what its transaction wrote.
+ * The cached rows of one table, as SQLite stores them and decoded.
+ * Tables are written only through Dormouse, so a cached row is current until it is written: every write drops what it
+ * changes, and a rollback drops what its transaction wrote.
  */
 import type { SqlValue } from "../Database.ts"
 import type { SqlRow } from "./RowCodec.ts"
@@ -98,7 +98,7 @@ const sameRow = (a: SqlRow, b: SqlRow): boolean => {
   return true
 }
 
-/** Characters of a row. Bytes could be changed by whoever reads them: rows with bytes are never cached. */
+/** Characters of a row. Bytes are mutable, and a caller could change them: rows with bytes are never cached. */
 const lengthOf = (row: SqlRow): number => {
   let length = 0
   for (const column of row) {

@@ -356,7 +356,7 @@ const isClass = (model: Model.Any): model is ModelClass => typeof model === "fun
 
 const byTable = new WeakMap<Table.Any, RowCodec>()
 
-/** The codec of a table. It is kept with the table: an object that wakes in a heap that knows its app finds it again. */
+/** The codec of a table. Made once: an object that starts again in the same isolate does not make it again. */
 export const of = (table: Table.Any): RowCodec => {
   let codec = byTable.get(table)
   if (codec === undefined) {

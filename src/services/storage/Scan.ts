@@ -1,6 +1,6 @@
 /**
  * Turns the plan of a query into SQL, and into the range of the index that the SQL reads.
- * Both must agree: a row that the SQL would return outside of the range would change without waking a live query.
+ * Both must agree: if the SQL returned a row outside of the range, a write of that row would not invalidate the query.
  */
 import type { Plan } from "../../contract/TablePlan.ts"
 import type { SqlValue } from "../Database.ts"

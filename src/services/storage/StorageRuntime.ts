@@ -1,6 +1,6 @@
 /**
  * The state that all transactions of one object share: its tables over one database, and caches.
- * It lives in the heap, and is rebuilt from the declarations and the database after a hibernation.
+ * It lives in the object's memory, and is rebuilt from the declarations and the database after hibernation.
  */
 import type * as Random from "effect/Random"
 import { v7 as uuidv7 } from "uuid"
@@ -37,7 +37,7 @@ export class StorageRuntime {
     return info
   }
 
-  /** Call when a transaction begins: drops the cached rows if somebody else wrote the database. */
+  /** Call when a transaction begins: drops the cached rows if another connection has committed since the last call. */
   checkForeignWrites(): void {
     const writes = this.database.foreignWrites?.()
     if (writes === this.foreignWrites) return
@@ -65,10 +65,10 @@ export class StorageRuntime {
   }
 }
 
-/** How many scans are remembered. Then they are forgotten, and remembered again when they are read. */
+/** How many scans are kept. Beyond that all are dropped, and added again when they are read. */
 const maxScans = 2_000
 
-/** Remembers scans, by what they read. */
+/** The scans whose rows were cached, by what they read. */
 export class KnownScans {
   private readonly known = new Set<string>()
 

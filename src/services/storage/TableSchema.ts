@@ -185,7 +185,7 @@ interface Declaration {
 
 const declarations = new WeakMap<ReadonlyArray<Table.Any>, Declaration>()
 
-/** Checks the tables once for each list of them: an object that wakes in a heap that knows its app finds them checked. */
+/** Checks each list of tables once: an object that starts again in the same isolate does not check them again. */
 const declarationOf = (tables: ReadonlyArray<Table.Any>): Declaration => {
   let declaration = declarations.get(tables)
   if (declaration === undefined) {
