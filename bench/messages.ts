@@ -9,7 +9,7 @@ export interface RpcRequest {
   readonly payload: Record<string, unknown>
 }
 
-/** A refusal that the caller is told about; anything else thrown is a fault of ours. */
+/** A refusal that the caller is sent. Anything else that is thrown is a bug of this worker. */
 export class Refused extends Error {
   readonly error: Record<string, unknown>
   constructor(error: Record<string, unknown>) {
