@@ -8,7 +8,7 @@ import type { Contravariant, Covariant } from "effect/Types"
 import * as Limits from "../protocol/Limits.ts"
 import * as Api from "./Api.ts"
 import type * as Handlers from "./Handlers.ts"
-import { type AnyKind, isKind, type KindOf, middlewaresOf } from "./Kind.ts"
+import type { AnyKind, KindOf } from "./Kind.ts"
 import type { Reactor } from "./Reactor.ts"
 import * as SensitiveFields from "./SensitiveFields.ts"
 import type { AnyTable } from "./TablePlan.ts"
@@ -164,9 +164,3 @@ export const handlersOf = <S, A, M>(
 }
 
 const isEmpty = (layer: Layer.Any): boolean => layer === Layer.empty
-
-/** Whether an rpc has middleware of the author's own. */
-export const hasMiddleware = (rpc: Rpc.Any): boolean => {
-  for (const middleware of middlewaresOf(rpc)) if (!isKind(middleware)) return true
-  return false
-}

@@ -77,7 +77,6 @@ export class TransactionRunner {
 
   /** Runs an effect that reads and writes. Its writes are rolled back unless it succeeds. */
   write<A, E>(effect: Effect.Effect<A, E, any>, context: Context.Context<any>): Exit.Exit<A, E> {
-    this.storage.checkForeignWrites()
     const writes = new WriteRecorder()
     const storage = new TransactionStorage(this.storage, { writes })
     const clock = new TransactionClock(this.time(context), undefined)
@@ -86,6 +85,8 @@ export class TransactionRunner {
     let exit: Exit.Exit<A, E> | undefined
     try {
       this.storage.database.transaction(() => {
+        // From here on nobody else can write.
+        this.storage.checkForeignWrites()
         exit = runSyncOrDie(effect, services)
         if (Exit.isFailure(exit)) throw rolledBack
         RawSql.checkForeignKeys(storage)

@@ -124,7 +124,7 @@ const firstFailure = async (all: ReadonlyArray<number>): Promise<Error | undefin
 }
 
 describe("one state of the database has one answer", () => {
-  it("unary call, live query, snapshot over HTTP and transactor give the same value", async () => {
+  it("K7: unary call, live query, snapshot over HTTP and transactor give the same value", async () => {
     expect(await firstFailure(seeds(Number(process.env["EXECUTOR_APPS"] ?? 40)))).toBe(undefined)
   })
 

@@ -163,6 +163,52 @@ describe("what the object has read or written it does not read again", () => {
     }
   })
 
+  /** A file that another connection writes, whenever the database begins a transaction. */
+  const withOther = (whenBegins: (other: DatabaseSync) => void, body: (harness: StorageHarness) => void) => {
+    const folder = mkdtempSync(join(tmpdir(), "dormouse-rows-"))
+    const path = join(folder, "rows.sqlite")
+    const own = new DatabaseSync(path)
+    const other = new DatabaseSync(path)
+    try {
+      own.exec("PRAGMA journal_mode = WAL")
+      const version = own.prepare("PRAGMA data_version")
+      const real = MemoryDatabase.make(own)
+      const harness = new StorageHarness(
+        {
+          ...real,
+          foreignWrites: () => Number(version.get()!["data_version"]),
+          transaction: (run) => {
+            if (!own.isTransaction) whenBegins(other)
+            return real.transaction(run)
+          }
+        },
+        [accounts]
+      )
+      harness.comparesRuns = false
+      body(harness)
+    } finally {
+      own.close()
+      other.close()
+      rmSync(folder, { recursive: true })
+    }
+  }
+
+  it("what another connection commits to a file just before a transaction begins is seen by it", () => {
+    let next: number | undefined
+    const write = (other: DatabaseSync) => {
+      if (next !== undefined) other.exec(`UPDATE accounts SET balance = ${next}`)
+    }
+    withOther(write, (harness) => {
+      harness.mutate(accounts.insert({ id: "a", balance: 1 }))
+      expect(harness.mutate(accounts.get("a")).balance).toBe(1)
+      next = 100
+      const add = Effect.flatMap(accounts.get("a"), ({ balance }) => accounts.patch("a", { balance: balance + 1 }))
+      expect(harness.mutate(add).balance).toBe(101)
+      next = undefined
+      expect(harness.mutate(accounts.get("a")).balance).toBe(101)
+    })
+  })
+
   it("keys of any text come back as they are", () => {
     const { harness } = counted()
     const keys = ["", " ", "\u0000", "a\u0000b", '"', "\\", "\u2028", "é", "😀", "null", "1"]

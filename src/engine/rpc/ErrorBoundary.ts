@@ -46,7 +46,8 @@ export const sanitizeExit = <A, E>(rpc: Rpc.AnyWithProps, exit: Exit.Exit<A, E>)
 /** Whether a failure was logged already, and stands for its log entry. */
 const isSanitized = (cause: Cause.Cause<unknown>): boolean =>
   cause.reasons.every((reason) => Cause.isDieReason(reason) && isInternalError(reason.defect))
-const isInternalError = Schema.is(InternalError)
+/** Whether a defect was made here. */
+export const isInternalError = Schema.is(InternalError)
 
 /** The limit that a handler exceeded, also when it is the cause of a defect or of an `SqlError`. */
 const limitOf = (cause: Cause.Cause<unknown>): LimitExceeded | undefined => {

@@ -13,12 +13,10 @@ import type * as RpcGroup from "effect/rpc/RpcGroup"
 import type { FromClientEncoded, FromServerEncoded, RequestEncoded } from "effect/rpc/RpcMessage"
 import * as RpcSerialization from "effect/rpc/RpcSerialization"
 import * as RpcServer from "effect/rpc/RpcServer"
-import * as Schema from "effect/Schema"
-import { InternalError } from "../../protocol/CallError.ts"
 import { type EncodedExit, limitExceeded } from "../../protocol/Exit.ts"
 import * as Limits from "../../protocol/Limits.ts"
 import * as RpcCodec from "../../protocol/RpcCodec.ts"
-import { payloadInvalid, toInternalError, unknownRpc } from "./ErrorBoundary.ts"
+import { isInternalError, payloadInvalid, toInternalError, unknownRpc } from "./ErrorBoundary.ts"
 import { isTraced } from "./RequestSpan.ts"
 
 /** One client of the server. Its answers go to the function that it was opened with. */
@@ -146,8 +144,6 @@ class Client {
 
 type ExitMessage = Extract<FromServerEncoded, { _tag: "Exit" }>
 type Reason = Extract<EncodedExit, { _tag: "Failure" }>["cause"][number]
-
-const isInternalError = Schema.is(InternalError)
 
 /**
  * Whether a defect was not made by the error boundary. The `RpcServer` has its own: a request that it could not read, a

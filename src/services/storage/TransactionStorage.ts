@@ -298,6 +298,8 @@ export class TransactionStorage {
     if (missing.length > maxMissingRows) return undefined
     const read = this.select(selectByKeys(info, missing))
     this.cacheRows(info, read)
+    // Another connection may have deleted one meanwhile.
+    if (read.length < missing.length) return undefined
     const byKey = new Map(read.map((row) => [row[info.keyPosition]!, row]))
     return keys.map((key) => info.rowCache.row(key) ?? byKey.get(key)!)
   }
