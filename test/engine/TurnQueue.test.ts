@@ -61,6 +61,43 @@ describe("T6: the queue in front of the object", () => {
     expect(deferred).toHaveLength(1)
   })
 
+  it("T6: of the queries that a source sends without a pause the first are handled at once, the others in turns", () => {
+    const { runDeferred, submit, turns } = harness()
+    for (let i = 0; i < 300; i++) submit(a, `a${i}`, false)
+    expect(turns).toHaveLength(64)
+    // Another source does not wait for them.
+    submit(b, "b0", false)
+    expect(turns.at(-1)).toEqual(["b0", "end"])
+    for (let i = 1; i < 100; i++) submit(b, `b${i}`, false)
+    const before = turns.length
+    while (runDeferred());
+    const later = turns.slice(before)
+    // No turn is long, and each serves both.
+    expect(later.map((turn) => turn.length - 1)).toEqual([128, 128, 16])
+    expect(later[0]!.slice(0, 4)).toEqual(["a64", "b64", "a65", "b65"])
+    // After a pause the source is served at once again.
+    submit(a, "again", false)
+    expect(turns.at(-1)).toEqual(["again", "end"])
+  })
+
+  it("T6: a source that sends more than may wait is refused, queries or not", () => {
+    const { deferred, submit } = harness({ queuedMessages: 10 })
+    for (let i = 0; i < 74; i++) expect(submit(a, `a${i}`, false)).toBeUndefined()
+    expect(submit(a, "a74", false)).toBe("queuedMessages")
+    expect(submit(b, "b0", false)).toBeUndefined()
+    // One task for the turns and one for the pause.
+    expect(deferred.length).toBeLessThanOrEqual(2)
+  })
+
+  it("control: queries with pauses between them are all handled at once", () => {
+    const { runDeferred, submit, turns } = harness()
+    for (let i = 0; i < 300; i++) {
+      submit(a, `a${i}`, false)
+      if (i % 32 === 0) while (runDeferred());
+    }
+    expect(turns).toHaveLength(300)
+  })
+
   it("T6: what may commit waits while a commit is on its way, and then shares one turn", () => {
     const { runDeferred, submit, turns } = harness()
     submit(a, "a1", true)

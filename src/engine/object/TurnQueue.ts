@@ -30,7 +30,13 @@ export interface TurnQueueOptions {
 }
 
 /** Units that are handled in one turn. More wait for the next, so that no turn takes long. */
-const unitsPerTurn = 512
+const unitsPerTurn = 128
+
+/**
+ * Units of one source that are handled as they come while nothing else happens in the object. A platform hands over what
+ * one socket has sent before it looks at the other sockets, so a source that goes on without a pause is served in turns.
+ */
+const unitsAtOnce = 64
 
 /** The turns of one object. */
 export class TurnQueue {
@@ -45,6 +51,11 @@ export class TurnQueue {
   /** Units that the turn under way has handled. */
   private handled = 0
   private inTurn = false
+  /** Units that each source has sent since the last pause. */
+  private sent = new WeakMap<Source, number>()
+  private readonly pause = (): void => {
+    this.sent = new WeakMap()
+  }
 
   constructor(options: TurnQueueOptions) {
     this.options = options
@@ -71,7 +82,8 @@ export class TurnQueue {
    */
   submit(unit: Unit): "queuedMessages" | "queuedBytes" | undefined {
     const queue = this.queues.get(unit.source)
-    if (queue === undefined && !(unit.mayCommit && (this.isScheduled || this.inTurn))) {
+    const goesOn = this.goesOn(unit.source)
+    if (queue === undefined && !goesOn && !(unit.mayCommit && (this.isScheduled || this.inTurn))) {
       this.run(unit.run)
       return undefined
     }
@@ -84,6 +96,14 @@ export class TurnQueue {
     else queue.push(unit)
     this.schedule()
     return undefined
+  }
+
+  /** Whether a source sends without a pause: the deferred task that would say otherwise has not run yet. */
+  private goesOn(source: Source): boolean {
+    const sent = (this.sent.get(source) ?? 0) + 1
+    this.sent.set(source, sent)
+    if (sent === unitsAtOnce) this.options.defer(this.pause)
+    return sent > unitsAtOnce
   }
 
   /** Runs a body as a turn, or as a part of the turn under way. */
