@@ -11,7 +11,9 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest"
 
 const root = fileURLToPath(new URL("..", import.meta.url))
 const project = mkdtempSync(join(tmpdir(), "dormouse-package-"))
-const { dependencies, exports, peerDependencies } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"))
+const { dependencies, engines, exports, peerDependencies } = JSON.parse(
+  readFileSync(join(root, "package.json"), "utf8")
+)
 const entries = Object.keys(exports)
   .filter((entry) => entry !== "./package.json")
   .map((entry) => `effect-dormouse${entry.slice(1)}`)
@@ -43,6 +45,11 @@ beforeAll(() => {
 afterAll(() => rmSync(project, { recursive: true, force: true }))
 
 describe("the published package", () => {
+  it("asks for the version of Node that the README names", () => {
+    const [, version] = /It needs Node (\d+) or newer/.exec(readFileSync(join(root, "README.md"), "utf8")) ?? []
+    expect(engines.node).toBe(`>=${version}`)
+  })
+
   it.each(entries.filter((entry) => !entry.endsWith("/cloudflare")))("%s is imported by Node", (entry) => {
     write("import.js", `import * as entry from "${entry}"\nconsole.log(Object.keys(entry).length)`)
     const { stderr, stdout } = spawnSync(process.execPath, ["import.js"], { cwd: project, encoding: "utf8" })
