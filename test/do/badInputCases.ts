@@ -38,9 +38,11 @@ export const suite = (
       const tenant = newTenant("closed")
       const [peer, other] = [await deployment.connect(tenant), await deployment.connect(tenant)]
       peer.sendText(message)
-      expect(await peer.until(() => peer.closed)).toMatchObject({ code })
+      const closed = await peer.until(() => peer.closed)
+      expect(closed).toMatchObject({ code })
       expect(await other.call("notes.list", {})).toEqual({ _tag: "Success", value: [] })
       expect(deployment.starts(tenant)).toBe(1)
+      return closed
     }
 
     describe("S1: invalid messages", () => {
@@ -88,6 +90,15 @@ export const suite = (
       ]) {
         it(`S1: ${JSON.stringify(message)} is refused`, () => isClosed(JSON.stringify(message), 1007))
       }
+
+      it.each([
+        ["newline-delimited JSON", `${JSON.stringify(good)}\n`],
+        ["JSON-RPC", '{"jsonrpc":"2.0","method":"notes.list","params":{},"id":1}']
+      ])("L10: a socket of a client that speaks %s is closed with the serialization to use", async (_, text) => {
+        expect(await isClosed(text, 1007)).toMatchObject({
+          reason: expect.stringContaining("RpcSerialization.layerJson")
+        })
+      })
 
       it("S1: a number outside of the range of numbers is refused as an id", async () => {
         await isRefused('{"_tag":"Request","id":1e999,"tag":"notes.list","payload":{},"headers":[]}', 400)

@@ -118,7 +118,8 @@ export class SocketHub {
     }
     if (isDeeper(text, requestDepth)) return [1008, Limits.describe("requestDepth", requestDepth)]
     const messages = decodeMessages(text)
-    if (messages === undefined) return [1007, "not messages of effect/rpc"]
+    // A client that ends its messages with a newline waits for answers that end so: it would wait forever.
+    if (messages === undefined || text.endsWith("\n")) return [1007, notMessages]
     if (messages.length > requestsPerBatch) return [1008, Limits.describe("requestsPerBatch", requestsPerBatch)]
     return messages
   }
@@ -165,6 +166,8 @@ export class SocketHub {
     return restored
   }
 }
+
+const notMessages = "not messages of effect/rpc as JSON: use RpcSerialization.layerJson"
 
 const isMessages = (read: ReadonlyArray<FromClientEncoded> | Close): read is ReadonlyArray<FromClientEncoded> =>
   typeof read[0] !== "number"
