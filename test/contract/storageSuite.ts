@@ -800,6 +800,61 @@ export const suite = (name: string, run: WithDatabase): void => {
       expect(app.query(channels.query().count)).toBe(1)
     })
 
+    test("ST23 what a trigger writes with a row is recorded, and nothing more where there is no trigger", (app) => {
+      const run = (text: string) => SqlClient.SqlClient.use((sql) => sql.unsafe<{ n: number }>(text))
+      const logged = run("SELECT count(*) AS n FROM log")
+      const touchedBy = (
+        reader: Effect.Effect<unknown, unknown, any>,
+        writer: Effect.Effect<unknown, unknown, any>
+      ) => {
+        const { reads } = app.run(reader)
+        return touches(reads, app.mutation(writer).writes)
+      }
+      app.mutate(run("CREATE TABLE log (id TEXT)"))
+      const add = (id: string) => channel(id, { id: channelId(id) })
+      expect(touchedBy(logged, add("a"))).toBe(false)
+      app.mutate(run("CREATE TRIGGER logging AFTER INSERT ON channels BEGIN INSERT INTO log VALUES (new.id); END"))
+      app.mutate(
+        run(
+          "CREATE TRIGGER filling AFTER INSERT ON channels BEGIN INSERT INTO accounts VALUES (new.id, new.id, ''); END"
+        )
+      )
+      expect(touchedBy(logged, add("b"))).toBe(true)
+      expect(app.query(logged)).toEqual([{ n: 1 }])
+      expect(touchedBy(accounts.query(), add("c"))).toBe(true)
+      expect(touchedBy(accounts.query(), channels.insertMany([{ name: "d" }, { name: "e" }]))).toBe(true)
+      expect(app.query(accounts.query())).toHaveLength(4)
+      // Other writes set off nothing, and are recorded row by row.
+      expect(touchedBy(logged, channels.patch(channelId("b"), { topic: "t" }))).toBe(false)
+      expect(touchedBy(channels.query().eq("id", channelId("a")), add("f"))).toBe(false)
+      // A trigger of the same transaction; one that writes the table itself; one that was dropped.
+      app.mutate(run("DROP TRIGGER logging"))
+      expect(touchedBy(logged, add("g"))).toBe(false)
+      const trigger =
+        "CREATE TRIGGER more AFTER INSERT ON channels BEGIN UPDATE channels SET topic = 'x' WHERE id = 'a'; END"
+      expect(touchedBy(channels.query().eq("id", channelId("a")), Effect.andThen(run(trigger), add("h")))).toBe(true)
+      expect(touchedBy(channels.query().eq("id", channelId("a")), add("i"))).toBe(true)
+    })
+
+    test("ST23 what references of undeclared tables write with a row is recorded", (app) => {
+      const run = (text: string) => SqlClient.SqlClient.use((sql) => sql.unsafe<{ n: number }>(text))
+      app.mutate(
+        channels.insertMany([
+          { id: channelId("a"), name: "a" },
+          { id: channelId("b"), name: "b" }
+        ])
+      )
+      app.mutate(run("CREATE TABLE visits (channel TEXT REFERENCES channels (id) ON DELETE CASCADE)"))
+      app.mutate(run("INSERT INTO visits VALUES ('a'), ('b')"))
+      const { reads } = app.run(run("SELECT count(*) AS n FROM visits"))
+      const deleted = app.mutation(channels.delete(channelId("a")))
+      expect(touches(reads, deleted.writes)).toBe(true)
+      expect(app.query(run("SELECT count(*) AS n FROM visits"))).toEqual([{ n: 1 }])
+      // Declared tables are still recorded row by row.
+      expect([...deleted.writes.rawTables]).toEqual(["visits"])
+      expect(touches(reads, app.mutation(channel("c")).writes)).toBe(false)
+    })
+
     test("ST17 a query cannot write with SQL", (app) => {
       for (const text of [
         "DELETE FROM channels",

@@ -116,7 +116,7 @@ describe("the cache of SqlFootprint", () => {
 })
 
 describe("SqlFootprint returns everything if", () => {
-  const everything = { reads: "everything", writes: "everything", readOnly: false }
+  const everything = { reads: "everything", writes: "everything", sideWrites: "everything", readOnly: false }
   const withRows =
     (change: (row: Record<string, unknown>, sql: string) => Record<string, unknown>) => (sql: string) => {
       using host = open("CREATE TABLE note (id)", "CREATE VIRTUAL TABLE search USING fts5 (text)")
@@ -164,7 +164,12 @@ describe("SqlFootprint returns everything if", () => {
     using host = open("CREATE TEMP TABLE note (id)", "ATTACH ':memory:' AS other", "CREATE TABLE other.log (id)")
     const { footprint } = SqlFootprint.make(host)
     for (const table of ["note", "log"]) {
-      expect(footprint(`SELECT * FROM ${table}`, 0)).toEqual({ ...everything, writes: new Set(), readOnly: true })
+      expect(footprint(`SELECT * FROM ${table}`, 0)).toEqual({
+        ...everything,
+        writes: new Set(),
+        sideWrites: new Set(),
+        readOnly: true
+      })
       expect(footprint(`INSERT INTO ${table} VALUES (1)`, 0)).toEqual(everything)
       expect(footprint(`DELETE FROM ${table}`, 0)).toEqual(everything)
     }
@@ -222,7 +227,10 @@ describe("SqlFootprint is sound for random schemas", () => {
         for (const table of schema.tables) {
           if (outcome.contents.get(table) === before.get(table)) continue
           changes++
-          if (table !== target) changesElsewhere++
+          if (table !== target) {
+            changesElsewhere++
+            expect(found.sideWrites, context).toContain(table)
+          }
           expect(found.writes, context).toContain(table)
           expect(found.readOnly, context).toBe(false)
         }

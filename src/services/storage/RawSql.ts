@@ -64,8 +64,7 @@ const write = (
     storage.countWritten(totalChanges(database) - before)
     return result
   })
-  if (writes === "everything") storage.writes?.everything()
-  else for (const table of writes) storage.writes?.table(table)
+  storage.recordTables(writes)
   return result
 }
 

@@ -15,6 +15,8 @@ export interface Footprint {
   readonly reads: ReadonlySet<string> | "everything"
   /** The tables that the statement can write: itself, through a trigger or through a foreign-key action. */
   readonly writes: ReadonlySet<string> | "everything"
+  /** Those of `writes` that a trigger or a foreign-key action can write. */
+  readonly sideWrites: ReadonlySet<string> | "everything"
   /** Whether the statement certainly does not write. */
   readonly readOnly: boolean
 }
@@ -48,22 +50,27 @@ export interface SqlFootprint {
   readonly invalidateIfSchemaChanged: () => void
   /** Whether the database may have triggers. Queried once per state of the schema. */
   readonly mayHaveTriggers: () => boolean
+  /**
+   * Whether other tables than the declared ones may have foreign keys, whose actions a declared table does not show.
+   * Queried together with the triggers.
+   */
+  readonly mayHaveForeignReferences: () => boolean
 }
 
-/** Makes the footprints of one connection. */
-export const make = (source: ExplainSource): SqlFootprint => {
+/** Makes the footprints of one connection, whose declared tables are `declared`. */
+export const make = (source: ExplainSource, declared: Pick<ReadonlySet<string>, "has"> = noTables): SqlFootprint => {
   const cache = new Map<string, Footprint>()
   let characters = 0
   let schema: Schema | undefined
   let generation = ++generations
   let schemaMayHaveChanged = false
-  let hasTriggers: boolean | undefined
+  let actions: Actions | undefined
 
   const clear = () => {
     cache.clear()
     characters = 0
     schema = undefined
-    hasTriggers = undefined
+    actions = undefined
     generation = ++generations
   }
 
@@ -144,17 +151,28 @@ export const make = (source: ExplainSource): SqlFootprint => {
     schemaMayHaveChanged = false
   }
 
+  const loadActions = (): Actions => {
+    if (schemaMayHaveChanged) return anyAction
+    if (actions !== undefined) return actions
+    const found = source.query(
+      "SELECT type, tbl_name FROM sqlite_master WHERE type = 'trigger' OR (type = 'table' AND sql LIKE '%references%')",
+      []
+    )
+    actions = {
+      triggers: found.some(({ type }) => type === "trigger"),
+      foreignReferences: found.some(({ tbl_name, type }) => type === "table" && !declared.has(String(tbl_name)))
+    }
+    return actions
+  }
+
   return {
     footprint,
     invalidate,
     invalidateIfSchemaChanged: () => {
       if (schemaMayHaveChanged) invalidate()
     },
-    mayHaveTriggers: () => {
-      if (schemaMayHaveChanged) return true
-      hasTriggers ??= source.query("SELECT 1 FROM sqlite_master WHERE type = 'trigger' LIMIT 1", []).length > 0
-      return hasTriggers
-    }
+    mayHaveTriggers: () => loadActions().triggers,
+    mayHaveForeignReferences: () => loadActions().foreignReferences
   }
 }
 
@@ -166,7 +184,15 @@ const maxStatements = 500
 const maxCharacters = 1_000_000
 
 const noTables: ReadonlySet<string> = new Set()
-const everything: Footprint = { reads: "everything", writes: "everything", readOnly: false }
+const everything: Footprint = { reads: "everything", writes: "everything", sideWrites: "everything", readOnly: false }
+
+/** What in the schema can write rows besides the statement itself. */
+interface Actions {
+  readonly triggers: boolean
+  readonly foreignReferences: boolean
+}
+
+const anyAction: Actions = { triggers: true, foreignReferences: true }
 
 /** The schema, valid as long as its cookie stays the same. */
 interface Schema {
@@ -182,7 +208,8 @@ const resolve = (access: Access, schema: Schema): Footprint | undefined => {
   if (access.cookie !== undefined && access.cookie !== schema.cookie) return undefined
   const read = tablesOf(access.pagesRead, schema)
   const written = tablesOf(access.pagesWritten, schema)
-  if (read === undefined || written === undefined) return undefined
+  const writtenBySide = tablesOf(access.pagesWrittenBySide, schema)
+  if (read === undefined || written === undefined || writtenBySide === undefined) return undefined
   const readsUnknown =
     access.readsUnknown ||
     access.writesUnknown ||
@@ -190,6 +217,7 @@ const resolve = (access: Access, schema: Schema): Footprint | undefined => {
   return {
     reads: readsUnknown ? "everything" : new Set([...read, ...written]),
     writes: access.writesUnknown ? "everything" : written,
+    sideWrites: access.writesUnknown ? "everything" : writtenBySide,
     readOnly: !access.mayWrite
   }
 }
@@ -209,6 +237,8 @@ interface Access {
   readonly cookie: number | undefined
   readonly pagesRead: ReadonlySet<number>
   readonly pagesWritten: ReadonlySet<number>
+  /** Those that a trigger or a foreign-key action can write. */
+  readonly pagesWrittenBySide: ReadonlySet<number>
   /** Virtual tables that are read, as `EXPLAIN` prints them. */
   readonly virtualTables: ReadonlySet<string>
   readonly readsUnknown: boolean
@@ -219,17 +249,25 @@ interface Access {
 const accessOf = (program: ReadonlyArray<Instruction>): Access => {
   const pagesRead = new Set<number>()
   const pagesWritten = new Set<number>()
+  const pagesWrittenBySide = new Set<number>()
   const virtualTables = new Set<string>()
   let cookie: number | undefined
   let readsUnknown = false
   let writesUnknown = false
   let mayWrite = false
+  // The program of the statement comes first, then those of triggers and of foreign-key actions. Each begins with Init.
+  let programs = 0
+  const writesPage = (page: number) => {
+    pagesWritten.add(page)
+    if (programs > 1) pagesWrittenBySide.add(page)
+  }
   const mayDoAnything = () => {
     writesUnknown = true
     mayWrite = true
   }
 
   for (const { opcode, p1, p2, p3, p4, p5 } of program) {
+    if (opcode === "Init") programs++
     if (opcodesWithoutStorage.has(opcode)) continue
     switch (opcode) {
       case "Transaction":
@@ -243,12 +281,12 @@ const accessOf = (program: ReadonlyArray<Instruction>): Access => {
         break
       case "OpenWrite":
         mayWrite = true
-        if (isListed(p2, p3, p5)) pagesWritten.add(p2)
+        if (isListed(p2, p3, p5)) writesPage(p2)
         else writesUnknown = true
         break
       case "Clear":
         mayWrite = true
-        if (isListed(p1, p2, 0)) pagesWritten.add(p1)
+        if (isListed(p1, p2, 0)) writesPage(p1)
         else writesUnknown = true
         break
       // SQLite's own modules do not write when they are read.
@@ -272,7 +310,7 @@ const accessOf = (program: ReadonlyArray<Instruction>): Access => {
         mayDoAnything()
     }
   }
-  return { cookie, pagesRead, pagesWritten, virtualTables, readsUnknown, writesUnknown, mayWrite }
+  return { cookie, pagesRead, pagesWritten, pagesWrittenBySide, virtualTables, readsUnknown, writesUnknown, mayWrite }
 }
 
 const mainDatabase = 0

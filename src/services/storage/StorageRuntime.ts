@@ -26,8 +26,8 @@ export class StorageRuntime {
   constructor(database: Database["Service"], tables: ReadonlyArray<Table.Any>, limits: Limits.Limits) {
     this.database = database
     this.limits = limits
-    this.footprints = SqlFootprint.make({ query: (sql, params) => toObjects(database.all(sql, params)) })
     this.tables = makeAll(tables)
+    this.footprints = SqlFootprint.make({ query: (sql, params) => toObjects(database.all(sql, params)) }, this.tables)
   }
 
   /** The statements and codecs of a table. Throws for a table that the app does not declare. */
@@ -35,6 +35,19 @@ export class StorageRuntime {
     const info = this.tables.get(table.name)
     if (info === undefined) throw new Error(`table ${table.name} is not one of the app's tables`)
     return info
+  }
+
+  /**
+   * The tables that a statement of a table's method writes besides the rows that the method records: by triggers, and by
+   * the references of tables that the app does not declare. Call directly before the statement runs.
+   */
+  sideWrites(sql: string, paramCount: number): ReadonlySet<string> | "everything" {
+    const hasTriggers = this.footprints.mayHaveTriggers()
+    if (!hasTriggers && !this.footprints.mayHaveForeignReferences()) return noTables
+    const { sideWrites } = this.footprints.footprint(sql, paramCount)
+    if (hasTriggers || sideWrites === "everything") return sideWrites
+    // The declared references write what the method records.
+    return new Set([...sideWrites].filter((table) => !this.tables.has(table)))
   }
 
   /** Call when a transaction begins: drops the cached rows if another connection has committed since the last call. */
@@ -64,6 +77,8 @@ export class StorageRuntime {
     return uuidv7({ msecs: this.lastKey.time, seq: this.lastKey.sequence, random: bytes })
   }
 }
+
+const noTables: ReadonlySet<string> = new Set()
 
 /** How many scans are kept. Beyond that all are dropped, and added again when they are read. */
 const maxScans = 2_000

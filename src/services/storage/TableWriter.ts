@@ -235,7 +235,10 @@ export class TableWriter implements Context.Service.Shape<typeof StorageWriter> 
   }
 
   private write(sql: string, params: ReadonlyArray<SqlValue>, written: WrittenRows | undefined): void {
-    this.storage.run(sql, params, written && ((message) => this.violationOf(message, written)))
+    const { storage } = this
+    const sideWrites = storage.runtime.sideWrites(sql, params.length)
+    storage.run(sql, params, written && ((message) => this.violationOf(message, written)))
+    storage.recordTables(sideWrites)
   }
 
   /** The constraint that these rows violated, from SQLite's message. */

@@ -377,6 +377,12 @@ export class TransactionStorage {
     for (const [index, order] of info.orders) this.writes.key(info.table.name, index, keyOf(order, row))
   }
 
+  /** Records writes of unknown rows of these tables. */
+  recordTables(tables: ReadonlySet<string> | "everything"): void {
+    if (tables === "everything") this.writes?.everything()
+    else for (const table of tables) this.writes?.table(table)
+  }
+
   // --- limits
 
   /** How many more rows may be read. */
