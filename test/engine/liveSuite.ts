@@ -663,6 +663,30 @@ export const suite = (name: string, open: () => Promise<Driver>): void => {
         expect([still.tags, stale.tags]).toEqual([["Current"], ["Snapshot"]])
         expect(stale.titles).toEqual(["one", "two"])
       })
+
+      it("L5 L9: the versions of all frames of one connection only grow", async () => {
+        const { add, connect } = await start("b")
+        const before = watch(await connect(), "items", listA)
+        // Keeps the result of list b, which is older than what follows.
+        const kept = watch(before.peer, "items", { list: "b", limit: 9 })
+        await Promise.all([before.frameCount(1), kept.frameCount(1)])
+        await add("one")
+        await before.shows("one")
+        const peer = await connect()
+        const same = watch(peer, "items", listA, { have: before.hash })
+        same.value = before.value
+        await same.frameCount(1)
+        const older = watch(peer, "items", { list: "b", limit: 9 })
+        await older.frameCount(1)
+        await add("two", 1)
+        await same.frameCount(2)
+        const olderAgain = watch(peer, "items", { list: "b", limit: 9 })
+        await olderAgain.frameCount(1)
+        const frames = [same.frames[0], older.frames[0], same.frames[1], olderAgain.frames[0]]
+        expect(frames.map(({ _tag }) => _tag)).toEqual(["Current", "Snapshot", "Patch", "Snapshot"])
+        const versions = frames.map(({ version }) => version)
+        expect(versions).toEqual(versions.toSorted((a, b) => a - b))
+      })
     })
 
     describe("mutations with an id", () => {

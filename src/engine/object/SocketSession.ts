@@ -304,10 +304,12 @@ export class SocketSession implements Subscriber {
     // A subscription that is due and whose query has not failed has a result.
     if (result === undefined) return
     const { idText } = subscription
+    // A result may be older than frames of other queries: each frame has the version up to which it holds when it is sent.
+    const version = this.options.live.flushedVersion
     const messages =
       subscription.knownHash === result.hash
-        ? messagesOf(`{"_tag":"Current","version":${this.options.live.flushedVersion}}`, idText)
-        : result.messagesFrom(subscription.base, idText)
+        ? messagesOf(`{"_tag":"Current","version":${version}}`, idText)
+        : result.messagesFrom(subscription.base, idText, version)
     subscription.knownHash = undefined
     subscription.sent = result.hash
     subscription.base = result
