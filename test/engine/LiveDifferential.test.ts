@@ -256,7 +256,7 @@ class Reader implements Subscriber {
     const { subscription } = this
     if (this.isSlow || !this.pending.delete(subscription) || !subscription.isDue) return
     const result = subscription.query.result!
-    const frame = JSON.parse(result.frameFrom(subscription.base))
+    const frame = JSON.parse(result.frameFrom(subscription.base, result.version))
     if (frame.hash === this.copy.hash) throw new Error("a frame did not change the value")
     this.copy.apply(frame)
     subscription.base = result
@@ -732,8 +732,8 @@ describe("live queries compared with new runs", () => {
     it("a patch is made for another value than the subscriber has", async () => {
       const { frameFrom } = QueryResult.prototype
       let base: QueryResult | undefined
-      vi.spyOn(QueryResult.prototype, "frameFrom").mockImplementation(function (this: QueryResult, own) {
-        const frame = frameFrom.call(this, own === undefined ? undefined : (base ?? own))
+      vi.spyOn(QueryResult.prototype, "frameFrom").mockImplementation(function (this: QueryResult, own, version) {
+        const frame = frameFrom.call(this, own === undefined ? undefined : (base ?? own), version)
         base = own
         return frame
       })

@@ -40,7 +40,7 @@ const start = () => {
           subscriber.pending.delete(subscription)
           if (!subscription.isDue) continue
           const { failure, result } = subscription.query
-          result?.frameFrom(subscription.base)
+          result?.frameFrom(subscription.base, live.flushedVersion)
           subscription.sent = result?.hash
           subscription.base = result
           received.push(failure ?? result!.json())

@@ -642,6 +642,35 @@ export const suite = (name: string, open: () => Promise<Driver>): void => {
         await expect.poll(() => driver.rows(tenant, "SELECT request FROM _dormouse_subscriptions")).toEqual([])
       })
 
+      it("L7: a stored subscription that cannot be resumed ends once, and its id can be used again", async () => {
+        const { add, connect, tenant, writer } = await start()
+        const peer = await connect()
+        const watches = Array.from({ length: 90 }, (_, i) => watch(peer, "items", { list: "a", limit: i + 1 }))
+        await Promise.all(watches.map((items) => items.frameCount(1)))
+        await quiet(peer)
+        const [gone, damaged, kept] = watches as [Watch, Watch, Watch]
+        const change = (data: string, { id }: Watch) =>
+          driver.rows(tenant, `UPDATE _dormouse_subscriptions SET data = ${data} WHERE request = '"${id}"'`)
+        const requests = () => driver.rows(tenant, "SELECT request FROM _dormouse_subscriptions")
+        // A query that the app does not have any more, and a row that cannot be read.
+        await change(`replace(data, '"items"', '"items.gone"')`, gone)
+        await change("'damaged'", damaged)
+        await driver.evict(tenant)
+        await add("one", 0)
+        expect(errorOf(await peer.exit(gone.id)).reason._tag).toBe("UnknownRpc")
+        expect(errorOf(await peer.exit(damaged.id)).reason._tag).toBe("CallLost")
+        await kept.shows("one")
+        expect((await requests()).length).toBe(88)
+        for (const { id } of [gone, damaged]) peer.send(request(id, "live:items", listA))
+        await Promise.all([gone.shows("one"), damaged.shows("one")])
+        await quiet(peer)
+        expect((await requests()).length).toBe(90)
+        await driver.evict(tenant)
+        await ok(writer.call("items.add", { list: "a", title: "two", rank: 1 }))
+        await Promise.all([gone, damaged, kept].map((items) => items.shows("one", "two")))
+        expect([gone, damaged, kept].map(({ id }) => peer.exits(id).length)).toEqual([1, 1, 0])
+      })
+
       it("L9: a client that reconnects with the hash of the current result gets only a few bytes", async () => {
         const { add, connect, tenant } = await start()
         await add("one")
@@ -662,6 +691,30 @@ export const suite = (name: string, open: () => Promise<Driver>): void => {
         await Promise.all([still.frameCount(1), stale.frameCount(1)])
         expect([still.tags, stale.tags]).toEqual([["Current"], ["Snapshot"]])
         expect(stale.titles).toEqual(["one", "two"])
+      })
+
+      it("L5 L9: the versions of all frames of one connection only grow", async () => {
+        const { add, connect } = await start("b")
+        const before = watch(await connect(), "items", listA)
+        // Keeps the result of list b, which is older than what follows.
+        const kept = watch(before.peer, "items", { list: "b", limit: 9 })
+        await Promise.all([before.frameCount(1), kept.frameCount(1)])
+        await add("one")
+        await before.shows("one")
+        const peer = await connect()
+        const same = watch(peer, "items", listA, { have: before.hash })
+        same.value = before.value
+        await same.frameCount(1)
+        const older = watch(peer, "items", { list: "b", limit: 9 })
+        await older.frameCount(1)
+        await add("two", 1)
+        await same.frameCount(2)
+        const olderAgain = watch(peer, "items", { list: "b", limit: 9 })
+        await olderAgain.frameCount(1)
+        const frames = [same.frames[0], older.frames[0], same.frames[1], olderAgain.frames[0]]
+        expect(frames.map(({ _tag }) => _tag)).toEqual(["Current", "Snapshot", "Patch", "Snapshot"])
+        const versions = frames.map(({ version }) => version)
+        expect(versions).toEqual(versions.toSorted((a, b) => a - b))
       })
     })
 

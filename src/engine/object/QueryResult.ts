@@ -15,11 +15,11 @@ export class QueryResult {
   readonly version: number
   private readonly encoded: EncodedResult
   private hashText: string | undefined
-  private snapshot: string | undefined
+  private snapshot: Frame | undefined
   private lastMessages:
     | { readonly frame: string; readonly idText: string; readonly texts: ReadonlyArray<string> }
     | undefined
-  private readonly patches = new WeakMap<QueryResult, string>()
+  private readonly patches = new WeakMap<QueryResult, Frame>()
 
   constructor(encoded: EncodedResult, version: number) {
     this.encoded = encoded
@@ -43,36 +43,55 @@ export class QueryResult {
   }
 
   /**
-   * The messages with the frame for a subscriber that has `base`, or nothing yet. Many sockets use the same id for the same
-   * query: their messages are one text.
+   * The messages with the frame for a subscriber that has `base`, or nothing yet, at the version up to which the result
+   * holds. Many sockets use the same id for the same query: their messages are one text.
    */
-  messagesFrom(base: QueryResult | undefined, idText: string): ReadonlyArray<string> {
-    const frame = this.frameFrom(base)
+  messagesFrom(base: QueryResult | undefined, idText: string, version: number): ReadonlyArray<string> {
+    const frame = this.frameFrom(base, version)
     if (this.lastMessages?.frame !== frame || this.lastMessages.idText !== idText) {
       this.lastMessages = { frame, idText, texts: messagesOf(frame, idText) }
     }
     return this.lastMessages.texts
   }
 
-  /** The frame for a subscriber that has `base`, or nothing yet. */
-  frameFrom(base: QueryResult | undefined): string {
-    if (base === undefined || base === this) return this.snapshotFrame()
+  /** The frame for a subscriber that has `base`, or nothing yet, at the version up to which the result holds. */
+  frameFrom(base: QueryResult | undefined, version: number): string {
+    const frame = base === undefined || base === this ? this.snapshotFrame() : this.patchFrame(base)
+    return frame.at(version, this.hash)
+  }
+
+  private patchFrame(base: QueryResult): Frame {
     let frame = this.patches.get(base)
     if (frame === undefined) {
       const ops = JSON.stringify(Patch.make(base.encoded.json(), this.encoded.json()))
-      frame = ops.length < this.text.length ? `{"_tag":"Patch","ops":${ops},${this.stamp()}}` : this.snapshotFrame()
+      frame = ops.length < this.text.length ? new Frame(`{"_tag":"Patch","ops":${ops}`) : this.snapshotFrame()
       this.patches.set(base, frame)
     }
     return frame
   }
 
-  private snapshotFrame(): string {
-    this.snapshot ??= `{"_tag":"Snapshot","value":${this.text},${this.stamp()}}`
+  private snapshotFrame(): Frame {
+    this.snapshot ??= new Frame(`{"_tag":"Snapshot","value":${this.text}`)
     return this.snapshot
   }
+}
 
-  private stamp(): string {
-    return `"version":${this.version},"hash":"${this.hash}"`
+/** A frame without its version. The text at the last version is kept: all subscribers of one flush are sent it. */
+class Frame {
+  private readonly start: string
+  private version: number | undefined
+  private text = ""
+
+  constructor(start: string) {
+    this.start = start
+  }
+
+  at(version: number, hash: string): string {
+    if (this.version !== version) {
+      this.version = version
+      this.text = `${this.start},"version":${version},"hash":"${hash}"}`
+    }
+    return this.text
   }
 }
 

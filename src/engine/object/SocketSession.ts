@@ -245,8 +245,12 @@ export class SocketSession implements Subscriber {
     this.options.live.unsubscribe(subscription)
     this.subscriptions.delete(id)
     this.options.onDirty(this)
-    if (this.stored?.delete(id)) this.options.rows.delete(this.id, subscription.idText)
+    this.deleteRow(id)
     return true
+  }
+
+  private deleteRow(id: string | number): void {
+    if (this.stored?.delete(id)) this.options.rows.delete(this.id, JSON.stringify(id))
   }
 
   /** The socket closed: ends everything that belongs to it. */
@@ -304,10 +308,12 @@ export class SocketSession implements Subscriber {
     // A subscription that is due and whose query has not failed has a result.
     if (result === undefined) return
     const { idText } = subscription
+    // A result may be older than frames of other queries: each frame has the version up to which it holds when it is sent.
+    const version = this.options.live.flushedVersion
     const messages =
       subscription.knownHash === result.hash
-        ? messagesOf(`{"_tag":"Current","version":${this.options.live.flushedVersion}}`, idText)
-        : result.messagesFrom(subscription.base, idText)
+        ? messagesOf(`{"_tag":"Current","version":${version}}`, idText)
+        : result.messagesFrom(subscription.base, idText, version)
     subscription.knownHash = undefined
     subscription.sent = result.hash
     subscription.base = result
@@ -408,12 +414,15 @@ export class SocketSession implements Subscriber {
     this.awaited = awaited[0] === 0 ? FlowControl.nothingAwaited : awaited
     if (subscriptions === null) this.stored = new Set()
     const progressById = new Map(progress?.map((entry) => [entry[0], entry]))
-    for (const { headers, id, payload, prompt, tag } of subscriptions ?? rows.load(this.id)) {
+    const stored = subscriptions === null ? rows.load(this.id) : { subscriptions, lost: [] }
+    for (const { headers, id, payload, prompt, tag } of stored.subscriptions) {
       this.stored?.add(id)
       const key = readQueryKey(tag, { payload, headers, identity: this.identity })
       if ("_tag" in key) {
-        // The app was deployed again meanwhile, and has no such query any more or does not take this payload.
+        // The app was deployed again meanwhile, and has no such query any more or does not take this payload. Its row would
+        // be refused again at every wake, and be taken for that of a later request with its id.
         this.exit(id, key)
+        this.deleteRow(id)
         this.options.onDirty(this)
         continue
       }
@@ -426,6 +435,11 @@ export class SocketSession implements Subscriber {
       if (waiting) this.pending.add(subscription)
       this.subscriptions.set(id, subscription)
       live.restore(subscription, key)
+    }
+    for (const id of stored.lost) {
+      this.stored?.add(id)
+      this.deleteRow(id)
+      this.exit(id, lost)
     }
     for (const id of calls) this.exit(id, lost)
     if (calls.length > 0) this.options.onDirty(this)

@@ -90,6 +90,7 @@ const parse = (text: unknown): unknown => {
 }
 
 const decodeRequest = Schema.decodeUnknownExit(Schema.fromJsonString(SubscriptionRequest))
+const decodeId = Schema.decodeUnknownExit(Schema.fromJsonString(RequestId))
 
 /** The first part of a socket's attachment, which does not change. */
 export const attachmentPrefix = (id: string, session: RequestSession): string =>
@@ -147,6 +148,13 @@ export const subscriptionTable: InternalTable = {
     "PRIMARY KEY (socket, request)) WITHOUT ROWID"
 }
 
+/** What the rows of one socket contain. */
+export interface StoredSubscriptions {
+  readonly subscriptions: ReadonlyArray<SubscriptionRequest>
+  /** The ids of subscriptions whose rows cannot be read. */
+  readonly lost: ReadonlyArray<string | number>
+}
+
 /** The rows of sockets whose subscriptions outgrew the attachment. */
 export class SubscriptionRows {
   private readonly database: Database["Service"]
@@ -155,13 +163,22 @@ export class SubscriptionRows {
     this.database = database
   }
 
-  /** The subscriptions of a socket. Rows that cannot be read are left out. */
-  load(socket: string): ReadonlyArray<SubscriptionRequest> {
-    const { rows } = this.database.all("SELECT data FROM _dormouse_subscriptions WHERE socket = ?", [socket])
-    return rows.flatMap(([data]) => {
+  /** The subscriptions of a socket, and the ids of those whose rows cannot be read. */
+  load(socket: string): StoredSubscriptions {
+    const { rows } = this.database.all("SELECT request, data FROM _dormouse_subscriptions WHERE socket = ?", [socket])
+    const subscriptions: Array<SubscriptionRequest> = []
+    const lost: Array<string | number> = []
+    for (const [request, data] of rows) {
       const decoded = decodeRequest(data)
-      return Exit.isSuccess(decoded) ? [decoded.value] : []
-    })
+      if (Exit.isSuccess(decoded)) {
+        subscriptions.push(decoded.value)
+        continue
+      }
+      const id = decodeId(request)
+      if (Exit.isSuccess(id)) lost.push(id.value)
+      else this.delete(socket, String(request))
+    }
+    return { subscriptions, lost }
   }
 
   insert(socket: string, { idText, requestText }: SubscriptionEntry): void {
