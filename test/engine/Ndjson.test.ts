@@ -70,3 +70,20 @@ it("T5: the result of an action is refused as soon as more than resultBytes have
   const two = responseOf(bodyOf(encode(line("x".repeat(90_000)).repeat(2)), 1000).stream)
   expect(await collect(readAnswers(two, "a", limits))).toHaveLength(2)
 })
+
+const refusals: ReadonlyArray<readonly [string, Response, RegExp]> = [
+  ["413", Response.json({ error: "limit requestBytes is 10" }, { status: 413 }), /status 413: .*requestBytes is 10/],
+  ["500", Response.json({ error: "the server could not answer", id: "x" }, { status: 500 }), /status 500/],
+  ["200 and another body", Response.json({ hello: "world" }), /status 200: .*hello/],
+  ["204 and no body", new Response(null, { status: 204 }), /status 204/]
+]
+for (const [what, response, detail] of refusals) {
+  it(`S2: an action that the Worker answers with ${what} fails with Unavailable`, async () => {
+    const messages = await collect(readAnswers(response, "a", limits))
+    expect(messages).toMatchObject([{ _tag: "Exit", requestId: "a" }])
+    expect(errorOf((messages[0] as any).exit)).toMatchObject({
+      _tag: "CallError",
+      reason: { _tag: "Unavailable", detail: expect.stringMatching(detail) }
+    })
+  })
+}

@@ -4,7 +4,7 @@
  */
 import * as Effect from "effect/Effect"
 import type { FromServerEncoded } from "effect/rpc/RpcMessage"
-import { limitExceeded } from "../../protocol/Exit.ts"
+import { limitExceeded, unavailable } from "../../protocol/Exit.ts"
 import type * as Limits from "../../protocol/Limits.ts"
 
 /** The media type by which the object requests lines. */
@@ -36,13 +36,21 @@ const ignore = () => {}
 /** What a message has besides a result: its fields, and an id of the greatest length with each character escaped. */
 const envelopeBytes = 1024
 
-/** The messages of an action as they come. A message that is too large ends its call, and the rest is not read. */
+/**
+ * The messages of an action as they come. A message that is too large ends its call, and the rest is not read. A response
+ * without messages is the failure of the call: the Worker refused it.
+ */
 export async function* readAnswers(
   response: Response,
   requestId: string | number,
   { resultBytes }: Pick<Limits.Limits, "resultBytes">
 ): AsyncGenerator<FromServerEncoded> {
-  for await (const line of readLines(response.body!, resultBytes + envelopeBytes)) {
+  if (response.status !== 200 || response.body === null || response.headers.get("content-type") !== ndjson) {
+    const detail = `the Worker answered the action with status ${response.status}: ${(await response.text()).slice(0, 200)}`
+    yield { _tag: "Exit", requestId, exit: unavailable(detail) }
+    return
+  }
+  for await (const line of readLines(response.body, resultBytes + envelopeBytes)) {
     if (line !== undefined) yield JSON.parse(line)
     else yield { _tag: "Exit", requestId, exit: limitExceeded("resultBytes", resultBytes) }
   }
