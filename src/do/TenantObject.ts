@@ -16,7 +16,7 @@ import { ActionHost } from "../engine/object/ActionRelay.ts"
 import type { Explanation } from "../engine/object/LiveQueries.ts"
 import * as TenantEngine from "../engine/object/TenantEngine.ts"
 import { errorResponse } from "../engine/rpc/HttpBody.ts"
-import { ndjson, readLines } from "../engine/rpc/Ndjson.ts"
+import { ndjson, readAnswers } from "../engine/rpc/Ndjson.ts"
 import type { ObjectAnswer } from "../engine/rpc/ObjectStub.ts"
 import { objectUrl, protocolHeader, type RequestSession, readSession } from "../engine/rpc/SessionHeader.ts"
 import * as CloudflareBackground from "../layers/cloudflare/Background.ts"
@@ -153,6 +153,6 @@ export const make = <Rpcs extends Rpc.Any, R = never>(
         body: JSON.stringify(request),
         signal
       })
-      for await (const line of readLines(response.body!)) yield JSON.parse(line)
+      yield* readAnswers(response, request.id, app.limits)
     }
   }

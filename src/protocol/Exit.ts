@@ -31,8 +31,8 @@ export const lost: EncodedExit = failed(new CallLost({}))
 export const unavailable = (detail: string): EncodedExit => failed(new Unavailable({ detail }))
 
 /** The exit of a call that exceeded a limit. */
-export const limitExceeded = (limit: string, max: number, actual: number): EncodedExit =>
-  failed(new LimitExceeded({ limit, max, actual }))
+export const limitExceeded = (limit: string, max: number, actual?: number): EncodedExit =>
+  failed(new LimitExceeded({ limit, max, ...(actual !== undefined && { actual }) }))
 
 /** The text of a successful exit, from the JSON text of its value. */
 export const successText = (value: string): string => `{"_tag":"Success","value":${value}}`

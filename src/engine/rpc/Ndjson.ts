@@ -4,6 +4,8 @@
  */
 import * as Effect from "effect/Effect"
 import type { FromServerEncoded } from "effect/rpc/RpcMessage"
+import { limitExceeded, unavailable } from "../../protocol/Exit.ts"
+import type * as Limits from "../../protocol/Limits.ts"
 
 /** The media type by which the object requests lines. */
 export const ndjson = "application/x-ndjson"
@@ -31,16 +33,52 @@ export const ndjsonResponse = (
 
 const ignore = () => {}
 
-/** The lines of a body as they come. */
-export async function* readLines(body: ReadableStream<Uint8Array>): AsyncGenerator<string> {
-  let rest = ""
-  const decoder = new TextDecoder()
-  for await (const chunk of readChunks(body)) {
-    const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n")
-    rest = lines.pop()!
-    yield* lines.filter((line) => line !== "")
+/** What a message has besides a result: its fields, and an id of the greatest length with each character escaped. */
+const envelopeBytes = 1024
+
+/**
+ * The messages of an action as they come. A message that is too large ends its call, and the rest is not read. A response
+ * without messages is the failure of the call: the Worker refused it.
+ */
+export async function* readAnswers(
+  response: Response,
+  requestId: string | number,
+  { resultBytes }: Pick<Limits.Limits, "resultBytes">
+): AsyncGenerator<FromServerEncoded> {
+  if (response.status !== 200 || response.body === null || response.headers.get("content-type") !== ndjson) {
+    const detail = `the Worker answered the action with status ${response.status}: ${(await response.text()).slice(0, 200)}`
+    yield { _tag: "Exit", requestId, exit: unavailable(detail) }
+    return
   }
-  if (rest !== "") yield rest
+  for await (const line of readLines(response.body, resultBytes + envelopeBytes)) {
+    if (line !== undefined) yield JSON.parse(line)
+    else yield { _tag: "Exit", requestId, exit: limitExceeded("resultBytes", resultBytes) }
+  }
+}
+
+const newline = 10
+
+/** The lines of a body as they come. A line of more bytes than `max` is `undefined`, and nothing is read after it. */
+export async function* readLines(body: ReadableStream<Uint8Array>, max: number): AsyncGenerator<string | undefined> {
+  const decoder = new TextDecoder()
+  // A line is joined once, when it is complete: joining at each chunk takes quadratic time.
+  let parts: Array<string> = []
+  let size = 0
+  for await (const chunk of readChunks(body)) {
+    for (let start = 0; start < chunk.length; ) {
+      const found = chunk.indexOf(newline, start)
+      const end = found < 0 ? chunk.length : found
+      size += end - start
+      if (size > max) return yield undefined
+      parts.push(decoder.decode(chunk.subarray(start, end), { stream: true }))
+      start = end + 1
+      if (found < 0) continue
+      if (size > 0) yield parts.join("")
+      parts = []
+      size = 0
+    }
+  }
+  if (size > 0) yield parts.join("")
 }
 
 /** The chunks of a body as they come. A consumer that stops early cancels the body. */

@@ -1,0 +1,89 @@
+import { expect, it } from "vitest"
+import { readAnswers, readLines } from "../../src/engine/rpc/Ndjson.ts"
+import { errorOf } from "../deployment/Deployment.ts"
+
+/** How the object reads the messages of an action that the Worker runs for it. */
+
+/** A body that is read in chunks of this size, and how many of its chunks were read. */
+const bodyOf = (bytes: Uint8Array, chunkSize: number) => {
+  const seen = { chunks: 0, isCanceled: false }
+  const stream = new ReadableStream<Uint8Array>(
+    {
+      pull(controller) {
+        const start = seen.chunks * chunkSize
+        if (start >= bytes.length) return controller.close()
+        seen.chunks++
+        controller.enqueue(bytes.subarray(start, start + chunkSize))
+      },
+      cancel() {
+        seen.isCanceled = true
+      }
+    },
+    { highWaterMark: 0 }
+  )
+  return { stream, seen }
+}
+
+const encode = (text: string) => new TextEncoder().encode(text)
+const collect = async <A>(values: AsyncIterable<A>): Promise<ReadonlyArray<A>> => {
+  const all: Array<A> = []
+  for await (const value of values) all.push(value)
+  return all
+}
+
+const responseOf = (body: ReadableStream<Uint8Array>) =>
+  new Response(body as BodyInit, { headers: { "content-type": "application/x-ndjson" } })
+const limits = { resultBytes: 100_000 }
+const line = (value: string) =>
+  `${JSON.stringify({ _tag: "Exit", requestId: "a", exit: { _tag: "Success", value } })}\n`
+
+it("L10: lines are the same however the body is cut", async () => {
+  const texts = ['{"a":"ü語🐁"}', "{}", `"${"é".repeat(50)}"`, "last"]
+  for (let size = 1; size < 80; size++) {
+    const { stream } = bodyOf(encode(`\n${texts.join("\n\n")}`), size)
+    expect(await collect(readLines(stream, 1000))).toEqual(texts)
+  }
+})
+
+it("L10: reading the result of an action takes time in proportion to its size", async () => {
+  const text = "x".repeat(8 << 20)
+  const { stream } = bodyOf(encode(`${text}\n`), 1024)
+  const start = performance.now()
+  const [first] = await collect(readLines(stream, text.length))
+  // Joining what has arrived at each of the 8,192 chunks takes more than ten times as long.
+  expect(performance.now() - start).toBeLessThan(3000)
+  expect(first === text).toBe(true)
+})
+
+it("T5: the result of an action is refused as soon as more than resultBytes have arrived, and the rest is not read", async () => {
+  const { seen, stream } = bodyOf(encode(line("x".repeat(1_000_000))), 1000)
+  const [message, ...more] = await collect(readAnswers(responseOf(stream), "a", limits))
+  expect(errorOf((message as any).exit)).toMatchObject({
+    _tag: "CallError",
+    reason: { _tag: "LimitExceeded", limit: "resultBytes", max: 100_000 }
+  })
+  expect(message).toMatchObject({ _tag: "Exit", requestId: "a" })
+  expect(more).toEqual([])
+  expect(seen.isCanceled).toBe(true)
+  expect(seen.chunks).toBeLessThan(105)
+  // The control: each message has the limit for itself.
+  const two = responseOf(bodyOf(encode(line("x".repeat(90_000)).repeat(2)), 1000).stream)
+  expect(await collect(readAnswers(two, "a", limits))).toHaveLength(2)
+})
+
+const refusals: ReadonlyArray<readonly [string, Response, RegExp]> = [
+  ["413", Response.json({ error: "limit requestBytes is 10" }, { status: 413 }), /status 413: .*requestBytes is 10/],
+  ["500", Response.json({ error: "the server could not answer", id: "x" }, { status: 500 }), /status 500/],
+  ["200 and another body", Response.json({ hello: "world" }), /status 200: .*hello/],
+  ["204 and no body", new Response(null, { status: 204 }), /status 204/]
+]
+for (const [what, response, detail] of refusals) {
+  it(`S2: an action that the Worker answers with ${what} fails with Unavailable`, async () => {
+    const messages = await collect(readAnswers(response, "a", limits))
+    expect(messages).toMatchObject([{ _tag: "Exit", requestId: "a" }])
+    expect(errorOf((messages[0] as any).exit)).toMatchObject({
+      _tag: "CallError",
+      reason: { _tag: "Unavailable", detail: expect.stringMatching(detail) }
+    })
+  })
+}
