@@ -173,6 +173,8 @@ export const make: <Rpcs extends Rpc.Any>(
         }),
         // The server answered something unreadable: it may have run the mutation.
         Effect.catchDefect((defect) => (Schema.isSchemaError(defect) ? unknown : Effect.die(defect))),
+        // Its first copy may have run, as another caller or in another form of the contract.
+        Effect.catch((error) => (isMismatch(error) && delivery.isRepeated ? unknown : Effect.fail(error))),
         Effect.ensuring(Effect.sync(() => deliveries.delete(mutation)))
       )
     })
@@ -346,6 +348,8 @@ type UntypedRpcClient = (tag: string, payload: unknown, options?: { readonly hea
 class Delivery {
   /** Whether it was sent, so that the server may have run it. */
   isSent: boolean
+  /** Whether it was sent more than once. */
+  isRepeated = false
   /** Fails when the mutation is too old to be sent again. */
   readonly expired: Effect.Effect<never, OutcomeUnknown>
   private readonly clock: Clock.Clock
@@ -375,6 +379,7 @@ class Delivery {
       this.expire()
       return false
     }
+    this.isRepeated = this.isSent
     this.isSent = true
     return true
   }
@@ -384,6 +389,8 @@ class Delivery {
 const maxTransit = 60_000
 
 const isUnavailable = (error: unknown): boolean => error instanceof CallError && error.reason._tag === "Unavailable"
+
+const isMismatch = (error: unknown): boolean => error instanceof CallError && error.reason._tag === "MutationMismatch"
 
 /** Whether a mutation must be sent again: the server did not receive it, or did not report its outcome. */
 const isTransient = (error: unknown): boolean =>

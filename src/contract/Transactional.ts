@@ -9,11 +9,11 @@ import type * as Random from "effect/Random"
 /** A value as SQLite stores it. */
 export type SqlValue = null | number | string | Uint8Array
 
-/** A table that belongs to a service and not to the author. */
+/** A table that belongs to a service and not to the author, or an index that was added to one later. */
 export interface InternalTable {
   /** Begins with an underscore. Names of the author's tables must not. */
   readonly name: string
-  /** The statements that create it, with its indexes. They run if the database has no table of this name. */
+  /** The statements that create it, with its indexes. They run if the database has no table or index of this name. */
   readonly create: string
 }
 

@@ -39,6 +39,15 @@ export class CallLost extends Schema.TaggedError<CallLost>("effect-dormouse/Call
   readonly isRetryable = true
 }
 
+/**
+ * The number of a mutation was used before: by another caller, for another mutation, or with another payload. Nothing ran.
+ */
+export class MutationMismatch extends Schema.TaggedError<MutationMismatch>(
+  "effect-dormouse/CallError/MutationMismatch"
+)("MutationMismatch", {}) {
+  readonly isRetryable = false
+}
+
 /** The server could not be reached, or its response is not a valid answer. */
 export class Unavailable extends Schema.TaggedError<Unavailable>("effect-dormouse/CallError/Unavailable")(
   "Unavailable",
@@ -48,7 +57,14 @@ export class Unavailable extends Schema.TaggedError<Unavailable>("effect-dormous
 }
 
 /** Why a call failed. */
-export const CallErrorReason = Schema.Union([PayloadInvalid, UnknownRpc, LimitExceeded, CallLost, Unavailable])
+export const CallErrorReason = Schema.Union([
+  PayloadInvalid,
+  UnknownRpc,
+  LimitExceeded,
+  CallLost,
+  MutationMismatch,
+  Unavailable
+])
 /** Why a call failed. */
 export type CallErrorReason = typeof CallErrorReason.Type
 

@@ -280,6 +280,31 @@ describe("C7: mutations that are sent again", () => {
     })
   )
 
+  it.effect(
+    "a mismatch of its number is a failure the first time, and an unknown outcome after a lost connection",
+    () =>
+      Effect.gen(function* () {
+        const test = yield* begin()
+        const mismatch = (requestId: unknown) => ({
+          _tag: "Exit",
+          requestId,
+          exit: {
+            _tag: "Failure",
+            cause: [{ _tag: "Fail", error: { _tag: "CallError", reason: { _tag: "MutationMismatch" } } }]
+          }
+        })
+        const first = yield* test.write("first")
+        test.server.last.deliver(mismatch(test.written[0].id))
+        expect(yield* errorOf(first)).toMatchObject({ _tag: "CallError", reason: { _tag: "MutationMismatch" } })
+        const second = yield* test.write("second")
+        test.server.last.end()
+        yield* wait(250)
+        test.server.last.deliver(mismatch(test.server.last.requests("write")[0].id))
+        yield* settle
+        expect(yield* errorOf(second)).toMatchObject({ _tag: "OutcomeUnknown", tag: "write" })
+      })
+  )
+
   it.effect("over HTTP, when the server refuses the socket", () =>
     Effect.gen(function* () {
       const test = yield* begin()

@@ -21,6 +21,8 @@ export const object = (namespace: DurableObjectNamespace, tenant: string) => {
   return {
     stub,
     session,
+    call: (session: RequestSession, text: string) =>
+      (stub() as unknown as Pick<ObjectStub, "call">).call(session, text),
     starts: () => starts.get(id) ?? 0,
     connect: async () =>
       toPeer(await stub().fetch(objectUrl, { headers: { ...sessionHeaders(session), upgrade: "websocket" } })),
@@ -51,9 +53,9 @@ export const objects = (namespace: DurableObjectNamespace): Deployment => ({
   ...cloudflare(namespace),
   fetch: async (_path, init) => {
     const tenant = new Headers(init?.headers).get("x-dormouse-tenant") ?? "main"
-    const { session, stub } = object(namespace, tenant)
+    const { call, session } = object(namespace, tenant)
     const text = await new Response(init?.body).text()
-    const { body, status } = await (stub() as unknown as Pick<ObjectStub, "call">).call(session, text)
+    const { body, status } = await call(session, text)
     return new Response(body, { status, headers: { "content-type": "application/json" } })
   },
   connect: (tenant) => object(namespace, tenant).connect()

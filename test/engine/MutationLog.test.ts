@@ -12,6 +12,7 @@ suite("Numbered mutations in memory", async () => {
   return {
     deployment,
     limited: small,
+    callAs: async (session, body) => (await small.object(session.tenant).stub.call(session, body)).body,
     close: async () => {
       await Promise.all([deployment.close(), small.close()])
     }
@@ -22,10 +23,12 @@ suite("Numbered mutations in memory", async () => {
 const adding = Effect.gen(function* () {
   const rpc = yield* TestApp.rpc(NotesApi)
   const { object } = yield* TestApp
+  const addWith = (id: string, body: string) =>
+    Effect.map(rpc("notes.add", { body }, { headers: { "dormouse-mutation": id } }), (note) => note.id)
   return {
     object,
-    add: (id: string) =>
-      Effect.map(rpc("notes.add", { body: "x" }, { headers: { "dormouse-mutation": id } }), (note) => note.id),
+    add: (id: string) => addWith(id, "x"),
+    addWith,
     addUnnumbered: rpc("notes.add", { body: "x" }),
     kept: () =>
       object()
@@ -59,6 +62,20 @@ it.effect("T3: an outcome is kept for a day, and deleted by the next mutation af
     expect(kept()).toEqual(["a-client/2", "a-client/3", "a-client/4"])
     // Sent now it would run again: clients do not do that.
     expect(yield* add("a-client/1")).not.toBe(first)
+  }).pipe(Effect.provide(TestApp.layer(app)))
+)
+
+it.effect("T3: a record of a version that bound nothing answers its number to any payload", () =>
+  Effect.gen(function* () {
+    const { add, addWith, object } = yield* adding
+    const first = yield* add("a-client/1")
+    // The table as it was, with the record as it was.
+    object().database.exec("DROP INDEX _dormouse_mutations_by_age; ALTER TABLE _dormouse_mutations DROP COLUMN binding")
+    yield* Effect.promise(() => object().evict())
+    expect(yield* addWith("a-client/1", "y")).toBe(first)
+    yield* add("a-client/2")
+    const refused = yield* Effect.flip(addWith("a-client/2", "y"))
+    expect(refused).toMatchObject({ _tag: "CallError", reason: { _tag: "MutationMismatch" } })
   }).pipe(Effect.provide(TestApp.layer(app)))
 )
 

@@ -21,7 +21,7 @@ import * as Tracer from "effect/Tracer"
 import { Auth, CurrentIdentity, type Identity } from "../../contract/Auth.ts"
 import { isKind, kindOf } from "../../contract/Kind.ts"
 import { StorageError, StorageLimit } from "../../contract/Storage.ts"
-import { CallError, PayloadInvalid } from "../../protocol/CallError.ts"
+import { CallError, type CallErrorReason, MutationMismatch, PayloadInvalid } from "../../protocol/CallError.ts"
 import { type EncodedExit, limitExceeded, successText } from "../../protocol/Exit.ts"
 import * as Limits from "../../protocol/Limits.ts"
 import { type MutationId, mutationHeader, parseMutationId } from "../../protocol/MutationId.ts"
@@ -33,7 +33,7 @@ import { payloadInvalid, sanitizeExit, unknownRpc } from "../rpc/ErrorBoundary.t
 import type { HandlerOptions, ObjectKinds } from "../rpc/KindMiddleware.ts"
 import { isTraced } from "../rpc/RequestSpan.ts"
 import { type Encode, type EncodedResult, encoderOf } from "../rpc/ResultCodec.ts"
-import type { MutationLog } from "./MutationLog.ts"
+import { bindingOf, type MutationLog } from "./MutationLog.ts"
 
 /** A query or mutation of the contract, with everything that is the same for each call. */
 export interface Procedure {
@@ -63,6 +63,8 @@ export interface Caller {
 export interface Call {
   readonly procedure: Procedure
   readonly payload: unknown
+  /** The payload as it was sent. Only the calls of clients have one. */
+  readonly sent?: unknown
   readonly caller: Caller
   readonly headers: Headers.Headers
   readonly requestId: string | number
@@ -109,6 +111,12 @@ export interface ExecutorOptions {
 /** The exit as text. */
 export const exitText = ({ failure, result }: Execution): string =>
   result === undefined ? JSON.stringify(failure) : successText(result.text)
+
+/** The number of a mutation, and what it is bound to. */
+interface Numbered {
+  readonly id: MutationId
+  readonly binding: string
+}
 
 /** The outcome of the transaction of one call, for the middleware around it. */
 interface Transacted {
@@ -170,11 +178,11 @@ export class Executor {
   }
 
   /** Reads the payload of a request. Returns the exit that refuses it when it does not fit. */
-  decode(tag: string, payload: unknown): { readonly procedure: Procedure; readonly payload: unknown } | EncodedExit {
+  decode(tag: string, payload: unknown): Pick<Call, "procedure" | "payload" | "sent"> | EncodedExit {
     const procedure = this.procedure(tag)
     if (procedure === undefined) return unknownRpc(tag)
     const decoded = runSyncOrDie(procedure.codec.decodePayload(payload), procedure.context)
-    if (Exit.isSuccess(decoded)) return { procedure, payload: decoded.value }
+    if (Exit.isSuccess(decoded)) return { procedure, payload: decoded.value, sent: payload }
     return payloadInvalid(Option.getOrElse(Cause.findErrorOption(decoded.cause), () => Cause.pretty(decoded.cause)))
   }
 
@@ -218,7 +226,8 @@ export class Executor {
       mutation: (handler, options, context) => {
         const procedure = this.procedure(options.rpc._tag)
         if (procedure === undefined) return Exit.die(new Error(`there is no mutation ${options.rpc._tag}`))
-        const { exit } = this.mutate(procedure, handler, options.headers, context)
+        const sent = procedure.codec.normalizePayload(options.payload)
+        const { exit } = this.mutate({ procedure, sent, headers: options.headers }, handler, context)
         return runSyncOrDie(sanitizeExit(options.rpc, exit), context)
       }
     }
@@ -275,7 +284,7 @@ export class Executor {
     record: boolean
   ): Transacted {
     const { procedure } = call
-    if (procedure.kind === "mutation") return this.mutate(procedure, handler, call.headers, context, call.alongside)
+    if (procedure.kind === "mutation") return this.mutate(call, handler, context)
     const { exit, reads } = this.options.runner.read(handler, context, record)
     return { exit, reads, value: undefined, result: undefined, version: undefined }
   }
@@ -325,20 +334,20 @@ export class Executor {
 
   /** Runs the handler of a mutation in a transaction, once for each number. */
   private mutate(
-    procedure: Procedure,
+    { alongside, headers, procedure, sent }: Pick<Call, "procedure" | "headers" | "sent" | "alongside">,
     handler: Effect.Effect<unknown, unknown, any>,
-    headers: Headers.Headers,
-    context: Context.Context<any>,
-    alongside?: () => void
+    context: Context.Context<any>
   ): Transacted {
     const header = headers[mutationHeader]
     if (header === undefined) return this.commit(procedure, handler, context, undefined, alongside)
     const id = parseMutationId(header)
     // A client that numbers a mutation relies on it running once: with a malformed number it does not run.
-    if (id === undefined) return refused("this mutation id is malformed")
+    if (id === undefined) return refused(new PayloadInvalid({ issue: "this mutation id is malformed" }))
+    const { _tag: tag } = procedure.rpc
+    const binding = bindingOf({ subject: Context.get(context, CurrentIdentity).subject, tag, payload: sent })
     const known = this.options.log.find(id)
-    if (known === undefined) return this.commit(procedure, handler, context, id, alongside)
-    if (known.tag !== procedure.rpc._tag) return refused("this mutation id was used for another call")
+    if (known === undefined) return this.commit(procedure, handler, context, { id, binding }, alongside)
+    if (known.tag !== tag || (known.binding ?? binding) !== binding) return refused(new MutationMismatch())
     const exit = procedure.codec.decodeExit(JSON.parse(known.outcome))
     return { ...emptyTransacted(), exit, version: this.options.version() }
   }
@@ -348,7 +357,7 @@ export class Executor {
     procedure: Procedure,
     handler: Effect.Effect<unknown, unknown, any>,
     context: Context.Context<any>,
-    id: MutationId | undefined,
+    numbered: Numbered | undefined,
     alongside: (() => void) | undefined
   ): Transacted {
     const transacted = emptyTransacted()
@@ -360,8 +369,8 @@ export class Executor {
         const { text } = encoded.value
         const exceeded = exceeds("resultBytes", this.options.limits.resultBytes, text)
         if (exceeded !== undefined) return Effect.fail(exceeded)
-        if (id !== undefined) {
-          const refusal = this.record(id, procedure, successText(text), context)
+        if (numbered !== undefined) {
+          const refusal = this.record(numbered, procedure, successText(text), context)
           if (refusal !== undefined) return Effect.fail(refusal)
         }
         alongside?.()
@@ -375,9 +384,9 @@ export class Executor {
       transacted.version = this.options.version()
       const span = this.isTraced ? Context.getOption(context, Tracer.ParentSpan) : Option.none()
       if (Option.isSome(span)) this.options.onCommitted(span.value)
-    } else if (id !== undefined && !Cause.hasDies(transacted.exit.cause)) {
+    } else if (numbered !== undefined && !Cause.hasDies(transacted.exit.cause)) {
       transacted.exit = runSyncOrDie(sanitizeExit(procedure.rpc, transacted.exit), context)
-      this.recordFailure(id, procedure, transacted.exit, context)
+      this.recordFailure(numbered, procedure, transacted.exit, context)
       transacted.version = this.options.version()
     }
     return transacted
@@ -389,18 +398,18 @@ export class Executor {
    * mutation can be tried again.
    */
   private recordFailure(
-    id: MutationId,
+    numbered: Numbered,
     procedure: Procedure,
     exit: Exit.Exit<unknown, unknown>,
     context: Context.Context<any>
   ): void {
     if (Exit.isFailure(exit) && Cause.hasDies(exit.cause)) return
     const encoded = runSyncOrDie(procedure.codec.encodeExit(exit), context)
-    if (Exit.isSuccess(encoded)) this.record(id, procedure, JSON.stringify(encoded.value), context)
+    if (Exit.isSuccess(encoded)) this.record(numbered, procedure, JSON.stringify(encoded.value), context)
   }
 
   private record(
-    id: MutationId,
+    { binding, id }: Numbered,
     procedure: Procedure,
     outcome: string,
     context: Context.Context<any>
@@ -408,7 +417,7 @@ export class Executor {
     const exceeded = exceeds("rowBytes", recordBytes, outcome)
     if (exceeded !== undefined) return exceeded
     const now = Math.floor(Context.get(context, Clock.Clock).currentTimeMillisUnsafe())
-    this.options.log.record(id, procedure.rpc._tag, outcome, now)
+    this.options.log.record(id, { tag: procedure.rpc._tag, binding, outcome }, now)
     return undefined
   }
 
@@ -462,9 +471,9 @@ const emptyTransacted = (): Transacted => ({
   version: undefined
 })
 
-const refused = (issue: string): Transacted => ({
+const refused = (reason: CallErrorReason): Transacted => ({
   ...emptyTransacted(),
-  exit: Exit.fail(new CallError({ reason: new PayloadInvalid({ issue }) }))
+  exit: Exit.fail(new CallError({ reason }))
 })
 
 /** The handler of a call, as an effect. One that throws dies. */

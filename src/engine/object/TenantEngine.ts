@@ -31,7 +31,7 @@ import { type Call, type Caller, Executor, noHeaders } from "./Executor.ts"
 import { LiveQueries, type QueryKey, type QueryRun } from "./LiveQueries.ts"
 import { makeLocalLive } from "./LocalLive.ts"
 import * as Metrics from "./Metrics.ts"
-import { MutationLog, mutationTable } from "./MutationLog.ts"
+import { MutationLog, mutationIndex, mutationTable } from "./MutationLog.ts"
 import { ObjectHttp } from "./ObjectHttp.ts"
 import { Reactors, reactorTable } from "./Reactors.ts"
 import { SocketHub } from "./SocketHub.ts"
@@ -92,7 +92,12 @@ export const make = <Rpcs extends Rpc.Any>(
       tables: app.tables,
       limits: app.limits,
       transactional: app.transactional,
-      internalTables: [mutationTable, subscriptionTable, ...(app.reactors.length > 0 ? [reactorTable] : [])],
+      internalTables: [
+        mutationTable,
+        mutationIndex,
+        subscriptionTable,
+        ...(app.reactors.length > 0 ? [reactorTable] : [])
+      ],
       afterCommit: (effects) => background.defer(() => runAfterCommit(background, services, effects))
     })
     const handlers = yield* Layer.build(handlersOf(app.layers, app.layers.services))

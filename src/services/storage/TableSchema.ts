@@ -382,7 +382,10 @@ const missingTables = (
   database: Database["Service"],
   tables: ReadonlyArray<InternalTable>
 ): ReadonlyArray<InternalTable> => {
-  const { rows } = database.all("SELECT name FROM sqlite_master WHERE type = 'table' AND substr(name, 1, 1) = '_'", [])
+  const { rows } = database.all(
+    "SELECT name FROM sqlite_master WHERE type IN ('table', 'index') AND substr(name, 1, 1) = '_'",
+    []
+  )
   const existing = new Set(rows.map(([name]) => name))
   return tables.filter(({ name }) => !existing.has(name))
 }
