@@ -50,7 +50,7 @@ const calm = Effect.promise(async () => {
   for (let i = 0; i < 6; i++) await new Promise((resolve) => setImmediate(resolve))
 })
 
-it.effect("L: a reactor reacts exactly once to each change, even across an eviction and a crash", () =>
+it.effect("L11: a reactor reacts exactly once to each change, even across an eviction and a crash", () =>
   Effect.gen(function* () {
     const client = yield* TestApp.client(Sums)
     const { object } = yield* TestApp
@@ -76,7 +76,7 @@ it.effect("L: a reactor reacts exactly once to each change, even across an evict
   }).pipe(Effect.provide(TestApp.layer(appWith([recording]))))
 )
 
-it.effect("L: a failed reaction leaves nothing, and is retried with the next change", () =>
+it.effect("L11: a failed reaction leaves nothing, and is retried with the next change", () =>
   Effect.gen(function* () {
     const client = yield* TestApp.client(Sums)
     yield* client.mutate("put", { id: "a", n: 13 })
@@ -88,7 +88,7 @@ it.effect("L: a failed reaction leaves nothing, and is retried with the next cha
   }).pipe(Effect.provide(TestApp.layer(appWith([recording]))))
 )
 
-it.effect("L: a reactor that changes what it watches is stopped, and continues after another commit", () =>
+it.effect("L11: a reactor that changes what it watches is stopped, and continues after another commit", () =>
   Effect.gen(function* () {
     const client = yield* TestApp.client(Sums)
     yield* client.mutate("put", { id: "a", n: 1 })
@@ -116,7 +116,7 @@ it.effect("L: a reactor that changes what it watches is stopped, and continues a
   )
 )
 
-it.effect("L: Live.stream emits the same values inside the object", () =>
+it.effect("L12: Live.stream emits the same values inside the object", () =>
   Effect.gen(function* () {
     const client = yield* TestApp.client(Sums)
     const seen = yield* TestApp.live(Sums, "sum", {}).pipe(Stream.take(3), Stream.runCollect, Effect.forkChild)
