@@ -43,7 +43,7 @@ const calm = Effect.promise(async () => {
 const requests = (log: ReadonlyArray<{ readonly data: string }>) =>
   log.filter(({ data }) => data.includes('"tag":"live:messages.list"')).length
 
-test("C: an atom has the latest value, shared by equal payloads, while it is mounted", () =>
+test("C14: an atom has the latest value, shared by equal payloads, while it is mounted", () =>
   Effect.gen(function* () {
     const chat = yield* TestApp.client(ChatApi)
     const { object } = yield* TestApp
@@ -64,7 +64,7 @@ test("C: an atom has the latest value, shared by equal payloads, while it is mou
     expect(object().network.log.some(({ data }) => data.includes('"_tag":"Interrupt"'))).toBe(true)
   }))
 
-test("C: the atom of a query shows its freshness, and keeps its value while the connection is lost", () =>
+test("C14: the atom of a query shows its freshness, and keeps its value while the connection is lost", () =>
   Effect.gen(function* () {
     const chat = yield* TestApp.client(ChatApi)
     const { object } = yield* TestApp
@@ -88,7 +88,7 @@ test("C: the atom of a query shows its freshness, and keeps its value while the 
     yield* until(atomRegistry, live, ({ waiting }) => !waiting)
   }))
 
-test("C: the atom of a mutation has the outcome of the latest call, and every call runs", () =>
+test("C14: the atom of a mutation has the outcome of the latest call, and every call runs", () =>
   Effect.gen(function* () {
     const chat = yield* TestApp.client(ChatApi)
     const channel = yield* chat.mutate("channels.create", { name: "general" })
@@ -119,7 +119,7 @@ test("C: the atom of a mutation has the outcome of the latest call, and every ca
     expect(Option.getOrUndefined(AsyncResult.error(failed))).toMatchObject({ _tag: "ChannelNotFound" })
   }))
 
-test("C: a mutation runs to its end when its atom is unmounted", () =>
+test("C14: a mutation runs to its end when its atom is unmounted", () =>
   Effect.gen(function* () {
     const chat = yield* TestApp.client(ChatApi)
     const channel = yield* chat.mutate("channels.create", { name: "general" })
@@ -134,7 +134,7 @@ test("C: a mutation runs to its end when its atom is unmounted", () =>
     ])
   }))
 
-test("C: the client of a layer is closed with the registry", () =>
+test("C14: the client of a layer is closed with the registry", () =>
   Effect.gen(function* () {
     const { object, transport, url } = yield* TestApp
     class Chat extends Client.Service<Chat>()("test/Chat", ChatApi) {}
@@ -157,7 +157,7 @@ const refusingApp = App.make({
   handlers: RefusingApi.toLayer({ refuse: () => Effect.fail(new Refusing()) })
 })
 
-it.effect("C: an atom fails with the error of its query", () =>
+it.effect("C14: an atom fails with the error of its query", () =>
   Effect.gen(function* () {
     const atoms = Atoms.make(yield* TestApp.client(RefusingApi))
     const atomRegistry = yield* registry

@@ -43,7 +43,7 @@ describe("C5 C6 C7 C8 C9: random histories", () => {
   })
 })
 
-describe("C: the histories detect", () => {
+describe("control: the histories detect", () => {
   /** The error of the first history that fails. */
   const found = async (options: Options): Promise<string> => {
     for (let seed = 0; seed < 200; seed++) {

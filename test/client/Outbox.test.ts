@@ -55,7 +55,7 @@ const page = Effect.fnUntraced(function* (
 
 const storageOf = Effect.map(Layer.build(Outbox.layerMemory), (context) => Context.get(context, Outbox.OutboxStorage))
 
-it.effect("C: mutations that an offline page stored are sent once and in order by the next page", () =>
+it.effect("C12: mutations that an offline page stored are sent once and in order by the next page", () =>
   Effect.gen(function* () {
     const { object } = yield* TestApp
     const storage = yield* storageOf
@@ -92,7 +92,7 @@ it.effect("C: mutations that an offline page stored are sent once and in order b
   }).pipe(Effect.provide(TestApp.layer(app)))
 )
 
-it.effect("C: mutations of one identity are not sent with the token of another", () =>
+it.effect("C12: mutations of one identity are not sent with the token of another", () =>
   Effect.gen(function* () {
     const storage = yield* storageOf
     const { set, status } = device()
@@ -112,7 +112,7 @@ it.effect("C: mutations of one identity are not sent with the token of another",
   }).pipe(Effect.provide(TestApp.layer(app)))
 )
 
-it.effect("C: a mutation that was first sent longer ago than outcomes are kept is not sent again", () =>
+it.effect("C12: a mutation that was first sent longer ago than outcomes are kept is not sent again", () =>
   Effect.gen(function* () {
     const storage = yield* storageOf
     const { status } = device()

@@ -43,7 +43,7 @@ const calm = Effect.promise(async () => {
 const seeds = process.env["SEED"] === undefined ? [1, 2, 3, 4, 5, 6, 7, 8] : [Number(process.env["SEED"])]
 
 for (const seed of seeds) {
-  it.effect(`C: pages have neither gap nor overlap while rows are inserted, deleted and moved (seed ${seed})`, () =>
+  it.effect(`C13: pages have neither gap nor overlap while rows are inserted, deleted and moved (seed ${seed})`, () =>
     Effect.gen(function* () {
       const random = new Random(seed)
       const client = yield* TestApp.client(Lists)

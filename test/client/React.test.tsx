@@ -93,7 +93,7 @@ class Boundary extends Component<{ readonly children: ReactNode }> {
 }
 
 describe("useLive", () => {
-  test("C: shows the latest value, now and after every change", async ({ channel, chat, say }) => {
+  test("C15: shows the latest value, now and after every change", async ({ channel, chat, say }) => {
     const page = render(
       <Provider client={chat}>
         <Bodies channel={channel} />
@@ -107,7 +107,7 @@ describe("useLive", () => {
     page.unmount()
   })
 
-  test("C: components that read the same query share one subscription, which outlives either of them", async (world) => {
+  test("C15: components that read the same query share one subscription, which outlives either of them", async (world) => {
     const { channel, chat, say } = world
     const Two = ({ both }: { readonly both: boolean }) => (
       <Provider client={chat}>
@@ -123,7 +123,7 @@ describe("useLive", () => {
     page.unmount()
   })
 
-  test("C: StrictMode mounts twice and subscribes once", async (world) => {
+  test("C15: StrictMode mounts twice and subscribes once", async (world) => {
     const { channel, chat, network, say } = world
     const page = render(
       <StrictMode>
@@ -142,7 +142,7 @@ describe("useLive", () => {
     page.unmount()
   })
 
-  test("C: a query is closed a moment after its last component was unmounted, and kept until then", async (world) => {
+  test("C15: a query is closed a moment after its last component was unmounted, and kept until then", async (world) => {
     const { channel, chat, network } = world
     const Maybe = ({ shown }: { readonly shown: boolean }) => (
       <Provider client={chat}>{shown ? <Bodies channel={channel} /> : "none"}</Provider>
@@ -163,7 +163,7 @@ describe("useLive", () => {
     await until(() => network.wires.size === 0)
   })
 
-  test("C: another payload is another query", async ({ channel, chat, say }) => {
+  test("C15: another payload is another query", async ({ channel, chat, say }) => {
     await say("one")
     await say("two")
     const Latest = () => {
@@ -187,7 +187,7 @@ describe("useLive", () => {
     page.unmount()
   })
 
-  test("C: no render shows two queries at two versions", async ({ channel, chat, say }) => {
+  test("C15: no render shows two queries at two versions", async ({ channel, chat, say }) => {
     const Twice = () => {
       const { value: five } = useLive("messages.list", { channel: channel.id, limit: 5 })
       const { value: ten } = useLive("messages.list", { channel: channel.id, limit: 10 })
@@ -211,7 +211,7 @@ describe("useLive", () => {
     page.unmount()
   })
 
-  test("C: needs a provider", async ({ channel }) => {
+  test("C15: needs a provider", async ({ channel }) => {
     const page = render(
       <Boundary>
         <Bodies channel={channel} />
@@ -229,7 +229,7 @@ describe("useLiveSuspense", () => {
     return value.map(({ name }) => name).join()
   }
 
-  test("C: the fallback is shown until there is a value", async (world) => {
+  test("C15: the fallback is shown until there is a value", async (world) => {
     const page = render(
       <StrictMode>
         <Provider client={world.chat}>
@@ -247,7 +247,7 @@ describe("useLiveSuspense", () => {
     page.unmount()
   })
 
-  test("C: the Suspense boundary may be above the provider", async (world) => {
+  test("C15: the Suspense boundary may be above the provider", async (world) => {
     const page = render(
       <StrictMode>
         <Suspense fallback="…">
@@ -292,7 +292,7 @@ describe("useMutation", () => {
     )
   }
 
-  test("C: changes live values at once, and returns the outcome", async (world) => {
+  test("C15: changes live values at once, and returns the outcome", async (world) => {
     const page = render(
       <Provider client={world.chat}>
         <Bodies channel={world.channel} />
@@ -309,7 +309,7 @@ describe("useMutation", () => {
     page.unmount()
   })
 
-  test("C: a typed failure is returned as data", async (world) => {
+  test("C15: a typed failure is returned as data", async (world) => {
     const page = render(
       <Provider client={world.chat}>
         <Sender author="ada" channel={ChannelId.make("nowhere")} />
@@ -321,7 +321,7 @@ describe("useMutation", () => {
     page.unmount()
   })
 
-  test("C: unmounting a component does not cancel its mutation", async (world) => {
+  test("C15: unmounting a component does not cancel its mutation", async (world) => {
     const page = render(
       <Provider client={world.chat}>
         <Sender author="ada" channel={world.channel.id} />
@@ -354,7 +354,7 @@ describe("usePages", () => {
     )
   }
 
-  test("C: grows by a page, and shows new rows", async (world) => {
+  test("C13 C15: grows by a page, and shows new rows", async (world) => {
     for (const body of ["1", "2", "3", "4", "5"]) await world.say(body)
     const page = render(
       <StrictMode>
@@ -377,7 +377,7 @@ describe("usePages", () => {
 describe("useConnection", () => {
   const State = () => <> {useConnection()._tag}</>
 
-  test("C: shows the state of the connection", async (world) => {
+  test("C15: shows the state of the connection", async (world) => {
     const page = render(
       <Provider client={world.chat}>
         <State />
@@ -416,7 +416,7 @@ describe("rendering on a server", () => {
     </>
   )
 
-  test("C: renders no value and opens no socket; the browser renders the value", async (world) => {
+  test("C15: renders no value and opens no socket; the browser renders the value", async (world) => {
     const html = renderToString(<All {...world} />)
     expect(html.replaceAll(/<!--.*?-->|<template.*?<\/template>/gs, "")).toBe("… waiting")
     await wait(50)
@@ -432,7 +432,7 @@ describe("rendering on a server", () => {
 })
 
 describe("Provider", () => {
-  it.live("C: makes a client for an address, and gets the token at each connection", () =>
+  it.live("C15: makes a client for an address, and gets the token at each connection", () =>
     Effect.gen(function* () {
       const { object, transport, url } = yield* TestApp
       const constructor = Context.get(yield* Layer.build(transport), Socket.WebSocketConstructor)
@@ -486,7 +486,7 @@ const refusingApp = App.make({
 describe("failures", () => {
   const hooks = createHooks(RefusingApi)
 
-  it.live("C: a declared error is data, or thrown by useLiveSuspense; a defect is always thrown", () =>
+  it.live("C15: a declared error is data, or thrown by useLiveSuspense; a defect is always thrown", () =>
     Effect.gen(function* () {
       const client = yield* TestApp.client(RefusingApi)
       const Refused = () => <>{hooks.useLive("refuse", undefined).error?._tag ?? "…"}</>

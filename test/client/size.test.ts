@@ -51,7 +51,7 @@ const react = `
   export const hooks = createHooks(ChatApi)
 `
 
-it("C: the client and a contract are 55 KB at most, and the hooks of React 4 KB more", async () => {
+it("C16: the client and a contract are 55 KB at most, and the hooks of React 4 KB more", async () => {
   const [withoutReact, withReact] = await Promise.all([bundled(client), bundled(react)])
   expect(withoutReact).toBeGreaterThan(30 * kilobyte)
   expect(withoutReact).toBeLessThanOrEqual(55 * kilobyte)

@@ -10,17 +10,35 @@ const root = fileURLToPath(new URL("../..", import.meta.url))
 const read = (path: string) => readFileSync(join(root, path), "utf8")
 const section = (page: string, title: string) => page.split(/^## /m).find((part) => part.startsWith(title)) ?? ""
 
-describe("the pages about storage", () => {
-  it("number exactly the guarantees that tests name", () => {
-    const tests = readdirSync(join(root, "test"), { recursive: true, encoding: "utf8" })
-      .filter((path) => path.endsWith(".ts") && !path.includes("guarantees"))
-      .map((path) => read(`test/${path}`))
-    const tested = new Set(tests.flatMap((text) => text.match(/\bST\d+\b/g) ?? []))
-    const promised = read("docs/guarantees.md").match(/(?<=^- \*\*)ST\d+(?=\*\*)/gm) ?? []
-    expect(promised).toEqual(promised.map((_, i) => `ST${i + 1}`))
-    expect([...tested].sort()).toEqual([...promised].sort())
+/** The numbers at the beginning of a title, such as `T1, T3: …`. */
+const numbered = /["`]([A-Z]{1,2}\d+(?:(?:,| and)? [A-Z]{1,2}\d+)*):? [^"`]/g
+
+describe("the guarantees", () => {
+  const tests = readdirSync(join(root, "test"), { recursive: true, encoding: "utf8" })
+    .filter((path) => /\.tsx?$/.test(path) && !path.includes("guarantees"))
+    .map((path) => read(`test/${path}`))
+  const promised = read("docs/guarantees.md").match(/(?<=^- \*\*)[A-Z]+\d+(?=\*\*)/gm) ?? []
+  const families = [...new Set(promised.map((number) => number.replace(/\d+/, "")))]
+
+  it("are numbered from 1 in each family", () => {
+    expect(families).toEqual(["K", "T", "ST", "L", "S", "C", "R"])
+    const counted = families.map((family) => promised.filter((number) => number.replace(/\d+/, "") === family))
+    expect(counted).toEqual(families.map((family, i) => counted[i]!.map((_, n) => `${family}${n + 1}`)))
   })
 
+  it("are exactly those that the titles of tests begin with", () => {
+    const titles = tests.flatMap((text) => [...text.matchAll(numbered)].map(([, numbers]) => numbers!))
+    const named = new Set(titles.flatMap((numbers) => numbers.match(/[A-Z]+\d+/g) ?? []))
+    expect([...named].sort()).toEqual([...promised].sort())
+  })
+
+  it("are named by number, not by family", () => {
+    const bare = new RegExp(`["\`](?:${families.join("|")}): .*`, "g")
+    expect(tests.flatMap((text) => text.match(bare) ?? [])).toEqual([])
+  })
+})
+
+describe("the pages about storage", () => {
   it("list each limit with its value", () => {
     const rows = [...section(read("docs/storage.md"), "Limits").matchAll(/^\| `(\w+)` \| (\d+) \|/gm)]
     expect(Object.fromEntries(rows.map(([, name, value]) => [name, Number(value)]))).toEqual({

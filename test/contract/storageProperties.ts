@@ -21,7 +21,7 @@ export const properties = (name: string, run: WithDatabase, share = 1): void => 
       }
     })
 
-  describe(name, () => {
+  describe(`R1: ${name}`, () => {
     property("ST1 rows of every schema are read as they were written", 400, roundTrips)
     property(
       "ST10, ST11, ST22 a query returns what filtering and sorting returns, and records what it read",

@@ -92,7 +92,7 @@ export const suite = (name: string, run: WithDatabase): void => {
   const test = (title: string, body: (app: StorageHarness) => void, limits: Partial<Limits.Limits> = {}) =>
     it(title, () => run((database) => body(new StorageHarness(database, tables, limits))))
 
-  describe(`${name}: rows`, () => {
+  describe(`R1: ${name}: rows`, () => {
     test("ST2 a missing key is generated as a UUIDv7, and generated keys ascend", (app) => {
       const inserted = app.mutate(channels.insertMany([{ name: "a" }, { name: "b" }]))
       app.now -= 500
@@ -297,7 +297,7 @@ export const suite = (name: string, run: WithDatabase): void => {
     })
   })
 
-  describe(`${name}: references and unique indexes`, () => {
+  describe(`R1: ${name}: references and unique indexes`, () => {
     const family = Effect.gen(function* () {
       const root = yield* channel("root")
       const child = yield* channel("child", { parent: root.id })
@@ -434,7 +434,7 @@ export const suite = (name: string, run: WithDatabase): void => {
     })
   })
 
-  describe(`${name}: queries`, () => {
+  describe(`R1: ${name}: queries`, () => {
     const sent = (rows: ReadonlyArray<readonly [author: string, likes: number]>) =>
       Effect.gen(function* () {
         const { id } = yield* channel("c", { id: channelId("c") })
@@ -741,7 +741,7 @@ export const suite = (name: string, run: WithDatabase): void => {
     })
   })
 
-  describe(`${name}: transactions`, () => {
+  describe(`R1: ${name}: transactions`, () => {
     test("ST16 a failure inside atomically rolls back only that part, at any depth", (app) => {
       const names = app.mutate(
         Effect.gen(function* () {
@@ -959,7 +959,7 @@ export const suite = (name: string, run: WithDatabase): void => {
     })
   })
 
-  describe(`${name}: limits`, () => {
+  describe(`R1: ${name}: limits`, () => {
     const limitOf = (reason: Record<string, unknown>) => [reason["limit"], reason["max"], reason["actual"]]
     const fill = channels.insertMany(Array.from({ length: 12 }, (_, i) => ({ name: `n${i}` })))
     const raw = (text: string, params: ReadonlyArray<unknown> = []) =>
@@ -1087,7 +1087,7 @@ export const suite = (name: string, run: WithDatabase): void => {
     })
   })
 
-  describe(`${name}: bad values`, () => {
+  describe(`R1: ${name}: bad values`, () => {
     const hostile = [
       "'; DROP TABLE channels; --",
       '"; DROP TABLE channels; --',

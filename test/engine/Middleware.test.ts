@@ -1,4 +1,12 @@
-import { expect, it } from "vitest"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as FetchHttpClient from "effect/http/FetchHttpClient"
+import * as Layer from "effect/Layer"
+import type * as RpcGroup from "effect/rpc/RpcGroup"
+import { describe, expect, it } from "vitest"
+import { runBatch } from "../../src/engine/rpc/HttpBatch.ts"
+import * as RpcTransport from "../../src/engine/rpc/RpcTransport.ts"
+import * as ActionRunner from "../../src/engine/worker/ActionRunner.ts"
 import { request } from "../deployment/Deployment.ts"
 import { memory } from "../deployment/memory.ts"
 import { guardedApp, guardedReactorApp } from "../worker/guarded.ts"
@@ -33,3 +41,36 @@ it("K6: a live query whose middleware asks who is calling is not shared by calle
   ])
   await close()
 })
+
+describe("K5: middleware without an implementation", () => {
+  // What a cast, or an app that is typed as `App<any>`, gets past the compiler.
+  const bare = { ...guardedApp, layers: { ...guardedApp.layers, middleware: Layer.empty } }
+
+  it("K5: an object does not start, and names rpc and middleware", async () => {
+    await expect(makeEngine(bare)).rejects.toThrow("guarded.list has the middleware test/Guard")
+  })
+
+  it("K5: the Worker runs no action, and names rpc and middleware", async () => {
+    const runner = ActionRunner.make(bare).pipe(Effect.provide(FetchHttpClient.layer), Effect.scoped)
+    await expect(Effect.runPromise(runner)).rejects.toThrow("guarded.list has the middleware test/Guard")
+  })
+})
+
+it("S2: a defect of the server itself ends each request of its connection", async () => {
+  await Effect.gen(function* () {
+    // Without its middleware, `RpcServer` dies of a request, and names none.
+    const group: RpcGroup.RpcGroup<any> = guardedApp.api.declared
+    const server = yield* RpcTransport.make(group).pipe(Effect.provide(guardedApp.layers.handlers as Layer.Layer<any>))
+    const answers = yield* Effect.promise(() =>
+      runBatch(
+        server,
+        ["1", "2"].map((id) => ({ _tag: "Request", id, tag: "guarded.act", payload: { text: "one" }, headers: [] })),
+        { context: Context.empty(), signal: new AbortController().signal, resultBytes: 1000 }
+      )
+    )
+    expect(answers.map((answer) => answer._tag === "Exit" && answer.requestId)).toEqual(["1", "2"])
+    for (const answer of answers) {
+      expect(answer).toMatchObject({ exit: { cause: [{ _tag: "Die", defect: { _tag: "InternalError" } }] } })
+    }
+  }).pipe(Effect.scoped, Effect.runPromise)
+}, 5_000)

@@ -56,7 +56,7 @@ const until = (condition: () => boolean) =>
     while (!condition()) await new Promise((resolve) => setImmediate(resolve))
   })
 
-it.effect("L: a reactor reacts exactly once to each change, even across an eviction and a crash", () =>
+it.effect("L11: a reactor reacts exactly once to each change, even across an eviction and a crash", () =>
   Effect.gen(function* () {
     const client = yield* TestApp.client(Sums)
     const { object } = yield* TestApp
@@ -101,7 +101,7 @@ it.effect("L1: what a reaction commits while the object starts reaches live quer
   }).pipe(Effect.provide(TestApp.layer(appWith([recording]))))
 )
 
-it.effect("L: a failed reaction leaves nothing, and is retried with the next change", () =>
+it.effect("L11: a failed reaction leaves nothing, and is retried with the next change", () =>
   Effect.gen(function* () {
     const client = yield* TestApp.client(Sums)
     yield* client.mutate("put", { id: "a", n: 13 })
@@ -113,7 +113,7 @@ it.effect("L: a failed reaction leaves nothing, and is retried with the next cha
   }).pipe(Effect.provide(TestApp.layer(appWith([recording]))))
 )
 
-it.effect("L: a reactor that changes what it watches is stopped, and continues after another commit", () =>
+it.effect("L11: a reactor that changes what it watches is stopped, and continues after another commit", () =>
   Effect.gen(function* () {
     const client = yield* TestApp.client(Sums)
     yield* client.mutate("put", { id: "a", n: 1 })
@@ -141,7 +141,7 @@ it.effect("L: a reactor that changes what it watches is stopped, and continues a
   )
 )
 
-it.effect("L: Live.stream emits the same values inside the object", () =>
+it.effect("L12: Live.stream emits the same values inside the object", () =>
   Effect.gen(function* () {
     const client = yield* TestApp.client(Sums)
     const seen = yield* TestApp.live(Sums, "sum", {}).pipe(Stream.take(3), Stream.runCollect, Effect.forkChild)

@@ -12,7 +12,7 @@ export const suite = (name: string, here: () => Promise<Deployment & { readonly 
     afterAll(() => deployment.close?.())
 
     for (const { name, steps } of overHttp) {
-      it(`${name}: the server answers as written`, async () => {
+      it(`S1 R2 ${name}: the server answers as written`, async () => {
         const tenant = newTenant(name)
         const bindings: Bindings = new Map()
         for (const { request, response } of steps) {
@@ -36,7 +36,7 @@ export const suite = (name: string, here: () => Promise<Deployment & { readonly 
     }
 
     for (const { name, steps } of overSockets) {
-      it(`${name}: the server answers as written`, async () => {
+      it(`S1 R2 ${name}: the server answers as written`, async () => {
         const tenant = newTenant(name)
         const bindings: Bindings = new Map()
         let peer = await deployment.connect(tenant)

@@ -260,7 +260,7 @@ export const cases: ReadonlyArray<Case> = [
 
 /** Declares the tests. `withHost` provides a new database for each. */
 export const suite = (name: string, withHost: (body: (host: Host) => void) => void | Promise<void>) =>
-  describe(name, () => {
+  describe(`R1: ${name}`, () => {
     describe("footprint of", () => {
       for (const { sql, paramCount, ...expected } of cases) {
         it(JSON.stringify(sql), () =>

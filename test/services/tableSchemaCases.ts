@@ -80,7 +80,7 @@ export const suite = (name: string, run: WithDatabase): void => {
   const test = (title: string, body: (deployments: Deployments) => void) =>
     it(title, () => run((database) => body(new Deployments(database))))
 
-  describe(`${name}: changes that a start makes`, () => {
+  describe(`R1: ${name}: changes that a start makes`, () => {
     test("ST20 tables have a column of the matching type for each field", (deployments) => {
       deployments.start(
         notes({
@@ -290,7 +290,7 @@ export const suite = (name: string, run: WithDatabase): void => {
     })
   })
 
-  describe(`${name}: changes that a start refuses`, () => {
+  describe(`R1: ${name}: changes that a start refuses`, () => {
     const filled = (deployments: Deployments, fields: Fields = {}, options?: Options) => {
       const table = notes(fields, options)
       const app = deployments.start(table)
@@ -430,7 +430,7 @@ export const suite = (name: string, run: WithDatabase): void => {
     })
   })
 
-  describe(`${name}: declarations that SQLite cannot implement`, () => {
+  describe(`R1: ${name}: declarations that SQLite cannot implement`, () => {
     const tags = declare("tags", { id: Schema.Int })
     const cases: ReadonlyArray<readonly [title: string, tables: () => ReadonlyArray<Any>, message: string]> = [
       [

@@ -31,7 +31,7 @@ const put = (id: string, list: string, n: number) => items.upsert({ id, list, n 
 
 /** The `Transactor` of `Storage.layer`, over any layer of `Database`. */
 export const suite = (name: string, run: RunWithDatabase) =>
-  describe(name, () => {
+  describe(`R1: ${name}`, () => {
     const over = <T extends ReadonlyArray<Transactional.Transactional<any, any>> = readonly []>(
       options: Partial<Storage.StorageOptions<T>>,
       body: Effect.Effect<void, unknown, Transactor | Transactional.Identifier<T[number]>>

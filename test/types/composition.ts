@@ -159,6 +159,33 @@ App.make({
   actionServices: mail
 })
 
+// The same for actions, for merged contracts, and for each middleware of an rpc.
+class Counted extends RpcMiddleware.Service<Counted>()("composition/Counted") {}
+class Timed extends RpcMiddleware.Service<Timed>()("composition/Timed") {}
+class CountedApi extends Api.make(
+  Action.make("count", { success: Schema.String }).middleware(Counted).middleware(Timed)
+) {}
+const counted = CountedApi.toLayer({ count: () => Effect.succeed("") })
+const CountedLive = Layer.succeed(Counted, (effect) => effect)
+const TimedLive = Layer.succeed(Timed, (effect) => effect)
+const both = Layer.merge(CountedLive, TimedLive)
+
+App.make({ api: CountedApi, tables: [], handlers: counted, middleware: both })
+
+// @ts-expect-error: Property 'middleware' is missing
+App.make({ api: CountedApi, tables: [], handlers: counted })
+
+// @ts-expect-error: is not assignable to type 'Layer<Counted | Timed, never, any>'
+App.make({ api: CountedApi, tables: [], handlers: counted, middleware: CountedLive })
+
+// @ts-expect-error: Property 'middleware' is missing
+App.make({
+  api: Api.merge(CountedApi, MailApi),
+  tables,
+  handlers: Handlers.merge(counted, MailHandlers),
+  actionServices: mail
+})
+
 // A handler has what its middleware gives, and only where the middleware is.
 const unguarded = GuardedApi.toLayer({
   name: () => Effect.map(Account, ({ name }) => name),

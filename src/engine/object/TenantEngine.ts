@@ -25,6 +25,7 @@ import { readsOfNothing, type WriteRecorder } from "../../services/storage/ReadS
 import type { TransactionRunner } from "../../services/TransactionRunner.ts"
 import * as Transactor from "../../services/Transactor.ts"
 import { unknownRpc } from "../rpc/ErrorBoundary.ts"
+import { requireMiddleware } from "../rpc/KindMiddleware.ts"
 import { isTraced } from "../rpc/RequestSpan.ts"
 import { ActionHost } from "./ActionRelay.ts"
 import { type Call, type Caller, Executor, noHeaders } from "./Executor.ts"
@@ -101,6 +102,7 @@ export const make = <Rpcs extends Rpc.Any>(
       afterCommit: (effects) => background.defer(() => runAfterCommit(background, services, effects))
     })
     const handlers = yield* Layer.build(handlersOf(app.layers, app.layers.services))
+    yield* requireMiddleware(app.api.declared.requests.values(), handlers)
     const engine = new Engine(app, options, {
       database,
       background,

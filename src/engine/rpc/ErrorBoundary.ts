@@ -88,5 +88,6 @@ const suspensionOf = (tag: string, cause: Cause.Cause<unknown>): string | undefi
 /** The exit of a request that names no rpc of the contract. */
 export const unknownRpc = (tag: string): EncodedExit => failed(new UnknownRpc({ tag }))
 
-/** The exit of a request whose payload does not fit. `issue` says where. */
-export const payloadInvalid = (issue: unknown): EncodedExit => failed(new PayloadInvalid({ issue: String(issue) }))
+/** The exit of a request whose payload does not fit. The text of the issue says where. */
+export const payloadInvalid = (issue: unknown): EncodedExit =>
+  failed(new PayloadInvalid({ issue: Schema.isSchemaError(issue) ? issue.message : String(issue) }))

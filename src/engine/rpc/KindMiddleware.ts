@@ -8,11 +8,27 @@ import type * as Exit from "effect/Exit"
 import type { Headers } from "effect/http/Headers"
 import * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import type * as Rpc from "effect/rpc/Rpc"
 import type { RequestId } from "effect/rpc/RpcMessage"
 import { Auth, CurrentIdentity } from "../../contract/Auth.ts"
-import { ActionKind, type AnyKind, MutationKind, QueryKind } from "../../contract/Kind.ts"
+import { ActionKind, type AnyKind, isKind, MutationKind, middlewaresOf, QueryKind } from "../../contract/Kind.ts"
 import { sanitizeExit } from "./ErrorBoundary.ts"
+
+/** Dies when an rpc has middleware that the context does not implement: each call of it would die. */
+export const requireMiddleware = (rpcs: Iterable<Rpc.Any>, context: Context.Context<never>): Effect.Effect<void> => {
+  for (const rpc of rpcs) {
+    for (const middleware of middlewaresOf(rpc)) {
+      if (isKind(middleware) || Option.isSome(Context.getOption(context, middleware))) continue
+      return Effect.die(
+        new Error(
+          `${rpc._tag} has the middleware ${middleware.key}, and nothing implements it: give App.make its layer as \`middleware\``
+        )
+      )
+    }
+  }
+  return Effect.void
+}
 
 /** What handlers and middleware get to know about a call. */
 export interface HandlerOptions {

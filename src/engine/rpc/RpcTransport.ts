@@ -13,6 +13,7 @@ import type * as RpcGroup from "effect/rpc/RpcGroup"
 import type { FromClientEncoded, FromServerEncoded, RequestEncoded } from "effect/rpc/RpcMessage"
 import * as RpcSerialization from "effect/rpc/RpcSerialization"
 import * as RpcServer from "effect/rpc/RpcServer"
+import type { InternalError } from "../../protocol/CallError.ts"
 import { type EncodedExit, limitExceeded } from "../../protocol/Exit.ts"
 import * as Limits from "../../protocol/Limits.ts"
 import * as RpcCodec from "../../protocol/RpcCodec.ts"
@@ -118,11 +119,18 @@ class Client {
       case "Exit":
         return this.exit(response)
       case "Defect":
-        return Effect.map(toInternalError("server", Cause.die(response.defect)), (defect) =>
-          this.send({ _tag: "Defect", defect })
-        )
+        return Effect.map(toInternalError("server", Cause.die(response.defect)), (defect) => this.endAll(defect))
       default:
         return Effect.sync(() => this.send(response))
+    }
+  }
+
+  /** Ends each request: a defect of the server itself does not name the one that it is about, which gets no other exit. */
+  private endAll(defect: InternalError): void {
+    const requests = [...this.pending.keys()]
+    this.pending.clear()
+    for (const requestId of requests) {
+      this.send({ _tag: "Exit", requestId, exit: { _tag: "Failure", cause: [{ _tag: "Die", defect }] } })
     }
   }
 

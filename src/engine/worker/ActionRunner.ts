@@ -45,6 +45,7 @@ export const make = <Rpcs extends Rpc.Any>(
     const own = yield* Layer.build(handlersOf(app.layers, app.layers.actionServices))
     const kinds = yield* Layer.build(KindMiddleware.workerLayer)
     const group: RpcGroup.RpcGroup<any> = app.api.declared
+    yield* KindMiddleware.requireMiddleware(group.requests.values(), own)
     const server = yield* Effect.provideContext(RpcTransport.make(group), Context.merge(own, kinds))
     const annotations = yield* References.CurrentLogAnnotations
     const run: ActionRunner["run"] = ({ object, onMessage, requests, session }) =>
