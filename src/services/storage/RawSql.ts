@@ -22,9 +22,6 @@ export class CurrentStorage extends Context.Service<CurrentStorage, TransactionS
   "effect-dormouse/services/storage/CurrentStorage"
 ) {}
 
-/** The words by which SQL reads the time or random numbers. A match inside a string or a name does no harm. */
-const readsClock = /\b(now|current_time|current_date|current_timestamp|unixepoch|julianday|random|randomblob)\b/i
-
 /** Runs an author's statement, and records the tables that it reads and writes. */
 export const execute = (storage: TransactionStorage, sql: string, params: ReadonlyArray<SqlValue>): Rows => {
   storage.checkOpen()
@@ -33,7 +30,7 @@ export const execute = (storage: TransactionStorage, sql: string, params: Readon
   if (storage.reads !== undefined) {
     if (footprint.reads === "everything") storage.reads.everything()
     else for (const table of footprint.reads) storage.reads.table(table)
-    if (readsClock.test(sql)) storage.reads.clock()
+    if (footprint.readsClock) storage.reads.clock()
   }
   try {
     return footprint.readOnly ? read(storage, sql, params) : write(storage, sql, params, footprint)
