@@ -7,6 +7,7 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import { Frame, knownHashHeader, livePrefix, promptHeader } from "../protocol/Frame.ts"
+import { canonical } from "../protocol/JsonCodec.ts"
 import * as Patch from "../protocol/Patch.ts"
 import { contractMismatch, type RpcCodec } from "../protocol/RpcCodec.ts"
 import { isList, isObject, parse, requestIdOf, type ServerMessage } from "./ServerMessage.ts"
@@ -405,4 +406,4 @@ const completes = ({ values }: ServerMessage): boolean => {
 }
 
 /** The key of a live query: the same for the same tag and an equal encoded payload. */
-export const keyOf = (tag: string, payload: unknown): string => JSON.stringify([tag, payload ?? null])
+export const keyOf = (tag: string, payload: unknown): string => JSON.stringify([tag, canonical(payload ?? null)])

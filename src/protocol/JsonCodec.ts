@@ -17,3 +17,13 @@ export const untyped = (schema: Schema.Top): AnyCodec =>
 
 /** The codec between a schema's values and their JSON form. */
 export const jsonCodec = (schema: Schema.Top): AnyCodec => Schema.toCodecJson(untyped(schema))
+
+/** The same JSON with the properties of every object in one order: a record keeps the order in which it was given. */
+export const canonical = (json: unknown): unknown => {
+  if (Array.isArray(json)) return json.map(canonical)
+  if (typeof json !== "object" || json === null) return json
+  const properties: Array<[string, unknown]> = Object.entries(json)
+  return Object.fromEntries(
+    properties.sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, value]) => [name, canonical(value)])
+  )
+}

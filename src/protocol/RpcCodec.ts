@@ -40,7 +40,7 @@ export class RpcCodec {
     return this.normalizePayload(this.makePayload(input))
   }
 
-  /** Encodes a decoded payload. Equal payloads have the same JSON, whatever JSON they were decoded from. */
+  /** Encodes a decoded payload. Equal payloads have the same JSON, up to the order of properties in records. */
   normalizePayload(payload: unknown): Schema.Json {
     return Effect.runSync(this.payloadCodec.encode(payload))
   }

@@ -836,6 +836,38 @@ export const suite = (name: string, run: WithDatabase): void => {
       expect(touchedBy(channels.query().eq("id", channelId("a")), add("i"))).toBe(true)
     })
 
+    test("ST22 SQL that reads the clock or random numbers is recorded, however it is written", (app) => {
+      app.mutate(SqlClient.SqlClient.use((sql) => sql.unsafe("CREATE VIEW today AS SELECT date() AS day")))
+      const clock = (text: string, params: ReadonlyArray<unknown> = []) =>
+        // A span would read the clock as well.
+        app.runOnce(
+          Effect.withTracerEnabled(
+            SqlClient.SqlClient.use((sql) => sql.unsafe(text, params)),
+            false
+          )
+        ).reads.clock
+      const readers: ReadonlyArray<readonly [string, ReadonlyArray<unknown>?]> = [
+        ["SELECT datetime()"],
+        ["SELECT strftime('%f')"],
+        ["SELECT datetime(?)", ["now"]],
+        ["SELECT timediff(?, '2020-01-01')", ["now"]],
+        ["SELECT time(body) FROM messages"],
+        ["SELECT DATE('n' || 'ow')"],
+        ["SELECT id FROM messages WHERE likes < julianday()"],
+        ["SELECT unixepoch()"],
+        ["SELECT current_date"],
+        ["SELECT CURRENT_TIME, CURRENT_TIMESTAMP"],
+        ["SELECT day FROM today"],
+        ["SELECT id FROM messages ORDER BY random()"],
+        ["SELECT hex(randomblob(4))"]
+      ]
+      for (const [text, params] of readers) expect([text, clock(text, params)]).toEqual([text, true])
+      // Words in texts and names are none of it.
+      for (const text of ["SELECT 'now'", "SELECT id AS random FROM messages", "SELECT 1 /* datetime() */"]) {
+        expect([text, clock(text)]).toEqual([text, false])
+      }
+    })
+
     test("ST23 what references of undeclared tables write with a row is recorded", (app) => {
       const run = (text: string) => SqlClient.SqlClient.use((sql) => sql.unsafe<{ n: number }>(text))
       app.mutate(

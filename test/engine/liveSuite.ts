@@ -283,6 +283,20 @@ export const suite = (name: string, open: () => Promise<Driver>): void => {
         expect(watches[1]!.frames.length).toBe(2)
       })
 
+      it("L3: payloads with the same properties in another order are equal, also in records", async () => {
+        const { add, connect, explain } = await start("b")
+        await add("of a", 1, "a")
+        await add("of b", 1, "b")
+        const first = watch(await connect(), "items.from", { ranks: { b: 1, a: 0 } })
+        await first.shows("of a", "of b")
+        const second = watch(await connect(), "items.from", { ranks: { a: 0, b: 1 } })
+        await second.shows("of a", "of b")
+        await add("new", 2, "a")
+        await first.shows("of a", "new", "of b")
+        await second.shows("of a", "new", "of b")
+        expect(await explain("items.from")).toMatchObject([{ subscribers: 2, runs: 2 }])
+      })
+
       it("L3: a query that reads the identity runs for each caller, shared by the sockets of one caller", async () => {
         const { add, connect, explain } = await start()
         const [ada, again, bob] = await Promise.all([connect("ada"), connect("ada"), connect("bob")])

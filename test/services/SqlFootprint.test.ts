@@ -116,7 +116,13 @@ describe("the cache of SqlFootprint", () => {
 })
 
 describe("SqlFootprint returns everything if", () => {
-  const everything = { reads: "everything", writes: "everything", sideWrites: "everything", readOnly: false }
+  const everything = {
+    reads: "everything",
+    writes: "everything",
+    sideWrites: "everything",
+    readOnly: false,
+    readsClock: true
+  }
   const withRows =
     (change: (row: Record<string, unknown>, sql: string) => Record<string, unknown>) => (sql: string) => {
       using host = open("CREATE TABLE note (id)", "CREATE VIRTUAL TABLE search USING fts5 (text)")
@@ -168,7 +174,8 @@ describe("SqlFootprint returns everything if", () => {
         ...everything,
         writes: new Set(),
         sideWrites: new Set(),
-        readOnly: true
+        readOnly: true,
+        readsClock: false
       })
       expect(footprint(`INSERT INTO ${table} VALUES (1)`, 0)).toEqual(everything)
       expect(footprint(`DELETE FROM ${table}`, 0)).toEqual(everything)

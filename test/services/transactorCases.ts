@@ -78,6 +78,35 @@ export const suite = (name: string, run: RunWithDatabase) =>
         expect(Exit.isFailure(yield* Effect.exit(read(sql)))).toBe(true)
       }))
 
+    test("ST17: what SQL defers with afterCommit runs after the commit, and not if it is rolled back", ({
+      read,
+      write
+    }) =>
+      Effect.gen(function* () {
+        const ran: Array<string> = []
+        const sql = SqlClient.SqlClient
+        const later = (name: string) => sql.use((sql) => sql.afterCommit(Effect.sync(() => void ran.push(name))))
+        const during = yield* write(
+          Effect.gen(function* () {
+            const { withTransaction } = yield* sql
+            yield* later("first")
+            yield* Effect.exit(withTransaction(Effect.andThen(later("nested"), Effect.fail("no"))))
+            return [...ran]
+          })
+        )
+        expect(during).toEqual([])
+        yield* Effect.exit(write(Effect.andThen(later("failed"), Effect.fail("no"))))
+        const refused = yield* Effect.exit(read(later("query")))
+        expect(String(refused)).toMatch(/a query has no commit/)
+        // It may wait, and has the services of the handler.
+        const waiting = Effect.sleep(1).pipe(
+          Effect.andThen(Factor),
+          Effect.flatMap((factor) => Effect.sync(() => void ran.push(`last ${factor}`)))
+        )
+        yield* write(sql.use((sql) => sql.afterCommit(waiting)))
+        yield* Effect.promise(() => expect.poll(() => ran).toEqual(["first", "last 3"]))
+      }).pipe(Effect.provideService(Factor, 3)))
+
     test("a live result comes now and after each commit that wrote what was read", ({ live, write }) =>
       Effect.gen(function* () {
         yield* write(put("a", "x", 1))

@@ -44,6 +44,11 @@ export class ListsApi extends Api.make(
     payload: { list: Schema.String },
     success: Schema.Struct({ items: Schema.Array(Item), at: Schema.Finite })
   }),
+  /** The items of several lists, each from a rank on, in the order of the payload. */
+  Query.make("items.from", {
+    payload: { ranks: Schema.Record(Schema.String, Schema.Int) },
+    success: Schema.Array(Item)
+  }),
   /** Reads nothing. */
   Query.make("constant", { payload: {}, success: Schema.Int }),
   Mutation.make("lists.add", { payload: { id: Schema.String }, success: List }),
@@ -87,6 +92,12 @@ export const ListsHandlers = ListsApi.toLayer({
   }),
   "items.timed": Effect.fnUntraced(function* ({ list }) {
     return { items: yield* items.query("byList").eq("list", list), at: yield* Clock.currentTimeMillis }
+  }),
+  "items.from": Effect.fnUntraced(function* ({ ranks }) {
+    const found = yield* Effect.forEach(Object.entries(ranks), ([list, rank]) =>
+      items.query("byList").eq("list", list).gte("rank", rank)
+    )
+    return found.flat()
   }),
   constant: () => Effect.succeed(1),
   "lists.add": ({ id }) => lists.insert({ id, title: `list ${id}` }),

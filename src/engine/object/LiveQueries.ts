@@ -13,7 +13,7 @@ import { ReadIndex } from "./ReadIndex.ts"
 export interface QueryKey {
   /** The tag of the query, without `live:`. */
   readonly tag: string
-  /** The encoded payload, normalized by its schema. */
+  /** The encoded payload, normalized by its schema, with its properties in one order. */
   readonly payload: unknown
   /** The caller as text. Part of the key only when the handler reads the identity. */
   readonly identity: string

@@ -17,6 +17,7 @@ import { type Kind, kindOf } from "../../contract/Kind.ts"
 import type { Live } from "../../contract/Live.ts"
 import type { EncodedExit } from "../../protocol/Exit.ts"
 import { livePrefix } from "../../protocol/Frame.ts"
+import { canonical } from "../../protocol/JsonCodec.ts"
 import { Background } from "../../services/Background.ts"
 import { Database } from "../../services/Database.ts"
 import { SocketHost } from "../../services/SocketHost.ts"
@@ -333,7 +334,7 @@ class Engine implements TenantEngine {
     const { payload, procedure } = decoded
     return {
       tag,
-      payload: procedure.codec.normalizePayload(payload),
+      payload: canonical(procedure.codec.normalizePayload(payload)),
       identity: request.identity,
       headers: procedure.middlewares.length === 0 ? [] : request.headers
     }

@@ -2,9 +2,12 @@
  * Effect's `SqlClient` inside the transaction of the handler that uses it.
  * `SqlFootprint` finds the tables that a statement reads and writes; a query may not write.
  */
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Random from "effect/Random"
 import * as Reactivity from "effect/reactivity/Reactivity"
+import * as Scheduler from "effect/Scheduler"
 import * as Stream from "effect/Stream"
 import * as SqlClient from "effect/sql/SqlClient"
 import type { Connection } from "effect/sql/SqlConnection"
@@ -22,9 +25,6 @@ export class CurrentStorage extends Context.Service<CurrentStorage, TransactionS
   "effect-dormouse/services/storage/CurrentStorage"
 ) {}
 
-/** The words by which SQL reads the time or random numbers. A match inside a string or a name does no harm. */
-const readsClock = /\b(now|current_time|current_date|current_timestamp|unixepoch|julianday|random|randomblob)\b/i
-
 /** Runs an author's statement, and records the tables that it reads and writes. */
 export const execute = (storage: TransactionStorage, sql: string, params: ReadonlyArray<SqlValue>): Rows => {
   storage.checkOpen()
@@ -33,7 +33,7 @@ export const execute = (storage: TransactionStorage, sql: string, params: Readon
   if (storage.reads !== undefined) {
     if (footprint.reads === "everything") storage.reads.everything()
     else for (const table of footprint.reads) storage.reads.table(table)
-    if (readsClock.test(sql)) storage.reads.clock()
+    if (footprint.readsClock) storage.reads.clock()
   }
   try {
     return footprint.readOnly ? read(storage, sql, params) : write(storage, sql, params, footprint)
@@ -156,6 +156,29 @@ const currentStorage = Effect.withFiber<TransactionStorage>((fiber) => {
   return storage._tag === "Some" ? Effect.succeed(storage.value) : Effect.die(new Error("SQL runs only in a handler"))
 })
 
+/**
+ * Defers an effect until after the commit. It has the services of the handler, but the clock, the random numbers and the
+ * scheduler of what runs it: those of the transaction cannot wait.
+ */
+const deferUntilCommit = <R>(
+  storage: TransactionStorage,
+  effect: Effect.Effect<void, never, R>
+): Effect.Effect<void, never, R> =>
+  Effect.contextWith((context: Context.Context<any>) => {
+    storage.checkOpen()
+    if (storage.readOnly) return Effect.die(new Error("a query has no commit after which an effect could run"))
+    const services: Context.Context<any> = withoutTransaction(context)
+    storage.afterCommit.push(Effect.provideContext(effect, services))
+    return Effect.void
+  })
+
+const withoutTransaction = Context.omit(
+  Clock.Clock,
+  Random.Random,
+  Scheduler.Scheduler,
+  Scheduler.PreventSchedulerYield
+)
+
 const make: Effect.Effect<SqlClient.SqlClient> = Effect.gen(function* () {
   const client = yield* SqlClient.make({
     acquirer: Effect.map(currentStorage, connectionOf),
@@ -165,7 +188,9 @@ const make: Effect.Effect<SqlClient.SqlClient> = Effect.gen(function* () {
   })
   return Object.assign(client, {
     withTransaction: <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError, R> =>
-      Effect.flatMap(currentStorage, (storage) => new TableWriter(storage).atomically(effect))
+      Effect.flatMap(currentStorage, (storage) => new TableWriter(storage).atomically(effect)),
+    afterCommit: <R>(effect: Effect.Effect<void, never, R>): Effect.Effect<void, never, R> =>
+      Effect.flatMap(currentStorage, (storage) => deferUntilCommit(storage, effect))
   })
 }).pipe(Effect.provide(Reactivity.layer))
 

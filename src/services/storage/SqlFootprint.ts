@@ -19,6 +19,8 @@ export interface Footprint {
   readonly sideWrites: ReadonlySet<string> | "everything"
   /** Whether the statement certainly does not write. */
   readonly readOnly: boolean
+  /** Whether the statement can read the time or random numbers. */
+  readonly readsClock: boolean
 }
 
 /** The part of a database that is used here. */
@@ -184,7 +186,13 @@ const maxStatements = 500
 const maxCharacters = 1_000_000
 
 const noTables: ReadonlySet<string> = new Set()
-const everything: Footprint = { reads: "everything", writes: "everything", sideWrites: "everything", readOnly: false }
+const everything: Footprint = {
+  reads: "everything",
+  writes: "everything",
+  sideWrites: "everything",
+  readOnly: false,
+  readsClock: true
+}
 
 /** What in the schema can write rows besides the statement itself. */
 interface Actions {
@@ -218,7 +226,8 @@ const resolve = (access: Access, schema: Schema): Footprint | undefined => {
     reads: readsUnknown ? "everything" : new Set([...read, ...written]),
     writes: access.writesUnknown ? "everything" : written,
     sideWrites: access.writesUnknown ? "everything" : writtenBySide,
-    readOnly: !access.mayWrite
+    readOnly: !access.mayWrite,
+    readsClock: access.readsClock || access.writesUnknown
   }
 }
 
@@ -244,6 +253,7 @@ interface Access {
   readonly readsUnknown: boolean
   readonly writesUnknown: boolean
   readonly mayWrite: boolean
+  readonly readsClock: boolean
 }
 
 const accessOf = (program: ReadonlyArray<Instruction>): Access => {
@@ -255,6 +265,7 @@ const accessOf = (program: ReadonlyArray<Instruction>): Access => {
   let readsUnknown = false
   let writesUnknown = false
   let mayWrite = false
+  let readsClock = false
   // The program of the statement comes first, then those of triggers and of foreign-key actions. Each begins with Init.
   let programs = 0
   const writesPage = (page: number) => {
@@ -303,6 +314,7 @@ const accessOf = (program: ReadonlyArray<Instruction>): Access => {
       case "AggFinal": {
         const name = p4.replace(/\(-?\d+\)$/, "")
         if (functionsOfConnection.has(name)) readsUnknown = true
+        else if (functionsOfClock.has(name)) readsClock = true
         else if (!functionsWithoutStorage.has(name)) mayDoAnything()
         break
       }
@@ -310,7 +322,17 @@ const accessOf = (program: ReadonlyArray<Instruction>): Access => {
         mayDoAnything()
     }
   }
-  return { cookie, pagesRead, pagesWritten, pagesWrittenBySide, virtualTables, readsUnknown, writesUnknown, mayWrite }
+  return {
+    cookie,
+    pagesRead,
+    pagesWritten,
+    pagesWrittenBySide,
+    virtualTables,
+    readsUnknown,
+    writesUnknown,
+    mayWrite,
+    readsClock
+  }
 }
 
 const mainDatabase = 0
@@ -406,23 +428,33 @@ const opcodesWithoutStorage: ReadonlySet<string> = new Set(
 const functionsOfConnection: ReadonlySet<string> = new Set(["changes", "last_insert_rowid", "total_changes"])
 
 /**
- * SQLite's functions that depend only on their arguments, the clock or random numbers. Functions that are not listed
- * count as able to do anything: `rtreecheck` and `optimize` run SQL, and a host can define any function. A host must
- * not replace a listed function by one that accesses tables: the bytecode does not show that.
+ * Functions that can read the time or random numbers. Those of dates do so for the argument 'now' and without arguments,
+ * which the bytecode does not show: a parameter or a column can have the text 'now'.
+ */
+const functionsOfClock: ReadonlySet<string> = new Set(
+  (
+    "current_date current_time current_timestamp date datetime julianday random randomblob strftime time timediff " +
+    "unixepoch"
+  ).split(" ")
+)
+
+/**
+ * SQLite's other functions that depend only on their arguments. Functions in none of these lists count as able to do
+ * anything: `rtreecheck` and `optimize` run SQL, and a host can define any function. A host must not replace a listed
+ * function by one that accesses tables: the bytecode does not show that.
  */
 const functionsWithoutStorage: ReadonlySet<string> = new Set(
   (
     "-> ->> abs acos acosh asin asinh atan atan2 atanh avg bm25 ceil ceiling char coalesce concat concat_ws cos cosh " +
-    "count cume_dist current_date current_time current_timestamp date datetime degrees dense_rank exp first_value " +
-    "floor format glob group_concat hex highlight if ifnull iif instr json json_array json_array_insert " +
-    "json_array_length json_error_position json_extract json_group_array json_group_object json_insert json_object " +
-    "json_patch json_pretty json_quote json_remove json_replace json_set json_type json_valid jsonb jsonb_array " +
-    "jsonb_array_insert jsonb_extract jsonb_group_array jsonb_group_object jsonb_insert jsonb_object jsonb_patch " +
-    "jsonb_remove jsonb_replace jsonb_set julianday lag last_value lead length like likelihood likely ln log log10 " +
-    "log2 lower ltrim match max median min mod nth_value ntile nullif octet_length percent_rank percentile " +
-    "percentile_cont percentile_disc pi pow power printf quote radians random randomblob rank replace round " +
-    "row_number rtrim sign sin sinh snippet soundex sqrt strftime string_agg substr substring subtype sum tan tanh " +
-    "time timediff total trim trunc typeof unhex unicode unistr unistr_quote unixepoch unlikely upper zeroblob"
+    "count cume_dist degrees dense_rank exp first_value floor format glob group_concat hex highlight if ifnull iif " +
+    "instr json json_array json_array_insert json_array_length json_error_position json_extract json_group_array " +
+    "json_group_object json_insert json_object json_patch json_pretty json_quote json_remove json_replace json_set " +
+    "json_type json_valid jsonb jsonb_array jsonb_array_insert jsonb_extract jsonb_group_array jsonb_group_object " +
+    "jsonb_insert jsonb_object jsonb_patch jsonb_remove jsonb_replace jsonb_set lag last_value lead length like " +
+    "likelihood likely ln log log10 log2 lower ltrim match max median min mod nth_value ntile nullif octet_length " +
+    "percent_rank percentile percentile_cont percentile_disc pi pow power printf quote radians rank replace round " +
+    "row_number rtrim sign sin sinh snippet soundex sqrt string_agg substr substring subtype sum tan tanh total trim " +
+    "trunc typeof unhex unicode unistr unistr_quote unlikely upper zeroblob"
   ).split(" ")
 )
 
