@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, it } from "vitest"
-import { errorOf, newTenant } from "../deployment/Deployment.ts"
+import { errorOf, newTenant, request } from "../deployment/Deployment.ts"
 import { memory } from "../deployment/memory.ts"
 import { app, waiting } from "../worker/notes.ts"
 
@@ -51,4 +51,13 @@ it("R2, fault 5: a ping does not wake the object", async () => {
   peer.sendText('{"_tag":"Ping"}')
   await peer.until(() => peer.texts.at(-1) === '{"_tag":"Pong"}')
   expect(deployment.starts(tenant)).toBe(1)
+})
+
+it("L8: an action that was called as a notification is interrupted when its socket closes", async () => {
+  const peer = await deployment.connect(newTenant("notified"))
+  const name = newTenant("notified")
+  peer.send({ ...request("notified", "act.wait", { name }), isNotification: true })
+  await peer.until(() => waiting.started.has(name))
+  peer.close(1000)
+  await expect.poll(() => waiting.interrupted.has(name)).toBe(true)
 })

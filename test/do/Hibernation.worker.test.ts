@@ -515,6 +515,17 @@ describe("fault 12: an answer for a closed socket", () => {
     expect(await attachments(opened)).toHaveLength(1)
   })
 
+  it("fault 12, L8: an action that was called as a notification is interrupted as well", async () => {
+    const opened = open("gone")
+    const [peer, other] = [await opened.connect(), await opened.connect()]
+    const name = newTenant("gone")
+    peer.send({ ...request("notified", "act.wait", { name }), isNotification: true })
+    await peer.until(() => waiting.started.has(name))
+    peer.close(1000)
+    await other.until(() => waiting.interrupted.has(name))
+    expect((await other.call("notes.add", { body: "alive" }))._tag).toBe("Success")
+  })
+
   it("fault 12: sending to a closed socket throws on the platform (the control)", async () => {
     await runInDurableObject(open("gone").stub(), () => {
       const { 0: client, 1: server } = new WebSocketPair()

@@ -643,6 +643,37 @@ export const suite = (name: string, open: () => Promise<Driver>): void => {
         expect((await driver.explain(tenant)).length).toBe(1)
       })
 
+      it("L6 L7: so many subscriptions that their progress outgrows the attachment are sent only what changed", async () => {
+        const { add, connect, tenant } = await start("b", "c")
+        const peer = await connect()
+        const slow = watch(peer, "items", { list: "b", limit: 9 }, { slow: true })
+        const changed = watch(peer, "items", { list: "c", limit: 9 })
+        const others = Array.from({ length: 320 }, (_, i) => watch(peer, "items", { list: "a", limit: i + 1 }))
+        await Promise.all([slow, changed, ...others].map((items) => items.frameCount(1)))
+        await add("one", 0, "b")
+        await quiet(peer)
+        await driver.rows(tenant, "CREATE TABLE written (request TEXT)")
+        const insert = "INSERT INTO written VALUES (new.request)"
+        await driver.rows(tenant, `CREATE TRIGGER writes AFTER INSERT ON _dormouse_subscriptions BEGIN ${insert}; END`)
+        for (const title of ["one", "two"]) {
+          await driver.evict(tenant)
+          await add(title, title === "one" ? 1 : 2, "c")
+          await changed.frameCount(title === "one" ? 2 : 3)
+          await quiet(peer)
+        }
+        await changed.shows("one", "two")
+        // A result that is unchanged is not sent again, and a client that has not acknowledged gets no second frame.
+        expect([slow, ...others].filter(({ frames }) => frames.length !== 1).length).toBe(0)
+        // Only what changed is written.
+        const written = await driver.rows(tenant, "SELECT DISTINCT request FROM written")
+        expect(written.map(({ request }) => request)).toEqual([`"${changed.id}"`])
+        await driver.evict(tenant)
+        slow.acknowledge()
+        await slow.shows("one")
+        await quiet(peer)
+        expect(changed.frames.length).toBe(3)
+      })
+
       it("L7: rows of a socket that closed during hibernation are deleted after the next start", async () => {
         const { add, connect, tenant } = await start()
         const peer = await connect()

@@ -35,6 +35,8 @@ export interface ActionRelayOptions {
 export class ActionRelay {
   private readonly options: ActionRelayOptions
   private readonly calls = new Map<string | number, RunningAction>()
+  /** Everything under way, also notifications, to which no message refers. */
+  private readonly running = new Set<RunningAction>()
 
   constructor(options: ActionRelayOptions) {
     this.options = options
@@ -49,6 +51,7 @@ export class ActionRelay {
   start(request: Request): void {
     const { id } = request
     const call = new RunningAction()
+    this.running.add(call)
     let isAnswered = request.isNotification === true
     if (!isAnswered) {
       this.calls.set(id, call)
@@ -71,6 +74,7 @@ export class ActionRelay {
       } catch {
         if (!isAnswered) exit(call.abort.signal.aborted ? interrupted : unavailable("the action could not be run"))
       } finally {
+        this.running.delete(call)
         if (this.calls.get(id) === call) this.calls.delete(id)
         this.options.onChange()
       }
@@ -99,33 +103,37 @@ export class ActionRelay {
     this.options.onChange()
   }
 
-  /** Interrupts all. */
+  /** The socket closed: interrupts all, also notifications. What nobody can interrupt would keep the object awake. */
   close(): void {
-    for (const { abort } of this.calls.values()) abort.abort()
+    for (const { abort } of this.running) abort.abort()
   }
 }
 
 /** One action under way. */
 class RunningAction {
   readonly abort = new AbortController()
-  private resolve: (() => void) | undefined
+  private waiting: PromiseWithResolvers<void> | undefined
   private early = 0
 
+  constructor() {
+    // One listener for the whole call: one for each chunk would stay until its end.
+    this.abort.signal.addEventListener("abort", () => this.waiting?.reject(new Error("interrupted")), { once: true })
+  }
+
   acknowledged(): void {
-    if (this.resolve === undefined) this.early++
-    else this.resolve()
-    this.resolve = undefined
+    if (this.waiting === undefined) this.early++
+    else this.waiting.resolve()
+    this.waiting = undefined
   }
 
   /** Resolves when the client has taken the chunk. */
-  acknowledgement(): Promise<void> {
+  async acknowledgement(): Promise<void> {
+    this.abort.signal.throwIfAborted()
     if (this.early > 0) {
       this.early--
-      return Promise.resolve()
+      return
     }
-    return new Promise((resolve, reject) => {
-      this.resolve = resolve
-      this.abort.signal.addEventListener("abort", () => reject(new Error("interrupted")), { once: true })
-    })
+    this.waiting = Promise.withResolvers()
+    await this.waiting.promise
   }
 }

@@ -24,7 +24,9 @@ import {
   attachmentPrefix,
   encodeAttachment,
   fits,
+  rowWithProgress,
   type SubscriptionEntry,
+  type SubscriptionRow,
   type SubscriptionRows
 } from "./SubscriptionStore.ts"
 
@@ -90,8 +92,8 @@ export class SocketSession implements Subscriber {
   /** What is sent at the end of the turn. */
   private outgoing: Array<string> = []
   private awaited: FlowControl.AwaitedCommits = FlowControl.nothingAwaited
-  /** The subscriptions that are rows of a table, once there were too many for the attachment. */
-  private stored: Set<string | number> | undefined
+  /** The rows of the subscriptions, by id, once there were too many for the attachment. */
+  private stored: Map<string | number, string> | undefined
   /** The text that was last attached. */
   private attached: string | undefined
   private isClosed = false
@@ -381,29 +383,36 @@ export class SocketSession implements Subscriber {
   save(): void {
     if (this.isClosed) return
     const subscriptions = [...this.subscriptions.values()]
-    const { overflowed, text } = encodeAttachment(this.prefix, {
+    const { hasProgress, overflowed, text } = encodeAttachment(this.prefix, {
       version: this.options.live.currentVersion,
       awaited: this.awaited,
       calls: [...this.actions.ids, ...this.waitingCalls.keys()],
       subscriptions,
       overflowed: this.stored !== undefined
     })
-    if (text === this.attached) return
+    if (hasProgress && text === this.attached) return
     if (!fits(text)) {
       return this.socket.close(1009, `limit socketAttachmentBytes is ${Limits.socketAttachmentBytes}`)
     }
-    if (overflowed) this.store(subscriptions)
+    if (overflowed) this.store(subscriptions, hasProgress)
+    if (text === this.attached) return
     this.socket.attach(text)
     this.attached = text
   }
 
-  /** Writes rows for the subscriptions that have none. A row for each frame would be paid for each time. */
-  private store(subscriptions: ReadonlyArray<SocketSubscription>): void {
-    this.stored ??= new Set()
+  /**
+   * Writes rows for the subscriptions that have none. Progress is written to them only when the attachment has no room for
+   * it, and only where it changed: rows are paid for.
+   */
+  private store(subscriptions: ReadonlyArray<SocketSubscription>, hasProgress: boolean): void {
+    this.stored ??= new Map()
     for (const subscription of subscriptions) {
-      if (this.stored.has(subscription.id)) continue
-      this.stored.add(subscription.id)
-      this.options.rows.insert(this.id, subscription)
+      const { id, idText, requestText } = subscription
+      const before = this.stored.get(id)
+      const text = hasProgress ? (before ?? requestText) : rowWithProgress(subscription)
+      if (text === before) continue
+      this.options.rows.write(this.id, idText, text)
+      this.stored.set(id, text)
     }
   }
 
@@ -412,11 +421,11 @@ export class SocketSession implements Subscriber {
     const { live, rows } = this.options
     live.atLeast(version)
     this.awaited = awaited[0] === 0 ? FlowControl.nothingAwaited : awaited
-    if (subscriptions === null) this.stored = new Set()
-    const progressById = new Map(progress?.map((entry) => [entry[0], entry]))
-    const stored = subscriptions === null ? rows.load(this.id) : { subscriptions, lost: [] }
-    for (const { headers, id, payload, prompt, tag } of stored.subscriptions) {
-      this.stored?.add(id)
+    const progressById = new Map(progress?.map(([id, ...rest]) => [id, rest]))
+    const stored = subscriptions === null ? rows.load(this.id) : undefined
+    this.stored = stored?.texts
+    const requests: ReadonlyArray<SubscriptionRow> = subscriptions ?? stored?.subscriptions ?? []
+    for (const { headers, id, payload, progress: own, prompt, tag } of requests) {
       const key = readQueryKey(tag, { payload, headers, identity: this.identity })
       if ("_tag" in key) {
         // The app was deployed again meanwhile, and has no such query any more or does not take this payload. Its row would
@@ -427,8 +436,9 @@ export class SocketSession implements Subscriber {
         continue
       }
       const subscription = new SocketSubscription(this, id, key, prompt)
-      // Nothing is known of progress that did not fit the attachment: the result counts as not sent.
-      const [, sent, unacknowledged, waiting] = progressById.get(id) ?? [id, null, 0, true]
+      // The rows may have progress from a time when it did not fit the attachment. If none is known, the result counts as
+      // not sent.
+      const [sent, unacknowledged, waiting] = (progress === null ? own : progressById.get(id)) ?? [null, 0, true]
       subscription.sent = sent ?? undefined
       subscription.unacknowledged = unacknowledged
       subscription.waiting = waiting
@@ -436,8 +446,7 @@ export class SocketSession implements Subscriber {
       this.subscriptions.set(id, subscription)
       live.restore(subscription, key)
     }
-    for (const id of stored.lost) {
-      this.stored?.add(id)
+    for (const id of stored?.lost ?? []) {
       this.deleteRow(id)
       this.exit(id, lost)
     }

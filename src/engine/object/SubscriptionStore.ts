@@ -1,5 +1,6 @@
 /**
  * What a socket keeps while the object hibernates: its attachment, and rows of a table when it has too many subscriptions.
+ * The rows have the progress of the subscriptions only when that does not fit the attachment either.
  * The attachment is written after frames and acknowledgements, so it is put together from texts that are kept; after a wake
  * it is read once, and decoded like anything from outside.
  */
@@ -22,8 +23,6 @@ const SubscriptionRequest = Schema.Struct({
   headers: Schema.Array(Schema.Tuple([Schema.String, Schema.String])),
   prompt: Schema.Boolean
 })
-/** The request that made a subscription. It does not change. */
-export type SubscriptionRequest = typeof SubscriptionRequest.Type
 
 /** How far the reader of a subscription is. */
 const Progress = Schema.Tuple([
@@ -36,6 +35,14 @@ const Progress = Schema.Tuple([
   Schema.Boolean
 ])
 
+/** A row: a subscription, with its progress (as above, without the id) when that outgrew the attachment. */
+const SubscriptionRow = Schema.Struct({
+  ...SubscriptionRequest.fields,
+  progress: Schema.optionalKey(Schema.Tuple([Schema.NullOr(Schema.String), Schema.Int, Schema.Boolean]))
+})
+/** A row: a subscription, with its progress when that outgrew the attachment. */
+export type SubscriptionRow = typeof SubscriptionRow.Type
+
 /** The part of an attachment that differs from socket to socket. */
 const SocketState = Schema.Struct({
   id: Schema.String,
@@ -44,7 +51,7 @@ const SocketState = Schema.Struct({
   awaited: Schema.Tuple([Schema.Finite, Schema.Finite]),
   /** Calls that were under way and cannot be resumed. */
   calls: Schema.Array(RequestId),
-  /** The progress of each subscription; `null` when that outgrew the attachment. */
+  /** The progress of each subscription; `null` when that outgrew the attachment and is in the rows. */
   progress: Schema.NullOr(Schema.Array(Progress))
 })
 
@@ -89,7 +96,7 @@ const parse = (text: unknown): unknown => {
   }
 }
 
-const decodeRequest = Schema.decodeUnknownExit(Schema.fromJsonString(SubscriptionRequest))
+const decodeRow = Schema.decodeUnknownExit(Schema.fromJsonString(SubscriptionRow))
 const decodeId = Schema.decodeUnknownExit(Schema.fromJsonString(RequestId))
 
 /** The first part of a socket's attachment, which does not change. */
@@ -118,24 +125,30 @@ export interface SocketSnapshot {
   readonly overflowed: boolean
 }
 
-/** The text to attach, with as much of the subscriptions as fits. */
+/** The text to attach, with as much of the subscriptions as fits. What does not fit belongs into rows. */
 export const encodeAttachment = (
   prefix: string,
   { awaited, calls, overflowed, subscriptions, version }: SocketSnapshot
-): { readonly text: string; readonly overflowed: boolean } => {
+): { readonly text: string; readonly overflowed: boolean; readonly hasProgress: boolean } => {
   const start = `${prefix},"version":${version},"awaited":[${awaited}],"calls":${JSON.stringify([...calls])}`
-  const progress = `"progress":[${subscriptions.map(progressText).join(",")}]`
+  const entries = subscriptions.map((entry) => `[${entry.idText},${progressText(entry)}]`)
+  const progress = `"progress":[${entries.join(",")}]`
   if (!overflowed) {
     const requests = subscriptions.map(({ requestText }) => requestText).join(",")
     const text = `${start},"subscriptions":[${requests}],${progress}}`
-    if (fits(text)) return { text, overflowed: false }
+    if (fits(text)) return { text, overflowed: false, hasProgress: true }
   }
   const text = `${start},"subscriptions":null,${progress}}`
-  return { text: fits(text) ? text : `${start},"subscriptions":null,"progress":null}`, overflowed: true }
+  if (fits(text)) return { text, overflowed: true, hasProgress: true }
+  return { text: `${start},"subscriptions":null,"progress":null}`, overflowed: true, hasProgress: false }
 }
 
-const progressText = ({ idText, sent, unacknowledged, waiting }: SubscriptionEntry): string =>
-  `[${idText},${sent === undefined ? "null" : `"${sent}"`},${unacknowledged},${waiting}]`
+/** The text of a subscription's row, with its progress. */
+export const rowWithProgress = (entry: SubscriptionEntry): string =>
+  `${entry.requestText.slice(0, -1)},"progress":[${progressText(entry)}]}`
+
+const progressText = ({ sent, unacknowledged, waiting }: SubscriptionEntry): string =>
+  `${sent === undefined ? "null" : `"${sent}"`},${unacknowledged},${waiting}`
 
 /** Whether a text can be attached. The platform counts two bytes a character, unless all are Latin-1, and a frame. */
 export const fits = (text: string): boolean => text.length * 2 + 32 <= Limits.socketAttachmentBytes
@@ -150,9 +163,11 @@ export const subscriptionTable: InternalTable = {
 
 /** What the rows of one socket contain. */
 export interface StoredSubscriptions {
-  readonly subscriptions: ReadonlyArray<SubscriptionRequest>
+  readonly subscriptions: ReadonlyArray<SubscriptionRow>
   /** The ids of subscriptions whose rows cannot be read. */
   readonly lost: ReadonlyArray<string | number>
+  /** The text of each row, by id. */
+  readonly texts: Map<string | number, string>
 }
 
 /** The rows of sockets whose subscriptions outgrew the attachment. */
@@ -166,23 +181,23 @@ export class SubscriptionRows {
   /** The subscriptions of a socket, and the ids of those whose rows cannot be read. */
   load(socket: string): StoredSubscriptions {
     const { rows } = this.database.all("SELECT request, data FROM _dormouse_subscriptions WHERE socket = ?", [socket])
-    const subscriptions: Array<SubscriptionRequest> = []
+    const subscriptions: Array<SubscriptionRow> = []
     const lost: Array<string | number> = []
+    const texts = new Map<string | number, string>()
     for (const [request, data] of rows) {
-      const decoded = decodeRequest(data)
-      if (Exit.isSuccess(decoded)) {
-        subscriptions.push(decoded.value)
-        continue
-      }
-      const id = decodeId(request)
-      if (Exit.isSuccess(id)) lost.push(id.value)
+      const decoded = decodeRow(data)
+      const id = Exit.isSuccess(decoded) ? Exit.succeed(decoded.value.id) : decodeId(request)
+      if (Exit.isSuccess(id)) texts.set(id.value, String(data))
+      if (Exit.isSuccess(decoded)) subscriptions.push(decoded.value)
+      else if (Exit.isSuccess(id)) lost.push(id.value)
       else this.delete(socket, String(request))
     }
-    return { subscriptions, lost }
+    return { subscriptions, lost, texts }
   }
 
-  insert(socket: string, { idText, requestText }: SubscriptionEntry): void {
-    this.database.run("INSERT OR REPLACE INTO _dormouse_subscriptions VALUES (?, ?, ?)", [socket, idText, requestText])
+  /** Writes the row of a subscription. */
+  write(socket: string, idText: string, text: string): void {
+    this.database.run("INSERT OR REPLACE INTO _dormouse_subscriptions VALUES (?, ?, ?)", [socket, idText, text])
   }
 
   delete(socket: string, idText: string): void {

@@ -29,18 +29,24 @@ export const runBatch = (
 ): Promise<ReadonlyArray<FromServerEncoded>> =>
   new Promise((resolve) => {
     const answers: Array<FromServerEncoded> = []
+    const calls = requests.filter(({ isNotification }) => isNotification !== true)
     /** The requests without an exit. */
-    const waiting = new Set(requests.filter(({ isNotification }) => isNotification !== true).map(({ id }) => id))
+    const waiting = new Set(calls.map(({ id }) => id))
+    const started = requests.map((request, i) =>
+      request.isNotification === true ? interruptible(request, i) : request
+    )
     let hasEnded = false
     let collected = 0
     const finish = () => {
       if (!hasEnded || waiting.size > 0) return
       resolve(answers)
+      signal.removeEventListener("abort", interrupt)
       connection.close()
     }
-    const interrupt = () => {
+    const interruptAll = (requests: ReadonlyArray<Request>) => {
       for (const { id } of requests) connection.receive({ _tag: "Interrupt", requestId: id })
     }
+    const interrupt = () => interruptAll(started)
     /** A stream may be endless, and nothing of it is sent before its end: it is cut at the limit. */
     const collect = (message: FromServerEncoded): void => {
       answers.push(message)
@@ -50,7 +56,7 @@ export const runBatch = (
       const exit = limitExceeded("resultBytes", resultBytes, collected)
       for (const requestId of waiting) answers.push({ _tag: "Exit", requestId, exit })
       waiting.clear()
-      interrupt()
+      interruptAll(calls)
     }
     const connection = server.open(
       (message) => {
@@ -73,9 +79,19 @@ export const runBatch = (
     )
     signal.addEventListener("abort", interrupt)
     // The server changes the message in place.
-    for (const request of requests) connection.receive({ ...request }, annotateRpc(context, request.tag))
+    for (const request of started) connection.receive({ ...request }, annotateRpc(context, request.tag))
     connection.receive({ _tag: "Eof" })
   })
+
+/**
+ * A notification as a call with `discard`, whose exit is not passed on. The server gives a notification an id that only the
+ * server knows, so that it could not be interrupted.
+ */
+const interruptible = ({ isNotification: _, ...request }: Request, index: number): Request => ({
+  ...request,
+  id: `dormouse/notification/${index}`,
+  discard: true
+})
 
 /** Log lines of a call carry its rpc. */
 const annotateRpc = (context: Context.Context<never>, rpc: string): Context.Context<never> =>

@@ -17,7 +17,7 @@ export interface MemorySocket {
 export class MemorySockets {
   /** The port. */
   readonly service: SocketHost["Service"]
-  private readonly handles = new Map<MemorySocket, HostSocket>()
+  private readonly handles = new WeakMap<MemorySocket, HostSocket>()
   private readonly output: (send: () => void) => void
 
   /** `output` runs each send; a caller can delay it until a commit. */
