@@ -123,7 +123,7 @@ export const serve = <Rpcs extends Rpc.Any, R = never>(app: App<Rpcs>, options: 
 const couldNotStart = "the Worker could not start"
 
 const stubOf = (stub: TenantStub): ObjectStub => ({
-  call: (session, body) => stub.call(session, body),
+  call: (session, body, isRewritten) => stub.call(session, body, isRewritten),
   connect: (session, headers) =>
     stub.fetch(objectUrl, { headers: { ...sessionHeaders(session), ...headers, upgrade: "websocket" } }),
   explain: () => stub.explain()

@@ -9,6 +9,7 @@ import * as Model from "effect/schema/Model"
 import * as Tracer from "effect/Tracer"
 import { Action, Api, App, Calls, Mutation, Query, Table } from "effect-dormouse"
 import { TestApp } from "effect-dormouse/testing"
+import * as Transport from "../../src/client/Transport.ts"
 
 class Line extends Model.Class<Line>("test/Line")({ id: Table.key(Schema.String), text: Schema.String }) {}
 const lines = Table.make("lines", Line, { key: "id" })
@@ -138,6 +139,25 @@ it.effect("an action and what it calls belong to one trace", () => {
     expect(call).toBeDefined()
     expect(paths.some((path) => path.startsWith(`${call} > `) && path.endsWith("dormouse.lines.add"))).toBe(true)
   }).pipe(Effect.provide(TestApp.layer(app).pipe(Layer.provideMerge(layer))))
+})
+
+it.effect("T5: the span that the Worker adds to a body does not count for requestBytes and requestDepth", () => {
+  const { layer } = collecting()
+  const text = JSON.stringify({ _tag: "Request", id: "1", tag: "lines.add", payload: { text: "x" }, headers: [] })
+  const limits = { requestBytes: text.length, requestDepth: 2 }
+  const limited = App.make({ api: TracedApi, tables: [lines], handlers, limits })
+  return Effect.gen(function* () {
+    const { transport, url } = yield* TestApp
+    const post = yield* Effect.provide(Transport.Fetch, transport)
+    const send = (body: string) => Effect.promise(() => post(`${url}/rpc`, { method: "POST", body }))
+    const response = yield* send(text)
+    expect([response.status, yield* Effect.promise(() => response.json())]).toMatchObject([
+      200,
+      [{ exit: { _tag: "Success" } }]
+    ])
+    // The control: what the client itself sends counts.
+    expect((yield* send(`${text} `)).status).toBe(413)
+  }).pipe(Effect.provide(TestApp.layer(limited).pipe(Layer.provideMerge(layer))))
 })
 
 it.effect("without a tracer no span is made", () => {
