@@ -176,7 +176,7 @@ export class Gateway<Rpcs extends Rpc.Any> {
     if (options.isStream) return ndjsonResponse(options.signal, host.waitUntil, run)
     const [fromObject, fromActions] = await Promise.all([
       transactions.length === 0 ? undefined : this.transact(host, object, session, transactions),
-      host.run(run())
+      whileConnected(host, options.signal, run())
     ])
     const messages = [...unknown, ...fromActions.map((message) => encodeMessage(message, this.app.limits))]
     if (fromObject?.body.startsWith("[") === false) {
@@ -200,6 +200,25 @@ export class Gateway<Rpcs extends Rpc.Any> {
       ? { tenant, identity }
       : errorResponse(431, Limits.describe("identityBytes", Limits.identityBytes, actual))
   }
+}
+
+/**
+ * Runs actions until they end or their caller has disconnected. They are interrupted then, and nobody reads the answer.
+ * `waitUntil` keeps the Worker alive until their finalizers have run.
+ */
+const whileConnected = (
+  host: GatewayHost,
+  signal: AbortSignal,
+  actions: Effect.Effect<ReadonlyArray<FromServerEncoded>>
+): Promise<ReadonlyArray<FromServerEncoded>> => {
+  const disconnected = Effect.callback<ReadonlyArray<FromServerEncoded>>((resume) => {
+    const disconnect = () => resume(Effect.succeed([]))
+    if (signal.aborted) disconnect()
+    else signal.addEventListener("abort", disconnect, { once: true })
+  })
+  const running = host.run(Effect.raceFirst(actions, disconnected))
+  signal.addEventListener("abort", () => host.waitUntil(running), { once: true })
+  return running
 }
 
 /** Answers a body within a span of the Worker's. The spans of its calls become children of it. */
