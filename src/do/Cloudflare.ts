@@ -90,7 +90,11 @@ export const serve = <Rpcs extends Rpc.Any, R = never>(app: App<Rpcs>, options: 
         {
           object: (tenant) => stubOf(objects.getByName(tenant)),
           actions: () => {
-            own.actions ??= makeActions(runtime)
+            own.actions ??= makeActions(runtime).catch((cause) => {
+              // The next call tries again.
+              own.actions = undefined
+              throw cause
+            })
             waitUntil(own.actions)
             return own.actions
           },
@@ -105,14 +109,15 @@ export const serve = <Rpcs extends Rpc.Any, R = never>(app: App<Rpcs>, options: 
     }
 
     /** Builds the author's layer, once. Returns whether it has a tracer, or the response when it cannot be built. */
-    private async start({ isTraced, runtime }: WorkerRuntime<R>): Promise<boolean | Response> {
+    private async start(own: WorkerRuntime<R>): Promise<boolean | Response> {
+      const { isTraced, runtime } = own
       if (options.layer === undefined) return false
       this.ctx.waitUntil(isTraced)
       const exit = await isTraced
       if (Exit.isSuccess(exit)) return exit.value
       await logStartFailure(runtime, couldNotStart, exit.cause)
-      // The next request tries again.
-      shared = undefined
+      // The next request tries again. Another one may have done so already.
+      if (shared === own) shared = undefined
       return errorResponse(500, `${couldNotStart}; the cause is in its log`)
     }
   }
@@ -123,7 +128,7 @@ export const serve = <Rpcs extends Rpc.Any, R = never>(app: App<Rpcs>, options: 
 const couldNotStart = "the Worker could not start"
 
 const stubOf = (stub: TenantStub): ObjectStub => ({
-  call: (session, body) => stub.call(session, body),
+  call: (session, body, isRewritten) => stub.call(session, body, isRewritten),
   connect: (session, headers) =>
     stub.fetch(objectUrl, { headers: { ...sessionHeaders(session), ...headers, upgrade: "websocket" } }),
   explain: () => stub.explain()

@@ -34,7 +34,7 @@ const couldNotStart = "the object could not start; the cause is in its log"
 /** The object of one tenant, for classes that extend it. */
 export interface TenantObject extends DurableObject {
   /** Answers the requests in the text of a body, in the name of a caller. */
-  call(session: RequestSession, body: string): Promise<ObjectAnswer>
+  call(session: RequestSession, body: string, isRewritten?: boolean): Promise<ObjectAnswer>
   /** What each live query reads and costs. */
   explain(): Promise<ReadonlyArray<Explanation>>
   /** Runs an effect beside the calls, with the app's live queries and transactions. */
@@ -109,10 +109,10 @@ export const make = <Rpcs extends Rpc.Any, R = never>(
       return new Response(null, { status: 101, webSocket: client, headers })
     }
 
-    async call(session: RequestSession, body: string): Promise<ObjectAnswer> {
+    async call(session: RequestSession, body: string, isRewritten?: boolean): Promise<ObjectAnswer> {
       if (this.engine === undefined) throw new Error(couldNotStart)
       this.flushing.request((work) => this.ctx.waitUntil(work))
-      return this.engine.http.call(session, body)
+      return this.engine.http.call(session, body, isRewritten)
     }
 
     async explain() {

@@ -81,9 +81,9 @@ export class MemoryObject<Rpcs extends Rpc.Any> {
 
   /** The object as the Worker sees it. */
   readonly stub: ObjectStub = {
-    call: async (session, body) => {
+    call: async (session, body, isRewritten) => {
       const { answer, heap } = await this.event((engine, heap) => {
-        const answer = engine.http.call(session, body)
+        const answer = engine.http.call(session, body, isRewritten)
         heap.background.service.waitUntil(answer)
         return { answer, heap }
       })

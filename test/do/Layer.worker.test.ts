@@ -107,3 +107,52 @@ it("a layer that cannot be built is logged, and its cause is shown to nobody", a
   expect(await fromObject.text()).not.toMatch(/secret/)
   expect(errors.mock.calls.flat().join("\n")).toMatch(/no such secret/)
 })
+
+it("S1: a Worker whose action handlers could not be built builds them again for the next call", async () => {
+  vi.spyOn(console, "log").mockImplementation(() => {})
+  let attempts = 0
+  const services = Layer.effect(
+    Region,
+    Effect.suspend(() => (++attempts === 1 ? Effect.die(new Error("not yet")) : Effect.succeed("eu")))
+  )
+  const api = Api.make(Action.make("region", { success: Schema.String }))
+  const handlers = api.toLayer({ region: () => Region })
+  const deployment = Cloudflare.serve(App.make({ api, tables: [], handlers, actionServices: services }))
+  const act = () => fetchFrom(deployment, new Request("https://test/rpc", { method: "POST", body: body("region") }))
+  expect((await act()).status).toBe(500)
+  const response = await act()
+  expect([response.status, attempts]).toEqual([200, 2])
+  expect(((await response.json()) as any)[0].exit).toEqual({ _tag: "Success", value: "eu" })
+})
+
+it("S1: a start that failed does not end a newer one of the same Worker", async () => {
+  vi.spyOn(console, "log").mockImplementation(() => {})
+  // The second request arrives this many microtasks after the start of the first has failed.
+  for (let later = 0; later < 100; later++) {
+    let attempts = 0
+    const failing = Promise.withResolvers<void>()
+    const made = Layer.effectDiscard(
+      Effect.suspend(() =>
+        ++attempts > 1
+          ? Effect.void
+          : Effect.andThen(
+              Effect.promise(() => failing.promise),
+              Effect.die(new Error("not yet"))
+            )
+      )
+    )
+    const deployment = Cloudflare.serve(app, { layer: made })
+    const start = async () => {
+      const request = new Request("https://test/rpc", { method: "POST", body: body("unknown") })
+      return (await fetchFrom(deployment, request)).status
+    }
+    const first = start()
+    failing.resolve()
+    for (let i = 0; i < later; i++) await null
+    const second = start()
+    expect(await first).toBe(500)
+    expect(await start()).toBe(404)
+    await second
+    expect([await start(), attempts]).toEqual([404, 2])
+  }
+})

@@ -212,6 +212,24 @@ export const suite = (
         })
         expect(await bodies(deployment, tenant)).toEqual(["one"])
       })
+
+      it("T5: a body within requestBytes is not refused because its text became longer on the way", async () => {
+        const tenant = newTenant("longer")
+        // Written again, each of these numbers has 21 digits.
+        const numbers = `[${"1e20,".repeat(300_000)}0]`
+        const text = (id: string, tag: string, payload: string) =>
+          `{"_tag":"Request","id":"${id}","tag":"${tag}","payload":${payload},"headers":[]}`
+        const action = text("action", "act.end", `{"ending":"promise","ignored":${numbers}}`)
+        const response = await post(deployment, tenant, `[${text("echo", "echo", `{"value":${numbers}}`)},${action}]`)
+        expect(response.status).toBe(200)
+        const messages = (await response.json()) as ReadonlyArray<any>
+        const exits = Object.fromEntries(messages.map(({ exit, requestId }) => [requestId, exit]))
+        expect(exits.action).toEqual({ _tag: "Success", value: 1 })
+        expect([exits.echo._tag, exits.echo.value?.length]).toEqual(["Success", 300_001])
+        const peer = await deployment.connect(tenant)
+        peer.sendText(action)
+        expect(await peer.exit("action")).toEqual({ _tag: "Success", value: 1 })
+      })
     })
 
     describe("S1: payloads", () => {

@@ -222,15 +222,18 @@ export const suite = (name: string, here: Layer.Layer<Here>) =>
       })
     )
 
-    it.effect("L10, socket: a client that stops waiting interrupts the action", () =>
-      Effect.gen(function* () {
-        const rpc = yield* connect(newTenant("stock"))
-        const name = newTenant("stopped")
-        const waitingFor = yield* Effect.forkChild(rpc("act.wait", { name }))
-        yield* until(() => waiting.started.has(name))
-        yield* Fiber.interrupt(waitingFor)
-        yield* until(() => waiting.interrupted.has(name))
-        expect(yield* rpc("echo", { value: 1 })).toBe(1)
-      }).pipe(Effect.scoped)
-    )
+    for (const kind of ["http", "socket"] as const) {
+      it.effect(`L10, ${kind}: a client that stops waiting interrupts the action`, () =>
+        Effect.gen(function* () {
+          const protocol = yield* Layer.build((yield* Here).protocol(kind, newTenant("stock")))
+          const rpc = yield* RpcClient.make(NotesApi, { flatten: true }).pipe(Effect.provideContext(protocol))
+          const name = newTenant("stopped")
+          const waitingFor = yield* Effect.forkChild(rpc("act.wait", { name }))
+          yield* until(() => waiting.started.has(name))
+          yield* Fiber.interrupt(waitingFor)
+          yield* until(() => waiting.interrupted.has(name))
+          expect(yield* rpc("echo", { value: 1 })).toBe(1)
+        }).pipe(Effect.scoped)
+      )
+    }
   })

@@ -122,3 +122,16 @@ it.effect("S1: an invalid or refused tenant reaches neither identify nor an obje
     expect((yield* enter({}, { headers })).status).toBe(404)
   })
 )
+
+it.effect("S1: a batch with actions is answered with messages when the object refuses its calls", () =>
+  Effect.gen(function* () {
+    const object = async () => Response.json({ error: "limit requestBytes is 10" })
+    const body = JSON.stringify([call("a", "look", {}), call("b", "act.end", { ending: "promise" })])
+    const messages = yield* json(yield* enter({ object }, { body }))
+    const exits = Object.fromEntries(messages.map(({ exit, requestId }: any) => [requestId, exit]))
+    expect(errorOf(exits.a)).toMatchObject({
+      reason: { _tag: "Unavailable", detail: expect.stringContaining("limit requestBytes is 10") }
+    })
+    expect(exits.b).toEqual({ _tag: "Success", value: "acted" })
+  })
+)

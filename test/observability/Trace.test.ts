@@ -9,6 +9,7 @@ import * as Model from "effect/schema/Model"
 import * as Tracer from "effect/Tracer"
 import { Action, Api, App, Calls, Mutation, Query, Table } from "effect-dormouse"
 import { TestApp } from "effect-dormouse/testing"
+import * as Transport from "../../src/client/Transport.ts"
 
 class Line extends Model.Class<Line>("test/Line")({ id: Table.key(Schema.String), text: Schema.String }) {}
 const lines = Table.make("lines", Line, { key: "id" })
@@ -128,16 +129,52 @@ for (const way of ["socket", "http"] as const) {
   })
 }
 
-it.effect("an action and what it calls belong to one trace", () => {
-  const { layer, spans } = collecting()
+for (const way of ["socket", "http"] as const) {
+  it.effect(`an action and what it calls belong to one trace, over ${way}`, () => {
+    const { layer, spans } = collecting()
+    return Effect.gen(function* () {
+      const client = yield* TestApp.client(TracedApi)
+      const seen: Array<unknown> = []
+      if (way === "socket") {
+        yield* client.live("lines.list", undefined).pipe(
+          Stream.runForEach((value) => Effect.sync(() => void seen.push(value))),
+          Effect.forkChild
+        )
+        while (seen.length === 0) yield* turns
+      }
+      spans.length = 0
+      yield* Effect.withSpan(client.act("lines.fetch", { text: "one" }), "page")
+      const root = spans.find(({ name }) => name === "page")!
+      const traced = spans.filter(({ traceId }) => traceId === root.traceId)
+      const paths = traced.map((span) => lineage(spans, span).toReversed().join(" > "))
+      const call = paths.find((path) => /^page > .*dormouse\.lines\.fetch$/.test(path))
+      expect(call).toBeDefined()
+      const called = paths.filter((path) => path.startsWith(`${call} > `) && path.endsWith("dormouse.lines.add"))
+      expect(called).toHaveLength(1)
+      expect(paths).toContain(`${called[0]} > dormouse.transaction > add`)
+      // No call of the action has a trace of its own.
+      expect(spans.filter(({ name }) => name === "dormouse.lines.add")).toHaveLength(1)
+    }).pipe(Effect.provide(TestApp.layer(app).pipe(Layer.provideMerge(layer))))
+  })
+}
+
+it.effect("T5: the span that the Worker adds to a body does not count for requestBytes and requestDepth", () => {
+  const { layer } = collecting()
+  const text = JSON.stringify({ _tag: "Request", id: "1", tag: "lines.add", payload: { text: "x" }, headers: [] })
+  const limits = { requestBytes: text.length, requestDepth: 2 }
+  const limited = App.make({ api: TracedApi, tables: [lines], handlers, limits })
   return Effect.gen(function* () {
-    const client = yield* TestApp.client(TracedApi)
-    yield* Effect.withSpan(client.act("lines.fetch", { text: "one" }), "page")
-    const paths = spans.map((span) => lineage(spans, span).toReversed().join(" > "))
-    const call = paths.find((path) => /^page > .*dormouse\.lines\.fetch$/.test(path))
-    expect(call).toBeDefined()
-    expect(paths.some((path) => path.startsWith(`${call} > `) && path.endsWith("dormouse.lines.add"))).toBe(true)
-  }).pipe(Effect.provide(TestApp.layer(app).pipe(Layer.provideMerge(layer))))
+    const { transport, url } = yield* TestApp
+    const post = yield* Effect.provide(Transport.Fetch, transport)
+    const send = (body: string) => Effect.promise(() => post(`${url}/rpc`, { method: "POST", body }))
+    const response = yield* send(text)
+    expect([response.status, yield* Effect.promise(() => response.json())]).toMatchObject([
+      200,
+      [{ exit: { _tag: "Success" } }]
+    ])
+    // The control: what the client itself sends counts.
+    expect((yield* send(`${text} `)).status).toBe(413)
+  }).pipe(Effect.provide(TestApp.layer(limited).pipe(Layer.provideMerge(layer))))
 })
 
 it.effect("without a tracer no span is made", () => {

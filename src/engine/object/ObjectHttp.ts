@@ -8,7 +8,7 @@ import { livePrefix } from "../../protocol/Frame.ts"
 import type * as Limits from "../../protocol/Limits.ts"
 import { describe } from "../../protocol/Limits.ts"
 import type { Request } from "../../protocol/Messages.ts"
-import { answerAll, joinMessages, parseRequests } from "../rpc/HttpBody.ts"
+import { answerAll, joinMessages, limitsInside, parseRequests } from "../rpc/HttpBody.ts"
 import type { ObjectAnswer } from "../rpc/ObjectStub.ts"
 import { parentOf } from "../rpc/RequestSpan.ts"
 import type { RequestSession } from "../rpc/SessionHeader.ts"
@@ -40,9 +40,9 @@ export class ObjectHttp {
   }
 
   /** Answers the requests in a body. */
-  async call(session: RequestSession, text: string): Promise<ObjectAnswer> {
+  async call(session: RequestSession, text: string, isRewritten = false): Promise<ObjectAnswer> {
     const { isMutation, limits, turns } = this.options
-    const body = parseRequests(text, limits)
+    const body = parseRequests(text, isRewritten ? limitsInside(limits) : limits)
     if (body instanceof Response) return { status: body.status, body: await body.text() }
     const { requests } = body
     const caller = this.callerFor(session)

@@ -30,6 +30,16 @@ export const readRequests = async (request: Request, limits: Limits.Limits): Pro
   return parseRequests(text, limits)
 }
 
+/**
+ * The limits for a text that Worker or object made of requests within the limits. It may be longer than theirs was: numbers
+ * are written with all digits, and spans are added.
+ */
+export const limitsInside = (limits: Limits.Limits): Limits.Limits => ({
+  ...limits,
+  requestBytes: Number.POSITIVE_INFINITY,
+  requestDepth: Number.POSITIVE_INFINITY
+})
+
 /** The requests in the text of a body, or the response that refuses the text. */
 export const parseRequests = (text: string, limits: Limits.Limits): RequestBody | Response => {
   const actual = Limits.bytesBeyond(text, limits.requestBytes)

@@ -13,8 +13,11 @@ export interface ObjectAnswer {
 
 /** A tenant's object. Each method rejects when the object cannot be reached or cannot start. */
 export interface ObjectStub {
-  /** Answers the requests in the text of a body. */
-  readonly call: (session: RequestSession, body: string) => Promise<ObjectAnswer>
+  /**
+   * Answers the requests in the text of a body. `isRewritten` says that the text was made of requests within the limits,
+   * and is not what their client sent.
+   */
+  readonly call: (session: RequestSession, body: string, isRewritten?: boolean) => Promise<ObjectAnswer>
   /** Opens a socket: a response with status 101. */
   readonly connect: (session: RequestSession, headers: Record<string, string>) => Promise<Response>
   /** What each live query reads and costs. */

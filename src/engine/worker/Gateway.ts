@@ -16,6 +16,7 @@ import {
   answerAll,
   errorResponse,
   joinMessages,
+  limitsInside,
   messagesResponse,
   type RequestBody,
   readRequests
@@ -92,7 +93,9 @@ export class Gateway<Rpcs extends Rpc.Any> {
     if (isExplain) return Response.json(await object.explain(session))
     if (request.method === "GET") return this.connect(host, object, session, request)
     if (request.method !== "POST") return errorResponse(405, "use POST", { allow: "GET, POST" })
-    const body = await readRequests(request, this.app.limits)
+    // The object has checked the request of an action that it has run here.
+    const { limits } = this.app
+    const body = await readRequests(request, trustedSession === undefined ? limits : limitsInside(limits))
     if (body instanceof Response) return body
     const isStream = trustedSession !== undefined && request.headers.get("accept") === ndjson
     const options = { isStream, signal: request.signal }
@@ -100,12 +103,12 @@ export class Gateway<Rpcs extends Rpc.Any> {
     return traced(host, session, body, (body) => this.run(host, object, session, body, options))
   }
 
-  /** Has a body of requests answered: by the object, by the actions here, or by both. */
+  /** Has requests answered: by the object, by the actions here, or by both. `text` is their text as it came. */
   private async run(
     host: GatewayHost,
     object: ObjectStub,
     session: RequestSession,
-    { requests, text }: RequestBody,
+    { requests, text }: Pick<RequestBody, "requests"> & { readonly text?: string },
     options: { readonly isStream: boolean; readonly signal: AbortSignal }
   ): Promise<Response> {
     const routes = route(this.app, requests)
@@ -145,10 +148,10 @@ export class Gateway<Rpcs extends Rpc.Any> {
     object: ObjectStub,
     session: RequestSession,
     requests: ReadonlyArray<RpcRequest>,
-    text: string
+    text?: string
   ): Promise<ObjectAnswer> {
     try {
-      return await object.call(session, text)
+      return await object.call(session, text ?? JSON.stringify(requests), text === undefined)
     } catch (cause) {
       // The object may have been reset while it answered, or could not start. A mutation may have committed.
       await host.run(Effect.logWarning("the tenant's object did not answer", cause))
@@ -172,14 +175,16 @@ export class Gateway<Rpcs extends Rpc.Any> {
         : runner.run({ requests: actions, session, object, ...(onMessage && { onMessage }) })
     if (options.isStream) return ndjsonResponse(options.signal, host.waitUntil, run)
     const [fromObject, fromActions] = await Promise.all([
-      transactions.length === 0
-        ? undefined
-        : this.transact(host, object, session, transactions, JSON.stringify(transactions)),
-      host.run(run())
+      transactions.length === 0 ? undefined : this.transact(host, object, session, transactions),
+      whileConnected(host, options.signal, run())
     ])
     const messages = [...unknown, ...fromActions.map((message) => encodeMessage(message, this.app.limits))]
-    const objectMessages = fromObject?.body.slice(1, -1) ?? ""
-    if (objectMessages !== "") messages.push(objectMessages)
+    if (fromObject?.body.startsWith("[") === false) {
+      // It refused the body as a whole: it may run another version of the app.
+      messages.push(
+        ...answerAll(transactions, unavailable(`the tenant's object refused the calls: ${fromObject.body}`))
+      )
+    } else if (fromObject !== undefined && fromObject.body !== "[]") messages.push(fromObject.body.slice(1, -1))
     return messagesResponse(joinMessages(messages), options.isUnknown ? 404 : 200)
   }
 
@@ -197,12 +202,31 @@ export class Gateway<Rpcs extends Rpc.Any> {
   }
 }
 
+/**
+ * Runs actions until they end or their caller has disconnected. They are interrupted then, and nobody reads the answer.
+ * `waitUntil` keeps the Worker alive until their finalizers have run.
+ */
+const whileConnected = (
+  host: GatewayHost,
+  signal: AbortSignal,
+  actions: Effect.Effect<ReadonlyArray<FromServerEncoded>>
+): Promise<ReadonlyArray<FromServerEncoded>> => {
+  const disconnected = Effect.callback<ReadonlyArray<FromServerEncoded>>((resume) => {
+    const disconnect = () => resume(Effect.succeed([]))
+    if (signal.aborted) disconnect()
+    else signal.addEventListener("abort", disconnect, { once: true })
+  })
+  const running = host.run(Effect.raceFirst(actions, disconnected))
+  signal.addEventListener("abort", () => host.waitUntil(running), { once: true })
+  return running
+}
+
 /** Answers a body within a span of the Worker's. The spans of its calls become children of it. */
 const traced = (
   host: GatewayHost,
   session: RequestSession,
   { requests }: RequestBody,
-  answer: (body: RequestBody) => Promise<Response>
+  answer: (body: Pick<RequestBody, "requests">) => Promise<Response>
 ): Promise<Response> => {
   const parent = requests[0] && parentOf(requests[0])
   return host.run(
@@ -215,7 +239,7 @@ const traced = (
       },
       (span) => {
         const children = requests.map((request) => ({ ...request, ...spanFields(span) }))
-        return Effect.promise(() => answer({ requests: children, text: JSON.stringify(children) }))
+        return Effect.promise(() => answer({ requests: children }))
       }
     )
   )
