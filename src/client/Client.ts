@@ -174,7 +174,12 @@ export const make: <Rpcs extends Rpc.Any>(
         // The server answered something unreadable: it may have run the mutation.
         Effect.catchDefect((defect) => (Schema.isSchemaError(defect) ? unknown : Effect.die(defect))),
         // Its first copy may have run, as another caller or in another form of the contract.
-        Effect.catch((error) => (isMismatch(error) && delivery.isRepeated ? unknown : Effect.fail(error))),
+        Effect.catch((error) => {
+          const reason = error instanceof CallError && error.reason._tag
+          return reason === "OutcomeUnreadable" || (reason === "MutationMismatch" && delivery.isRepeated)
+            ? unknown
+            : Effect.fail(error)
+        }),
         Effect.ensuring(Effect.sync(() => deliveries.delete(mutation)))
       )
     })
@@ -389,8 +394,6 @@ class Delivery {
 const maxTransit = 60_000
 
 const isUnavailable = (error: unknown): boolean => error instanceof CallError && error.reason._tag === "Unavailable"
-
-const isMismatch = (error: unknown): boolean => error instanceof CallError && error.reason._tag === "MutationMismatch"
 
 /** Whether a mutation must be sent again: the server did not receive it, or did not report its outcome. */
 const isTransient = (error: unknown): boolean =>

@@ -305,6 +305,25 @@ describe("C7: mutations that are sent again", () => {
       })
   )
 
+  it.effect("an outcome that the server cannot read any more is unknown, and the mutation is not sent again", () =>
+    Effect.gen(function* () {
+      const test = yield* begin()
+      const writing = yield* test.write("new")
+      const [{ id }] = test.written
+      const error = { _tag: "CallError", reason: { _tag: "OutcomeUnreadable" } }
+      test.server.last.deliver({
+        _tag: "Exit",
+        requestId: id,
+        exit: { _tag: "Failure", cause: [{ _tag: "Fail", error }] }
+      })
+      yield* settle
+      expect(yield* errorOf(writing)).toMatchObject({ _tag: "OutcomeUnknown", tag: "write" })
+      test.server.last.end()
+      yield* wait(1000)
+      expect(test.server.last.requests("write")).toEqual([])
+    })
+  )
+
   it.effect("over HTTP, when the server refuses the socket", () =>
     Effect.gen(function* () {
       const test = yield* begin()
