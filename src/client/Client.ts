@@ -10,6 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
+import * as Random from "effect/Random"
 import type * as Rpc from "effect/rpc/Rpc"
 import * as RpcClient from "effect/rpc/RpcClient"
 import { RpcClientError } from "effect/rpc/RpcClientError"
@@ -152,7 +153,11 @@ export const make: <Rpcs extends Rpc.Any>(
         return Effect.catch(answer, (error): Effect.Effect<any, any> => {
           if (Transport.isRefused(error)) return isFirst ? unavailable(Effect.fail(error)) : unknown
           if (!isTransient(error)) return Effect.fail(error)
-          return Effect.andThen(Effect.sleep(Duration.millis(Math.min(16_000, 250 * 2 ** attempts++))), attempt)
+          const delay = Math.min(16_000, 250 * 2 ** attempts++)
+          // Clients that lost the server at the same time come back at different times.
+          return Effect.flatMap(Random.nextBetween(0.75, 1), (jitter) =>
+            Effect.andThen(Effect.sleep(Duration.millis(Math.round(delay * jitter))), attempt)
+          )
         })
       })
       // A server that refuses the socket may accept the call over HTTP, or answer it with the reason.
@@ -174,7 +179,12 @@ export const make: <Rpcs extends Rpc.Any>(
         // The server answered something unreadable: it may have run the mutation.
         Effect.catchDefect((defect) => (Schema.isSchemaError(defect) ? unknown : Effect.die(defect))),
         // Its first copy may have run, as another caller or in another form of the contract.
-        Effect.catch((error) => (isMismatch(error) && delivery.isRepeated ? unknown : Effect.fail(error))),
+        Effect.catch((error) => {
+          const reason = error instanceof CallError && error.reason._tag
+          return reason === "OutcomeUnreadable" || (reason === "MutationMismatch" && delivery.isRepeated)
+            ? unknown
+            : Effect.fail(error)
+        }),
         Effect.ensuring(Effect.sync(() => deliveries.delete(mutation)))
       )
     })
@@ -389,8 +399,6 @@ class Delivery {
 const maxTransit = 60_000
 
 const isUnavailable = (error: unknown): boolean => error instanceof CallError && error.reason._tag === "Unavailable"
-
-const isMismatch = (error: unknown): boolean => error instanceof CallError && error.reason._tag === "MutationMismatch"
 
 /** Whether a mutation must be sent again: the server did not receive it, or did not report its outcome. */
 const isTransient = (error: unknown): boolean =>

@@ -48,6 +48,13 @@ export class MutationMismatch extends Schema.TaggedError<MutationMismatch>(
   readonly isRetryable = false
 }
 
+/** The mutation has ended before under its number, and its recorded outcome does not fit the contract any more. */
+export class OutcomeUnreadable extends Schema.TaggedError<OutcomeUnreadable>(
+  "effect-dormouse/CallError/OutcomeUnreadable"
+)("OutcomeUnreadable", {}) {
+  readonly isRetryable = false
+}
+
 /** The server could not be reached, or its response is not a valid answer. */
 export class Unavailable extends Schema.TaggedError<Unavailable>("effect-dormouse/CallError/Unavailable")(
   "Unavailable",
@@ -63,6 +70,7 @@ export const CallErrorReason = Schema.Union([
   LimitExceeded,
   CallLost,
   MutationMismatch,
+  OutcomeUnreadable,
   Unavailable
 ])
 /** Why a call failed. */

@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
+import * as Random from "effect/Random"
 import * as Schema from "effect/Schema"
 import * as TestClock from "effect/testing/TestClock"
 import { Api, App, Mutation, Query } from "effect-dormouse"
@@ -305,6 +306,25 @@ describe("C7: mutations that are sent again", () => {
       })
   )
 
+  it.effect("an outcome that the server cannot read any more is unknown, and the mutation is not sent again", () =>
+    Effect.gen(function* () {
+      const test = yield* begin()
+      const writing = yield* test.write("new")
+      const [{ id }] = test.written
+      const error = { _tag: "CallError", reason: { _tag: "OutcomeUnreadable" } }
+      test.server.last.deliver({
+        _tag: "Exit",
+        requestId: id,
+        exit: { _tag: "Failure", cause: [{ _tag: "Fail", error }] }
+      })
+      yield* settle
+      expect(yield* errorOf(writing)).toMatchObject({ _tag: "OutcomeUnknown", tag: "write" })
+      test.server.last.end()
+      yield* wait(1000)
+      expect(test.server.last.requests("write")).toEqual([])
+    })
+  )
+
   it.effect("over HTTP, when the server refuses the socket", () =>
     Effect.gen(function* () {
       const test = yield* begin()
@@ -340,6 +360,32 @@ describe("C7: mutations that are sent again", () => {
       expect(yield* Fiber.join(writing)).toBe(0)
       expect(object().database.prepare("SELECT count(*) AS n FROM marks").get()).toEqual({ n: 1 })
     }).pipe(Effect.provide(TestApp.layer(app)))
+  )
+})
+
+describe("C7: retries over HTTP", () => {
+  it.effect.each([0, 0.5, 0.99])("come after growing delays, less a random part: %d", (random) =>
+    Effect.gen(function* () {
+      const server = yield* FakeServer.make
+      const client = yield* server.provide(Client.make(SmallApi, { url: "http://server.test" }))
+      let calls = 0
+      server.onFetch = () => {
+        calls++
+        return new Response("", { status: 503 })
+      }
+      yield* client.mutate("write", { row: "new" }).pipe(Effect.forkChild({ startImmediately: true }))
+      yield* settle
+      for (const [attempt, delay] of [250, 500, 1000, 2000, 4000, 8000, 16_000, 16_000].entries()) {
+        const jittered = Math.round(delay * (0.75 + random / 4))
+        yield* wait(jittered - 1)
+        expect(calls).toBe(attempt + 1)
+        yield* wait(1)
+        expect(calls).toBe(attempt + 2)
+      }
+    }).pipe(
+      Effect.provideService(Random.Random, { nextIntUnsafe: () => 1, nextDoubleUnsafe: () => random }),
+      Effect.scoped
+    )
   )
 })
 

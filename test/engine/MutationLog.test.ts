@@ -1,8 +1,13 @@
+/// <reference types="node" />
+import { DatabaseSync } from "node:sqlite"
 import { expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as TestClock from "effect/testing/TestClock"
 import { TestApp } from "effect-dormouse/testing"
+import { MutationLog, mutationIndex, mutationTable } from "../../src/engine/object/MutationLog.ts"
+import * as MemoryDatabase from "../../src/layers/memory/Database.ts"
 import { mutationRetention } from "../../src/protocol/MutationId.ts"
+import type { SqlValue } from "../../src/services/Database.ts"
 import { memory } from "../deployment/memory.ts"
 import { app, limited, NotesApi } from "../worker/notes.ts"
 import { suite } from "./mutationLogCases.ts"
@@ -89,6 +94,55 @@ it.effect("T3: a start of the object deletes old outcomes as well", () =>
     expect(kept()).toEqual(["a-client/2"])
   }).pipe(Effect.provide(TestApp.layer(app)))
 )
+
+it.effect("T3: old outcomes are deleted by an index, a few with each mutation, also after a start", () =>
+  Effect.gen(function* () {
+    const { add, kept, object } = yield* adding
+    const first = yield* add("a-client/1")
+    const { database } = object()
+    const insert = database.prepare(
+      "INSERT INTO _dormouse_mutations (client, number, tag, outcome, at) VALUES (?, ?, 'notes.add', '{}', ?)"
+    )
+    // Older than the record of the mutation that ran.
+    for (let number = 0; number < 100; number++) insert.run("b-client", number, -1 - mutationRetention)
+    yield* Effect.promise(() => object().evict())
+    for (let number = 2, before = 101; before > number; number++) {
+      yield* add(`a-client/${number}`)
+      const now = kept().length
+      // One more and at most eight less.
+      expect(before + 1 - now).toBeGreaterThan(0)
+      expect(before + 1 - now).toBeLessThanOrEqual(8)
+      before = now
+    }
+    expect(kept().filter((id) => id.startsWith("b-client"))).toEqual([])
+    expect(yield* add("a-client/1")).toBe(first)
+  }).pipe(Effect.provide(TestApp.layer(app)))
+)
+
+it("T3: no statement reads more outcomes than it returns or deletes", () => {
+  const sqlite = new DatabaseSync(":memory:")
+  sqlite.exec(`${mutationTable.create}; ${mutationIndex.create}`)
+  const database = MemoryDatabase.make(sqlite)
+  const plans: Array<string> = []
+  const explain = (sql: string, params: ReadonlyArray<SqlValue>) => {
+    for (const [, , , detail] of database.all(`EXPLAIN QUERY PLAN ${sql}`, params).rows) plans.push(String(detail))
+  }
+  const log = new MutationLog({
+    ...database,
+    all: (sql, params) => {
+      explain(sql, params)
+      return database.all(sql, params)
+    },
+    run: (sql, params) => {
+      explain(sql, params)
+      database.run(sql, params)
+    }
+  })
+  log.find({ client: "a-client", number: 1 })
+  log.record({ client: "a-client", number: 1 }, { tag: "notes.add", binding: "b", outcome: "{}" }, 1)
+  expect(plans.filter((plan) => plan.startsWith("SEARCH")).length).toBe(3)
+  expect(plans.filter((plan) => plan.startsWith("SCAN"))).toEqual([])
+})
 
 it.effect("T4: a mutation without an id adds only the author's rows, one with an id also its outcome", () =>
   Effect.gen(function* () {

@@ -160,6 +160,25 @@ export const suite = (
       })
     }
 
+    it("T3: an outcome that the contract cannot read any more is a typed answer, and nothing runs again", async () => {
+      const tenant = newTenant("t3")
+      const peer = await deployment.connect(tenant)
+      await peer.call("notes.add", { body: "one" }, numbered("a-client/1"))
+      for (const outcome of [
+        `{"_tag":"Success","value":{"title":"one"}}`,
+        `{"_tag":"Failure","cause":[{"_tag":"No"}]}`
+      ]) {
+        // What an earlier version of the contract recorded.
+        const statement = `UPDATE _dormouse_mutations SET outcome = '${outcome}'`
+        expect(await peer.call("write", { statement })).toMatchObject({ _tag: "Success" })
+        const again = await peer.call("notes.add", { body: "one" }, numbered("a-client/1"))
+        expect(errorOf(again)).toEqual({ _tag: "CallError", reason: { _tag: "OutcomeUnreadable" } })
+        expect(errorOf(await overHttp(tenant, "notes.add", { body: "one" }, "a-client/1"))).toEqual(errorOf(again))
+      }
+      expect(peer.closed).toBeUndefined()
+      expect(await bodies(deployment, tenant)).toEqual(["one"])
+    })
+
     it("T3: an invalid payload is not an outcome", async () => {
       const tenant = newTenant("t3")
       const peer = await deployment.connect(tenant)

@@ -21,7 +21,13 @@ import * as Tracer from "effect/Tracer"
 import { Auth, CurrentIdentity, type Identity } from "../../contract/Auth.ts"
 import { isKind, kindOf } from "../../contract/Kind.ts"
 import { StorageError, StorageLimit } from "../../contract/Storage.ts"
-import { CallError, type CallErrorReason, MutationMismatch, PayloadInvalid } from "../../protocol/CallError.ts"
+import {
+  CallError,
+  type CallErrorReason,
+  MutationMismatch,
+  OutcomeUnreadable,
+  PayloadInvalid
+} from "../../protocol/CallError.ts"
 import { type EncodedExit, limitExceeded, successText } from "../../protocol/Exit.ts"
 import * as Limits from "../../protocol/Limits.ts"
 import { type MutationId, mutationHeader, parseMutationId } from "../../protocol/MutationId.ts"
@@ -348,8 +354,13 @@ export class Executor {
     const known = this.options.log.find(id)
     if (known === undefined) return this.commit(procedure, handler, context, { id, binding }, alongside)
     if (known.tag !== tag || (known.binding ?? binding) !== binding) return refused(new MutationMismatch())
-    const exit = procedure.codec.decodeExit(JSON.parse(known.outcome))
-    return { ...emptyTransacted(), exit, version: this.options.version() }
+    try {
+      const exit = procedure.codec.decodeExit(JSON.parse(known.outcome))
+      return { ...emptyTransacted(), exit, version: this.options.version() }
+    } catch {
+      // The contract has changed since. The mutation has ended, so it does not run again.
+      return refused(new OutcomeUnreadable())
+    }
   }
 
   /** Runs a handler in a transaction that also records the outcome of a numbered mutation (T3). */

@@ -58,7 +58,6 @@ export interface RecordedOutcome {
 /** Outcomes by the number of their mutation. */
 export class MutationLog {
   private readonly database: Database["Service"]
-  private sweptAt = Number.NEGATIVE_INFINITY
 
   constructor(database: Database["Service"]) {
     this.database = database
@@ -85,13 +84,15 @@ export class MutationLog {
     )
   }
 
-  /** Deletes outcomes whose retention has ended. It reads every row, so it runs once an hour at most. */
+  /** Deletes a few outcomes whose retention has ended, the oldest first. It reads only those. */
   private sweep(now: number): void {
-    if (now - this.sweptAt < sweepInterval) return
-    this.sweptAt = now
-    this.database.run("DELETE FROM _dormouse_mutations WHERE at < ?", [now - mutationRetention])
+    this.database.run(
+      "DELETE FROM _dormouse_mutations WHERE (client, number) IN " +
+        "(SELECT client, number FROM _dormouse_mutations WHERE at < ? ORDER BY at LIMIT ?)",
+      [now - mutationRetention, sweepRows]
+    )
   }
 }
 
-/** Milliseconds between two sweeps. */
-const sweepInterval = 60 * 60 * 1000
+/** Rows that one mutation deletes at most: more than the one that it adds, so that old ones run out. */
+const sweepRows = 8
