@@ -1,6 +1,6 @@
 /// <reference types="node" />
 import { type ChildProcess, spawn } from "node:child_process"
-import { mkdtempSync, rmSync } from "node:fs"
+import { mkdtempSync, readdirSync, rmSync, statSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { setTimeout } from "node:timers/promises"
@@ -55,8 +55,12 @@ const isAlive = (group: number): boolean => {
 
 describe("npm start", () => {
   /** Starts the chat, runs the command that it prints, and stops it. */
-  const visit = async (signal: NodeJS.Signals) => {
-    const { child, output } = npm(["start"], { PORT: "0", DATA: join(folder, "start") })
+  const visit = async (signal: NodeJS.Signals, data = "start") => {
+    const { child, output } = npm(["start"], {
+      PORT: "0",
+      DATA: join(folder, data),
+      PAGE: join(folder, "page")
+    })
     const [, url, body] = await until("the command to call it with", () => {
       if (child.exitCode !== null) throw new Error(output())
       return /curl (http:\S+) -d '(.*)'/.exec(output()) ?? undefined
@@ -69,6 +73,16 @@ describe("npm start", () => {
     await until("every process to be gone", () => (isAlive(child.pid!) ? undefined : true))
     return { status: response.status, exit, page, code }
   }
+
+  /** When the page that is deployed, and that another `npm start` serves, was built last. */
+  const built = () => statSync(join(root, "examples/chat/dist-web"), { throwIfNoEntry: false })?.mtimeMs
+
+  it("builds the page into the folder that PAGE names, and leaves the page of another start alone", async () => {
+    const before = built()
+    expect((await visit("SIGTERM", "other")).page).toContain("<title>Dormouse chat</title>")
+    expect(readdirSync(join(folder, "page"))).toContain("index.html")
+    expect(built()).toBe(before)
+  })
 
   it("serves the page, prints a working call, keeps its data, and leaves no process behind", async () => {
     const first = await visit("SIGTERM")

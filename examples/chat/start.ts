@@ -2,12 +2,14 @@
 
 /**
  * Serves the chat on this machine: `npm start`. The environment variable PORT is its port, DATA the folder where it
- * keeps its databases.
+ * keeps its databases, PAGE the folder that it builds its page into: a second start with another PAGE leaves the page of
+ * the first alone.
  */
 import { fileURLToPath, URL } from "node:url"
 import * as Config from "effect/Config"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
 import * as Schema from "effect/Schema"
 import * as Page from "./page.ts"
@@ -34,7 +36,13 @@ Effect.gen(function* () {
   const port = yield* Config.schema(Port, "PORT").pipe(Config.withDefault(8787))
   const folder = fileURLToPath(new URL(".data", import.meta.url))
   const data = yield* Config.String("DATA").pipe(Config.withDefault(folder))
-  const page = yield* Page.build
+  const page = yield* Effect.flatMap(
+    Config.option(Config.String("PAGE")),
+    Option.match({
+      onNone: () => Page.build,
+      onSome: Page.buildInto
+    })
+  )
   const url = yield* Server.make({ port, data, page })
   yield* Console.log(usage(url))
   return yield* Effect.never

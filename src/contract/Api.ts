@@ -62,7 +62,7 @@ export const make = <const Rpcs extends ReadonlyArray<Rpc.Any>>(
   ...rpcs: Rpcs & CheckKinds<Rpcs>
 ): Api<Rpcs[number]> => {
   const declared: Rpcs = rpcs
-  return fromGroup(RpcGroup.make(...declared))
+  return fromRpcs(RpcGroup.make(...declared))
 }
 
 /**
@@ -82,11 +82,27 @@ export const merge = <const Apis extends readonly [Declared<any>, ...Array<Decla
   }
   const [first, ...others] = apis
   const group: RpcGroup.RpcGroup<RpcsOf<Apis[number]>> = first.declared.merge(...others.map(({ declared }) => declared))
-  return fromGroup(group)
+  return fromRpcs(group)
 }
 
+/** The tags of the rpcs without a kind. */
+type WithoutKind<Rpcs extends Rpc.Any> = Rpcs extends Rpc.Any
+  ? [KindOf<Rpcs>] extends [never]
+    ? Rpcs["_tag"]
+    : never
+  : never
+
+/** The compile error for a group with rpcs without a kind. */
+type CheckGroup<Tag> = [Tag] extends [never]
+  ? unknown
+  : { readonly "declare this rpc with Query.make, Mutation.make or Action.make": Tag }
+
 /** Makes a contract from a group whose rpcs have kinds, for example a group to which middleware was added. */
-export const fromGroup = <Rpcs extends Rpc.Any>(group: RpcGroup.RpcGroup<Rpcs>): Api<Rpcs> => {
+export const fromGroup = <Rpcs extends Rpc.Any>(
+  group: RpcGroup.RpcGroup<Rpcs> & CheckGroup<WithoutKind<Rpcs>>
+): Api<Rpcs> => fromRpcs(group)
+
+const fromRpcs = <Rpcs extends Rpc.Any>(group: RpcGroup.RpcGroup<Rpcs>): Api<Rpcs> => {
   const declared: Array<Rpc.Any> = []
   const live: Array<Rpc.Any> = []
   for (const rpc of group.requests.values()) {

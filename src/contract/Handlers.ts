@@ -37,24 +37,38 @@ interface StreamOf<out A, out E> {
   readonly [Stream.TypeId]: { readonly _A: Covariant<A>; readonly _E: Covariant<E> }
 }
 
-/** The handler of one rpc. */
-export type Handler<R extends Rpc.Any> =
+/** The handler of one rpc. With `unknown` as further failures, every failure fits. */
+export type Handler<R extends Rpc.Any, Further = never> =
   R extends Rpc.Rpc<infer _Tag, infer Payload, infer Success, infer Error, infer _Middleware, infer _Requires>
     ? (
         payload: Payload["Type"],
         options: Parameters<Rpc.ToHandlerFn<R>>[1]
       ) => [Success] extends [RpcSchema.Stream<infer A, infer E>]
-        ? StreamOf<A["Type"], E["Type"] | Error["Type"] | Uncaught<R>>
-        : EffectOf<Success["Type"], Error["Type"] | Uncaught<R>>
+        ? StreamOf<A["Type"], E["Type"] | Error["Type"] | Uncaught<R> | Further>
+        : EffectOf<Success["Type"], Error["Type"] | Uncaught<R> | Further>
     : never
 
 /** The handlers of a contract, by tag. */
-export type HandlersFrom<Rpcs extends Rpc.Any> = { readonly [R in Rpcs as R["_tag"]]: Handler<R> }
+export type HandlersFrom<Rpcs extends Rpc.Any, Further = never> = {
+  readonly [R in Rpcs as R["_tag"]]: Handler<R, Further>
+}
 
 type ServicesOf<H> = H extends (...args: any) => Effect.Effect<infer _A, infer _E, infer R>
   ? R
   : H extends (...args: any) => Stream.Stream<infer _A, infer _E, infer R>
     ? R
+    : never
+
+type FailuresOf<H> = H extends (...args: any) => Effect.Effect<infer _A, infer E, infer _R>
+  ? E
+  : H extends (...args: any) => Stream.Stream<infer _A, infer E, infer _R>
+    ? E
+    : never
+
+/** The failures that the handler of an rpc may have. */
+type Declared<R> =
+  R extends Rpc.Rpc<infer _Tag, infer _Payload, infer Success, infer Error, infer _Middleware, infer _Requires>
+    ? ([Success] extends [RpcSchema.Stream<infer _A, infer E>] ? E["Type"] : never) | Error["Type"] | Uncaught<R>
     : never
 
 /** The services that the middleware of an rpc provides to its handler, including those of its kind. */
@@ -81,9 +95,24 @@ type Check<Rpcs extends Rpc.Any, H> = {
       : Extract<ServicesOf<H[Tag]>, Forbidden<KindOf<ByTag<Rpcs>[Tag]>>> extends infer Service
         ? [Service] extends [never]
           ? unknown
-          : { readonly "a handler of this kind may not use": Service }
+          : Misuse<KindOf<ByTag<Rpcs>[Tag]>, Service>
         : never
     : { readonly "the contract has no such rpc": Tag }
+}
+
+type Misuse<K extends string, Service> = K extends "action"
+  ? { readonly "an action may not use tables or SQL, only call queries and mutations": Service }
+  : { readonly "a handler of this kind may not use": Service }
+
+/** The compile error for a handler with a failure that its rpc does not declare. */
+type CheckFailures<Rpcs extends Rpc.Any, H> = {
+  readonly [Tag in keyof H]: Tag extends keyof ByTag<Rpcs>
+    ? Exclude<FailuresOf<H[Tag]>, Declared<ByTag<Rpcs>[Tag]>> extends infer Failure
+      ? [Failure] extends [never]
+        ? unknown
+        : { readonly "declare this failure in the rpc's error": Failure }
+      : never
+    : unknown
 }
 
 type RequirementsOf<Rpcs extends Rpc.Any, H, K extends string> = {
@@ -125,15 +154,18 @@ type Implemented<Rpcs extends Rpc.Any, H, EX, RX> = Handlers<
 
 /**
  * Implements a contract. No call matches the second signature: it makes this type assignable to the `toLayer` of
- * `RpcGroup`, which has no kinds. The first signature types the payloads of handlers, the last one reports the errors.
+ * `RpcGroup`, which has no kinds. The first signature types the payloads of handlers, the last one reports the errors:
+ * it lets every failure through to `CheckFailures`, whose message says what to do.
  */
 export interface ToLayer<in out Rpcs extends Rpc.Any> {
   <H extends HandlersFrom<Rpcs>, EX = never, RX = never>(
     build: (H & Check<Rpcs, H>) | Effect.Effect<H & Check<Rpcs, H>, EX, RX>
   ): Implemented<Rpcs, H, EX, RX>
   (build: never): any
-  <H extends HandlersFrom<Rpcs>, EX = never, RX = never>(
-    build: (H & Check<Rpcs, H>) | Effect.Effect<H & Check<Rpcs, H>, EX, RX>
+  <H extends HandlersFrom<Rpcs, unknown>, EX = never, RX = never>(
+    build:
+      | (H & Check<Rpcs, H> & CheckFailures<Rpcs, H>)
+      | Effect.Effect<H & Check<Rpcs, H> & CheckFailures<Rpcs, H>, EX, RX>
   ): Implemented<Rpcs, H, EX, RX>
 }
 

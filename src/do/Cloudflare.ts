@@ -31,10 +31,15 @@ export { WorkerEnv } from "../layers/cloudflare/WorkerEnv.ts"
 /** Which requests are accepted, and the services that Worker and object have besides the app's. */
 export interface ServeOptions<R = never> extends GatewayOptions, HostOptions<R> {}
 
+/** The Worker of an app. A class that extends it can call `super.fetch`. */
+export interface AppWorker extends WorkerEntrypoint {
+  fetch(request: Request): Promise<Response>
+}
+
 /** What `serve` returns. */
 export interface Deployment {
   readonly TenantObject: Tenant.TenantObjectClass
-  readonly worker: new (ctx: ExecutionContext, env: Cloudflare.Env) => WorkerEntrypoint
+  readonly worker: new (ctx: ExecutionContext, env: Cloudflare.Env) => AppWorker
 }
 
 /** What lives as long as an isolate of the Worker. */

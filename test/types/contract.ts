@@ -1,4 +1,5 @@
 import * as Rpc from "effect/rpc/Rpc"
+import * as RpcGroup from "effect/rpc/RpcGroup"
 import * as Schema from "effect/Schema"
 import { Action, Api, Mutation, Query } from "effect-dormouse"
 import { AuthorId, Note, NoteId } from "./schema.ts"
@@ -22,3 +23,9 @@ export const words = Action.make("notes.words", { payload: { id: NoteId }, succe
 // Every rpc of a contract has a kind.
 // @ts-expect-error: "declare this rpc with Query.make, Mutation.make or Action.make"
 Api.make(list, Rpc.make("plain"))
+
+Api.fromGroup(RpcGroup.make(list, write))
+Api.fromGroup(Api.make(list).declared.add(count))
+
+// @ts-expect-error: "declare this rpc with Query.make, Mutation.make or Action.make": "plain"
+Api.fromGroup(RpcGroup.make(list, Rpc.make("plain")))

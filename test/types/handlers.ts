@@ -163,22 +163,30 @@ Api.make(write).toLayer({
 // An action does not access rows.
 
 Api.make(fetchTitle).toLayer({
-  // @ts-expect-error: "a handler of this kind may not use": Storage
+  // @ts-expect-error: "an action may not use tables or SQL, only call queries and mutations": Storage
   "notes.fetchTitle": () => Effect.as(Effect.orDie(notes.get(NoteId.make("n"))), "")
 })
 
 Api.make(fetchTitle).toLayer({
-  // @ts-expect-error: "a handler of this kind may not use": StorageWriter
+  // @ts-expect-error: "an action may not use tables or SQL, only call queries and mutations": Storage
+  "notes.fetchTitle": Effect.fnUntraced(function* () {
+    const note = yield* notes.get(NoteId.make("n"))
+    return note.title
+  })
+})
+
+Api.make(fetchTitle).toLayer({
+  // @ts-expect-error: "an action may not use tables or SQL, only call queries and mutations": StorageWriter
   "notes.fetchTitle": () => Effect.as(Effect.orDie(notes.delete(NoteId.make("n"))), "")
 })
 
 Api.make(fetchTitle).toLayer({
-  // @ts-expect-error: "a handler of this kind may not use": SqlClient
+  // @ts-expect-error: "an action may not use tables or SQL, only call queries and mutations": SqlClient
   "notes.fetchTitle": () => Effect.as(SqlClient.SqlClient, "")
 })
 
 Api.make(words).toLayer({
-  // @ts-expect-error: "a handler of this kind may not use": Storage
+  // @ts-expect-error: "an action may not use tables or SQL, only call queries and mutations": Storage
   "notes.words": () => Stream.orDie(Stream.map(notes.query().stream, (note) => note.title))
 })
 
@@ -218,17 +226,17 @@ Api.make(write).toLayer({
 })
 
 Api.make(write).toLayer({
-  // @ts-expect-error: TooManyStars
+  // @ts-expect-error: "declare this failure in the rpc's error": TooManyStars
   "notes.write": () => Effect.fail(new TooManyStars({ stars: 6 }))
 })
 
 Api.make(list).toLayer({
-  // @ts-expect-error: RowNotFound
+  // @ts-expect-error: "declare this failure in the rpc's error": RowNotFound
   "notes.list": () => Effect.map(notes.get(NoteId.make("n")), (note) => [note])
 })
 
 Api.make(fetchTitle).toLayer({
-  // @ts-expect-error: HttpClientError
+  // @ts-expect-error: "declare this failure in the rpc's error": HttpClientError
   "notes.fetchTitle": ({ url }) => Effect.flatMap(HttpClient.get(url), (response) => response.text)
 })
 
@@ -244,6 +252,16 @@ Api.make(words).toLayer({
   // @ts-expect-error: Effect
   "notes.words": () => Effect.succeed("one")
 })
+
+Api.make(words).toLayer({
+  // @ts-expect-error: "declare this failure in the rpc's error": TooManyStars
+  "notes.words": () => Stream.fail(new TooManyStars({ stars: 6 }))
+})
+
+Api.make(write).toLayer(
+  // @ts-expect-error: "declare this failure in the rpc's error": TooManyStars
+  Effect.succeed({ "notes.write": () => Effect.fail(new TooManyStars({ stars: 6 })) })
+)
 
 // Calls are typed by the contract.
 

@@ -29,8 +29,14 @@ const app = App.make({
 })
 
 const served = Cloudflare.serve(app, { tenants: (name) => !name.startsWith("nobody") })
-export const { worker } = served
-export default worker
+
+/** The Worker of the app, with a route of the author's own. */
+export default class extends served.worker {
+  override async fetch(request: Request): Promise<Response> {
+    if (new URL(request.url).pathname === "/hello") return new Response("hello")
+    return super.fetch(request)
+  }
+}
 
 type Arguments = ConstructorParameters<typeof served.TenantObject>
 
