@@ -31,6 +31,8 @@ export class Database extends Context.Service<
 export interface Rows {
   readonly columns: ReadonlyArray<string>
   readonly rows: ReadonlyArray<ReadonlyArray<SqlValue>>
+  /** How many rows SQLite read for them, if the platform counts it. Valid until the next statement runs. */
+  readonly rowsRead?: number
 }
 
 /** The rows as objects, by column name. */

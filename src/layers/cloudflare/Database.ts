@@ -15,6 +15,7 @@ export interface DurableObjectSql {
 
 interface Cursor {
   readonly columnNames: ReadonlyArray<string>
+  readonly rowsRead: number
   readonly raw: () => IterableIterator<RawRow>
 }
 
@@ -40,6 +41,9 @@ export const make = (storage: DurableObjectSql): Database["Service"] => ({
       // Read lazily: the platform builds the names on each access, and most statements need none.
       get columns() {
         return cursor.columnNames
+      },
+      get rowsRead() {
+        return cursor.rowsRead
       },
       rows
     }

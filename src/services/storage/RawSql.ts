@@ -36,15 +36,18 @@ export const execute = (storage: TransactionStorage, sql: string, params: Readon
     if (footprint.readsClock) storage.reads.clock()
   }
   try {
-    return footprint.readOnly ? read(storage, sql, params) : write(storage, sql, params, footprint)
+    return footprint.readOnly ? read(storage, sql, params, true) : write(storage, sql, params, footprint)
   } catch (cause) {
     throw limitOf(cause, params) ?? cause
   }
 }
 
-const read = (storage: TransactionStorage, sql: string, params: ReadonlyArray<SqlValue>): Rows => {
+const read = (storage: TransactionStorage, sql: string, params: ReadonlyArray<SqlValue>, isQuery: boolean): Rows => {
   const result = storage.runtime.database.all(sql, params, storage.rowsLeft() + 1)
-  storage.countRead(result.rows.length)
+  const { rows, rowsRead = 0 } = result
+  storage.countRead(rows.length)
+  // An aggregate or a filter reads more rows than it returns. A write has its own limit.
+  if (isQuery && rowsRead > rows.length) storage.countRead(rowsRead - rows.length)
   return result
 }
 
@@ -60,7 +63,7 @@ const write = (
   // The number of written rows is known only afterwards. Over the limit, roll back: the author may catch the error.
   const result = database.transaction(() => {
     const before = totalChanges(database)
-    const result = read(storage, sql, params)
+    const result = read(storage, sql, params, false)
     storage.countWritten(totalChanges(database) - before)
     return result
   })
