@@ -514,8 +514,7 @@ describe("C5 L9: 200 live queries that have not changed", () => {
       calls = 0
       network.cut()
       for (let i = 0; i < 10; i++) yield* wait(100)
-      const messages = network.log.map(({ data }) => JSON.parse(data))
-      expect(messages.every((message) => !Array.isArray(message))).toBe(true)
+      const messages: ReadonlyArray<any> = network.log.flatMap(({ data }) => JSON.parse(data))
       expect(messages.filter(({ _tag }) => _tag === "Request").length).toBe(200)
       expect(messages.filter(({ _tag }) => _tag === "Ack").length).toBe(200)
       const frames = messages.filter(({ _tag }) => _tag === "Chunk").flatMap((chunk) => chunk.values)

@@ -220,8 +220,7 @@ describe("L7: an eviction must not be noticeable", () => {
   })
 
   it("fault 5: the ping of Effect's client is answered byte for byte, and does not wake the object", async () => {
-    const { json, ndjson } = RpcSerialization
-    const bytes = json.makeUnsafe().encode({ _tag: "Ping" })
+    const bytes = RpcSerialization.json.makeUnsafe().encode({ _tag: "Ping" })
     expect(bytes).toBe(ping)
     const pinged = async (text: string, namespace = env.TENANT_OBJECT) => {
       const opened = open("ping", namespace)
@@ -235,7 +234,6 @@ describe("L7: an eviction must not be noticeable", () => {
     }
     expect(await pinged(ping)).toEqual({ answer: pong, woken: 0 })
     // Other bytes wake the object, and are answered as well.
-    expect(await pinged(ndjson.makeUnsafe().encode({ _tag: "Ping" }) as string)).toEqual({ answer: pong, woken: 1 })
     expect(await pinged('{ "_tag": "Ping" }')).toEqual({ answer: pong, woken: 1 })
     // The control: an object that answers pings itself is woken by each ping.
     expect(await pinged(ping, env.PINGED)).toEqual({ answer: pong, woken: 1 })

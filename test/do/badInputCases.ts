@@ -294,7 +294,10 @@ export const suite = (
         peer.sendText(text("live", "live:echo", `{"value":${value}}`))
         peer.sendText(text("keys", "keys", `{"record":${value}}`))
         expect(JSON.stringify((await peer.exit("echo")) as any)).toContain(value)
-        expect(JSON.stringify(await peer.itemsOf("live", 1))).toContain(value)
+        // A live query gets its payload in the one form that equal payloads have, with properties in the order of names.
+        expect(JSON.stringify(await peer.itemsOf("live", 1))).toContain(
+          '{"__proto__":{"polluted":true},"a":[{"__proto__":1}],"constructor":{"prototype":{"polluted":true}}}'
+        )
         expect((await peer.exit("keys")) as any).toEqual({ _tag: "Success", value: ["__proto__", "constructor", "a"] })
         expect(({} as any).polluted).toBeUndefined()
         expect(await bodies(deployment, tenant)).toEqual([])

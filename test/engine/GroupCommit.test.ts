@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest"
+import { describe, expect, it, vi } from "vitest"
 import { anonymous } from "../../src/contract/Auth.ts"
 import { newTenant, type Peer, post, request } from "../deployment/Deployment.ts"
 import { type MemoryDeployment, memory } from "../deployment/memory.ts"
@@ -161,5 +161,47 @@ describe("a commit that fails, and a crash between turns", () => {
     expect(await rows(deployment, tenant)).toBe(1)
     expect(peers.map(answersOf).reduce((sum, n) => sum + n, 0)).toBeLessThanOrEqual(2)
     await deployment.close()
+  })
+})
+
+describe("a socket that the object closes", () => {
+  /** A socket whose close takes a while: what it sends meanwhile still arrives. */
+  const open = async () => {
+    const harness = await makeEngine(limited)
+    const socket = new KeepingSocket()
+    harness.sockets.add(socket)
+    harness.engine.sockets.open(socket, { tenant: "main", identity: anonymous })
+    const codes: Array<number> = []
+    vi.spyOn(socket, "close").mockImplementation((...args: ReadonlyArray<unknown>) => void codes.push(Number(args[0])))
+    const send = (text: string) => harness.engine.sockets.message(socket, text)
+    const add = (body: string) => send(JSON.stringify(request(body.slice(0, 9), "notes.add", { body })))
+    const bodies = () => harness.sqlite.prepare("SELECT body FROM notes").all()
+    return { harness, send, add, bodies, code: () => codes[0] }
+  }
+
+  it("T6: after a close with 1013 nothing more of the socket is handled", async () => {
+    const { add, bodies, code, harness } = await open()
+    add("first")
+    add("x".repeat(700))
+    expect(code()).toBe(undefined)
+    add("y".repeat(700))
+    expect(code()).toBe(1013)
+    harness.idle()
+    add("after the one that is missing")
+    harness.idle()
+    expect(bodies()).toEqual([{ body: "first" }])
+    await harness.close()
+  })
+
+  it("S1: after a close for a bad message nothing more of the socket is handled", async () => {
+    const { add, bodies, code, harness, send } = await open()
+    add("first")
+    harness.idle()
+    send("not JSON")
+    expect(code()).toBe(1007)
+    add("after the bad one")
+    harness.idle()
+    expect(bodies()).toEqual([{ body: "first" }])
+    await harness.close()
   })
 })

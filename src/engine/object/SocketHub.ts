@@ -80,19 +80,31 @@ export class SocketHub {
       mayCommit: !isBad && messages.some((message) => this.mayCommit(message)),
       size: typeof data === "string" ? data.length : data.byteLength,
       run: () => {
-        if (isBad) return socket.close(...messages)
         if (this.sessions.get(socket) !== session) return
+        if (isBad) return this.drop(socket, messages)
         try {
           session.receive(messages)
         } catch (cause) {
           // Close the socket: its client reconnects instead of waiting for an answer.
-          socket.close(1011, "the server could not answer; the cause is in its log")
-          this.closed(socket)
+          this.drop(socket, [1011, "the server could not answer; the cause is in its log"])
           throw cause
         }
       }
     })
-    if (refused !== undefined) socket.close(1013, Limits.describe(refused, this.options.limits[refused]))
+    if (refused !== undefined) this.drop(socket, [1013, Limits.describe(refused, this.options.limits[refused])])
+  }
+
+  /**
+   * Closes a socket for a message that is not handled. Messages still arrive until the close is complete; if they were
+   * handled, one in the middle would be missing. Without its attachment the socket is not restored for them.
+   */
+  private drop(socket: HostSocket, close: Close): void {
+    try {
+      this.closed(socket)
+      socket.attach(null)
+    } finally {
+      socket.close(...close)
+    }
   }
 
   /** A socket closed. */
