@@ -12,7 +12,7 @@ import type { FromServerEncoded } from "effect/rpc/RpcMessage"
 import * as Scope from "effect/Scope"
 import type { App } from "../contract/App.ts"
 import { Live } from "../contract/Live.ts"
-import { ActionHost } from "../engine/object/ActionRelay.ts"
+import { ActionEnded, ActionHost } from "../engine/object/ActionRelay.ts"
 import type { Explanation } from "../engine/object/LiveQueries.ts"
 import * as TenantEngine from "../engine/object/TenantEngine.ts"
 import { errorResponse } from "../engine/rpc/HttpBody.ts"
@@ -28,6 +28,10 @@ import { Database } from "../services/Database.ts"
 import { SocketHost } from "../services/SocketHost.ts"
 import { Transactor } from "../services/Transactor.ts"
 import { exportsOf, Flushing, type HostOptions, HostRuntime, logStartFailure } from "./Host.ts"
+
+/** Whether the platform ended a Worker that waited for nothing that could still happen. It says so only in words. */
+const isHung = (cause: unknown): boolean => cause instanceof Error && cause.message.includes("code had hung")
+const hung = "the platform ended the action: it waited for something that cannot happen any more, and had hung"
 
 const couldNotStart = "the object could not start; the cause is in its log"
 
@@ -147,12 +151,16 @@ export const make = <Rpcs extends Rpc.Any, R = never>(
       signal: AbortSignal
     ): AsyncGenerator<FromServerEncoded> {
       const worker = exportsOf(this.ctx).default({ props: { session } })
-      const response = await worker.fetch(objectUrl, {
-        method: "POST",
-        headers: { accept: ndjson },
-        body: JSON.stringify(request),
-        signal
-      })
-      yield* readAnswers(response, request.id, app.limits)
+      try {
+        const response = await worker.fetch(objectUrl, {
+          method: "POST",
+          headers: { accept: ndjson },
+          body: JSON.stringify(request),
+          signal
+        })
+        yield* readAnswers(response, request.id, app.limits)
+      } catch (cause) {
+        throw isHung(cause) ? new ActionEnded(hung) : cause
+      }
     }
   }

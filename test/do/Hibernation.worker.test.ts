@@ -524,6 +524,15 @@ describe("fault 12: an answer for a closed socket", () => {
     expect((await other.call("notes.add", { body: "alive" }))._tag).toBe("Success")
   })
 
+  it("S2: an action that waits for something that cannot happen fails with Unavailable, which says so", async () => {
+    const peer = await open("hung").connect()
+    expect(errorOf(await peer.call("act.end", { ending: "deferred" }))).toMatchObject({
+      _tag: "CallError",
+      reason: { _tag: "Unavailable", detail: expect.stringMatching(/the platform ended the action: .* hung/) }
+    })
+    expect(await peer.call("echo", { value: 1 })).toEqual({ _tag: "Success", value: 1 })
+  })
+
   it("fault 12: sending to a closed socket throws on the platform (the control)", async () => {
     await runInDurableObject(open("gone").stub(), () => {
       const { 0: client, 1: server } = new WebSocketPair()

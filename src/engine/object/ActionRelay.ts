@@ -21,6 +21,9 @@ export class ActionHost extends Context.Service<
   }
 >()("effect-dormouse/engine/object/ActionHost") {}
 
+/** An action ended without an exit. The message is for its caller. */
+export class ActionEnded extends Error {}
+
 /** What the relay of one socket works with. */
 export interface ActionRelayOptions {
   readonly host: ActionHost["Service"]
@@ -71,8 +74,9 @@ export class ActionRelay {
           if (message._tag === "Chunk") await call.acknowledgement()
         }
         if (!isAnswered) exit(unavailable("the action ended without an answer"))
-      } catch {
-        if (!isAnswered) exit(call.abort.signal.aborted ? interrupted : unavailable("the action could not be run"))
+      } catch (cause) {
+        const detail = cause instanceof ActionEnded ? cause.message : "the action could not be run"
+        if (!isAnswered) exit(call.abort.signal.aborted ? interrupted : unavailable(detail))
       } finally {
         this.running.delete(call)
         if (this.calls.get(id) === call) this.calls.delete(id)
