@@ -4,6 +4,8 @@
  */
 import * as Layer from "effect/Layer"
 import type * as Rpc from "effect/rpc/Rpc"
+import * as Schema from "effect/Schema"
+import * as SchemaAST from "effect/SchemaAST"
 import type { Contravariant, Covariant } from "effect/Types"
 import * as Limits from "../protocol/Limits.ts"
 import * as Api from "./Api.ts"
@@ -11,6 +13,7 @@ import type * as Handlers from "./Handlers.ts"
 import type { AnyKind, KindOf } from "./Kind.ts"
 import type { Reactor } from "./Reactor.ts"
 import * as SensitiveFields from "./SensitiveFields.ts"
+import { fieldsOf } from "./Table.ts"
 import type { AnyTable } from "./TablePlan.ts"
 import type * as Transactional from "./Transactional.ts"
 
@@ -136,6 +139,7 @@ export const make = <
       if (!name.startsWith("_")) throw new Error(`the name of the internal table ${name} must begin with _`)
     }
   }
+  for (const table of options.tables) checkTable(table, options.tables)
   SensitiveFields.check(options.api.declared.requests.values(), options.tables)
   return {
     api: Api.toGroup(options.api),
@@ -151,6 +155,29 @@ export const make = <
       actionServices: given(options.actionServices)
     }
   }
+}
+
+/** Throws for what every start would refuse. A start checks the rest: what it refuses is in `TableSchema.ts`. */
+const checkTable = (table: AnyTable, tables: ReadonlyArray<AnyTable>): void => {
+  for (const [column, { table: target }] of table.references) {
+    if (tables.includes(target())) continue
+    const problem = `refers to table ${target().name}, which is not one of the app's; add it to App.make({ tables })`
+    throw new Error(`table ${table.name}, column ${column}: ${problem}`)
+  }
+  const fields = new Map(Object.entries(fieldsOf(table.model)))
+  for (const index of table.indexes.values()) {
+    for (const column of index.columns) {
+      const field = fields.get(column)
+      if (field === undefined || !isNested(field)) continue
+      const problem = `index ${index.name} needs an order, and nested values have none; index a plain field`
+      throw new Error(`table ${table.name}, column ${column}: ${problem}`)
+    }
+  }
+}
+
+const isNested = (field: Schema.Constraint): boolean => {
+  const { _tag } = SchemaAST.toEncoded(Schema.toCodecJson(field).ast)
+  return _tag === "Objects" || _tag === "Arrays"
 }
 
 /** The handlers of an app with their middleware, over the services of the runtime that builds them. */

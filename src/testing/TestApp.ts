@@ -27,6 +27,7 @@ import { protocolHeader, type RequestSession } from "../engine/rpc/SessionHeader
 import * as ActionRunner from "../engine/worker/ActionRunner.ts"
 import { Gateway, type GatewayHost, type GatewayOptions } from "../engine/worker/Gateway.ts"
 import { tenantOf } from "../engine/worker/Routing.ts"
+import * as TableSchema from "../services/storage/TableSchema.ts"
 import * as Transactor from "../services/Transactor.ts"
 import { MemoryObject } from "./MemoryObject.ts"
 
@@ -136,6 +137,8 @@ const layer = <Rpcs extends Rpc.Any>(tested: App<Rpcs>, options: TestAppOptions 
           ...(middleware && { middleware })
         }
       }
+      // An object would not start, and a client would call it again and again.
+      yield* Effect.sync(() => TableSchema.check(app.tables))
       const context = yield* Effect.context<never>()
       const actions = yield* Effect.provideContext(ActionRunner.make(app), yield* Layer.build(http))
       const objects = new Map<string, MemoryObject<Rpcs>>()

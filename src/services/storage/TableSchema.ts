@@ -196,6 +196,11 @@ const declarationOf = (tables: ReadonlyArray<Table.Any>): Declaration => {
   return declaration
 }
 
+/** Checks the declared tables before there is a database. Throws `SchemaMismatch`. */
+export const check = (tables: ReadonlyArray<Table.Any>): void => {
+  declarationOf(tables)
+}
+
 const actions: Record<string, string> = { cascade: "CASCADE", restrict: "RESTRICT", setNull: "SET NULL" }
 const indexName = (table: string, index: string) => quote(`${table}.${index}`)
 
