@@ -6,6 +6,7 @@ import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import { memoize } from "effect/Function"
 import * as Rpc from "effect/rpc/Rpc"
 import * as Schema from "effect/Schema"
 import { CallError, Unavailable } from "./CallError.ts"
@@ -96,17 +97,8 @@ export class RpcCodec {
   }
 }
 
-const codecs = new WeakMap<Rpc.Any, RpcCodec>()
-
 /** The codecs of an rpc. The same rpc always has the same object. */
-export const of = (rpc: Rpc.Any): RpcCodec => {
-  let codec = codecs.get(rpc)
-  if (codec === undefined) {
-    codec = new RpcCodec(withSchemas(rpc))
-    codecs.set(rpc, codec)
-  }
-  return codec
-}
+export const of: (rpc: Rpc.Any) => RpcCodec = memoize((rpc) => new RpcCodec(withSchemas(rpc)))
 
 /** The failure for something that the server sent and that does not fit the contract. */
 export const contractMismatch = (what: string, why: unknown): Cause.Cause<CallError> =>

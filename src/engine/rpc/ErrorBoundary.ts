@@ -5,6 +5,7 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import { memoize } from "effect/Function"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import type * as Rpc from "effect/rpc/Rpc"
@@ -16,17 +17,11 @@ import { type EncodedExit, failed } from "../../protocol/Exit.ts"
 import { Suspended } from "../../services/storage/Synchronous.ts"
 
 /** Whether an rpc declared this failure, itself or through a middleware. */
-const isDeclared = (rpc: Rpc.AnyWithProps): ((error: unknown) => boolean) => {
-  let is = declaredCache.get(rpc)
-  if (is === undefined) {
-    const schemas = [rpc.errorSchema, ...[...rpc.middlewares].map((middleware) => middleware.error)]
-    if (RpcSchema.isStreamSchema(rpc.successSchema)) schemas.push(rpc.successSchema.error)
-    is = Schema.is(Schema.Union(schemas))
-    declaredCache.set(rpc, is)
-  }
-  return is
-}
-const declaredCache = new WeakMap<Rpc.AnyWithProps, (error: unknown) => boolean>()
+const isDeclared: (rpc: Rpc.AnyWithProps) => (error: unknown) => boolean = memoize((rpc) => {
+  const schemas = [rpc.errorSchema, ...[...rpc.middlewares].map((middleware) => middleware.error)]
+  if (RpcSchema.isStreamSchema(rpc.successSchema)) schemas.push(rpc.successSchema.error)
+  return Schema.is(Schema.Union(schemas))
+})
 
 /**
  * How a call ended, as its caller may see it: success, declared failures, limits by name. Anything else is logged, and its

@@ -5,6 +5,7 @@
 import { sha256 } from "@noble/hashes/sha2.js"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import { memoize } from "effect/Function"
 import type * as Rpc from "effect/rpc/Rpc"
 import * as Schema from "effect/Schema"
 import { jsonCodec } from "../../protocol/JsonCodec.ts"
@@ -63,29 +64,11 @@ export interface Encode {
   readonly known?: WeakMap<object, EncodedResult>
 }
 
-const byRpc = new WeakMap<Rpc.AnyWithProps, Encode>()
-
 /** The encoder of an rpc's results. */
-export const encoderOf = (rpc: Rpc.AnyWithProps): Encode => {
-  let encode = byRpc.get(rpc)
-  if (encode === undefined) {
-    encode = encoderOfSchema(rpc.successSchema)
-    byRpc.set(rpc, encode)
-  }
-  return encode
-}
-
-const bySchema = new WeakMap<Schema.Top, Encode>()
+export const encoderOf: (rpc: Rpc.AnyWithProps) => Encode = memoize((rpc) => encoderOfSchema(rpc.successSchema))
 
 /** The encoder of a schema: rpcs that return the same rows share their texts. */
-const encoderOfSchema = (schema: Schema.Top): Encode => {
-  let encode = bySchema.get(schema)
-  if (encode === undefined) {
-    encode = makeEncoder(schema)
-    bySchema.set(schema, encode)
-  }
-  return encode
-}
+const encoderOfSchema: (schema: Schema.Top) => Encode = memoize((schema) => makeEncoder(schema))
 
 const makeEncoder = (schema: Schema.Top): Encode => {
   const item = itemOf(schema)

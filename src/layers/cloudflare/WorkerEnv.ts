@@ -4,25 +4,19 @@
  */
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Context from "effect/Context"
+import { memoize } from "effect/Function"
 
 /** The `env` of the Worker and of the object: bindings, variables and secrets. Empty on other platforms. */
 export const WorkerEnv: Context.Reference<Readonly<Record<string, unknown>>> = Context.Reference<
   Readonly<Record<string, unknown>>
 >("effect-dormouse/WorkerEnv", { defaultValue: () => ({}) })
 
-const contexts = new WeakMap<object, Context.Context<never>>()
-
 /** The services made from an `env`: `WorkerEnv`, and a `ConfigProvider` of its variables and secrets. */
-export const contextOf = (env: object): Context.Context<never> => {
-  let context = contexts.get(env)
-  if (context === undefined) {
-    const bindings = { ...env }
-    const configuration = ConfigProvider.fromUnknown(configurationOf(bindings))
-    context = Context.make(WorkerEnv, bindings).pipe(Context.add(ConfigProvider.ConfigProvider, configuration))
-    contexts.set(env, context)
-  }
-  return context
-}
+export const contextOf: (env: object) => Context.Context<never> = memoize((env) => {
+  const bindings = { ...env }
+  const configuration = ConfigProvider.fromUnknown(configurationOf(bindings))
+  return Context.make(WorkerEnv, bindings).pipe(Context.add(ConfigProvider.ConfigProvider, configuration))
+})
 
 /** Variables and secrets are text or JSON. Bindings are objects with methods, and are not configuration. */
 const configurationOf = (env: Readonly<Record<string, unknown>>): Record<string, unknown> =>

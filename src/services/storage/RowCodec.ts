@@ -6,6 +6,7 @@ import * as Cause from "effect/Cause"
 import * as DateTime from "effect/DateTime"
 import * as Exit from "effect/Exit"
 import * as Base64 from "effect/encoding/Base64"
+import { memoize } from "effect/Function"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
@@ -354,17 +355,8 @@ type ModelClass = Model.Any & (new (fields: object) => unknown)
 /** The type `Model.Any` does not say that a model is a class. */
 const isClass = (model: Model.Any): model is ModelClass => typeof model === "function"
 
-const byTable = new WeakMap<Table.Any, RowCodec>()
-
 /** The codec of a table. Made once: an object that starts again in the same isolate does not make it again. */
-export const of = (table: Table.Any): RowCodec => {
-  let codec = byTable.get(table)
-  if (codec === undefined) {
-    codec = make(table)
-    byTable.set(table, codec)
-  }
-  return codec
-}
+export const of: (table: Table.Any) => RowCodec = memoize((table) => make(table))
 
 const make = (table: Table.Any): RowCodec => {
   const columns = Object.entries(table.model.fields).flatMap(([name, schema]) =>

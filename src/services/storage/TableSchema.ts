@@ -5,6 +5,7 @@
 import * as Effect from "effect/Effect"
 import * as Equal from "effect/Equal"
 import * as Exit from "effect/Exit"
+import { memoize } from "effect/Function"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Table from "../../contract/Table.ts"
@@ -183,18 +184,11 @@ interface Declaration {
   readonly record: string
 }
 
-const declarations = new WeakMap<ReadonlyArray<Table.Any>, Declaration>()
-
 /** Checks each list of tables once: an object that starts again in the same isolate does not check them again. */
-const declarationOf = (tables: ReadonlyArray<Table.Any>): Declaration => {
-  let declaration = declarations.get(tables)
-  if (declaration === undefined) {
-    const declared = declareAll(tables)
-    declaration = { tables: declared, record: encodeRecorded(declared) }
-    declarations.set(tables, declaration)
-  }
-  return declaration
-}
+const declarationOf: (tables: ReadonlyArray<Table.Any>) => Declaration = memoize((tables) => {
+  const declared = declareAll(tables)
+  return { tables: declared, record: encodeRecorded(declared) }
+})
 
 /** Checks the declared tables before there is a database. Throws `SchemaMismatch`. */
 export const check = (tables: ReadonlyArray<Table.Any>): void => {
