@@ -6,7 +6,7 @@ import { DurableObject } from "cloudflare:workers"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as Fiber from "effect/Fiber"
+import * as Fiber from "effect/Fiber"
 import type * as Rpc from "effect/rpc/Rpc"
 import type { FromServerEncoded } from "effect/rpc/RpcMessage"
 import * as Scope from "effect/Scope"
@@ -73,9 +73,7 @@ export const make = <Rpcs extends Rpc.Any, R = never>(
     }
 
     private async finishBoot(booting: Fiber.Fiber<TenantEngine.TenantEngine, unknown>): Promise<void> {
-      const exit = await new Promise<Exit.Exit<TenantEngine.TenantEngine, unknown>>((resolve) => {
-        booting.addObserver(resolve)
-      })
+      const exit = await Effect.runPromise(Fiber.await(booting))
       if (Exit.isSuccess(exit)) {
         this.engine = exit.value
         return

@@ -5,6 +5,7 @@
 import { sha256 } from "@noble/hashes/sha2.js"
 import * as Base64Url from "effect/encoding/Base64Url"
 import type { InternalTable } from "../../contract/Transactional.ts"
+import { canonical } from "../../protocol/JsonCodec.ts"
 import { type MutationId, mutationRetention } from "../../protocol/MutationId.ts"
 import type { Database } from "../../services/Database.ts"
 
@@ -37,11 +38,7 @@ export interface NumberedCall {
 /** The text that a record keeps of its call. Calls with equal texts are the same call. */
 export const bindingOf = ({ payload, subject, tag }: NumberedCall): string => {
   // Clients may send the fields of an object in another order when they send it again.
-  const text = JSON.stringify([subject, tag, payload], (_, value) =>
-    typeof value === "object" && value !== null && !Array.isArray(value)
-      ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
-      : value
-  )
+  const text = JSON.stringify([subject, tag, canonical(payload)])
   return Base64Url.encode(sha256(new TextEncoder().encode(text)).subarray(0, 16))
 }
 

@@ -52,9 +52,8 @@ export const make = (state: BackgroundState): Background["Service"] => {
       if (deferred.push(task) === 1) setTimeout(runDeferred, 0)
     },
     whenIdle: (task) => {
-      isPostponed = true
-      if (idleTasks.size === 0) {
-        isPostponed = false
+      isPostponed = idleTasks.size > 0
+      if (!isPostponed) {
         postponements = 0
         setTimeout(runIdle, idleAfter)
       }
