@@ -1,7 +1,16 @@
+/// <reference types="node" />
 import { cloudflareTest } from "@cloudflare/vitest-plugin"
 import { defineConfig } from "vitest/config"
 
 const conditions = ["source"]
+
+// Random tests of one run begin with one seed, in Node and in workerd: see test/random.ts.
+process.env["DORMOUSE_SEED"] ??= String((Date.now() ^ (Math.random() * 2 ** 31)) >>> 0)
+const { DORMOUSE_LONG = "", DORMOUSE_SEED } = process.env
+const common = {
+  env: { DORMOUSE_LONG, DORMOUSE_SEED },
+  testTimeout: DORMOUSE_LONG === "1" ? 3_600_000 : 60_000
+}
 
 export default defineConfig({
   test: {
@@ -13,7 +22,7 @@ export default defineConfig({
           name: "node",
           include: ["test/**/*.test.{ts,tsx}"],
           exclude: ["test/**/*.worker.test.ts"],
-          testTimeout: 60_000
+          ...common
         }
       },
       {
@@ -25,7 +34,7 @@ export default defineConfig({
         test: {
           name: "workerd",
           include: ["test/**/*.worker.test.ts"],
-          testTimeout: 60_000
+          ...common
         }
       }
     ]

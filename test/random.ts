@@ -1,3 +1,4 @@
+/// <reference types="node" />
 /** A repeatable source of random values (mulberry32). */
 export class Random {
   #state: number
@@ -43,18 +44,57 @@ export class Random {
   }
 }
 
-/**
- * Runs the property with a new seed each time. A failure reports its seed; pass it as the third argument to repeat the
- * run.
- */
-export const forAll = (runs: number, property: (random: Random) => void, seed?: number): void => {
-  const first = seed ?? (Date.now() ^ (Math.random() * 2 ** 31)) >>> 0
-  for (let i = 0; i < (seed === undefined ? runs : 1); i++) {
+/** What a check of a random test found wrong. Every other exception is a mistake of the test, and no control accepts it. */
+export class Violation extends Error {
+  override readonly name: string = "Violation"
+}
+
+/** The first seed of every random test: `DORMOUSE_SEED`, or another one in each run. */
+const firstSeed = Number(process.env["DORMOUSE_SEED"] ?? (Date.now() ^ (Math.random() * 2 ** 31)) >>> 0)
+
+/** Whether `DORMOUSE_LONG=1` asks for the long versions of random tests. */
+export const isLong = process.env["DORMOUSE_LONG"] === "1"
+
+/** The first seed, which the test prints as it starts. */
+export const startSeed = (): number => {
+  console.info(`DORMOUSE_SEED=${firstSeed}`)
+  return firstSeed
+}
+
+/** The seeds of a test with so many runs, ten times as many in the long version. It prints the first as it starts. */
+export const seeds = (runs: number): ReadonlyArray<number> => {
+  const first = startSeed()
+  return Array.from({ length: isLong ? runs * 10 : runs }, (_, i) => first + i)
+}
+
+/** The failure of a run, with its seed: a `Violation` if one of the run's own checks failed. */
+const failureOf = (seed: number, cause: unknown): Error => {
+  const error = cause instanceof Error ? cause : new Error(String(cause))
+  const isCheck = error instanceof Violation || error.name === "AssertionError"
+  return new (isCheck ? Violation : Error)(`DORMOUSE_SEED=${seed} fails: ${error.message}`, { cause })
+}
+
+/** Runs the property with the first seed, the next one and so on. A failure names its seed. */
+export const forAll = (runs: number, property: (random: Random, seed: number) => void): void => {
+  for (const seed of seeds(runs)) {
     try {
-      property(new Random(first + i))
+      property(new Random(seed), seed)
     } catch (cause) {
-      const reason = cause instanceof Error ? cause.message : String(cause)
-      throw new Error(`Failed with seed ${first + i}: ${reason}`, { cause })
+      throw failureOf(seed, cause)
+    }
+  }
+}
+
+/** The same for a property that waits. */
+export const forAllAsync = async (
+  runs: number,
+  property: (random: Random, seed: number) => Promise<void>
+): Promise<void> => {
+  for (const seed of seeds(runs)) {
+    try {
+      await property(new Random(seed), seed)
+    } catch (cause) {
+      throw failureOf(seed, cause)
     }
   }
 }

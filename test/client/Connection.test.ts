@@ -12,6 +12,7 @@ import { Action, Api, Query } from "effect-dormouse"
 import { Client, ConnectionRefused, type ConnectionState, DeviceStatus } from "effect-dormouse/client"
 import { TestApp } from "effect-dormouse/testing"
 import { ping } from "../../src/protocol/Messages.ts"
+import { seeds } from "../random.ts"
 import { FakeServer, settle } from "./fakeServer.ts"
 import { app, MarksApi } from "./mutationApp.ts"
 
@@ -58,7 +59,7 @@ describe("C2 C4 C5 C6: reconnecting", () => {
   it.effect("the delay doubles with each attempt, up to 16 seconds, less a random part", () =>
     Effect.gen(function* () {
       const ratios: Array<number> = []
-      for (let seed = 0; seed < 20; seed++) {
+      for (const seed of seeds(20)) {
         yield* Effect.gen(function* () {
           const { client, server } = yield* connect()
           server.accepts = false

@@ -8,7 +8,7 @@ import * as TestClock from "effect/testing/TestClock"
 import { TestApp } from "effect-dormouse/testing"
 import type { Observed } from "../../src/client/Client.ts"
 import type { MemoryObject } from "../../src/testing/MemoryObject.ts"
-import { Random } from "../random.ts"
+import { Random, Violation } from "../random.ts"
 import { app, type List, MarksApi } from "./mutationApp.ts"
 
 /**
@@ -233,7 +233,7 @@ class History {
   /** Marks that disappeared from a value. Checked once the outcomes of their calls are known. */
   vanished: Array<{ readonly marker: string; readonly from: Watched }> = []
   readonly trace: Array<string> = []
-  failure: Error | undefined
+  failure: Violation | undefined
   private readonly tally: Tally
 
   constructor(object: MemoryObject<any>, tally: Tally) {
@@ -244,7 +244,7 @@ class History {
   /** Fails the history. */
   wrong(what: string): never {
     // The client may catch the exception: remember the first one.
-    this.failure ??= new Error(`${what}\n${this.trace.join("\n")}`)
+    this.failure ??= new Violation(`${what}\n${this.trace.join("\n")}`)
     throw this.failure
   }
 
@@ -424,6 +424,5 @@ export const run = (seed: number, tally: Tally, options: Options = {}): Promise<
     EffectRandom.withSeed(seed),
     Effect.provide(TestClock.layer()),
     Effect.provide(Logger.layer([])),
-    Effect.catchCause((cause) => Effect.die(new Error(`seed ${seed}: ${cause}`))),
     Effect.runPromise
   )

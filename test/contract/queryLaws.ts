@@ -7,7 +7,7 @@ import { expect } from "vitest"
 import type { Database } from "../../src/services/Database.ts"
 import { Range } from "../../src/services/storage/KeyOrder.ts"
 import { indexKey } from "../../src/services/storage/ReadSet.ts"
-import type { Random } from "../random.ts"
+import { type Random, Violation } from "../random.ts"
 import { Oracle, type PageEnds, type Plan, type Row, type Taken } from "./oracle.ts"
 import { StorageHarness, show } from "./StorageHarness.ts"
 
@@ -37,7 +37,7 @@ class RandomTable {
       const reached = last === undefined || (last !== "none" && oracle.compareIn(plan, row, last) <= 0)
       const isRead = reached && oracle.isScanned(plan, row, ends)
       const isRecorded = ranges.some((range) => Range.contains(range, oracle.keyOf(plan.index, row)))
-      if (isRecorded !== isRead) throw new Error(`${context} ${isRead ? "read" : "did not read"} ${show(row)}`)
+      if (isRecorded !== isRead) throw new Violation(`${context} ${isRead ? "read" : "did not read"} ${show(row)}`)
     }
     expect([reads.everything, reads.tables.size]).toEqual([false, 0])
     return exit

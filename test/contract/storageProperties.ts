@@ -4,7 +4,7 @@ import * as Model from "effect/schema/Model"
 import { Table } from "effect-dormouse"
 import { describe, expect, it } from "vitest"
 import type { Database } from "../../src/services/Database.ts"
-import { forAll, type Random } from "../random.ts"
+import { forAllAsync, type Random } from "../random.ts"
 import { columnType } from "./columns.ts"
 import { pages, plans } from "./queryLaws.ts"
 import { recorded, sound } from "./recordLaws.ts"
@@ -16,9 +16,7 @@ type Law = (random: Random, database: Database["Service"]) => void
 export const properties = (name: string, run: WithDatabase, share = 1): void => {
   const property = (title: string, rounds: number, law: Law) =>
     it(title, async () => {
-      for (let i = 0; i < Math.ceil(rounds * share); i++) {
-        await run((database) => forAll(1, (random) => law(random, database)))
-      }
+      await forAllAsync(Math.ceil(rounds * share), async (random) => run((database) => law(random, database)))
     })
 
   describe(`R1: ${name}`, () => {

@@ -19,7 +19,8 @@ const ack = (peer: Peer, requestId: string | number) => peer.send({ _tag: "Ack",
 const interrupt = (peer: Peer, requestId: string | number) => peer.send({ _tag: "Interrupt", requestId })
 
 /** Subscribes and waits for the first value. */
-const watch = async (peer: Peer, tag: string, payload: unknown = {}, id: string | number = `live-${Math.random()}`) => {
+let watched = 0
+const watch = async (peer: Peer, tag: string, payload: unknown = {}, id: string | number = `live-${watched++}`) => {
   peer.send(request(id, `live:${tag}`, payload))
   await peer.itemsOf(id, 1)
   ack(peer, id)

@@ -3,7 +3,7 @@ import { fileURLToPath, URL } from "node:url"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { newTenant, type Peer } from "../deployment/Deployment.ts"
 import { WorkerdProcess } from "../deployment/workerd.ts"
-import { Random } from "../random.ts"
+import { Random, startSeed } from "../random.ts"
 import { suite } from "./groupCommitCases.ts"
 
 /** workerd in a process of its own, many sockets, and kills while their mutations share commits. */
@@ -82,7 +82,6 @@ const killAtRandom = async (server: WorkerdProcess, random: Random) => {
 }
 
 describe("kills while many sockets share commits", () => {
-  const seed = Number(process.env["CRASH_SEED"] ?? (Date.now() ^ (Math.random() * 2 ** 31)) >>> 0)
   const servers = new Map<string, WorkerdProcess>()
   beforeAll(async () => {
     for (const name of ["notes", "hasty"]) servers.set(name, await WorkerdProcess.start(entry(name)))
@@ -92,8 +91,10 @@ describe("kills while many sockets share commits", () => {
   })
 
   it("T2 T3: nothing that was answered is lost, and what was not can be sent again and is done once", async () => {
-    console.log(`CRASH_SEED=${seed}`)
-    const { all, answered, lost, stored, unanswered } = await killAtRandom(servers.get("notes")!, new Random(seed))
+    const { all, answered, lost, stored, unanswered } = await killAtRandom(
+      servers.get("notes")!,
+      new Random(startSeed())
+    )
     console.log(`${all.length} mutations, ${answered} answered before a kill, ${unanswered} not`)
     expect(lost).toEqual([])
     expect(answered).toBeGreaterThan(socketCount)
@@ -102,7 +103,7 @@ describe("kills while many sockets share commits", () => {
   }, 120_000)
 
   it("control: an object that answers before it commits is found out", async () => {
-    const { lost } = await killAtRandom(servers.get("hasty")!, new Random(seed))
+    const { lost } = await killAtRandom(servers.get("hasty")!, new Random(startSeed()))
     expect(lost.length).toBeGreaterThan(0)
   }, 120_000)
 })

@@ -12,7 +12,7 @@ import { runBatch } from "../../src/engine/rpc/HttpBatch.ts"
 import * as KindMiddleware from "../../src/engine/rpc/KindMiddleware.ts"
 import * as RpcTransport from "../../src/engine/rpc/RpcTransport.ts"
 import { request } from "../deployment/Deployment.ts"
-import { forAll, type Random } from "../random.ts"
+import { forAllAsync } from "../random.ts"
 import { guardedApp } from "../worker/guarded.ts"
 import { app, Ending, limited } from "../worker/notes.ts"
 import { type EngineHarness, makeEngine } from "./EngineHarness.ts"
@@ -186,9 +186,7 @@ describe("RpcServer gives the same messages as the executor", () => {
   })
 
   it("random programs over random tables", async () => {
-    const failures: Array<unknown> = []
-    const runs: Array<Promise<unknown>> = []
-    const property = async (random: Random) => {
+    await forAllAsync(25, async (random) => {
       const world = makeRandomApp(random)
       const requests = random.array(40, (i) =>
         random.chance(0.5)
@@ -196,13 +194,6 @@ describe("RpcServer gives the same messages as the executor", () => {
           : call(i, "read", { program: randomRead(random, world) })
       )
       await compare(world.app, requests)
-    }
-    forAll(Number(process.env["ORACLE_APPS"] ?? 25), (random) => {
-      const seed = random.int(2 ** 31)
-      const named = (cause: unknown) => failures.push(new Error(`an equal run fails after ${seed}`, { cause }))
-      runs.push(property(random).catch(named))
     })
-    await Promise.all(runs)
-    expect(failures).toEqual([])
   })
 })

@@ -1,7 +1,7 @@
 import { DatabaseSync, type StatementSync } from "node:sqlite"
 import { describe, expect, it } from "@effect/vitest"
 import * as SqlFootprint from "../../src/services/storage/SqlFootprint.ts"
-import { Random } from "../random.ts"
+import { forAll, type Random, Violation } from "../random.ts"
 import { type Host, sorted, suite } from "./sqlFootprintCases.ts"
 
 const open = (...setup: ReadonlyArray<string>) => {
@@ -202,15 +202,14 @@ describe("SqlFootprint returns everything if", () => {
 })
 
 describe("SqlFootprint is sound for random schemas", () => {
-  const rounds = 60
+  const rounds = 150
   const statementsPerRound = 30
 
   it("writes contain every changed table; tables outside of reads do not change the outcome", () => {
     let changes = 0
     let changesElsewhere = 0
     let comparisons = 0
-    for (let seed = 1; seed <= rounds; seed++) {
-      const random = new Random(seed)
+    forAll(rounds, (random) => {
       const schema = randomSchema(random)
       const content = new Map(schema.tables.map((table) => [table, randomRows(random)]))
       using original = load(schema, content)
@@ -225,9 +224,9 @@ describe("SqlFootprint is sound for random schemas", () => {
       for (let i = 0; i < statementsPerRound; i++) {
         const { sql, target } = randomStatement(random, schema)
         const found = footprint(sql, 0)
-        const context = [`seed ${seed}`, ...schema.definitions, ...schema.triggers, sql].join("\n")
+        const context = [...schema.definitions, ...schema.triggers, sql].join("\n")
         if (found.reads === "everything" || found.writes === "everything")
-          throw new Error(`not understood:\n${context}`)
+          throw new Violation(`not understood:\n${context}`)
 
         const before = contents(original, schema)
         const outcome = tryOut(original, schema, sql)
@@ -253,7 +252,7 @@ describe("SqlFootprint is sound for random schemas", () => {
           }
         }
       }
-    }
+    })
     expect(changes).toBeGreaterThan(300)
     expect(changesElsewhere).toBeGreaterThan(100)
     expect(comparisons).toBeGreaterThan(2000)
