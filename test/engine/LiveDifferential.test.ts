@@ -12,10 +12,16 @@ import * as Scope from "effect/Scope"
 import { afterEach, describe, expect, it, vi } from "vitest"
 import { ActionHost } from "../../src/engine/object/ActionRelay.ts"
 import { noHeaders } from "../../src/engine/object/Executor.ts"
-import { type LiveQuery, type QueryKey, type Subscriber, Subscription } from "../../src/engine/object/LiveQueries.ts"
+import {
+  LiveQueries,
+  type LiveQuery,
+  type QueryKey,
+  type Subscriber,
+  Subscription
+} from "../../src/engine/object/LiveQueries.ts"
 import { QueryResult } from "../../src/engine/object/QueryResult.ts"
 import { ReadIndex } from "../../src/engine/object/ReadIndex.ts"
-import { callerOf } from "../../src/engine/object/SocketSession.ts"
+import { callerOf, SocketSession } from "../../src/engine/object/SocketSession.ts"
 import * as TenantEngine from "../../src/engine/object/TenantEngine.ts"
 import * as MemoryDatabase from "../../src/layers/memory/Database.ts"
 import * as Patch from "../../src/protocol/Patch.ts"
@@ -92,6 +98,17 @@ RowCache.prototype.add = function (key, known) {
   if (!bypassesCache) add.call(this, key, known)
 }
 
+/**
+ * How an engine flushes. With `smallFlush` 0 every flush runs in a later turn, so that it covers several commits. With few
+ * `queriesPerSlice` it takes many turns, and commits and other messages come between them.
+ */
+type Flushing = Pick<TenantEngine.TenantEngineOptions, "smallFlush" | "queriesPerSlice">
+
+const randomFlushing = (random: Random): Flushing => ({
+  smallFlush: random.pick([0, 50]),
+  queriesPerSlice: random.pick([1, 2, 3, 100])
+})
+
 /** An engine over a database without a platform: the test decides when its tasks run. */
 class Engine {
   readonly engine: TenantEngine.TenantEngine
@@ -112,11 +129,10 @@ class Engine {
     this.scope = scope
   }
 
-  /** With `smallFlush` 0 every flush runs in a later turn, so that it covers several commits. */
   static async make(
     randomApp: RandomApp,
     sqlite: DatabaseSync,
-    smallFlush: number,
+    flushing: Flushing,
     sockets = new Set<HostSocket>()
   ): Promise<Engine> {
     const tasks: Array<() => void> = []
@@ -137,7 +153,7 @@ class Engine {
     const scope = Scope.makeUnsafe()
     const engine = await Effect.runPromise(
       // Time stands still while an engine lives: versions grow by one per commit.
-      TenantEngine.make(randomApp.app, { now: () => generation, smallFlush }).pipe(
+      TenantEngine.make(randomApp.app, { now: () => generation, ...flushing }).pipe(
         Effect.provide(host),
         Scope.provide(scope)
       )
@@ -274,7 +290,7 @@ const usesSql = (program: Write): boolean =>
 const watchAtRandom = async (random: Random, counts: Counts = new Map()): Promise<void> => {
   const randomApp = makeRandomApp(random)
   const sqlite = new DatabaseSync(":memory:", { enableForeignKeyConstraints: true })
-  const engine = await Engine.make(randomApp, sqlite, random.pick([0, 50]))
+  const engine = await Engine.make(randomApp, sqlite, randomFlushing(random))
   for (const view of views(randomApp)) sqlite.exec(view)
   randomApp.keysIn = (table) =>
     sqlite
@@ -330,6 +346,8 @@ const watchAtRandom = async (random: Random, counts: Counts = new Map()): Promis
       reader.isSlow = !reader.isSlow
       reader.notify()
     }
+    // The next write comes between two slices of the flush.
+    if (random.chance(0.2)) engine.flush()
     if (random.chance(0.3)) continue
     const before = new Map(
       readers.map(({ query }) => [query, { runs: query.stats.runs, unchanged: query.stats.unchangedRuns }] as const)
@@ -508,8 +526,8 @@ const connectAtRandom = async (random: Random): Promise<void> => {
   const randomApp = makeRandomApp(random)
   const sqlite = new DatabaseSync(":memory:", { enableForeignKeyConstraints: true })
   const sockets = new Set<HostSocket>()
-  const smallFlush = random.pick([0, 50])
-  const migrated = await Engine.make(randomApp, sqlite, smallFlush)
+  const flushing = randomFlushing(random)
+  const migrated = await Engine.make(randomApp, sqlite, flushing)
   await migrated.close()
   for (const view of views(randomApp)) sqlite.exec(view)
   randomApp.keysIn = (table) =>
@@ -525,7 +543,7 @@ const connectAtRandom = async (random: Random): Promise<void> => {
     for (const [key, queryKey] of queryKeys) results.set(key, canonical(JSON.parse(engine.currentResult(queryKey))))
   }
   const start = async () => {
-    const engine = await Engine.make(randomApp, sqlite, smallFlush, sockets)
+    const engine = await Engine.make(randomApp, sqlite, flushing, sockets)
     const { live } = engine.engine
     const committed = live.committed.bind(live)
     live.committed = (writes) => {
@@ -716,6 +734,40 @@ describe("live queries compared with new runs", () => {
     it("a caller gets the result of another caller", async () => {
       vi.spyOn(ReadRecorder.prototype, "identity").mockImplementation(() => {})
       await mustFail()
+    })
+
+    it("L1 L4: what a commit between two slices of a flush touched does not run again", async () => {
+      const prototype = LiveQueries.prototype as any
+      const { takeWork } = prototype
+      vi.spyOn(prototype, "takeWork").mockImplementation(function (this: any) {
+        const before = this.isFlushing ? new Set(this.toRun) : undefined
+        takeWork.call(this)
+        for (const query of this.toRun) if (before?.has(query) === false) this.toRun.delete(query)
+      })
+      await mustFail(/not notified of/)
+      await connectedMustFail()
+    })
+
+    it("L5: frames are sent between two slices of a flush", async () => {
+      const { notify } = SocketSession.prototype
+      let isNotifying = false
+      vi.spyOn(SocketSession.prototype, "notify").mockImplementation(function (this: SocketSession) {
+        isNotifying = true
+        try {
+          notify.call(this)
+        } finally {
+          isNotifying = false
+        }
+      })
+      vi.spyOn(LiveQueries.prototype, "isFlushing", "get").mockImplementation(function (this: any) {
+        return !isNotifying && this.isBegun
+      })
+      await connectedMustFail()
+    })
+
+    it("L6: an acknowledgement between two slices of a flush is forgotten", async () => {
+      vi.spyOn(LiveQueries.prototype, "notifyWithFlush").mockImplementation(() => {})
+      await connectedMustFail()
     })
 
     it("L5: clients do not send the prompt header", async () => {

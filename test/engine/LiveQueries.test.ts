@@ -168,3 +168,141 @@ describe("LiveQueries", () => {
     expect(state.runs).toBe(0)
   })
 })
+
+/** Live queries over numbered cells, of which each query reads one; a flush runs three of them in one turn. */
+const startCells = () => {
+  const cells = new Map<number, number>()
+  const ran: Array<unknown> = []
+  const live = new LiveQueries({
+    run: ({ payload }) => {
+      ran.push(payload)
+      const reads = new ReadRecorder()
+      reads.range("t", "", Range.point([payload as number]))
+      const n = cells.get(payload as number) ?? 0
+      const result = { text: JSON.stringify(n), json: () => n, digest: () => new Uint8Array([n]) }
+      return { result, failure: undefined, reads: reads.toReadSet() }
+    },
+    defer: () => {},
+    now: () => 0,
+    queriesPerSlice: 3
+  })
+  /** Writes the same to some cells, in one commit. */
+  const write = (n: number, ...written: ReadonlyArray<number>) => {
+    const writes = new WriteRecorder()
+    for (const cell of written) {
+      cells.set(cell, n)
+      writes.key("t", "", [cell])
+    }
+    live.committed(writes)
+  }
+  const received: Array<readonly [cell: unknown, value: unknown]> = []
+  const subscribe = (cell: number) => {
+    const subscriber: Subscriber = {
+      identity: "",
+      pending: new Set(),
+      notify() {
+        for (const subscription of subscriber.pending) {
+          subscriber.pending.delete(subscription)
+          if (!subscription.isDue) continue
+          const { key, result } = subscription.query
+          subscription.sent = result?.hash
+          subscription.base = result
+          received.push([key.payload, result?.json()])
+        }
+      }
+    }
+    const subscription = new Subscription(subscriber, 1)
+    live.subscribe(subscription, { tag: "q", payload: cell, identity: "", headers: [] })
+    live.notify()
+    return subscription
+  }
+  const tenCells = Array.from({ length: 10 }, (_, cell) => cell)
+  const subscriptions = tenCells.map(subscribe)
+  received.length = 0
+  ran.length = 0
+  return { live, ran, received, subscribe, subscriptions, tenCells, write }
+}
+
+describe("a flush of many queries", () => {
+  it("L4 L5: runs them in slices, and notifies after the last", () => {
+    const { live, ran, received, tenCells, write } = startCells()
+    write(1, ...tenCells)
+    const before = live.flushedVersion
+    const slices: Array<number> = []
+    while (live.needsFlush) {
+      expect([received.length, live.flushedVersion]).toEqual([0, before])
+      live.flush()
+      slices.push(ran.splice(0).length)
+    }
+    expect(slices).toEqual([3, 3, 3, 1])
+    expect(received).toEqual(tenCells.map((cell) => [cell, 1]))
+    expect(live.flushedVersion).toBe(live.currentVersion)
+  })
+
+  it("L1 L5: what a commit between two slices touched runs again, and nobody is sent what was before it", () => {
+    const { live, ran, received, tenCells, write } = startCells()
+    write(1, ...tenCells)
+    live.flush()
+    // The first has run, the last has not.
+    write(2, 0, 9)
+    while (live.needsFlush) live.flush()
+    expect(ran).toEqual([...tenCells, 0])
+    expect(received.toSorted(([a], [b]) => Number(a) - Number(b))).toEqual([
+      [0, 2],
+      ...tenCells.slice(1, 9).map((cell) => [cell, 1]),
+      [9, 2]
+    ])
+  })
+
+  it("L4: commits that follow each other do not keep it from ending", () => {
+    const { live, ran, received, tenCells, write } = startCells()
+    write(1, ...tenCells)
+    let flushes = 0
+    for (let n = 2; received.length === 0; n++) {
+      live.flush()
+      write(n, ...tenCells)
+      if (++flushes > 100) throw new Error("the flush does not end")
+    }
+    expect(ran.length).toBeLessThan(4 * tenCells.length)
+    expect(new Set(received.map(([, value]) => value)).size).toBe(1)
+  })
+
+  it("control: without a limit on what is added to it, it does not end", () => {
+    const { live, received, tenCells, write } = startCells()
+    write(1, ...tenCells)
+    for (let n = 2; n < 100; n++) {
+      live.flush()
+      ;(live as any).growthLeft = 100
+      write(n, ...tenCells)
+    }
+    expect(received).toEqual([])
+  })
+
+  it("L1 L4: who subscribes between two slices is sent the first value after the last", () => {
+    const { live, ran, received, subscribe, tenCells, write } = startCells()
+    write(1, ...tenCells)
+    live.flush()
+    // One has run, one has not, one is new.
+    for (const cell of [0, 9, 20]) subscribe(cell)
+    expect([ran.length, received.length]).toEqual([3, 0])
+    write(2, 20)
+    while (live.needsFlush) live.flush()
+    expect(received.slice().toSorted(([a], [b]) => Number(a) - Number(b))).toEqual([
+      ...[0, 0].map((cell) => [cell, 1]),
+      ...tenCells.slice(1).map((cell) => [cell, 1]),
+      [9, 1],
+      [20, 2]
+    ])
+    expect(ran.filter((cell) => cell === 20)).toHaveLength(1)
+  })
+
+  it("L3: what is unsubscribed between two slices does not run, and the flush ends", () => {
+    const { live, ran, received, subscriptions, tenCells, write } = startCells()
+    write(1, ...tenCells)
+    live.flush()
+    for (const subscription of subscriptions.slice(1)) live.unsubscribe(subscription)
+    expect(live.needsFlush).toBe(true)
+    live.flush()
+    expect([live.needsFlush, ran, received]).toEqual([false, [0, 1, 2], [[0, 1]]])
+  })
+})

@@ -239,6 +239,48 @@ export const suite = (name: string, open: () => Promise<Driver>): void => {
       })
     })
 
+    describe("many queries", () => {
+      it("L1 L4 L5: calls come between the slices of a flush, and each client is sent one message for a commit", async () => {
+        const { add, connect, writer } = await start()
+        await add("one")
+        const peers = await Promise.all(Array.from({ length: 8 }, () => connect()))
+        const watches = peers.flatMap((peer, i) =>
+          Array.from({ length: 30 }, (_, j) =>
+            watch(peer, "items", { list: "a", limit: 10 + 30 * i + j }, { prompt: true })
+          )
+        )
+        await Promise.all(watches.map((items) => items.frameCount(1)))
+        await quiet(...peers)
+        const before = peers.map((peer) => peer.texts.length)
+        // The second write comes between two slices of the flush of the first, or before it, or after it.
+        writer.send(request("first", "items.add", { list: "a", title: "two", rank: 1 }))
+        await writer.exit("first")
+        writer.send(request("second", "items.add", { list: "a", title: "three", rank: 2 }))
+        await Promise.all(watches.map((items) => items.shows("one", "two", "three")))
+        for (const [i, peer] of peers.entries()) {
+          const withFrames = peer.texts.slice(before[i]).filter((text) => text.includes("Chunk"))
+          expect(withFrames.length).toBeLessThanOrEqual(2)
+          for (const text of withFrames) expect(text.split('"_tag":"Chunk"').length - 1).toBe(30)
+        }
+      })
+
+      it("L1 L7: an eviction after a write that touched many queries does not lose the change", async () => {
+        const { add, connect, tenant, writer } = await start()
+        const peer = await connect()
+        const watches = Array.from({ length: 240 }, (_, i) =>
+          watch(peer, "items", { list: "a", limit: 10 + i }, { prompt: true })
+        )
+        await Promise.all(watches.map((items) => items.frameCount(1)))
+        await quiet(peer)
+        writer.send(request("write", "items.add", { list: "a", title: "one", rank: 1 }))
+        await writer.exit("write")
+        await driver.evict(tenant)
+        await Promise.all(watches.map((items) => items.shows("one")))
+        await add("two", 2)
+        await Promise.all(watches.map((items) => items.shows("one", "two")))
+      })
+    })
+
     describe("runs", () => {
       it("L2: a write outside of what a query read causes no run", async () => {
         const { add, connect, explain } = await start("b")

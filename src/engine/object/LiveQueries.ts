@@ -39,7 +39,7 @@ export interface Subscriber {
   readonly identity: string
   /** Its subscriptions that have a newer result than they were sent. Added to here, taken by `notify`. */
   readonly pending: Set<Subscription>
-  /** Sends what is in `pending`. Called when all runs of a flush are done. */
+  /** Sends what is in `pending`. Called when all runs of a flush are done, never while one is under way. */
   readonly notify: () => void
 }
 
@@ -112,6 +112,8 @@ export interface LiveQueriesOptions {
   readonly delivery?: (notify: () => void, parent: Tracer.AnySpan | undefined) => void
   /** Milliseconds, for versions that also grow across restarts. */
   readonly now: () => number
+  /** Queries that a flush runs in one turn. 100 unless given: that many lists take some ten milliseconds. */
+  readonly queriesPerSlice?: number | undefined
 }
 
 /** Counts of all queries together, since `takeTotals` was last called. */
@@ -123,14 +125,18 @@ export interface LiveTotals {
 }
 
 /**
- * Subscribers that are notified in one turn, which then takes some ten milliseconds; calls that arrive meanwhile are
+ * Subscriptions that are notified in one turn, which then takes some ten milliseconds; calls that arrive meanwhile are
  * answered before the next. More turns would cost the last subscribers more: the acknowledgements of the first come between.
  */
 const notifyBatchSize = 1000
 
+/** By how much a flush may grow, as a part of what it began with, and in slices. */
+const growthOfFlush = { part: 0.25, slices: 5 }
+
 /** The live queries of one object. */
 export class LiveQueries {
   private readonly options: LiveQueriesOptions
+  private readonly queriesPerSlice: number
   private readonly queries = new Map<string, LiveQuery>()
   /** Shared keys whose handler has read the caller's identity, with the number of queries that each was split into. */
   private readonly perIdentity = new Map<string, number>()
@@ -144,6 +150,17 @@ export class LiveQueries {
   private version = 0
   private isAwake = false
   private flushed = 0
+  /**
+   * What the flush under way has still to run. Until nothing is left, nothing is sent: results of before and after a commit
+   * that came between two slices would be mixed.
+   */
+  private readonly toRun = new Set<LiveQuery>()
+  private isBegun = false
+  /**
+   * How many queries may still be added to the flush under way. Beyond that it ends in one turn: commits that follow each
+   * other do not keep it from ending.
+   */
+  private growthLeft = 0
   /** Subscribers that are notified after the next flush, whether or not it concerns them. */
   private readonly notifyAfterFlush = new Set<Subscriber>()
   /** Subscribers that have something to be sent. */
@@ -156,6 +173,7 @@ export class LiveQueries {
 
   constructor(options: LiveQueriesOptions) {
     this.options = options
+    this.queriesPerSlice = options.queriesPerSlice ?? 100
   }
 
   // --- versions
@@ -182,7 +200,7 @@ export class LiveQueries {
 
   /** The version up to which everything was run. */
   get flushedVersion(): number {
-    return this.hasPending ? this.flushed : this.currentVersion
+    return this.needsFlush ? this.flushed : this.currentVersion
   }
 
   // --- commits and flushes
@@ -190,7 +208,7 @@ export class LiveQueries {
   /** A transaction committed. Its writes are pending until the next flush. */
   committed(writes: WriteRecorder): void {
     if (writes.isEmpty) return
-    if (!this.hasPending) this.flushed = this.currentVersion
+    if (!this.needsFlush) this.flushed = this.currentVersion
     this.version = this.nextVersion()
     if (this.queries.size === 0) return
     this.pendingWrites.merge(writes)
@@ -198,9 +216,14 @@ export class LiveQueries {
     this.hasPending = true
   }
 
-  /** Whether a flush is needed. */
+  /** Whether a flush is needed, or has begun and goes on with the next call of `flush`. */
   get needsFlush(): boolean {
-    return this.hasPending
+    return this.hasPending || this.isBegun
+  }
+
+  /** Whether a flush has begun and has queries left to run. Nobody is notified until it ends. */
+  get isFlushing(): boolean {
+    return this.isBegun
   }
 
   /** How many subscriptions the next flush may have to notify. */
@@ -223,25 +246,58 @@ export class LiveQueries {
     this.notifyAfterFlush.add(subscriber)
   }
 
-  /** Runs what the commits since the last flush touched, and notifies the subscribers whose results changed. */
+  /**
+   * Runs what the commits since the last flush touched, and then notifies the subscribers whose results changed. When that
+   * is many queries, it runs the first of them, and `isFlushing` says that it must be called again in a later turn. What a
+   * commit touches meanwhile runs as well, also again: in the end all results hold at the version of the last commit.
+   */
   flush(parent?: Tracer.AnySpan): void {
-    if (!this.hasPending) return
+    if (!this.needsFlush) return
+    if (this.hasPending) this.takeWork()
+    const { queriesPerSlice } = this
+    const isSliced = this.toRun.size > queriesPerSlice
+    let left = this.growthLeft < 0 ? Number.POSITIVE_INFINITY : queriesPerSlice
+    for (const query of this.toRun) {
+      if (left-- === 0) return
+      this.toRun.delete(query)
+      // An earlier run of this flush may have moved its subscriptions to queries of their own callers.
+      if (query.subscriptions.size === 0) continue
+      const before = query.result
+      this.run(query, parent)
+      // Notifying a socket of all its queries is not divided: make the patches with the slices.
+      if (isSliced && first(query.subscriptions)?.base === before) query.result?.prepareFrom(before)
+    }
+    this.isBegun = false
+    for (const subscriber of this.notifyAfterFlush) this.notifyQueue.add(subscriber)
+    this.notifyAfterFlush.clear()
+    this.flushSpan = parent
+    this.notify()
+  }
+
+  /** Takes what the pending commits touched into the flush. */
+  private takeWork(): void {
     const { touched, writes } = this.work()
     this.hasPending = false
     this.pendingWrites = new WriteRecorder()
     this.pendingWork = undefined
-    for (const subscriber of this.notifyAfterFlush) this.notifyQueue.add(subscriber)
-    this.notifyAfterFlush.clear()
+    if (!this.isBegun) {
+      this.isBegun = true
+      const { part, slices } = growthOfFlush
+      this.growthLeft = touched.length + Math.max(touched.length * part, this.queriesPerSlice * slices)
+    }
     const tables = tablesOf(writes)
     for (const query of touched) {
-      // An earlier run of this flush may have moved its subscriptions to queries of their own callers.
-      if (query.subscriptions.size === 0) continue
       query.stats.invalidatedAt = this.version
       query.stats.invalidatedBy = tables
-      this.run(query, parent)
+      this.runLater(query)
     }
-    this.flushSpan = parent
-    this.notify()
+  }
+
+  /** Makes a query a part of the flush under way, also when it has run in it. */
+  private runLater(query: LiveQuery): void {
+    if (this.toRun.has(query)) return
+    this.toRun.add(query)
+    this.growthLeft--
   }
 
   /** Notifies the subscribers that have something to be sent, in this turn as many as a turn takes. */
@@ -250,7 +306,7 @@ export class LiveQueries {
   }
 
   private deliver(): void {
-    if (this.notifyQueue.size === 0) return
+    if (this.isBegun || this.notifyQueue.size === 0) return
     const { delivery } = this.options
     if (delivery === undefined) this.notifySome()
     else delivery(() => this.notifySome(), this.flushSpan)
@@ -261,7 +317,8 @@ export class LiveQueries {
     let notified = 0
     let failed: { readonly cause: unknown } | undefined
     for (const subscriber of this.notifyQueue) {
-      if (notified++ === notifyBatchSize) break
+      if (notified >= notifyBatchSize) break
+      notified += Math.max(1, subscriber.pending.size)
       this.notifyQueue.delete(subscriber)
       try {
         subscriber.notify()
@@ -282,15 +339,16 @@ export class LiveQueries {
 
   // --- subscriptions
 
-  /** Adds a subscription. Its query then has a result or a failure, and `notify` sends it. */
+  /** Adds a subscription. `notify` sends its query's result or failure, or while a flush is under way the end of the flush. */
   subscribe(subscription: Subscription, key: QueryKey): void {
     const known = this.queries.get(this.textOf(key))
     // What is committed and not flushed must be in the first value, and reach all other subscribers in one piece. The flush
-    // may also find that callers do not share the query any more.
+    // may also find that callers do not share the query any more. A large one ends in a later turn, and the subscriber waits.
     if (this.hasPending && (!isFresh(known) || touches(known.reads, this.work().writes))) this.flush()
     const query = this.find(key)
     this.join(subscription, query)
     if (isFresh(query)) this.mark(subscription)
+    else if (this.isBegun) this.runLater(query)
     else this.run(query, undefined)
   }
 
@@ -386,6 +444,7 @@ export class LiveQueries {
   private forget(query: LiveQuery): void {
     this.index.delete(query)
     this.stale.delete(query)
+    this.toRun.delete(query)
     if (this.queries.get(query.keyText) === query) this.queries.delete(query.keyText)
     if (!query.perIdentity) return
     const shared = sharedText(query.key)
@@ -448,7 +507,10 @@ export class LiveQueries {
       this.join(subscription, own)
       others.add(own)
     }
-    for (const own of others) this.run(own, parent)
+    for (const own of others) {
+      if (this.isBegun) this.runLater(own)
+      else this.run(own, parent)
+    }
   }
 }
 

@@ -56,8 +56,12 @@ export class QueryResult {
 
   /** The frame for a subscriber that has `base`, or nothing yet, at the version up to which the result holds. */
   frameFrom(base: QueryResult | undefined, version: number): string {
-    const frame = base === undefined || base === this ? this.snapshotFrame() : this.patchFrame(base)
-    return frame.at(version, this.hash)
+    return this.prepareFrom(base).at(version, this.hash)
+  }
+
+  /** Makes the frame for a subscriber that has `base`, or nothing yet. Only its version is added when it is sent. */
+  prepareFrom(base: QueryResult | undefined): Frame {
+    return base === undefined || base === this ? this.snapshotFrame() : this.patchFrame(base)
   }
 
   private patchFrame(base: QueryResult): Frame {

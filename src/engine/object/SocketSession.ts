@@ -273,12 +273,14 @@ export class SocketSession implements Subscriber {
 
   // --- messages out
 
-  /** Sends the newest results of the subscriptions that may be sent one. */
+  /** Sends the newest results of the subscriptions that may be sent one; while a flush is under way, when it ends. */
   notify(): void {
     const { live } = this.options
+    if (live.isFlushing) return live.notifyWithFlush(this)
     for (const subscription of this.pending) {
       // A result that was held back before hibernation is lost: run the query again.
       live.refresh(subscription.query)
+      if (live.isFlushing) return live.notifyWithFlush(this)
       if (!subscription.isDue) this.take(subscription)
     }
     const { now, waiting } = FlowControl.sendable([...this.pending])

@@ -71,6 +71,8 @@ export interface TenantEngineOptions {
    * that the answers do not wait for it. 50 unless given: that many are notified in less than a millisecond.
    */
   readonly smallFlush?: number
+  /** Queries that a flush runs in one turn; calls are handled between the turns. 100 unless given. */
+  readonly queriesPerSlice?: number
 }
 
 /** Flushes of one turn: a reaction may commit, which needs another flush. */
@@ -159,12 +161,12 @@ class Engine implements TenantEngine {
   private readonly queryCalls = new WeakMap<QueryKey, Call>()
   /** The spans of the transactions that the next flush is about. */
   private committedSpans: Array<Tracer.AnySpan> = []
-  /** Whether a large flush has the next turn. */
-  private isFlushScheduled = false
+  /** What a large flush waits for: the next turn, as the next slice of one does, or a pause. */
+  private flushWaitsFor: "turn" | "pause" | undefined
 
   constructor(app: App<any>, options: TenantEngineOptions, parts: Parts) {
     const { background, database, runner } = parts
-    const { commitTurn = run, now, smallFlush = 50, tenant } = options
+    const { commitTurn = run, now, queriesPerSlice, smallFlush = 50, tenant } = options
     const { limits, reactors } = app
     const group: RpcGroup.RpcGroup<any> = app.api.declared
     this.parts = parts
@@ -183,7 +185,8 @@ class Engine implements TenantEngine {
       run: (key, parent) => this.runQuery(key, parent),
       defer: (task) => background.defer(() => turn(task)),
       ...(this.isTraced && { delivery: (notify, parent) => this.traceDelivery(notify, parent) }),
-      now
+      now,
+      queriesPerSlice
     })
     const { live, readQueryKey, turns } = this
     this.executor = new Executor({
@@ -254,8 +257,8 @@ class Engine implements TenantEngine {
   private endTurn(): void {
     const { live, sockets } = this
     sockets.flushOutput()
-    for (let i = 0; live.needsFlush && !this.isFlushScheduled && i < flushesPerTurn; i++) {
-      if (live.subscriptionsToNotify > this.smallFlush) return this.scheduleFlush()
+    for (let i = 0; live.needsFlush && this.flushWaitsFor === undefined && i < flushesPerTurn; i++) {
+      if (live.isFlushing || live.subscriptionsToNotify > this.smallFlush) return this.scheduleFlush()
       this.flush()
       sockets.flushOutput()
     }
@@ -266,25 +269,31 @@ class Engine implements TenantEngine {
 
   /**
    * A flush of many subscriptions has a turn for itself: the answers of this one do not wait for it. While many calls come
-   * in, it waits for a pause, and then does for all of them together what it would do after each turn.
+   * in, it waits for a pause, and then does for all of them together what it would do after each turn. Once it has begun, its
+   * slices follow each other: frames wait for the last.
    */
   private scheduleFlush(): void {
+    if (this.flushWaitsFor === "turn") return
     const { background } = this.parts
-    if (this.turns.isBusy) {
-      this.isFlushScheduled = true
-      background.whenIdle(this.scheduledFlush)
-    } else if (!this.isFlushScheduled) {
-      this.isFlushScheduled = true
-      background.defer(this.scheduledFlush)
+    if (this.turns.isBusy && !this.live.isFlushing) {
+      this.flushWaitsFor = "pause"
+      background.whenIdle(this.flushInPause)
+    } else if (this.flushWaitsFor === undefined || this.live.isFlushing) {
+      this.flushWaitsFor = "turn"
+      background.defer(this.flushInTurn)
     }
   }
 
-  private readonly scheduledFlush = (): void =>
+  private readonly flushInPause = (): void => {
+    if (this.flushWaitsFor === "pause") this.flushInTurn()
+  }
+
+  private readonly flushInTurn = (): void =>
     this.turn(() => {
       try {
         this.flush()
       } finally {
-        this.isFlushScheduled = false
+        this.flushWaitsFor = undefined
       }
     })
 
@@ -301,6 +310,8 @@ class Engine implements TenantEngine {
         span.attribute("dormouse.live.runs", runs - before.runs)
         span.attribute("dormouse.live.unchangedRuns", unchangedRuns - before.unchangedRuns)
       })
+      // The next slices belong to the same transactions.
+      if (live.isFlushing) this.committedSpans.unshift(...spans)
     } else live.flush()
     Metrics.count(live.takeTotals(), this.parts.services)
   }
