@@ -214,6 +214,19 @@ export const suite = (
         expect((await limitOf("text", { length: 1000, unit: "語" }))[0]).toBe("resultBytes")
       })
 
+      it("T5: resultBytes of a live query over HTTP counts the same bytes", async () => {
+        for (const [length, unit] of [
+          [2001, "x"],
+          [1000, "語"]
+        ] as const) {
+          const [name, , actual] = await limitOf("live:text", { length, unit })
+          expect([name, actual]).toEqual(["resultBytes", (await limitOf("text", { length, unit }))[2]])
+        }
+        expect(await call(limited, newTenant("t5"), "live:text", { length: 600, unit: "語" })).toMatchObject({
+          _tag: "Success"
+        })
+      })
+
       it("T5: resultBytes of a mutation is checked before its commit", async () => {
         const tenant = newTenant("t5")
         expect((await limitOf("notes.add", { body: "x".repeat(2500) }, tenant))[0]).toBe("resultBytes")

@@ -78,7 +78,7 @@ export class SocketHub {
     const refused = this.options.turns.submit({
       source: session,
       mayCommit: !isBad && messages.some((message) => this.mayCommit(message)),
-      size: typeof data === "string" ? data.length : data.byteLength,
+      data,
       run: () => {
         if (this.sessions.get(socket) !== session) return
         if (isBad) return this.drop(socket, messages)
