@@ -2,6 +2,7 @@
  * Declares reactors: a mutation that runs when the result of a query changes.
  * The engine watches the query and runs the mutation.
  */
+import type * as Headers from "effect/http/Headers"
 import type * as Rpc from "effect/rpc/Rpc"
 import type * as Api from "./Api.ts"
 
@@ -16,6 +17,8 @@ export interface Reactor {
   readonly mutation: string
   /** The mutation's payload for a result, or `undefined` to run no mutation. */
   readonly mutationPayload: (result: any) => unknown
+  /** The headers that middleware is shown. */
+  readonly headers?: Headers.Input | undefined
 }
 
 /**
@@ -32,5 +35,7 @@ export const react = <Rpcs extends Rpc.Any, Q extends Api.TagOf<Rpcs, "query">, 
     readonly mutationPayload: (
       result: Rpc.Success<Rpc.ExtractTag<Rpcs, Q>>
     ) => Rpc.PayloadConstructor<Rpc.ExtractTag<Rpcs, M>> | undefined
+    /** The headers that the middleware of query and mutation is shown. None unless given. */
+    readonly headers?: Headers.Input | undefined
   }
 ): Reactor => options

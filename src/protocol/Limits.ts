@@ -22,7 +22,7 @@ export interface Limits {
   readonly rowsWritten: number
   /** Messages of one socket that can wait in the queue while a commit is pending. */
   readonly queuedMessages: number
-  /** Characters of all messages in the queue of one object. The queue is held in the object's 128 MB of memory. */
+  /** Bytes of all messages in the queue of one object. The queue is held in the object's 128 MB of memory. */
   readonly queuedBytes: number
 }
 
@@ -64,11 +64,14 @@ export const describe = (limit: LimitName, max: number, actual?: number): string
 
 const encoder = new TextEncoder()
 
+/** The size of a text in bytes of UTF-8. */
+export const bytesOf = (text: string): number => encoder.encode(text).length
+
 /** The size of a text in bytes of UTF-8, if it is more than `max`. */
 export const bytesBeyond = (text: string, max: number): number | undefined => {
   // A UTF-16 unit takes at most three bytes, so a text far below the limit needs no encoding.
   if (text.length * 3 <= max) return undefined
-  const bytes = encoder.encode(text).length
+  const bytes = bytesOf(text)
   return bytes > max ? bytes : undefined
 }
 

@@ -79,17 +79,19 @@ export class TestApp extends Context.Service<
   static readonly live: <Rpcs extends Rpc.Any, Tag extends Api.TagOf<Rpcs, "query">>(
     api: Api.Declared<Rpcs>,
     tag: Tag,
-    payload: Rpc.PayloadConstructor<Rpc.ExtractTag<Rpcs, Tag>>
+    payload: Rpc.PayloadConstructor<Rpc.ExtractTag<Rpcs, Tag>>,
+    options?: Live.LiveOptions
   ) => Stream.Stream<Rpc.Success<Rpc.ExtractTag<Rpcs, Tag>>, Rpc.Error<Rpc.ExtractTag<Rpcs, Tag>>, TestApp> = (
     api,
     tag,
-    payload
+    payload,
+    options
   ) =>
     Stream.unwrap(
       Effect.gen(function* () {
         const { object } = yield* TestApp
         const { local } = yield* Effect.promise(() => object().engine())
-        return Live.stream(api, tag, payload).pipe(Stream.provideService(Live.Live, local))
+        return Live.stream(api, tag, payload, options).pipe(Stream.provideService(Live.Live, local))
       })
     )
 

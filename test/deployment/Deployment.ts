@@ -10,8 +10,12 @@ export interface Deployment {
   readonly fetch: (path: string, init?: RequestInit) => Promise<Response>
   /** Opens a socket to a tenant. */
   readonly connect: (tenant: string) => Promise<Peer>
-  /** The transport of Effect's own client to a tenant. */
-  readonly protocol: (kind: "http" | "socket", tenant: string) => Layer.Layer<RpcClient.Protocol>
+  /** The transport of Effect's own client to a tenant. `batch` collects the calls of so many milliseconds in one body. */
+  readonly protocol: (
+    kind: "http" | "socket",
+    tenant: string,
+    batch?: { readonly window: number }
+  ) => Layer.Layer<RpcClient.Protocol>
   /** Evicts the heap of a tenant's object. Its sockets stay open. */
   readonly evict: (tenant: string) => Promise<void>
   /** How often a tenant's object was started. */

@@ -71,15 +71,17 @@ export const cloudflare = (namespace: DurableObjectNamespace = env.TENANT_OBJECT
   return {
     fetch: (path, init) => SELF.fetch(`${origin}${path}`, init as RequestInit<any>),
     connect: async (tenant) => toPeer(await upgrade(tenant)),
-    protocol: (kind, tenant) => {
+    protocol: (kind, tenant, batch) => {
       const serialization = RpcSerialization.layerJson
       if (kind === "http") {
         const fetch: typeof globalThis.fetch = (input, init) =>
           SELF.fetch(input as string, init as RequestInit<any>) as never
         const http = FetchHttpClient.layer.pipe(Layer.provide(Layer.succeed(FetchHttpClient.Fetch, fetch)))
-        return RpcClient.layerProtocolHttp({ url: `${origin}/rpc`, transformClient: toTenant(tenant) }).pipe(
-          Layer.provide([serialization, http])
-        )
+        return RpcClient.layerProtocolHttp({
+          url: `${origin}/rpc`,
+          transformClient: toTenant(tenant),
+          ...(batch && { batch })
+        }).pipe(Layer.provide([serialization, http]))
       }
       const open = Effect.acquireRelease(
         Effect.promise(async () => {

@@ -39,12 +39,14 @@ export const memory = async (app: App.App<any>, options?: TestAppOptions): Promi
       await opened
       return peer
     },
-    protocol: (kind, tenant) => {
+    protocol: (kind, tenant, batch) => {
       const serialization = RpcSerialization.layerJson
       if (kind === "http") {
-        return RpcClient.layerProtocolHttp({ url: `${url}/rpc`, transformClient: toTenant(tenant) }).pipe(
-          Layer.provide([serialization, transport])
-        )
+        return RpcClient.layerProtocolHttp({
+          url: `${url}/rpc`,
+          transformClient: toTenant(tenant),
+          ...(batch && { batch })
+        }).pipe(Layer.provide([serialization, transport]))
       }
       const socket = Layer.effect(Socket.Socket, Socket.makeWebSocket(socketUrl(tenant)))
       return RpcClient.layerProtocolSocket().pipe(Layer.provide([serialization, Layer.provide(socket, transport)]))

@@ -587,7 +587,7 @@ describe("close codes", () => {
     it(`1007, 1008, 1009 close the socket of a client that violates the protocol, hibernating: ${isAsleep}`, async () => {
       expect(await closedBy("not JSON", isAsleep)).toBe(1007)
       expect(await closedBy(new Uint8Array([0x22, 0xff, 0x22]), isAsleep)).toBe(1007)
-      const batch = Array.from({ length: 101 }, (_, i) => request(i, "look", {}))
+      const batch = Array.from({ length: 101 }, (_, i) => ({ _tag: "Ack", requestId: i }))
       expect(await closedBy(JSON.stringify(batch), isAsleep)).toBe(1008)
       expect(await closedBy(JSON.stringify(request(1, "echo", { value: "x".repeat(4 << 20) })), isAsleep)).toBe(1009)
     })

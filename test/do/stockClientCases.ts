@@ -98,6 +98,21 @@ export const suite = (name: string, here: Layer.Layer<Here>) =>
         }).pipe(Effect.scoped)
       )
 
+      it.effect(`S2, ${kind}: a call that is nested too deep fails with the limit, and the others go on`, () =>
+        Effect.gen(function* () {
+          const rpc = yield* connect
+          const nested = (levels: number) => JSON.parse(`${"[".repeat(levels)}${"]".repeat(levels)}`)
+          const [error, answer] = yield* Effect.all(
+            [Effect.flip(rpc("echo", { value: nested(300) })), rpc("echo", { value: "other" })],
+            { concurrency: "unbounded" }
+          )
+          expect(error).toBeInstanceOf(CallError)
+          expect(error).toMatchObject({ reason: { limit: "requestDepth", max: 256 } })
+          expect(answer).toBe("other")
+          expect(yield* rpc("echo", { value: nested(200) })).toEqual(nested(200))
+        }).pipe(Effect.scoped)
+      )
+
       it.effect(`L10, ${kind}: headers reach the handler`, () =>
         Effect.gen(function* () {
           const rpc = yield* connect
@@ -143,6 +158,41 @@ export const suite = (name: string, here: Layer.Layer<Here>) =>
         const protocol = yield* Layer.build((yield* Here).protocol("socket", tenant))
         return yield* RpcClient.make(NotesApi, { flatten: true }).pipe(Effect.provideContext(protocol))
       })
+
+    it.effect("S2, http: each call of a batch with too many requests fails with the limit, and none runs", () =>
+      Effect.gen(function* () {
+        const tenant = newTenant("batch")
+        const protocol = yield* Layer.build((yield* Here).protocol("http", tenant, { window: 50 }))
+        const rpc = yield* RpcClient.make(NotesApi, { flatten: true }).pipe(Effect.provideContext(protocol))
+        const calls = (count: number) =>
+          Effect.forEach(Array.from({ length: count }), () => Effect.flip(rpc("notes.add", { body: "x" })), {
+            concurrency: "unbounded"
+          })
+        for (const error of yield* calls(101)) {
+          expect(error).toBeInstanceOf(CallError)
+          expect(error).toMatchObject({ reason: { limit: "requestsPerBatch", max: 100, actual: 101 } })
+        }
+        expect(yield* rpc("notes.list", {})).toEqual([])
+        // The control: one request less is a body like any other.
+        const values = Array.from({ length: 100 }, (_, i) => i)
+        expect(yield* Effect.forEach(values, (value) => rpc("echo", { value }), { concurrency: "unbounded" })).toEqual(
+          values
+        )
+      }).pipe(Effect.scoped)
+    )
+
+    for (const kind of ["http", "socket"] as const) {
+      it.effect(`S2, ${kind}: a call that is too large to be read fails with an error of the client`, () =>
+        Effect.gen(function* () {
+          const protocol = yield* Layer.build((yield* Here).protocol(kind, newTenant("large")))
+          const rpc = yield* RpcClient.make(NotesApi, { flatten: true }).pipe(Effect.provideContext(protocol))
+          const error = yield* Effect.flip(rpc("notes.add", { body: "x".repeat(4 << 20) }))
+          expect(error._tag).toBe("RpcClientError")
+          // The limit is in the body of the status 413, which the client does not show, or in the reason of the close.
+          if (kind === "socket") expect(error.message).toContain("limit requestBytes is")
+        }).pipe(Effect.scoped)
+      )
+    }
 
     it.effect("L10, http: a live query is one snapshot and the end", () =>
       Effect.gen(function* () {

@@ -2,14 +2,17 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as FetchHttpClient from "effect/http/FetchHttpClient"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import type * as RpcGroup from "effect/rpc/RpcGroup"
+import * as Stream from "effect/Stream"
+import { App, type Live } from "effect-dormouse"
 import { describe, expect, it } from "vitest"
 import { runBatch } from "../../src/engine/rpc/HttpBatch.ts"
 import * as RpcTransport from "../../src/engine/rpc/RpcTransport.ts"
 import * as ActionRunner from "../../src/engine/worker/ActionRunner.ts"
 import { request } from "../deployment/Deployment.ts"
 import { memory } from "../deployment/memory.ts"
-import { guardedApp, guardedReactorApp } from "../worker/guarded.ts"
+import { GuardedApi, guardedApp, guardedReactorApp } from "../worker/guarded.ts"
 import { KeepingSocket, makeEngine } from "./EngineHarness.ts"
 import { suite } from "./middlewareCases.ts"
 
@@ -39,6 +42,30 @@ it("K6: a live query whose middleware asks who is calling is not shared by calle
     [true, 2],
     [true, 1]
   ])
+  await close()
+})
+
+it("K5: reactors and streams in the object call with the headers that they are given", async () => {
+  const counting = App.react(GuardedApi, {
+    name: "count",
+    query: "guarded.list",
+    queryPayload: {},
+    mutation: "guarded.count",
+    mutationPayload: (all) => (all.length === 1 ? { count: 1 } : undefined),
+    headers: { token: "counter" }
+  })
+  const { close, engine, idle } = await makeEngine({ ...guardedApp, reactors: [counting] })
+  const first = (options?: Live.LiveOptions) =>
+    Effect.runPromise(Stream.runHead(engine.local.stream("guarded.whoami", {}, options)))
+  // One without headers is the object's own, and shares nothing with the other.
+  expect(await first({ headers: { Token: "bo" } })).toEqual(Option.some("bo"))
+  expect(await first()).toEqual(Option.some("object"))
+  const session = { tenant: "main", identity: { subject: null, claims: {} } }
+  const added = request("1", "guarded.add", { text: "one" }, [["token", "bo"]])
+  await engine.http.call(session, JSON.stringify(added))
+  idle()
+  const { body } = await engine.http.call(session, JSON.stringify(request("2", "free.list", {})))
+  expect(JSON.parse(body)[0].exit.value).toEqual(["bo: one", "counter: there are 1"])
   await close()
 })
 

@@ -24,7 +24,7 @@ const harness = (options: Partial<typeof limits> = {}) => {
     queue.submit({
       source,
       mayCommit,
-      size,
+      data: "x".repeat(size),
       run: () =>
         queue.run(() => {
           current.push(name)
@@ -139,7 +139,7 @@ describe("T6: the queue in front of the object", () => {
     expect(failures()).toBe(1)
   })
 
-  it("T6: too many messages of one source, or too many characters of all, are refused and not handled", () => {
+  it("T6: too many messages of one source, or too many bytes of all, are refused and not handled", () => {
     const { runDeferred, submit, turns } = harness({ queuedMessages: 2, queuedBytes: 10 })
     submit(a, "a1", true)
     expect([submit(a, "a2", true), submit(a, "a3", true), submit(a, "a4", true)]).toEqual([
@@ -153,6 +153,17 @@ describe("T6: the queue in front of the object", () => {
     // What was handled does not count any more.
     submit(a, "a5", true)
     expect(submit(b, "b3", true, 9)).toBe(undefined)
+  })
+
+  it("T6: bytes are those of UTF-8, for text and for binary messages", () => {
+    const { queue } = harness({ queuedBytes: 10 })
+    const unit = (data: string | ArrayBuffer) => ({ source: {}, mayCommit: true, data, run: () => {} })
+    queue.run(() => {
+      expect(queue.submit(unit("語語語語"))).toBe("queuedBytes")
+      expect(queue.submit(unit("語語語"))).toBe(undefined)
+      expect(queue.submit(unit(new ArrayBuffer(2)))).toBe("queuedBytes")
+      expect(queue.submit(unit(new ArrayBuffer(1)))).toBe(undefined)
+    })
   })
 
   it("T6: one turn does not take more than a bounded number of messages", () => {

@@ -214,6 +214,19 @@ export const suite = (
         expect((await limitOf("text", { length: 1000, unit: "語" }))[0]).toBe("resultBytes")
       })
 
+      it("T5: resultBytes of a live query over HTTP counts the same bytes", async () => {
+        for (const [length, unit] of [
+          [2001, "x"],
+          [1000, "語"]
+        ] as const) {
+          const [name, , actual] = await limitOf("live:text", { length, unit })
+          expect([name, actual]).toEqual(["resultBytes", (await limitOf("text", { length, unit }))[2]])
+        }
+        expect(await call(limited, newTenant("t5"), "live:text", { length: 600, unit: "語" })).toMatchObject({
+          _tag: "Success"
+        })
+      })
+
       it("T5: resultBytes of a mutation is checked before its commit", async () => {
         const tenant = newTenant("t5")
         expect((await limitOf("notes.add", { body: "x".repeat(2500) }, tenant))[0]).toBe("resultBytes")
@@ -237,18 +250,17 @@ export const suite = (
           { error: expect.stringContaining("requestBytes is 3000") }
         ])
         const tooMany = await post(limited, tenant, many)
-        expect([tooMany.status, await tooMany.json()]).toEqual([
-          413,
-          { error: expect.stringContaining("requestsPerBatch is 5") }
-        ])
-        for (const [text, code, limit] of [
-          [large, 1009, "requestBytes"],
-          [many, 1008, "requestsPerBatch"]
-        ] as const) {
-          const peer = await limited.connect(tenant)
-          peer.sendText(text)
-          expect(await peer.until(() => peer.closed)).toEqual({ code, reason: expect.stringContaining(limit) })
+        expect(tooMany.status).toBe(413)
+        const peer = await limited.connect(tenant)
+        peer.sendText(many)
+        const overHttp: any = await tooMany.json()
+        const onSocket = await Promise.all(Array.from({ length: 6 }, (_, i) => peer.exit(i)))
+        for (const exit of [...overHttp.map(({ exit }: any) => exit), ...onSocket]) {
+          expect(errorOf(exit)).toMatchObject({ reason: { limit: "requestsPerBatch", max: 5, actual: 6 } })
         }
+        peer.sendText(large)
+        const reason = expect.stringContaining("requestBytes")
+        expect(await peer.until(() => peer.closed)).toEqual({ code: 1009, reason })
         expect(await bodies(limited, tenant)).toEqual([])
       })
 

@@ -94,7 +94,7 @@ export interface Execution {
   readonly version: number | undefined
 }
 
-/** A call that waits in the author's middleware. */
+/** A mutation that waits in the author's middleware. */
 export interface PendingExecution {
   readonly execution: Promise<Execution>
   readonly interrupt: () => void
@@ -176,8 +176,8 @@ export class Executor {
       codec: RpcCodec.of(rpc),
       encode: encoderOf(rpc),
       handler: entry.handler,
-      // Middleware may wait around a single call.
-      context: middlewares.length === 0 ? synchronous(own) : own,
+      // Only the middleware of a mutation may wait, around a single call.
+      context: middlewares.length === 0 || kind === "query" ? synchronous(own) : own,
       middlewares,
       contexts: new WeakMap()
     }
@@ -208,9 +208,13 @@ export class Executor {
     return { ...execution, reads: { ...reads, identity: reads.identity || asksIdentity, clock: true } }
   }
 
-  /** Runs a call. Only a call whose middleware waits is not at its end afterwards. */
+  /**
+   * Runs a call. Only a mutation whose middleware waits is not at its end afterwards. A query has the same rule on all its
+   * ways: what would fail live fails here.
+   */
   start(call: Call): Execution | PendingExecution {
-    if (call.procedure.middlewares.length === 0) return this.execute(call)
+    const { kind, middlewares } = call.procedure
+    if (middlewares.length === 0 || kind === "query") return this.execute(call)
     const transacted = emptyTransacted()
     const context = this.contextOf(call)
     const fiber = Effect.runForkWith(context)(this.around(call, transacted, false))

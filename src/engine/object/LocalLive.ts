@@ -3,6 +3,7 @@
  * The subscriber behind it is also the one behind reactors.
  */
 import * as Effect from "effect/Effect"
+import * as Headers from "effect/http/Headers"
 import * as Queue from "effect/Queue"
 import type * as Rpc from "effect/rpc/Rpc"
 import type * as RpcGroup from "effect/rpc/RpcGroup"
@@ -25,7 +26,7 @@ export interface LocalLiveOptions {
 
 /** The `Live` service of an object. */
 export const makeLocalLive = ({ group, live, readQueryKey, turn }: LocalLiveOptions): Live["Service"] => ({
-  stream: (tag, payload) =>
+  stream: (tag, payload, options) =>
     Stream.callback<any, any>(
       (queue) =>
         Effect.acquireRelease(
@@ -33,7 +34,7 @@ export const makeLocalLive = ({ group, live, readQueryKey, turn }: LocalLiveOpti
             const rpc: Rpc.Any | undefined = group.requests.get(tag)
             if (rpc === undefined) throw new Error(`the contract has no query ${tag}`)
             const codec = RpcCodec.of(rpc)
-            const key = localKey(codec, payload, readQueryKey)
+            const key = localKey(codec, payload, readQueryKey, options?.headers)
             if ("_tag" in key) {
               Queue.failCauseUnsafe(queue, codec.decodeFailure(key))
               return () => {}
@@ -81,6 +82,11 @@ export const watch = (
 export const localKey = (
   codec: RpcCodec.RpcCodec,
   payload: unknown,
-  readQueryKey: ReadQueryKey
+  readQueryKey: ReadQueryKey,
+  headers?: Headers.Input
 ): QueryKey | EncodedExit =>
-  readQueryKey(codec.tag, { payload: codec.encodePayload(payload), headers: [], identity: JSON.stringify(anonymous) })
+  readQueryKey(codec.tag, {
+    payload: codec.encodePayload(payload),
+    headers: Object.entries(Headers.fromInput(headers)),
+    identity: JSON.stringify(anonymous)
+  })

@@ -51,7 +51,7 @@ export class ObjectHttp {
         // Bodies are not ordered among each other.
         source: requests,
         mayCommit: requests.some(({ tag }) => isMutation(tag)),
-        size: text.length,
+        data: text,
         run: () => {
           try {
             const answers = requests.map((request) => this.answer(request, caller, session))

@@ -2,13 +2,12 @@
  * Runs the reactors of an app: each watches a query and runs a mutation when the result changes.
  * They watch while the object is in memory. Later changes are found when it starts again, by the recorded hash.
  */
-
+import * as Headers from "effect/http/Headers"
 import type { Reactor } from "../../contract/Reactor.ts"
 import type { InternalTable } from "../../contract/Transactional.ts"
 import type { EncodedExit } from "../../protocol/Exit.ts"
 import type { Database } from "../../services/Database.ts"
 import type { Caller, Executor } from "./Executor.ts"
-import { noHeaders } from "./Executor.ts"
 import type { LiveQueries, Subscription } from "./LiveQueries.ts"
 import { localKey, watch } from "./LocalLive.ts"
 import type { ReadQueryKey } from "./SocketSession.ts"
@@ -52,7 +51,7 @@ export class Reactors {
     for (const reactor of reactors) {
       const procedure = executor.procedure(reactor.query)
       if (procedure === undefined) throw new Error(`reactor ${reactor.name}: there is no query ${reactor.query}`)
-      const key = localKey(procedure.codec, reactor.queryPayload, readQueryKey)
+      const key = localKey(procedure.codec, reactor.queryPayload, readQueryKey, reactor.headers)
       if ("_tag" in key) throw new Error(`reactor ${reactor.name}: ${reactor.query} does not take its payload`)
       watch(live, key, (subscription) =>
         this.changed(reactor, procedure.codec.decodeValue.bind(procedure.codec), subscription)
@@ -101,7 +100,7 @@ export class Reactors {
         procedure,
         payload: procedure.codec.makePayload(payload),
         caller,
-        headers: noHeaders,
+        headers: Headers.fromInput(reactor.headers),
         requestId: "reaction",
         alongside: remember
       })

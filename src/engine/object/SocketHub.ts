@@ -5,9 +5,8 @@
 import * as Option from "effect/Option"
 import type { FromClientEncoded } from "effect/rpc/RpcMessage"
 import * as Limits from "../../protocol/Limits.ts"
-import { decodeMessages, isDeeper } from "../../protocol/Messages.ts"
 import type { HostSocket, SocketHost } from "../../services/SocketHost.ts"
-import { decodeText } from "../rpc/HttpBody.ts"
+import { decodeText, isRequest, OverLimit, readMessages } from "../rpc/HttpBody.ts"
 import type { RequestSession } from "../rpc/SessionHeader.ts"
 import { type ReadQueryKey, SocketSession, type SocketSessionOptions } from "./SocketSession.ts"
 import { attachmentDecoder } from "./SubscriptionStore.ts"
@@ -74,16 +73,17 @@ export class SocketHub {
     const session = this.sessions.get(socket) ?? this.restore(socket, this.restoreCache())
     if (session === undefined) return
     const messages = this.read(data)
-    const isBad = !isMessages(messages)
     const refused = this.options.turns.submit({
       source: session,
-      mayCommit: !isBad && messages.some((message) => this.mayCommit(message)),
-      size: typeof data === "string" ? data.length : data.byteLength,
+      mayCommit: isMessages(messages) && messages.some((message) => this.mayCommit(message)),
+      data,
       run: () => {
         if (this.sessions.get(socket) !== session) return
-        if (isBad) return this.drop(socket, messages)
+        const isRead = isMessages(messages)
+        if (!isRead && !(messages instanceof OverLimit)) return this.drop(socket, messages)
         try {
-          session.receive(messages)
+          if (isRead) session.receive(messages)
+          else session.refuse(messages.messages.filter(isRequest), messages.exit)
         } catch (cause) {
           // Close the socket: its client reconnects instead of waiting for an answer.
           this.drop(socket, [1011, "the server could not answer; the cause is in its log"])
@@ -121,19 +121,18 @@ export class SocketHub {
   }
 
   /** The messages in what a socket sent, or how to close a socket that sent something else. */
-  private read(data: string | ArrayBuffer): ReadonlyArray<FromClientEncoded> | Close {
-    const { requestBytes, requestDepth, requestsPerBatch } = this.options.limits
+  private read(data: string | ArrayBuffer): Read {
     const text = typeof data === "string" ? data : decodeText(data)
     if (text === undefined) return [1007, "not UTF-8"]
-    if (Limits.bytesBeyond(text, requestBytes) !== undefined) {
-      return [1009, Limits.describe("requestBytes", requestBytes)]
+    const messages = readMessages(text, this.options.limits)
+    if (messages instanceof OverLimit) {
+      // Nothing but requests can be answered: an acknowledgement that is not handled would hold back a live query.
+      const isAnswered = messages.messages.length > 0 && messages.messages.every(isRequest) && !text.endsWith("\n")
+      if (isAnswered) return messages
+      return [messages.limit === "requestBytes" ? 1009 : 1008, Limits.describe(messages.limit, messages.max)]
     }
-    if (isDeeper(text, requestDepth)) return [1008, Limits.describe("requestDepth", requestDepth)]
-    const messages = decodeMessages(text)
     // A client that ends its messages with a newline waits for answers that end so: it would wait forever.
-    if (messages === undefined || text.endsWith("\n")) return [1007, notMessages]
-    if (messages.length > requestsPerBatch) return [1008, Limits.describe("requestsPerBatch", requestsPerBatch)]
-    return messages
+    return messages === undefined || text.endsWith("\n") ? [1007, notMessages] : messages
   }
 
   private mayCommit(message: FromClientEncoded): boolean {
@@ -181,8 +180,10 @@ export class SocketHub {
 
 const notMessages = "not messages of effect/rpc as JSON: use RpcSerialization.layerJson"
 
-const isMessages = (read: ReadonlyArray<FromClientEncoded> | Close): read is ReadonlyArray<FromClientEncoded> =>
-  typeof read[0] !== "number"
+type Read = ReadonlyArray<FromClientEncoded> | OverLimit | Close
+
+const isMessages = (read: Read): read is ReadonlyArray<FromClientEncoded> =>
+  !(read instanceof OverLimit) && typeof read[0] !== "number"
 
 /** Thousands of sockets may have made the same request: its key is read once. */
 const memoizeByRequest = (readQueryKey: ReadQueryKey): ReadQueryKey => {

@@ -120,6 +120,15 @@ export class SocketSession implements Subscriber {
     for (const message of messages) this.handle(message)
   }
 
+  /** Answers requests that are not run with the same exit. */
+  refuse(requests: ReadonlyArray<Request>, exit: EncodedExit): void {
+    const text = JSON.stringify(exit)
+    for (const { id, isNotification } of requests) {
+      this.abandon(id)
+      if (isNotification !== true) this.write(exitMessage(JSON.stringify(id), text))
+    }
+  }
+
   private handle(message: FromClientEncoded): void {
     switch (message._tag) {
       case "Request":

@@ -3,7 +3,7 @@
  * commit is on its way wait for the next turn and share the next commit. A lone call is handled at once.
  */
 
-import type * as Limits from "../../protocol/Limits.ts"
+import * as Limits from "../../protocol/Limits.ts"
 
 /** The origin of units: those of one source are handled in their order, and the sources take turns. */
 export type Source = object
@@ -13,9 +13,15 @@ export interface Unit {
   readonly source: Source
   /** Whether it may commit. A unit that cannot commit waits only for earlier units of its source. */
   readonly mayCommit: boolean
-  /** Characters of it, which are kept while it waits. */
-  readonly size: number
+  /** What it was sent as, which is kept while it waits. */
+  readonly data: string | ArrayBuffer
   readonly run: () => void
+}
+
+/** A unit that waits. Its bytes are counted only now: most units are handled as they come. */
+interface Waiting {
+  readonly unit: Unit
+  readonly bytes: number
 }
 
 /** What a queue of turns works with. */
@@ -41,9 +47,9 @@ const unitsAtOnce = 64
 /** The turns of one object. */
 export class TurnQueue {
   private readonly options: TurnQueueOptions
-  private readonly queues = new Map<Source, Array<Unit>>()
+  private readonly queues = new Map<Source, Array<Waiting>>()
   private queued = 0
-  private queuedSize = 0
+  private queuedBytes = 0
   /** Whether something was committed in this turn. */
   private hasCommitted = false
   /** Whether a commit is on its way, and the next turn is scheduled. */
@@ -89,11 +95,12 @@ export class TurnQueue {
     }
     const { queuedBytes, queuedMessages } = this.options.limits
     if (queue !== undefined && queue.length >= queuedMessages) return "queuedMessages"
-    if (this.queuedSize + unit.size > queuedBytes) return "queuedBytes"
+    const bytes = typeof unit.data === "string" ? Limits.bytesOf(unit.data) : unit.data.byteLength
+    if (this.queuedBytes + bytes > queuedBytes) return "queuedBytes"
     this.queued++
-    this.queuedSize += unit.size
-    if (queue === undefined) this.queues.set(unit.source, [unit])
-    else queue.push(unit)
+    this.queuedBytes += bytes
+    if (queue === undefined) this.queues.set(unit.source, [{ unit, bytes }])
+    else queue.push({ unit, bytes })
     this.schedule()
     return undefined
   }
@@ -142,14 +149,14 @@ export class TurnQueue {
     while (this.queued > 0 && left > 0) {
       for (const [source, queue] of this.queues) {
         if (left-- === 0) break
-        const unit = queue.shift()
+        const waiting = queue.shift()
         if (queue.length === 0) this.queues.delete(source)
-        if (unit === undefined) continue
+        if (waiting === undefined) continue
         this.queued--
-        this.queuedSize -= unit.size
+        this.queuedBytes -= waiting.bytes
         this.handled++
         try {
-          unit.run()
+          waiting.unit.run()
         } catch (cause) {
           // Handle the other units before throwing.
           failed ??= { cause }

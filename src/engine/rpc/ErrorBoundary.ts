@@ -75,7 +75,7 @@ const suspensionOf = (tag: string, cause: Cause.Cause<unknown>): string | undefi
     if (!Cause.isDieReason(reason) || !(reason.defect instanceof Suspended)) continue
     return reason.defect.what === "handler"
       ? `the handler of ${tag} waited for something, and a transaction cannot wait: make it an action`
-      : `the middleware of ${tag} waited for something: around a live query, a snapshot or a reaction it must not wait`
+      : `the middleware of ${tag} waited for something: around a query or a reaction it must not wait`
   }
   return undefined
 }

@@ -6,6 +6,7 @@ import * as Context from "effect/Context"
 import * as References from "effect/References"
 import type { FromServerEncoded } from "effect/rpc/RpcMessage"
 import { limitExceeded } from "../../protocol/Exit.ts"
+import * as Limits from "../../protocol/Limits.ts"
 import type { Request } from "../../protocol/Messages.ts"
 import type { RpcTransport } from "./RpcTransport.ts"
 
@@ -51,7 +52,7 @@ export const runBatch = (
     const collect = (message: FromServerEncoded): void => {
       answers.push(message)
       if (message._tag !== "Chunk") return
-      collected += JSON.stringify(message).length
+      collected += Limits.bytesOf(JSON.stringify(message))
       if (collected <= resultBytes) return
       const exit = limitExceeded("resultBytes", resultBytes, collected)
       for (const requestId of waiting) answers.push({ _tag: "Exit", requestId, exit })

@@ -1,9 +1,9 @@
 /**
  * HTTP bodies of rpc messages: reads and checks the requests in one, and writes the answers to it.
- * A body that is not made of messages is refused here, before any object is woken.
+ * A body that is not made of messages is refused here, before any object is woken. Messages of sockets have the same limits.
  */
 import type { FromClientEncoded } from "effect/rpc/RpcMessage"
-import { type EncodedExit, exitMessage } from "../../protocol/Exit.ts"
+import { type EncodedExit, exitMessage, limitExceeded } from "../../protocol/Exit.ts"
 import * as Limits from "../../protocol/Limits.ts"
 import { decodeMessages, isDeeper, type Request as RpcRequest } from "../../protocol/Messages.ts"
 import { readChunks } from "./Ndjson.ts"
@@ -40,15 +40,58 @@ export const limitsInside = (limits: Limits.Limits): Limits.Limits => ({
   requestDepth: Number.POSITIVE_INFINITY
 })
 
+/** Levels up to which a text is read although it is too deep, so that each of its requests can be answered. */
+const readableDepth = 10_000
+
+/** A text that exceeds a limit, with the messages that could be read in it nevertheless. */
+export class OverLimit {
+  readonly limit: "requestBytes" | "requestDepth" | "requestsPerBatch"
+  readonly max: number
+  readonly actual: number | undefined
+  readonly messages: ReadonlyArray<FromClientEncoded>
+
+  constructor(
+    limit: OverLimit["limit"],
+    limits: Limits.Limits,
+    messages: OverLimit["messages"] = [],
+    actual?: number | undefined
+  ) {
+    this.limit = limit
+    this.max = limits[limit]
+    this.actual = actual
+    this.messages = messages
+  }
+
+  /** What to answer each request with. */
+  get exit(): EncodedExit {
+    return limitExceeded(this.limit, this.max, this.actual)
+  }
+}
+
+/** The messages in a text that came from a client. `undefined` when it is not made of messages. */
+export const readMessages = (
+  text: string,
+  limits: Limits.Limits
+): ReadonlyArray<FromClientEncoded> | OverLimit | undefined => {
+  const bytes = Limits.bytesBeyond(text, limits.requestBytes)
+  if (bytes !== undefined) return new OverLimit("requestBytes", limits, [], bytes)
+  if (isDeeper(text, limits.requestDepth)) {
+    return new OverLimit("requestDepth", limits, isDeeper(text, readableDepth) ? [] : decodeMessages(text))
+  }
+  const messages = decodeMessages(text)
+  return messages !== undefined && messages.length > limits.requestsPerBatch
+    ? new OverLimit("requestsPerBatch", limits, messages, messages.length)
+    : messages
+}
+
 /** The requests in the text of a body, or the response that refuses the text. */
 export const parseRequests = (text: string, limits: Limits.Limits): RequestBody | Response => {
-  const actual = Limits.bytesBeyond(text, limits.requestBytes)
-  if (actual !== undefined) return limitResponse("requestBytes", limits.requestBytes, actual)
-  if (isDeeper(text, limits.requestDepth)) return limitResponse("requestDepth", limits.requestDepth)
-  const messages = decodeMessages(text)
+  const messages = readMessages(text, limits)
   if (messages === undefined) return errorResponse(400, "the body is not made of messages of effect/rpc")
-  if (messages.length > limits.requestsPerBatch) {
-    return limitResponse("requestsPerBatch", limits.requestsPerBatch, messages.length)
+  if (messages instanceof OverLimit) {
+    const answers = answerAll(messages.messages.filter(isRequest), messages.exit)
+    if (answers.length > 0) return messagesResponse(joinMessages(answers), 413)
+    return limitResponse(messages.limit, messages.max, messages.actual)
   }
   const requests = messages.filter(isRequest)
   if (requests.length > 1) {
