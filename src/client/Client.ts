@@ -118,7 +118,9 @@ export const make: <Rpcs extends Rpc.Any>(
     onRefused: (reason) => live.failAll(Cause.fail(new ConnectionRefused({ reason }))),
     onTooLarge: (reason) => {
       const max = /^limit requestBytes is (\d+)/.exec(reason)
-      if (max !== null) calls.limit(Number(max[1]))
+      if (max === null) return
+      calls.limit(Number(max[1]))
+      live.limit(Number(max[1]))
     }
   })
 

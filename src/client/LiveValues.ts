@@ -2,7 +2,7 @@
  * The live queries of a client: requests their frames, applies them, and notifies listeners.
  * Independent of sockets and mutations; the client connects it with them through `LiveValuesOptions`.
  */
-import type * as Cause from "effect/Cause"
+import * as Cause from "effect/Cause"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
@@ -11,6 +11,7 @@ import { canonical } from "../protocol/JsonCodec.ts"
 import * as Patch from "../protocol/Patch.ts"
 import { contractMismatch, type RpcCodec } from "../protocol/RpcCodec.ts"
 import { isList, isObject, parse, requestIdOf, type ServerMessage } from "./ServerMessage.ts"
+import { requestTooLarge } from "./SocketRpcProtocol.ts"
 
 // The value of a frame is not checked here: it comes from `JSON.parse`, and the query's own schema decodes it.
 const decode = Schema.decodeUnknownOption(Frame(Schema.Any))
@@ -69,6 +70,8 @@ export class LiveValue {
   shown: ShownValue = { value: Option.none(), version: 0, isOptimistic: false }
   /** Frames in a row that could not be applied. */
   decodeFailures = 0
+  /** The text of the last request. */
+  request = ""
   /** The parts received so far of a frame that is larger than one message. */
   parts: Array<string> = []
 
@@ -222,6 +225,14 @@ export class LiveValues {
     for (const live of [...this.values.values()]) this.end(live, failure)
   }
 
+  /** The server accepts at most `max` bytes per message: the live queries fail whose requests are larger. */
+  limit(max: number): void {
+    for (const live of [...this.values.values()]) {
+      const error = requestTooLarge(live.request, max)
+      if (error !== undefined) this.end(live, Cause.fail(error))
+    }
+  }
+
   /** Whether a message is for a live query. */
   owns(message: ServerMessage): boolean {
     return message._tag === "Delivered" || requestIdOf(message).startsWith("live-")
@@ -350,9 +361,14 @@ export class LiveValues {
     if (live.json !== undefined) this.markStale(live)
     const headers: Array<[string, string]> = [[promptHeader, "1"]]
     if (knownHash !== undefined) headers.push([knownHashHeader, knownHash])
-    this.send(
-      JSON.stringify({ _tag: "Request", id, tag: `${livePrefix}${live.rpc.tag}`, payload: live.payload, headers })
-    )
+    live.request = JSON.stringify({
+      _tag: "Request",
+      id,
+      tag: `${livePrefix}${live.rpc.tag}`,
+      payload: live.payload,
+      headers
+    })
+    this.send(live.request)
   }
 
   private markStale(live: LiveValue): void {

@@ -7,7 +7,7 @@ import * as RpcClient from "effect/rpc/RpcClient"
 import { type FromServerEncoded, type RequestEncoded, RequestId } from "effect/rpc/RpcMessage"
 import * as RpcSerialization from "effect/rpc/RpcSerialization"
 import * as Schema from "effect/Schema"
-import { CallError, type CallErrorReason, LimitExceeded, Unavailable } from "../protocol/CallError.ts"
+import { CallError, LimitExceeded, Unavailable } from "../protocol/CallError.ts"
 import { bytesBeyond } from "../protocol/Limits.ts"
 import { mutationHeader } from "../protocol/MutationId.ts"
 import { isAnswerTo, isObject, requestIdOf, type ServerMessage } from "./ServerMessage.ts"
@@ -99,9 +99,8 @@ export class SocketRpcProtocol {
   /** The server accepts at most `max` bytes per message: fails the pending calls that are larger. */
   limit(max: number): void {
     for (const [id, { text }] of [...this.pending]) {
-      const actual = bytesBeyond(text, max)
-      if (actual === undefined) continue
-      this.fail(id, failure(new LimitExceeded({ limit: "requestBytes", max, actual })))
+      const error = requestTooLarge(text, max)
+      if (error !== undefined) this.fail(id, failure(error))
     }
   }
 
@@ -153,6 +152,14 @@ export class SocketRpcProtocol {
   }
 }
 
+/** The failure of a request, if it has more than `max` bytes. */
+export const requestTooLarge = (text: string, max: number): CallError | undefined => {
+  const actual = bytesBeyond(text, max)
+  return actual === undefined
+    ? undefined
+    : new CallError({ reason: new LimitExceeded({ limit: "requestBytes", max, actual }) })
+}
+
 /** Makes request ids. Their prefix differs from that of live queries, which use the same socket. */
 export const requestIds = () => {
   let next = 0
@@ -164,9 +171,11 @@ type ExitEncoded = Extract<FromServerEncoded, { _tag: "Exit" }>["exit"]
 const encodeError = Schema.encodeSync(Schema.toCodecJson(CallError))
 
 /** The exit of a call that fails in the client, encoded as the server would. */
-const failure = (reason: CallErrorReason): ExitEncoded => ({
+const failure = (error: CallError): ExitEncoded => ({
   _tag: "Failure",
-  cause: [{ _tag: "Fail", error: encodeError(new CallError({ reason })) }]
+  cause: [{ _tag: "Fail", error: encodeError(error) }]
 })
 
-const connectionLost = failure(new Unavailable({ detail: "the connection was lost before the server answered" }))
+const connectionLost = failure(
+  new CallError({ reason: new Unavailable({ detail: "the connection was lost before the server answered" }) })
+)

@@ -15,6 +15,7 @@ import { isTraced } from "../engine/rpc/RequestSpan.ts"
 import { objectUrl, sessionHeaders } from "../engine/rpc/SessionHeader.ts"
 import * as ActionRunner from "../engine/worker/ActionRunner.ts"
 import { Gateway, type GatewayOptions } from "../engine/worker/Gateway.ts"
+import { type CloseSocket, closeRefused } from "../engine/worker/Refusal.ts"
 import {
   exportsOf,
   Flushing,
@@ -89,7 +90,7 @@ export const serve = <Rpcs extends Rpc.Any, R = never>(app: App<Rpcs>, options: 
       // Another request may wait for what this one starts, so it must not end before that.
       const waitUntil = (work: Promise<unknown>) => this.ctx.waitUntil(work)
       const traced = await this.start(own)
-      if (traced instanceof Response) return traced
+      if (traced instanceof Response) return closeRefused(request, traced, closeSocket)
       const objects = exportsOf(this.ctx).TenantObject
       const response = await gateway.handle(
         {
@@ -105,7 +106,8 @@ export const serve = <Rpcs extends Rpc.Any, R = never>(app: App<Rpcs>, options: 
           },
           waitUntil,
           run: (effect) => runtime.runPromise(effect),
-          isTraced: traced
+          isTraced: traced,
+          closeSocket
         },
         { request, trustedSession: this.ctx.props?.session }
       )
@@ -131,6 +133,13 @@ export const serve = <Rpcs extends Rpc.Any, R = never>(app: App<Rpcs>, options: 
 }
 
 const couldNotStart = "the Worker could not start"
+
+const closeSocket: CloseSocket = ({ code, reason }, headers) => {
+  const { 0: client, 1: server } = new WebSocketPair()
+  server.accept()
+  server.close(code, reason)
+  return new Response(null, { status: 101, webSocket: client, headers })
+}
 
 const stubOf = (stub: TenantStub): ObjectStub => ({
   call: (session, body, isRewritten) => stub.call(session, body, isRewritten),

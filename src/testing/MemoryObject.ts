@@ -19,6 +19,7 @@ import * as TenantEngine from "../engine/object/TenantEngine.ts"
 import type { ObjectAnswer, ObjectStub } from "../engine/rpc/ObjectStub.ts"
 import type { RequestSession } from "../engine/rpc/SessionHeader.ts"
 import type { ActionRunner } from "../engine/worker/ActionRunner.ts"
+import type { Close } from "../engine/worker/Refusal.ts"
 import { MemoryBackground } from "../layers/memory/Background.ts"
 import * as MemoryDatabase from "../layers/memory/Database.ts"
 import { MemorySockets } from "../layers/memory/SocketHost.ts"
@@ -93,20 +94,22 @@ export class MemoryObject<Rpcs extends Rpc.Any> {
     explain: () => this.event((engine) => engine.live.explain())
   }
 
-  /** Opens a socket and returns the client's end. It opens once the handshake has arrived and was accepted. */
-  connect(identify: () => Promise<RequestSession | undefined>): WebSocketLike {
+  /**
+   * Opens a socket and returns the client's end. It opens once the handshake has arrived; a refused socket is then closed.
+   */
+  connect(identify: () => Promise<RequestSession | Close | undefined>): WebSocketLike {
     const socket = new ServerSocket(
       (data) => void this.deliver(socket, data),
       () => void this.closed(socket)
     )
     const wire = this.network.open(socket, async () => {
       const session = await identify()
-      if (session === undefined) return false
+      if (session === undefined || "code" in session) return session
       await this.event(({ sockets }, heap) => {
         this.sockets.add(socket)
         sockets.open(heap.sockets.of(socket), session)
       })
-      return true
+      return "accepted"
     })
     socket.wire = wire
     return wire.client
@@ -138,6 +141,8 @@ export class MemoryObject<Rpcs extends Rpc.Any> {
   }
 
   private async deliver(socket: ServerSocket, data: SocketData): Promise<void> {
+    // A socket that was refused reaches no object.
+    if (!this.sockets.has(socket)) return
     // The platform answers pings itself, without waking the object.
     if (data === ping) return socket.send(pong)
     await this.event(({ sockets }, heap) => {

@@ -3,6 +3,7 @@
  * Messages can be held, delivered one by one in a chosen order, changed, or lost.
  */
 import type { WebSocketEvent, WebSocketLike } from "effect/socket/Socket"
+import type { Close } from "../engine/worker/Refusal.ts"
 import type { MemorySocket } from "../layers/memory/SocketHost.ts"
 
 /** What a client can send over a socket. The object sends only text. */
@@ -35,8 +36,8 @@ export class Network {
   private refusing = false
   private pumping = false
 
-  /** Opens a socket. It is open once its handshake has arrived and `accept` returned true. */
-  open(server: ServerSocket, accept: () => Promise<boolean>): Wire {
+  /** Opens a socket. It is open once its handshake has arrived; unless it was accepted, it is closed then. */
+  open(server: ServerSocket, accept: () => Promise<"accepted" | Close | undefined>): Wire {
     const wire = new Wire(this, server)
     if (this.refusing) {
       queueMicrotask(() => wire.cut())
@@ -44,8 +45,13 @@ export class Network {
     }
     this.wires.add(wire)
     const arrive = async () => {
-      if (await accept()) wire.opened()
-      else wire.cut()
+      const accepted = await accept()
+      if (accepted === undefined) return wire.cut()
+      wire.opened()
+      if (accepted === "accepted") return
+      const { code, reason } = accepted
+      const close = () => wire.close(code, reason)
+      this.send({ channel: wire.toClient, arrive: close, drop: close })
     }
     this.send({ channel: wire.toServer, arrive: () => void arrive(), drop: () => {} })
     return wire

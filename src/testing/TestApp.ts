@@ -26,6 +26,7 @@ import { isTraced } from "../engine/rpc/RequestSpan.ts"
 import { protocolHeader, type RequestSession } from "../engine/rpc/SessionHeader.ts"
 import * as ActionRunner from "../engine/worker/ActionRunner.ts"
 import { Gateway, type GatewayHost, type GatewayOptions } from "../engine/worker/Gateway.ts"
+import type { Close } from "../engine/worker/Refusal.ts"
 import { tenantOf } from "../engine/worker/Routing.ts"
 import * as TableSchema from "../services/storage/TableSchema.ts"
 import * as Transactor from "../services/Transactor.ts"
@@ -177,18 +178,16 @@ const layer = <Rpcs extends Rpc.Any>(tested: App<Rpcs>, options: TestAppOptions 
         const request = new Request(input, init)
         return objectOf(request).network.exchange(() => gateway.handle(host, { request }))
       }
-      /** The session of a socket's request; `undefined` when the gateway refuses the socket. */
+      /** The session of a socket's request, or how the gateway closes the socket. */
       const identify = async (request: Request) => {
-        let session: RequestSession | undefined
-        const stub: ObjectStub = {
-          ...object().stub,
-          connect: async (accepted) => {
-            session = accepted
-            return new Response()
-          }
+        let decided: RequestSession | Close | undefined
+        const decide = (decision: RequestSession | Close) => {
+          decided = decision
+          return new Response()
         }
-        await gateway.handle({ ...host, object: () => stub }, { request })
-        return session
+        const stub: ObjectStub = { ...object().stub, connect: async (session) => decide(session) }
+        await gateway.handle({ ...host, object: () => stub, closeSocket: decide }, { request })
+        return decided
       }
       const transport = Layer.mergeAll(
         Layer.succeed(Socket.WebSocketConstructor, (url, options) => {

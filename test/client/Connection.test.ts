@@ -2,19 +2,20 @@ import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
-import { Action, Api, Query } from "effect-dormouse"
+import { Action, Api, App, Query } from "effect-dormouse"
 import { Client, ConnectionRefused, type ConnectionState, DeviceStatus } from "effect-dormouse/client"
 import { TestApp } from "effect-dormouse/testing"
 import { ping } from "../../src/protocol/Messages.ts"
 import { seeds } from "../random.ts"
 import { FakeServer, settle } from "./fakeServer.ts"
-import { app, MarksApi } from "./mutationApp.ts"
+import { app, MarksApi, MarksHandlers, marks, ticks } from "./mutationApp.ts"
 
 /** A contract with the kinds of calls that need a socket. */
 class SmallApi extends Api.make(
@@ -478,6 +479,43 @@ describe("C3: a server that refuses", () => {
     })
   )
 
+  it.effect("C3: by the Worker, for a tenant that does not exist: the stream fails and no reconnect follows", () =>
+    Effect.gen(function* () {
+      const { object } = yield* TestApp
+      const client = yield* TestApp.client(MarksApi, { tenant: "nobody" })
+      const error = yield* Effect.flip(Stream.runDrain(client.live("list", { list: "a" })))
+      expect(error).toEqual(new ConnectionRefused({ reason: "4404 no such tenant" }))
+      const opened = object("nobody").network.wires.size
+      yield* wait(60_000)
+      expect([opened, object("nobody").network.wires.size, object("nobody").starts]).toEqual([0, 0, 0])
+    }).pipe(Effect.provide(TestApp.layer(app, { tenants: (name) => name !== "nobody" })))
+  )
+
+  it.effect("C3: not when the Worker cannot tell who is calling: the client tries again, with growing delays", () => {
+    const attempts: Array<number> = []
+    let isDown = true
+    const layer = TestApp.layer(app, {
+      identify: () => {
+        attempts.push(1)
+        if (isDown) throw new Error("no answer from the issuer")
+        return { subject: "ada", claims: {} }
+      }
+    })
+    return Effect.gen(function* () {
+      const client = yield* TestApp.client(MarksApi)
+      const watched = yield* watch(client, "list", { list: "a" })
+      for (let i = 0; i < 40; i++) yield* wait(100)
+      const failed = attempts.length
+      // With delays of 250, 500, 1000, 2000 ms, each up to a half shorter.
+      expect(failed).toBeGreaterThanOrEqual(4)
+      expect(failed).toBeLessThanOrEqual(6)
+      isDown = false
+      for (let i = 0; i < 80; i++) yield* wait(100)
+      expect(watched.state).toEqual({ _tag: "Live" })
+      expect(watched.value).toMatchObject({ markers: [] })
+    }).pipe(Effect.provide(layer), Effect.provide(Logger.layer([])))
+  })
+
   it.effect.each([1000, 1001, 1006, 1009, 1011, 1012, 1013, 3000, 4000, 4500])(
     "not with code %i: the client reconnects",
     (code) =>
@@ -490,6 +528,50 @@ describe("C3: a server that refuses", () => {
         expect(server.sockets.length).toBe(2)
         expect(watched.state).toEqual({ _tag: "Live" })
       })
+  )
+})
+
+describe("T5 C3: a live query that is larger than requestBytes", () => {
+  const limits = { requestBytes: 3000 }
+  const small = App.make({ api: MarksApi, tables: [marks, ticks], handlers: MarksHandlers, limits })
+
+  it.effect("C3: fails alone with LimitExceeded, at first and after a reconnect", () =>
+    Effect.gen(function* () {
+      const client = yield* TestApp.client(MarksApi)
+      const { object } = yield* TestApp
+      const { network } = object()
+      const other = yield* watch(client, "list", { list: "a" })
+      const list = "x".repeat(4000)
+      for (const isReconnecting of [false, true]) {
+        if (isReconnecting) network.cut()
+        const large = yield* watch(client, "list", { list })
+        for (let i = 0; i < 20; i++) yield* wait(100)
+        const error = yield* Effect.flip(Fiber.join(large.fiber))
+        expect(error).toMatchObject({
+          _tag: "CallError",
+          reason: { _tag: "LimitExceeded", limit: "requestBytes", max: 3000 }
+        })
+        expect([other.state, other.value]).toMatchObject([{ _tag: "Live" }, { markers: [] }])
+        // The connection that is open now stays open.
+        const [wire] = network.wires
+        for (let i = 0; i < 10; i++) yield* wait(1000)
+        expect([...network.wires]).toEqual([wire])
+      }
+    }).pipe(Effect.provide(TestApp.layer(small)))
+  )
+
+  it.effect("C3: fails when its request became too large by the hash of its value", () =>
+    Effect.gen(function* () {
+      const client = yield* TestApp.client(MarksApi)
+      const { object } = yield* TestApp
+      const { network } = object()
+      // Its first request fits, and the one after a reconnect does not.
+      const large = yield* watch(client, "list", { list: "x".repeat(2870) })
+      expect(large.state).toEqual({ _tag: "Live" })
+      network.cut()
+      for (let i = 0; i < 20; i++) yield* wait(100)
+      expect(yield* Effect.flip(Fiber.join(large.fiber))).toMatchObject({ reason: { _tag: "LimitExceeded" } })
+    }).pipe(Effect.provide(TestApp.layer(small)))
   )
 })
 

@@ -45,8 +45,10 @@ const toPeer = (response: Response): Peer => {
 const log: Array<string> = []
 
 const origin = "https://dormouse.test"
-const upgrade = (tenant: string) =>
-  SELF.fetch(`${origin}/rpc`, { headers: { upgrade: "websocket", "x-dormouse-tenant": tenant } })
+const upgrade = (tenant: string, place: "header" | "query" = "header") =>
+  place === "header"
+    ? SELF.fetch(`${origin}/rpc`, { headers: { upgrade: "websocket", "x-dormouse-tenant": tenant } })
+    : SELF.fetch(`${origin}/rpc?tenant=${encodeURIComponent(tenant)}`, { headers: { upgrade: "websocket" } })
 
 /** The objects of any class, without the Worker in front of them. */
 export const objects = (namespace: DurableObjectNamespace): Deployment => ({
@@ -70,7 +72,7 @@ export const cloudflare = (namespace: DurableObjectNamespace = env.TENANT_OBJECT
   }
   return {
     fetch: (path, init) => SELF.fetch(`${origin}${path}`, init as RequestInit<any>),
-    connect: async (tenant) => toPeer(await upgrade(tenant)),
+    connect: async (tenant, place) => toPeer(await upgrade(tenant, place)),
     protocol: (kind, tenant, batch) => {
       const serialization = RpcSerialization.layerJson
       if (kind === "http") {

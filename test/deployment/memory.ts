@@ -27,7 +27,7 @@ export const memory = async (app: App.App<any>, options?: TestAppOptions): Promi
   const { object, transport, url } = await runtime.runPromise(TestApp)
   const fetch = await runtime.runPromise(Effect.provide(Transport.Fetch, transport))
   const socketOf = await runtime.runPromise(Effect.provide(Socket.WebSocketConstructor, transport))
-  const socketUrl = (tenant: string) => `${url.replace("http", "ws")}/rpc?tenant=${tenant}`
+  const socketUrl = (tenant: string) => `${url.replace("http", "ws")}/rpc?tenant=${encodeURIComponent(tenant)}`
   return {
     fetch: (path, init = {}) => fetch(`${url}${path}`, init),
     connect: async (tenant) => {

@@ -108,6 +108,19 @@ it("a layer that cannot be built is logged, and its cause is shown to nobody", a
   expect(errors.mock.calls.flat().join("\n")).toMatch(/no such secret/)
 })
 
+it("S1: a Worker that could not start closes sockets with 1011", async () => {
+  vi.spyOn(console, "log").mockImplementation(() => {})
+  const failing = Cloudflare.serve(app, { layer: Layer.effectDiscard(Effect.die(new Error("no such secret"))) })
+  const handshake = new Request("https://test/rpc", { headers: { upgrade: "websocket" } })
+  const { status, webSocket } = await fetchFrom(failing, handshake)
+  expect(status).toBe(101)
+  const closed = new Promise((resolve) =>
+    webSocket!.addEventListener("close", ({ code, reason }) => resolve({ code, reason }))
+  )
+  webSocket!.accept()
+  expect(await closed).toEqual({ code: 1011, reason: "the Worker could not start; the cause is in its log" })
+})
+
 it("S1: a Worker whose action handlers could not be built builds them again for the next call", async () => {
   vi.spyOn(console, "log").mockImplementation(() => {})
   let attempts = 0

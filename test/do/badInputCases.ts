@@ -424,7 +424,8 @@ export const suite = (
           const body = JSON.stringify(request("1", "notes.list", {}))
           const response = await deployment.fetch(path, { method: "POST", body })
           expect([response.status, await response.json()]).toEqual([404, { error: "no such tenant" }])
-          expect((await deployment.fetch(path, { headers: { upgrade: "websocket" } })).status).toBe(404)
+          const peer = await deployment.connect(tenant, "query")
+          expect(await peer.until(() => peer.closed)).toEqual({ code: 4404, reason: "no such tenant" })
           // Names that a header can contain are refused there as well.
           if (/^[\x21-\x7e]+$/.test(tenant)) expect((await post(deployment, tenant, body)).status).toBe(404)
         })
@@ -447,6 +448,20 @@ export const suite = (
           404
         )
         expect(deployment.starts(options.refusedTenant)).toBe(0)
+      })
+
+      it("S1, C3: a socket of a tenant that does not exist is closed with 4404, and wakes no object", async () => {
+        const { refusedTenant } = options
+        const peer = await deployment.connect(refusedTenant)
+        // What the client sends before it sees the close reaches nothing.
+        peer.ask("notes.list", {})
+        expect(await peer.until(() => peer.closed)).toEqual({ code: 4404, reason: "no such tenant" })
+        expect([peer.messages, deployment.starts(refusedTenant)]).toEqual([[], 0])
+        // The control: a socket of a tenant that exists stays open and wakes its object.
+        const known = newTenant("known")
+        const other = await deployment.connect(known)
+        expect(await other.call("notes.list", {})).toEqual({ _tag: "Success", value: [] })
+        expect([other.closed, deployment.starts(known)]).toEqual([undefined, 1])
       })
 
       it("S1: the header takes precedence over the query", async () => {

@@ -2,6 +2,7 @@ import { expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Logger from "effect/Logger"
 import { Gateway, type GatewayHost, type GatewayOptions } from "../../src/engine/worker/Gateway.ts"
+import type { Close } from "../../src/engine/worker/Refusal.ts"
 import { request as call, errorOf } from "../deployment/Deployment.ts"
 import { app } from "../worker/notes.ts"
 
@@ -15,7 +16,13 @@ interface Behind {
 
 const log: Array<string> = []
 
-const enter = ({ object, options = {} }: Behind, init: RequestInit = {}) =>
+/** How the gateway closed a socket, and the headers that answered its handshake. */
+interface Closed {
+  readonly close: Close
+  readonly headers: Record<string, string>
+}
+
+const enter = ({ object, options = {} }: Behind, init: RequestInit = {}, onClose?: (closed: Closed) => void) =>
   Effect.gen(function* () {
     const context = yield* Effect.context<never>()
     const reach = (tenant: string) => {
@@ -45,10 +52,24 @@ const enter = ({ object, options = {} }: Behind, init: RequestInit = {}) =>
       }),
       waitUntil: () => {},
       run: (effect) => Effect.runPromiseWith(context)(effect),
-      isTraced: false
+      isTraced: false,
+      closeSocket: (close, headers) => {
+        onClose?.({ close, headers })
+        return new Response()
+      }
     }
     return yield* Effect.promise(() => new Gateway(app, options).handle(host, { request }))
   }).pipe(Effect.provide(Logger.layer([Logger.map(Logger.formatJson, (line) => void log.push(line))])))
+
+/** Asks for a socket. */
+const upgrade = (behind: Behind, headers: Record<string, string> = {}) =>
+  Effect.gen(function* () {
+    const closed: Array<Closed> = []
+    const init = { method: "GET", body: null, headers: { upgrade: "websocket", ...headers } }
+    yield* enter(behind, init, (close) => closed.push(close))
+    expect(closed).toHaveLength(1)
+    return closed[0]!
+  })
 
 const json = (response: Response) => Effect.promise(() => response.json() as Promise<any>)
 
@@ -81,12 +102,13 @@ for (const [what, object] of silent) {
     })
   )
 
-  it.effect(`S1: a socket to an object that ${what} does not open`, () =>
+  it.effect(`S1: a socket to an object that ${what} is closed with 1013`, () =>
     Effect.gen(function* () {
-      const headers = { upgrade: "websocket" }
-      const response = yield* enter({ object }, { method: "GET", body: null, headers })
-      expect(response.status).toBe(503)
-      expect((yield* json(response)).error).toMatch(/^the tenant's object (did not answer|could not start)$/)
+      const { close } = yield* upgrade({ object })
+      expect(close).toEqual({
+        code: 1013,
+        reason: expect.stringMatching(/^the tenant's object (did not answer|could not start)$/)
+      })
     })
   )
 }
@@ -101,6 +123,59 @@ it.effect("S2: an error thrown by the author's identify does not reach the calle
     expect(error).not.toContain("secret")
     expect(log.join()).toContain("the secret reason")
     expect(log.join()).toContain(id)
+  })
+)
+
+const refusals: ReadonlyArray<readonly [string, GatewayOptions, Close]> = [
+  ["a refused tenant", { tenants: () => false }, { code: 4404, reason: "no such tenant" }],
+  [
+    "a caller whom identify refuses",
+    { identify: () => new Response("token expired", { status: 401 }) },
+    { code: 4401, reason: "token expired" }
+  ],
+  [
+    "a caller whom identify refuses with a long text",
+    { identify: () => new Response("é".repeat(100), { status: 403 }) },
+    { code: 4403, reason: "é".repeat(61) }
+  ],
+  [
+    "too many attempts",
+    { identify: () => Response.json({ error: "slow down" }, { status: 429 }) },
+    { code: 1013, reason: "slow down" }
+  ],
+  [
+    "an identity that is too large",
+    { identify: () => ({ subject: "a", claims: { roles: "x".repeat(5000) } }) },
+    { code: 4431, reason: expect.stringMatching(/^limit identityBytes is 4096, got \d+$/) }
+  ],
+  [
+    "an identify that throws",
+    { identify: () => Promise.reject(new Error("the secret reason")) },
+    { code: 1011, reason: expect.stringMatching(/^the server could not answer.* under [0-9a-z]+$/) }
+  ]
+]
+
+it.effect.each(refusals)("S1: a socket of %s is opened and closed, and a call gets the status", ([, options, close]) =>
+  Effect.gen(function* () {
+    expect(yield* upgrade({ options })).toEqual({ close, headers: {} })
+    // A client that offers the protocol fails the handshake itself when it is not answered with it.
+    const offered = "dormouse, dormouse.bearer.t"
+    const answered = { close, headers: { "sec-websocket-protocol": "dormouse" } }
+    expect(yield* upgrade({ options }, { "sec-websocket-protocol": offered })).toEqual(answered)
+    const { code } = close
+    const { status } = yield* enter({ options })
+    expect(code > 4000 ? [code - 4000] : [429, 500, 503]).toContain(status)
+    // The control: the same caller opens no socket elsewhere.
+    expect((yield* enter({ options }, { method: "GET", body: null, headers: { upgrade: "h2c" } })).status).toBe(status)
+  })
+)
+
+it.effect("S1: a refusal of identify reaches a caller over HTTP as it is", () =>
+  Effect.gen(function* () {
+    const identify = () => new Response("token expired", { status: 401, headers: { "www-authenticate": "Bearer" } })
+    const response = yield* enter({ options: { identify } })
+    expect([response.status, response.headers.get("www-authenticate")]).toEqual([401, "Bearer"])
+    expect(yield* Effect.promise(() => response.text())).toBe("token expired")
   })
 )
 

@@ -25,16 +25,20 @@ import { ndjson, ndjsonResponse } from "../rpc/Ndjson.ts"
 import type { ObjectAnswer, ObjectStub } from "../rpc/ObjectStub.ts"
 import { parentOf, spanFields } from "../rpc/RequestSpan.ts"
 import { encodeMessage } from "../rpc/RpcTransport.ts"
-import { explainPath, protocolHeader, type RequestSession, subprotocol } from "../rpc/SessionHeader.ts"
+import { explainPath, type RequestSession } from "../rpc/SessionHeader.ts"
 import type { ActionRunner } from "./ActionRunner.ts"
+import { type CloseSocket, closeRefused, handshakeHeaders, isRpcPath, isUpgrade } from "./Refusal.ts"
 import { type Routes, route, tenantOf } from "./Routing.ts"
 
 /** What the author decides: which tenants exist, who is calling, and who may read `explain`. */
 export interface GatewayOptions {
   /** Which tenants exist. Every well-formed name unless given. A name that is refused wakes no object. */
   readonly tenants?: (name: string) => boolean
-  /** The caller, from the request that opens a socket or carries a call. Anonymous unless given. */
-  readonly identify?: (request: Request) => Identity | Promise<Identity>
+  /**
+   * The caller, from the request that opens a socket or carries a call, or the response that refuses it. A socket is then
+   * closed with 4000 more than a status below 500, and with the error of the response as the reason. Anonymous unless given.
+   */
+  readonly identify?: (request: Request) => Identity | Response | Promise<Identity | Response>
   /**
    * Which requests may read `GET /rpc/explain`: what each live query of a tenant reads, which commit last invalidated it, how
    * often it ran and with how many unchanged results, and what it sent. None unless given.
@@ -53,6 +57,8 @@ export interface GatewayHost {
   readonly run: <A>(effect: Effect.Effect<A>) => Promise<A>
   /** Whether there is a tracer of the author's own. */
   readonly isTraced: boolean
+  /** Opens a socket and closes it. Without this a socket is refused with the status alone. */
+  readonly closeSocket?: CloseSocket
 }
 
 /** A request, and its session when that is known already. */
@@ -72,8 +78,15 @@ export class Gateway<Rpcs extends Rpc.Any> {
     this.options = options
   }
 
-  /** Answers a request. Never rejects: what goes wrong here is logged, and answered with 500 and the id of the log entry. */
+  /**
+   * Answers a request. Never rejects: what goes wrong here is logged, and answered with 500 and the id of the log entry. A
+   * socket that is refused is closed with a code.
+   */
   async handle(host: GatewayHost, request: GatewayRequest): Promise<Response> {
+    return closeRefused(request.request, await this.answerOrLog(host, request), host.closeSocket)
+  }
+
+  private async answerOrLog(host: GatewayHost, request: GatewayRequest): Promise<Response> {
     try {
       return await this.answer(host, request)
     } catch (cause) {
@@ -85,8 +98,7 @@ export class Gateway<Rpcs extends Rpc.Any> {
   private async answer(host: GatewayHost, { request, trustedSession }: GatewayRequest): Promise<Response> {
     const url = new URL(request.url)
     const isExplain = url.pathname === explainPath && ((await this.options.explain?.(request)) ?? false)
-    // The stock client ends the path with a slash.
-    if (url.pathname !== "/rpc" && url.pathname !== "/rpc/" && !isExplain) return errorResponse(404, "not found")
+    if (!isRpcPath(url.pathname) && !isExplain) return errorResponse(404, "not found")
     const session = trustedSession ?? (await this.identify(request, url))
     if (session instanceof Response) return session
     const object = host.object(session.tenant)
@@ -127,14 +139,9 @@ export class Gateway<Rpcs extends Rpc.Any> {
     session: RequestSession,
     request: Request
   ): Promise<Response> {
-    if (request.headers.get("upgrade")?.toLowerCase() !== "websocket") {
-      return errorResponse(426, "GET /rpc opens a WebSocket", { upgrade: "websocket" })
-    }
-    // A client that offers the protocol, with its token beside it, must be answered with it.
-    const offered = request.headers.get(protocolHeader)?.split(",") ?? []
-    const isOffered = offered.some((name) => name.trim() === subprotocol)
+    if (!isUpgrade(request)) return errorResponse(426, "GET /rpc opens a WebSocket", { upgrade: "websocket" })
     try {
-      const response = await object.connect(session, isOffered ? { [protocolHeader]: subprotocol } : {})
+      const response = await object.connect(session, handshakeHeaders(request))
       return response.status === 503 ? errorResponse(503, "the tenant's object could not start") : response
     } catch (cause) {
       await host.run(Effect.logWarning("the tenant's object did not answer", cause))
@@ -195,6 +202,7 @@ export class Gateway<Rpcs extends Rpc.Any> {
     if (tenant === undefined || tenants?.(tenant) === false) return errorResponse(404, "no such tenant")
     if (identify === undefined) return { tenant, identity: anonymous }
     const identity = await identify(request)
+    if (identity instanceof Response) return identity
     const actual = Limits.bytesBeyond(JSON.stringify(identity), Limits.identityBytes)
     return actual === undefined
       ? { tenant, identity }
