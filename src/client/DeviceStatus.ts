@@ -45,7 +45,9 @@ export const DeviceStatus = Context.Reference<DeviceStatus>("effect-dormouse/cli
 export const deviceEvent = (device: DeviceStatus, expected: "offline" | "wake"): Effect.Effect<void> =>
   Effect.callback<void>((resume) => {
     const end = device.listen((event) => {
-      if (event === expected) resume(Effect.void)
+      if (event !== expected) return
+      end()
+      resume(Effect.void)
     })
     return Effect.sync(end)
   })

@@ -122,27 +122,38 @@ export class LoadedPages<A> implements Pages<A> {
     })
   }
 
-  /** Replaces a page by its successors when they have values, then starts the successors that are needed next. */
+  /** Replaces pages by their successors as far as these have values, and starts the successors that are needed next. */
   private succeed(): void {
-    const { successors } = this
-    if (successors !== undefined) {
+    do {
+      const { successors } = this
+      if (successors === undefined) continue
       if (!successors.pages.every(({ observed }) => Option.isSome(observed.live().value))) return
       this.pages = this.pages.flatMap((page) => (page === successors.of ? successors.pages : [page]))
       this.successors = undefined
       successors.of.observed.end()
-    }
+      // Successors that another list watches have their values at once: no event will follow for them.
+    } while (this.startSuccessors())
+  }
+
+  /** Starts the successors of the first page that needs them. Returns whether there is one. */
+  private startSuccessors(): boolean {
     for (const page of this.pages) {
       const { value } = page.observed.live()
       if (Option.isNone(value)) continue
       const { next, split } = value.value
-      if (page.until === null && next !== null) return this.replace(page, [[page.after, next]])
+      if (page.until === null && next !== null) {
+        this.replace(page, [[page.after, next]])
+        return true
+      }
       if (page.until !== null && split !== null && split !== page.until) {
-        return this.replace(page, [
+        this.replace(page, [
           [page.after, split],
           [split, page.until]
         ])
+        return true
       }
     }
+    return false
   }
 
   private replace(of: Watched<A>, ranges: ReadonlyArray<readonly [after: string | null, until: string]>): void {

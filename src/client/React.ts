@@ -245,13 +245,19 @@ export const createHooks = <Rpcs extends Rpc.Any>(api: Declared<Rpcs>): Hooks<Rp
     let shown = useQuery(store, query)
     // A server must not wait for a socket: with this error React sends the fallback, and the browser renders the value.
     if (useSyncExternalStore(never, no, yes)) throw new Error(`${tag} is not read while a server renders`)
-    if (!shown?.isReady) {
-      use(store.first(query, isReady))
-      shown = store.get(query)!.state!
+    // React requires `use` of every render that follows one that was suspended by it.
+    do {
+      use(shown?.isReady ? noWait : store.first(query, isReady))
+      shown = store.get(query)?.state
+    } while (!shown?.isReady)
+    try {
+      const state = stateOf(shown)
+      if (!hasNoError(state)) throw state.error
+      return state
+    } catch (error) {
+      store.thrown(query)
+      throw error
     }
-    const state = stateOf(shown)
-    if (!hasNoError(state)) throw state.error
-    return state
   }
 
   const usePages = (tag: string, payload: unknown) => {
@@ -348,6 +354,9 @@ const outcomeOf = (exit: Exit.Exit<unknown, unknown>): Outcome<any, any> => {
 
 const noPages = { items: [], hasMore: false, isLoading: true, loadMore: () => {}, error: undefined }
 const noServer: { readonly [Key in "url" | "tenant" | "token"]?: undefined } = {}
+
+/** A promise of which React knows that it is fulfilled. */
+const noWait = Object.assign(Promise.resolve(), { status: "fulfilled" })
 
 /** An external store that never changes. Its server snapshot differs: it shows whether a server renders or hydrates. */
 const never = () => () => {}

@@ -78,27 +78,25 @@ export class Store {
   }
 
   /**
-   * Resolves when the state of a query is ready, for a suspended component. Keeps the source open until then, because a
-   * suspended component is not mounted and cannot listen.
+   * Resolves when the state of a query is ready, for a suspended component, and after a second to look again. Keeps the
+   * source open until then: a suspended component is not mounted, so it can neither listen nor say that it is gone.
    */
   first<S>(query: Query<S>, isReady: (state: S) => boolean): Promise<void> {
     const shared = this.share(query)
-    shared.first ??= new Promise<void>((resolve) => {
-      const check = () => {
-        if (shared.state === undefined || !isReady(shared.state)) return
-        end()
-        resolve()
-      }
-      const end = shared.listen(check)
-      check()
-    })
+    shared.first ??= shared.until(isReady)
     return shared.first
+  }
+
+  /** The failure of a query was thrown to an error boundary, which unmounts the component. Rendering it again retries. */
+  thrown<S>({ key }: Query<S>): void {
+    const shared = this.shared.get(key)
+    // Later, because React renders a component that throws a second time before it looks for a boundary.
+    setTimeout(() => shared?.closeFailed())
   }
 
   private share<S>(query: Query<S>): Shared<S> {
     let shared: Shared<S> | undefined = this.shared.get(query.key)
-    // A failed source without users is opened again: mounting a component again retries its query.
-    if (shared === undefined || shared.isUnusedFailure) {
+    if (shared === undefined) {
       const release = this.retain()
       const made: Shared<S> = new Shared(this, query, () => {
         if (this.shared.get(query.key) === made) this.shared.delete(query.key)
@@ -178,15 +176,12 @@ class Shared<S> {
   source: Source<S> | undefined
   first: Promise<void> | undefined
   private readonly listeners = new Set<() => void>()
-  private readonly refs: RefCount
+  private readonly refs = new RefCount(() => this.close())
+  private readonly onClosed: () => void
   private isClosed = false
 
   constructor(store: Store, query: Query<S>, onClosed: () => void) {
-    this.refs = new RefCount(() => {
-      this.isClosed = true
-      this.source?.end()
-      onClosed()
-    })
+    this.onClosed = onClosed
     store.use((client) => {
       if (this.isClosed) return
       this.source = query.open(client, () => this.update())
@@ -194,19 +189,52 @@ class Shared<S> {
     })
   }
 
-  /** Whether it has failed and has no listeners. */
-  get isUnusedFailure(): boolean {
-    return this.refs.count === 0 && this.source?.isOver() === true
-  }
-
   /** Adds a listener. Returns the function that removes it. */
   listen(listener: () => void): () => void {
+    const remove = this.add(listener)
+    return () => {
+      remove()
+      this.closeFailed()
+    }
+  }
+
+  /** Resolves when the state is ready, at the latest after `releaseDelay`. */
+  until(isReady: (state: S) => boolean): Promise<void> {
+    return new Promise((resolve) => {
+      const end = () => {
+        clearTimeout(timer)
+        remove()
+        this.first = undefined
+        resolve()
+      }
+      const check = () => {
+        if (this.state !== undefined && isReady(this.state)) end()
+      }
+      const remove = this.add(check)
+      const timer = setTimeout(end, releaseDelay)
+      check()
+    })
+  }
+
+  /** Closes a failed source that has no listeners: mounting a component again opens it again. */
+  closeFailed(): void {
+    if (this.listeners.size === 0 && this.source?.isOver()) this.close()
+  }
+
+  private add(listener: () => void): () => void {
     const release = this.refs.add()
     this.listeners.add(listener)
     return () => {
       this.listeners.delete(listener)
       release()
     }
+  }
+
+  private close(): void {
+    if (this.isClosed) return
+    this.isClosed = true
+    this.source?.end()
+    this.onClosed()
   }
 
   private update(): void {

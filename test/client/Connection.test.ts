@@ -345,6 +345,7 @@ const device = () => {
   }
   return {
     status,
+    listeners,
     show: () => emit("wake"),
     setOnline(next: boolean) {
       online = next
@@ -374,6 +375,25 @@ describe("C4: device events", () => {
       expect(watched.state).toEqual({ _tag: "Live" })
       // The state is emitted once, however many attempts fail.
       expect(watched.seen.filter(({ connection }) => connection._tag === "Offline").length).toBe(1)
+    })
+  )
+
+  it.effect("however often the network changes, the client has as many listeners as before", () =>
+    Effect.gen(function* () {
+      const { listeners, setOnline, status } = device()
+      const { client, server } = yield* connect().pipe(Effect.provideService(DeviceStatus, status))
+      server.serve("one")
+      const watched = yield* watch(client)
+      const before = listeners.size
+      for (let i = 0; i < 20; i++) {
+        setOnline(false)
+        yield* settle
+        expect(watched.state._tag).toBe("Offline")
+        setOnline(true)
+        yield* settle
+        expect(watched.state).toEqual({ _tag: "Live" })
+      }
+      expect(listeners.size).toBe(before)
     })
   )
 

@@ -76,3 +76,24 @@ it("C13: pages have neither gap nor overlap while rows are inserted, deleted and
       }
     }).pipe(Effect.scoped, Effect.provide([TestApp.layer(app), TestClock.layer()]), Effect.runPromise)
   ))
+
+it.effect("C13: further lists of the same pages on one client load as the first one does", () =>
+  Effect.gen(function* () {
+    const client = yield* TestApp.client(Lists)
+    const row = (i: number) => new Item({ id: `i${i}`, list: "a", rank: i })
+    yield* client.mutate("put", { items: Array.from({ length: 10 }, (_, i) => row(i)) })
+    const load = Pages.make(client, "page", { size: 4, payload: (page) => ({ list: "a", ...page }) })
+    for (let i = 0; i < 3; i++) {
+      const pages = yield* load
+      const counts: Array<number> = []
+      do {
+        yield* calm
+        counts.push(pages.state().items.length)
+        pages.loadMore()
+        yield* calm
+      } while (pages.state().items.length > counts.at(-1)!)
+      expect(counts).toEqual([4, 8, 10])
+      expect(pages.state().hasMore).toBe(false)
+    }
+  }).pipe(Effect.scoped, Effect.provide(TestApp.layer(app)))
+)

@@ -12,7 +12,7 @@ import { TestApp } from "effect-dormouse/testing"
 import { Component, Profiler, type ReactNode, StrictMode, Suspense, useState } from "react"
 import { createRoot, hydrateRoot } from "react-dom/client"
 import { renderToString } from "react-dom/server"
-import { expectTypeOf } from "vitest"
+import { afterEach, expectTypeOf, vi } from "vitest"
 import { ChatApi } from "../../examples/chat/api.ts"
 import { app } from "../../examples/chat/app.ts"
 import { type Channel, ChannelId, Message, MessageId } from "../../examples/chat/schema.ts"
@@ -91,6 +91,12 @@ class Boundary extends Component<{ readonly children: ReactNode }> {
     return error === undefined ? this.props.children : `caught ${error._tag ?? error.message}`
   }
 }
+
+/** What React finds wrong with the use of its own API. */
+const warnings = vi.spyOn(console, "error")
+afterEach(() => {
+  expect(warnings.mock.calls.map(([text]) => String(text)).filter((text) => text.includes("use()"))).toEqual([])
+})
 
 describe("useLive", () => {
   test("C15: shows the latest value, now and after every change", async ({ channel, chat, say }) => {
@@ -259,6 +265,61 @@ describe("useLiveSuspense", () => {
     )
     await page.shows("general")
     expect(sent(world, '"tag":"live:channels.list"')).toBe(1)
+    page.unmount()
+  })
+})
+
+describe("useLiveSuspense, unmounted or failed", () => {
+  const Names = () =>
+    useLiveSuspense("channels.list", {})
+      .value.map(({ name }) => name)
+      .join()
+  const Page = ({ chat, shown }: { readonly chat: Chat; readonly shown: boolean }) => (
+    <Provider client={chat}>
+      <Suspense fallback="…">{shown ? <Names /> : "none"}</Suspense>
+    </Provider>
+  )
+
+  test("C15: a component that is unmounted while it waits keeps no socket", async ({ chat, network }) => {
+    network.hold()
+    const page = render(<Page chat={chat} shown />)
+    await until(() => network.wires.size === 1)
+    page.render(<Page chat={chat} shown={false} />)
+    await page.shows("none")
+    await until(() => network.wires.size === 0)
+    network.release()
+    page.unmount()
+  })
+
+  test("C15: the page may change while a component waits", async ({ chat, network }) => {
+    network.hold()
+    const Beside = ({ count }: { readonly count: number }) => (
+      <>
+        {count} <Page chat={chat} shown />
+      </>
+    )
+    const page = render(<Beside count={0} />)
+    await page.shows("0 …")
+    for (const count of [1, 2, 3]) {
+      page.render(<Beside count={count} />)
+      await page.shows(`${count} …`)
+    }
+    network.release()
+    await page.shows("3 general")
+    page.unmount()
+  })
+
+  test("C15: a component that waits for long keeps its subscription", async (world) => {
+    const { chat, network } = world
+    network.hold()
+    const page = render(<Page chat={chat} shown />)
+    await wait(2500)
+    expect(page.text()).toBe("…")
+    network.release()
+    await page.shows("general")
+    expect([network.wires.size, sent(world, '"tag":"live:channels.list"'), sent(world, '"Interrupt"')]).toEqual([
+      1, 1, 0
+    ])
     page.unmount()
   })
 })
@@ -477,14 +538,21 @@ class RefusingApi extends Api.make(
   Query.make("refuse", { success: Schema.Int, error: Refusing }),
   Query.make("break", { success: Schema.Int })
 ) {}
+let isRefusing = true
 const refusingApp = App.make({
   api: RefusingApi,
   tables: [],
-  handlers: RefusingApi.toLayer({ refuse: () => Effect.fail(new Refusing()), break: () => Effect.die("broken") })
+  handlers: RefusingApi.toLayer({
+    refuse: () => (isRefusing ? Effect.fail(new Refusing()) : Effect.succeed(1)),
+    break: () => Effect.die("broken")
+  })
 })
 
 describe("failures", () => {
   const hooks = createHooks(RefusingApi)
+  afterEach(() => {
+    isRefusing = true
+  })
 
   it.live("C15: a declared error is data, or thrown by useLiveSuspense; a defect is always thrown", () =>
     Effect.gen(function* () {
@@ -505,6 +573,60 @@ describe("failures", () => {
       )
       const expected = "Refusing caught Refusing caught the server could not answer; the cause is in its log"
       yield* Effect.promise(() => until(() => page.text().startsWith(expected), page.text))
+      page.unmount()
+    }).pipe(Effect.provide(TestApp.layer(refusingApp)))
+  )
+
+  it.live("C15: rendering an error boundary's children again asks again, at once", () =>
+    Effect.gen(function* () {
+      const client = yield* TestApp.client(RefusingApi)
+      const Waiting = () => <>{hooks.useLiveSuspense("refuse", undefined).value}</>
+      const Page = ({ attempt }: { readonly attempt: number }) => (
+        <StrictMode>
+          <hooks.Provider client={client}>
+            <Suspense fallback="…">
+              <Boundary key={attempt}>
+                <Waiting />
+              </Boundary>
+            </Suspense>
+          </hooks.Provider>
+        </StrictMode>
+      )
+      const page = render(<Page attempt={1} />)
+      yield* Effect.promise(() => page.shows("caught Refusing"))
+      isRefusing = false
+      page.render(<Page attempt={2} />)
+      yield* Effect.promise(() => page.shows("1"))
+      page.unmount()
+    }).pipe(Effect.provide(TestApp.layer(refusingApp)))
+  )
+
+  it.live("C15: a component that is mounted anew after a failure does not show the old one", () =>
+    Effect.gen(function* () {
+      const client = yield* TestApp.client(RefusingApi)
+      const seen: Array<string> = []
+      const Shown = () => {
+        const { error, value } = hooks.useLive("refuse", undefined)
+        const text = error?._tag ?? String(value)
+        seen.push(text)
+        return text
+      }
+      const Page = ({ attempt }: { readonly attempt: number }) => (
+        <hooks.Provider client={client}>
+          <Shown key={attempt} />
+        </hooks.Provider>
+      )
+      const page = render(<Page attempt={1} />)
+      yield* Effect.promise(() => page.shows("Refusing"))
+      page.render(<Page attempt={0} />)
+      yield* Effect.promise(() => until(() => seen.includes("undefined")))
+      isRefusing = false
+      seen.length = 0
+      page.render(<hooks.Provider client={client}>{null}</hooks.Provider>)
+      yield* Effect.promise(() => page.shows(""))
+      page.render(<Page attempt={2} />)
+      yield* Effect.promise(() => page.shows("1"))
+      expect(seen.filter((text) => text === "Refusing")).toEqual([])
       page.unmount()
     }).pipe(Effect.provide(TestApp.layer(refusingApp)))
   )
