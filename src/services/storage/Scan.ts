@@ -1,15 +1,15 @@
 /**
- * Turns the plan of a query into SQL, and into the range of the index that the SQL reads.
- * Both must agree: if the SQL returned a row outside of the range, a write of that row would not invalidate the query.
+ * Turns the plan of a query into the range of an index that it reads, and the range into SQL.
+ * Both agree: if the SQL returned a row outside of the range, a write of that row would not invalidate the query.
  */
 import type { Plan } from "../../contract/TablePlan.ts"
 import type { SqlValue } from "../Database.ts"
 import type { Key, Position } from "./KeyOrder.ts"
-import { compareKeys, comparePositions, Range } from "./KeyOrder.ts"
+import { comparePositions, compareValues, Range } from "./KeyOrder.ts"
 import type * as RowCodec from "./RowCodec.ts"
-import { fieldValue, keyIndex, quote, type TableInfo } from "./TableInfo.ts"
+import { fieldValue, indexName, keyIndex, quote, type TableInfo } from "./TableInfo.ts"
 
-/** A plan as SQL conditions and as a range of an index. */
+/** A plan as a range of an index, and as the seeks that read it. */
 export interface Scan {
   readonly info: TableInfo
   /** The name of the index; `keyIndex` for the key. */
@@ -19,6 +19,12 @@ export interface Scan {
   readonly descending: boolean
   /** The range of the index that a complete scan reads. */
   readonly range: Range
+  /** Consecutive parts of the range, in the order of the scan. Together they are the range. */
+  readonly seeks: ReadonlyArray<Seek>
+}
+
+/** One part of an index that SQLite finds by its ends, and reads without any row before or after them. */
+export interface Seek {
   /** The SQL conditions, to be joined with AND. */
   readonly conditions: ReadonlyArray<string>
   readonly params: ReadonlyArray<SqlValue>
@@ -45,15 +51,9 @@ export const make = (info: TableInfo, plan: Plan<any>, after: Key | undefined, u
     if (column?.name === name) return column
     throw new Error(`column ${name} is not the next column of index ${index} of table ${info.table.name}`)
   }
-  const conditions: Array<string> = []
-  const params: Array<SqlValue> = []
-
   const prefix: Array<SqlValue> = []
   for (const [name, value] of plan.equal) {
-    const encoded = fieldValue(info, columnAt(prefix.length, name), value)
-    conditions.push(`${quote(name)} ${encoded === null ? "IS" : "="} ?`)
-    params.push(encoded)
-    prefix.push(encoded)
+    prefix.push(fieldValue(info, columnAt(prefix.length, name), value))
   }
 
   let from: Position = { key: prefix, after: false }
@@ -64,50 +64,30 @@ export const make = (info: TableInfo, plan: Plan<any>, after: Key | undefined, u
     [plan.upper, "<"]
   ] as const) {
     if (bound === undefined) continue
-    const column = columnAt(prefix.length, bound.column)
-    const value = fieldValue(info, column, bound.value)
+    const value = fieldValue(info, columnAt(prefix.length, bound.column), bound.value)
     const key = [...prefix, value]
-    conditions.push(`${quote(column.name)} ${sign}${bound.inclusive ? "=" : ""} ?`)
-    params.push(value)
     if (sign === ">") from = { key, after: !bound.inclusive }
     else to = { key, after: bound.inclusive }
-    // A comparison with NULL is never true in SQL: a NULL bound matches no row, and rows with NULL are below no bound.
+    // As in SQL, a bound that is null matches no row, and rows with null are below no bound.
     if (value === null) matchesNothing = true
     else if (plan.lower === undefined) from = { key: [...prefix, null], after: true }
   }
 
-  const rest = columns.slice(prefix.length)
   if (after !== undefined) {
     const position: Position = { key: after, after: !plan.descending }
     if (plan.descending) to = comparePositions(position, to) < 0 ? position : to
     else from = comparePositions(position, from) > 0 ? position : from
-    // A position outside of the prefix needs no condition: the scan has all rows of the prefix, or an empty range.
-    if (compareKeys(after.slice(0, prefix.length), prefix) === 0) {
-      const [condition, values] = afterKey(rest, after.slice(prefix.length), plan.descending)
-      conditions.push(condition)
-      params.push(...values)
-    }
   }
   if (until !== undefined) {
     const position: Position = { key: until, after: !plan.descending }
     if (plan.descending) from = comparePositions(position, from) > 0 ? position : from
     else to = comparePositions(position, to) < 0 ? position : to
-    if (compareKeys(until.slice(0, prefix.length), prefix) === 0) {
-      const [condition, values] = upToKey(rest, until.slice(prefix.length), plan.descending)
-      conditions.push(condition)
-      params.push(...values)
-    }
   }
-  return {
-    info,
-    index,
-    order,
-    descending: plan.descending,
-    range: matchesNothing ? { from, to: from } : { from, to },
-    conditions,
-    params,
-    orderBy: rest.map((column) => `${quote(column.name)}${plan.descending ? " DESC" : ""}`).join(", ")
-  }
+  const range = matchesNothing ? { from, to: from } : { from, to }
+  const seeks = Range.isEmpty(range)
+    ? []
+    : partsOf(columns, range).map((part) => seekOf(columns, part, plan.descending))
+  return { info, index, order, descending: plan.descending, range, seeks: plan.descending ? seeks.reverse() : seeks }
 }
 
 /** The positions of the columns of a plan's order. */
@@ -117,37 +97,43 @@ export const orderOf = (info: TableInfo, plan: Plan<any>): ReadonlyArray<number>
   return order
 }
 
-/** Whether the scan has no rows. Do not run its SQL then: the conditions need not exclude every row. */
-export const isEmpty = (scan: Scan): boolean => Range.isEmpty(scan.range)
-
-/** The statement for the rows, in order. */
-export const rows = (scan: Scan, max?: number): Statement => select(scan, scan.info.columns, scan.orderBy, max)
+/** The statement for the rows of a seek, in order. */
+export const rows = (scan: Scan, seek: Seek, max?: number): Statement =>
+  select(scan, seek, scan.info.columns, seek.orderBy, max)
 
 /** The statement for the keys of the rows in the scan's index, in order. */
-export const keys = (scan: Scan, max: number): Statement => {
+export const keys = (scan: Scan, seek: Seek, max: number): Statement => {
   const columns = scan.order.map((position) => quote(scan.info.codec.columns[position]!.name))
-  return select(scan, columns.join(", "), scan.orderBy, max)
+  return select(scan, seek, columns.join(", "), seek.orderBy, max)
 }
 
 /** The statement for the keys of the rows as one JSON array, in order. Not for keys that are bytes. */
-export const keysAsJson = (scan: Scan, max: number): Statement => {
-  const { params, sql } = select(scan, scan.info.keyName, scan.orderBy, max)
+export const keysAsJson = (scan: Scan, seek: Seek, max: number): Statement => {
+  const { params, sql } = select(scan, seek, scan.info.keyName, seek.orderBy, max)
   return { sql: `SELECT json_group_array(${scan.info.keyName}) FROM (${sql})`, params }
 }
 
 /** The statement for the number of rows, counted up to `max`. */
-export const count = (scan: Scan, max: number): Statement => {
-  const { params, sql } = select(scan, "1", "", max)
+export const count = (scan: Scan, seek: Seek, max: number): Statement => {
+  const { params, sql } = select(scan, seek, "1", "", max)
   return { sql: `SELECT count(*) FROM (${sql})`, params }
 }
 
-const select = (scan: Scan, columns: string, orderBy: string, max: number | undefined): Statement => ({
+const select = (
+  { index, info }: Scan,
+  { conditions, params }: Seek,
+  columns: string,
+  orderBy: string,
+  max: number | undefined
+): Statement => ({
   sql:
-    `SELECT ${columns} FROM ${scan.info.name}` +
-    (scan.conditions.length > 0 ? ` WHERE ${scan.conditions.join(" AND ")}` : "") +
+    `SELECT ${columns} FROM ${info.name}` +
+    // Without it SQLite may take any index that begins with the same columns, read more rows and sort them.
+    (index === keyIndex ? "" : ` INDEXED BY ${indexName(info.table.name, index)}`) +
+    (conditions.length > 0 ? ` WHERE ${conditions.join(" AND ")}` : "") +
     (orderBy === "" ? "" : ` ORDER BY ${orderBy}`) +
     (max === undefined ? "" : " LIMIT ?"),
-  params: max === undefined ? scan.params : [...scan.params, max]
+  params: max === undefined ? params : [...params, max]
 })
 
 /** The part of the range that was read if the scan stopped after the row with the key `last`. */
@@ -158,45 +144,80 @@ export const scannedRange = ({ descending, range }: Scan, last: Key | undefined)
     : { from: range.from, to: { key: last, after: true } }
 }
 
-type Condition = readonly [sql: string, params: ReadonlyArray<SqlValue>]
-
-/** The condition for rows after a key in the order of these columns. */
-const afterKey = (columns: ReadonlyArray<RowCodec.Column>, values: Key, descending: boolean): Condition => {
-  if (columns.every((column) => column.notNull)) return compareRows(columns, values, descending ? "<" : ">")
-  const [past, params] = afterNullableKey(columns, values, descending)
-  const [first, value] = [quote(columns[0]!.name), values[0]!]
-  // Redundant, but SQLite can then seek to the key instead of scanning from the start.
-  return descending || value === null ? [past, params] : [`${first} >= ? AND ${past}`, [value, ...params]]
+/** Rows whose first columns have fixed values, and whose next columns are between two bounds. */
+interface Part {
+  readonly equal: Key
+  readonly lower?: Limit | undefined
+  readonly upper?: Limit | undefined
 }
 
-/** The condition for rows up to a key: all rows that are not after it. */
-const upToKey = (columns: ReadonlyArray<RowCodec.Column>, values: Key, descending: boolean): Condition => {
-  if (columns.every((column) => column.notNull)) return compareRows(columns, values, descending ? ">=" : "<=")
-  const [past, params] = afterNullableKey(columns, values, descending)
-  const [first, value] = [quote(columns[0]!.name), values[0]!]
-  return !descending || value === null
-    ? [`${past} IS NOT TRUE`, params]
-    : [`${first} >= ? AND ${past} IS NOT TRUE`, [value, ...params]]
+/** One end of a part. None of its values is null. */
+interface Limit {
+  readonly key: Key
+  readonly inclusive: boolean
 }
 
-const compareRows = (columns: ReadonlyArray<RowCodec.Column>, values: Key, sign: string): Condition => {
-  const names = columns.map((column) => quote(column.name)).join(", ")
-  return [`(${names}) ${sign} (${values.map(() => "?").join(", ")})`, values]
-}
+/**
+ * Divides a range into parts that SQL can compare, in ascending order. SQL compares nothing with NULL, which an index
+ * sorts first: rows with NULL in a column are a part of their own, unless the column has other bounds.
+ */
+const partsOf = (columns: ReadonlyArray<RowCodec.Column>, { from, to }: Range): ReadonlyArray<Part> => {
+  const parts: Array<Part> = []
+  let shared = 0
+  while (shared < from.key.length && shared < to.key.length && isSame(from.key[shared]!, to.key[shared]!)) shared++
 
-/** `afterKey` for columns that can be NULL, which sorts first and which SQL's comparisons never match. */
-const afterNullableKey = (columns: ReadonlyArray<RowCodec.Column>, values: Key, descending: boolean): Condition => {
-  const cases: Array<string> = []
-  const params: Array<SqlValue> = []
-  for (let i = 0; i < columns.length; i++) {
-    const value = values[i]!
-    const name = quote(columns[i]!.name)
-    const equal = columns.slice(0, i).map((column) => `${quote(column.name)} IS ?`)
-    let past: string
-    if (value === null) past = descending ? "0" : `${name} IS NOT NULL`
-    else past = descending ? `(${name} < ? OR ${name} IS NULL)` : `${name} > ?`
-    cases.push([...equal, past].join(" AND "))
-    params.push(...values.slice(0, i), ...(value === null ? [] : [value]))
+  // From the last null of the lower end to the first: the rows that share the key up to it, and all that follow them.
+  let lower: Limit = { key: from.key, inclusive: !from.after }
+  for (let i = from.key.length - 1; i >= shared; i--) {
+    if (from.key[i] !== null) continue
+    const rest: Limit = { key: lower.key.slice(i + 1), inclusive: lower.inclusive }
+    if (rest.key.length > 0) parts.push({ equal: from.key.slice(0, i + 1), lower: rest })
+    else if (rest.inclusive) parts.push({ equal: from.key.slice(0, i + 1) })
+    lower = { key: [...from.key.slice(0, i), leastOf(columns[i]!)], inclusive: true }
   }
-  return [`(${cases.map((condition) => `(${condition})`).join(" OR ")})`, params]
+
+  let bound = from.key.length > shared ? { key: lower.key.slice(shared), inclusive: lower.inclusive } : undefined
+  let start = shared
+  while (start < to.key.length) {
+    const equal = to.key.slice(0, start)
+    if (to.key[start] === null) {
+      start++
+      continue
+    }
+    if (!columns[start]!.notNull && bound === undefined) parts.push({ equal: [...equal, null] })
+    // The rest of the key is compared at once, if none of its columns has NULL. SQLite reads the rows that are equal to
+    // such a bound even where `<` excludes them: to the whole key that is one row, to a part of it any number.
+    const isLast = columns.slice(start + 1, to.key.length).every((column) => column.notNull)
+    const end = isLast ? to.key.length : start + 1
+    parts.push({ equal, lower: bound, upper: { key: to.key.slice(start, end), inclusive: isLast && to.after } })
+    if (isLast) return parts
+    bound = undefined
+    start = end
+  }
+  if (to.after) parts.push({ equal: to.key, lower: bound })
+  return parts
 }
+
+const isSame = (a: SqlValue, b: SqlValue): boolean => compareValues(a, b) === 0
+
+/** A value up to which a column has only NULL. */
+const leastOf = (column: RowCodec.Column): SqlValue => (column.type === "TEXT" ? "" : Number.NEGATIVE_INFINITY)
+
+const seekOf = (columns: ReadonlyArray<RowCodec.Column>, { equal, lower, upper }: Part, descending: boolean): Seek => {
+  const names = columns.map((column) => quote(column.name))
+  const conditions = equal.map((value, i) => `${names[i]} ${value === null ? "IS NULL" : "= ?"}`)
+  const params: Array<SqlValue> = equal.filter((value) => value !== null)
+  for (const [limit, sign] of [
+    [lower, ">"],
+    [upper, "<"]
+  ] as const) {
+    if (limit === undefined) continue
+    const compared = names.slice(equal.length, equal.length + limit.key.length)
+    conditions.push(`${tuple(compared)} ${sign}${limit.inclusive ? "=" : ""} ${tuple(compared.map(() => "?"))}`)
+    params.push(...limit.key)
+  }
+  const orderBy = names.slice(equal.length).map((name) => (descending ? `${name} DESC` : name))
+  return { conditions, params, orderBy: orderBy.join(", ") }
+}
+
+const tuple = (items: ReadonlyArray<string>): string => (items.length === 1 ? items[0]! : `(${items.join(", ")})`)

@@ -97,5 +97,5 @@ export class KnownScans {
   }
 }
 
-const textOf = ({ conditions, descending, index, info, params }: Scan): string =>
-  JSON.stringify([info.name, index, descending, conditions, params])
+const textOf = ({ descending, index, info, range }: Scan): string =>
+  JSON.stringify([info.name, index, descending, range])

@@ -62,6 +62,9 @@ export interface Referrer {
 /** Quotes a name for SQL. */
 export const quote = (name: string): string => `"${name.replaceAll('"', '""')}"`
 
+/** The quoted name of an index in the database. */
+export const indexName = (table: string, index: string): string => quote(`${table}.${index}`)
+
 /** The infos of an app's tables, by name. */
 export const makeAll = (declared: ReadonlyArray<Table.Any>): ReadonlyMap<string, TableInfo> => {
   const referrers = new Map<string, Array<Referrer>>(declared.map((table) => [table.name, []]))

@@ -64,11 +64,7 @@ export class TableReader implements Context.Service.Shape<typeof Storage> {
       if (plan.filters.length > 0) return this.rowsOf(plan).length
       const state = storage.openScan(plan, undefined)
       if (plan.limit !== undefined) return storage.readKeys(state, plan.limit).length
-      if (Scan.isEmpty(state.scan)) return 0
-      const { params, sql } = Scan.count(state.scan, storage.rowsLeft() + 1)
-      const count = Number(storage.all(sql, params).rows[0]![0])
-      storage.countRead(count)
-      return count
+      return storage.countRows(state)
     })
   }
 

@@ -13,7 +13,7 @@ import type { InternalTable } from "../../contract/Transactional.ts"
 import * as Limits from "../../protocol/Limits.ts"
 import type { Database, SqlValue } from "../Database.ts"
 import * as RowCodec from "./RowCodec.ts"
-import { quote } from "./TableInfo.ts"
+import { indexName, quote } from "./TableInfo.ts"
 
 const RecordedColumn = Schema.Struct({
   name: Schema.String,
@@ -196,7 +196,6 @@ export const check = (tables: ReadonlyArray<Table.Any>): void => {
 }
 
 const actions: Record<string, string> = { cascade: "CASCADE", restrict: "RESTRICT", setNull: "SET NULL" }
-const indexName = (table: string, index: string) => quote(`${table}.${index}`)
 
 const createIndex = (table: RecordedTable, index: RecordedTable["indexes"][number]): Statement => ({
   table: table.name,

@@ -242,9 +242,21 @@ export class TransactionStorage {
     return this.readScan(
       state,
       limit,
-      (scan, max) => this.select(Scan.keys(scan, max)),
+      (scan, max) => this.readSeeks(scan, max, (seek, max) => this.select(Scan.keys(scan, seek, max))),
       (key) => key
     )
+  }
+
+  /** Counts the rows of a scan. */
+  countRows({ scan }: ScanState): number {
+    let count = 0
+    for (const seek of scan.seeks) {
+      const { params, sql } = Scan.count(scan, seek, this.rowsLeft() + 1)
+      const found = Number(this.all(sql, params).rows[0]![0])
+      this.countRead(found)
+      count += found
+    }
+    return count
   }
 
   private readScan(
@@ -254,7 +266,7 @@ export class TransactionStorage {
     keyOf: (row: SqlRow) => Key
   ): ReadonlyArray<SqlRow> {
     this.checkOpen()
-    if (Scan.isEmpty(state.scan)) return []
+    if (state.scan.seeks.length === 0) return []
     // One row above the limit on reads shows that the limit was exceeded.
     const max = Math.min(limit, this.rowsLeft() + 1)
     const rows = read(state.scan, max)
@@ -268,8 +280,23 @@ export class TransactionStorage {
     return this.all(sql, params).rows
   }
 
+  /** Reads the seeks of a scan one after the other, until there are `max` items. */
+  private readSeeks<A>(
+    scan: Scan.Scan,
+    max: number,
+    read: (seek: Scan.Seek, max: number) => ReadonlyArray<A>
+  ): ReadonlyArray<A> {
+    if (scan.seeks.length === 1) return read(scan.seeks[0]!, max)
+    const items: Array<A> = []
+    for (const seek of scan.seeks) {
+      for (const item of read(seek, max - items.length)) items.push(item)
+      if (items.length >= max) break
+    }
+    return items
+  }
+
   private selectRows(scan: Scan.Scan, max: number): ReadonlyArray<SqlRow> {
-    const rows = this.select(Scan.rows(scan, max))
+    const rows = this.readSeeks(scan, max, (seek, max) => this.select(Scan.rows(scan, seek, max)))
     if (rows.length <= maxKnownRows && hasJsonKeys(scan.info)) {
       this.cacheRows(scan.info, rows)
       this.runtime.scans.add(scan)
@@ -284,8 +311,10 @@ export class TransactionStorage {
   private knownRows(scan: Scan.Scan, max: number): ReadonlyArray<SqlRow> | undefined {
     const { info } = scan
     if (!this.runtime.scans.has(scan)) return undefined
-    const [result] = this.select(Scan.keysAsJson(scan, Math.min(max, maxKnownRows + 1)))
-    const keys: ReadonlyArray<string | number> = JSON.parse(String(result![0]))
+    const keys = this.readSeeks<string | number>(scan, Math.min(max, maxKnownRows + 1), (seek, max) => {
+      const [result] = this.select(Scan.keysAsJson(scan, seek, max))
+      return JSON.parse(String(result![0]))
+    })
     if (keys.length > maxKnownRows) return undefined
     const rows: Array<SqlRow> = []
     const missing: Array<SqlValue> = []
@@ -307,10 +336,8 @@ export class TransactionStorage {
   /** Reads the rows of a scan one by one, as they are consumed. */
   *iterateScan(plan: Plan<any>, after: Key | undefined, until?: Key): IterableIterator<SqlRow> {
     const state = this.openScan(plan, after, until)
-    if (Scan.isEmpty(state.scan)) return
-    const { params, sql } = Scan.rows(state.scan)
-    checkStatement(sql, params)
-    const cursor: OpenCursor = { rows: this.runtime.database.iterate(sql, params) }
+    if (state.scan.seeks.length === 0) return
+    const cursor: OpenCursor = { rows: this.iterateSeeks(state.scan) }
     this.openCursors.add(cursor)
     try {
       for (;;) {
@@ -329,6 +356,14 @@ export class TransactionStorage {
     } finally {
       this.openCursors.delete(cursor)
       cursor.rows.return?.()
+    }
+  }
+
+  private *iterateSeeks(scan: Scan.Scan): IterableIterator<SqlRow> {
+    for (const seek of scan.seeks) {
+      const { params, sql } = Scan.rows(scan, seek)
+      checkStatement(sql, params)
+      yield* this.runtime.database.iterate(sql, params)
     }
   }
 
