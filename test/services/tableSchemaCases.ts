@@ -288,6 +288,43 @@ export const suite = (name: string, run: WithDatabase): void => {
       )
       expect(deployments.start(notes(), tags).query<Any, Any>(tags.get("t")).n).toBe(1)
     })
+
+    test("ST7 references of a table that is no longer declared stay in force", (deployments) => {
+      const tags = declare("tags", { id })
+      const refer = (name: string, target: () => Any, onDelete: Table.Reference["onDelete"]) =>
+        declare(
+          name,
+          { id, to: onDelete === "setNull" ? Schema.NullOr(id) : id },
+          { references: { to: { table: target, ...(onDelete === undefined ? {} : { onDelete }) } } }
+        )
+      const cascading = refer("cascading", () => tags, "cascade")
+      const nulled = refer("nulled", () => tags, "setNull")
+      const restricting = refer("restricting", () => tags, "restrict")
+      const deep = refer("deep", () => cascading, "restrict")
+      const all = [tags, cascading, nulled, restricting, deep]
+      const before = deployments.start(...all)
+      before.mutate(tags.insertMany(["a", "b", "c", "d"].map((id) => ({ id }))))
+      for (const table of [cascading, nulled]) {
+        before.mutate(table.insertMany(["a", "b", "c", "d"].map((to) => ({ id: `to ${to}`, to }))))
+      }
+      before.mutate(restricting.insert({ id: "x", to: "b" }))
+      before.mutate(deep.insert({ id: "x", to: "to c" }))
+
+      const app = deployments.start(tags)
+      const rows = () => all.map(({ name }) => deployments.database.all(`SELECT * FROM ${name} ORDER BY id`, []).rows)
+      const untouched = rows()
+      const restricts = (table: string) => ({ _tag: "ReferenceViolation", table, column: "to", action: "restrict" })
+      expect(app.reason(tags.delete("b"))).toMatchObject(restricts("restricting"))
+      expect(app.reason(tags.delete("c"))).toMatchObject(restricts("deep"))
+      expect(rows()).toEqual(untouched)
+      expect(app.mutate(tags.delete("a"))).toBe(true)
+
+      const again = deployments.start(...all)
+      const list = (table: Any) => again.query<Any, Any>(table.query()).map((row: Any) => [row.id, row.to])
+      expect(list(cascading)).toEqual(["b", "c", "d"].map((to) => [`to ${to}`, to]))
+      expect(list(nulled)).toEqual([["to a", null], ...["b", "c", "d"].map((to) => [`to ${to}`, to])])
+      expect(again.reason(tags.delete("b"))).toMatchObject(restricts("restricting"))
+    })
   })
 
   describe(`R1: ${name}: changes that a start refuses`, () => {

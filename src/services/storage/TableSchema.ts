@@ -357,13 +357,12 @@ export const migrate = (
   database.transaction(() => {
     for (const { create } of missing) database.all(create, [])
     const text = readRecord(database)
-    const recorded = text === undefined ? Exit.succeed([]) : decodeRecorded(text)
-    if (Exit.isFailure(recorded)) throw new Error("the record of the database's tables is damaged")
-    const next = plan(recorded.value, declared)
+    const before = text === undefined ? [] : recorded(database)
+    const next = plan(before, declared)
     if (next.problems.length > 0) throw new SchemaMismatch({ problems: next.problems })
     for (const statement of next.statements) execute(database, statement)
     // Tables that the app no longer declares keep their rows and their record, in case they are declared again.
-    const retired = recorded.value.filter((table) => !isDeclared(table.name))
+    const retired = before.filter((table) => !isDeclared(table.name))
     const record = encodeRecorded([...declared, ...retired])
     if (record !== text) {
       database.all(
@@ -372,6 +371,13 @@ export const migrate = (
       )
     }
   })
+}
+
+/** The recorded tables. Throws if there is no record, or if it is damaged. */
+export const recorded = (database: Database["Service"]): ReadonlyArray<RecordedTable> => {
+  const exit = decodeRecorded(readRecord(database))
+  if (Exit.isFailure(exit)) throw new Error("the record of the database's tables is damaged")
+  return exit.value
 }
 
 const readRecord = (database: Database["Service"]): SqlValue | undefined =>
