@@ -396,6 +396,69 @@ export const suite = (name: string, run: WithDatabase): void => {
       expect(deployments.refusal(renamed)).toContain("column id: changed from text to integer")
     })
 
+    test("ST21 a nested field that keeps null in another way", (deployments) => {
+      const nested = Schema.Struct({ a: Schema.Int })
+      const withField = (n: Any) => notes({ n })
+      const write = (n: Any, ...values: ReadonlyArray<unknown>) => {
+        const table = withField(n)
+        const app = deployments.start(table)
+        const rows = values.map((n, i) => (n === undefined ? { id: `${i}`, text: "x" } : { id: `${i}`, text: "x", n }))
+        for (const row of rows) app.mutate(table.upsert(row))
+        return table
+      }
+      const read = (n: Any) => {
+        const table = withField(n)
+        return deployments
+          .start(table)
+          .query<Any, Any>(table.query())
+          .map((row: Any) => ("n" in row ? row.n : "missing"))
+      }
+      const kept =
+        "table notes, column n: keeps null in another way than before, and rows with null would change; " +
+        "add a column of another name and copy the values"
+      const both = Schema.optionalKey(Schema.NullOr(nested))
+      write(Schema.NullOr(nested), { a: 1 }, null)
+      expect(deployments.refusal(withField(both))).toBe(kept)
+      expect(read(Schema.NullOr(nested))).toEqual([{ a: 1 }, null])
+      // NULL is both: what was null is missing, and the reverse.
+      expect(read(Schema.optionalKey(nested))).toEqual([{ a: 1 }, "missing"])
+      expect(read(Schema.optional(nested))).toEqual([{ a: 1 }, "missing"])
+      expect(read(Schema.optionalKey(nested))).toEqual([{ a: 1 }, "missing"])
+      write(both, { a: 1 }, null, undefined)
+      expect(read(both)).toEqual([{ a: 1 }, null, "missing"])
+      expect(deployments.refusal(withField(Schema.NullOr(nested)))).toBe(kept)
+      expect(deployments.refusal(withField(Schema.optionalKey(nested)))).toBe(
+        "table notes, column n: can no longer be null, and rows may be null; " +
+          "add a column of another name and copy the values"
+      )
+      // A value of any kind can be null, too.
+      expect(read(Schema.optionalKey(Schema.Unknown))).toEqual([{ a: 1 }, null, "missing"])
+      expect(deployments.refusal(withField(Schema.optionalKey(nested)))).toContain("can no longer be null")
+    })
+
+    test("ST21 a database whose record does not say how null is kept", (deployments) => {
+      const table = notes({ n: Schema.NullOr(Schema.Struct({})) })
+      deployments.start(table).mutate(table.insert({ id: "a", text: "x", n: null }))
+      deployments.database.all(`UPDATE _dormouse_schema SET tables = replace(tables, ',"nulls":"sql"', '')`, [])
+      expect(deployments.start(table).query<Any, Any>(table.get("a")).n).toBe(null)
+      const both = notes({ n: Schema.optionalKey(Schema.NullOr(Schema.Struct({}))) })
+      expect(deployments.refusal(both)).toContain("keeps null in another way")
+    })
+
+    test("ST20, ST18 a field that accepts fewer values: rows that no longer fit are RowUnreadable", (deployments) => {
+      const before = deployments.start(notes())
+      before.mutate(
+        notes().insertMany([
+          { id: "a", text: "x" },
+          { id: "b", text: "z" }
+        ])
+      )
+      const next = notes({ text: Schema.Literals(["x", "y"]) })
+      const app = deployments.start(next)
+      expect(app.query<Any, Any>(next.get("a")).text).toBe("x")
+      expect(app.queryReason(next.get("b"))).toMatchObject({ _tag: "RowUnreadable", table: "notes" })
+    })
+
     test("ST21 a reference that changes, is removed or becomes optional", (deployments) => {
       const tags = declare("tags", { id })
       const marks = declare("marks", { id })

@@ -19,7 +19,9 @@ const RecordedColumn = Schema.Struct({
   name: Schema.String,
   type: Schema.String,
   kind: Schema.String,
-  notNull: Schema.Boolean
+  notNull: Schema.Boolean,
+  /** Of a column of nested values. Records of earlier versions lack it. */
+  nulls: Schema.optionalKey(Schema.Literals(["none", "sql", "json"]))
 })
 const RecordedTable = Schema.Struct({
   name: Schema.String,
@@ -30,6 +32,7 @@ const RecordedTable = Schema.Struct({
   ),
   references: Schema.Array(Schema.Struct({ column: Schema.String, table: Schema.String, onDelete: Schema.String }))
 })
+type RecordedColumn = typeof RecordedColumn.Type
 /** A table as the last migration left it. */
 export type RecordedTable = typeof RecordedTable.Type
 
@@ -152,7 +155,10 @@ const declare = (
   return {
     name: table.name,
     key: table.key,
-    columns: codec.columns.map(({ kind, name, notNull, type }) => ({ kind, name, notNull, type })),
+    columns: codec.columns.map((column) => {
+      const { kind, name, notNull, type } = column
+      return { kind, name, notNull, type, ...(kind === "json" ? { nulls: RowCodec.nullsOf(column) } : {}) }
+    }),
     indexes: [...table.indexes.values()].map(({ columns, name, unique }) => ({ columns, name, unique })),
     references: [...table.references].map(([column, reference]) => ({
       column,
@@ -204,8 +210,7 @@ const createIndex = (table: RecordedTable, index: RecordedTable["indexes"][numbe
   sql: `CREATE ${index.unique ? "UNIQUE " : ""}INDEX ${indexName(table.name, index.name)} ON ${quote(table.name)} (${index.columns.map(quote).join(", ")})`
 })
 
-const columnSql = (column: RecordedTable["columns"][number]) =>
-  `${quote(column.name)} ${column.type}${column.notNull ? " NOT NULL" : ""}`
+const columnSql = (column: RecordedColumn) => `${quote(column.name)} ${column.type}${column.notNull ? " NOT NULL" : ""}`
 
 const referenceSql = (reference: RecordedTable["references"][number]) =>
   `REFERENCES ${quote(reference.table)} ON DELETE ${actions[reference.onDelete]}`
@@ -302,6 +307,14 @@ const compare = (old: RecordedTable, table: Declared, statements: Array<Statemen
       )
     } else if (!Equal.equals(oldReferences.get(name), reference)) {
       report("changed what it refers to", "add a column of another name and copy the values", name)
+    } else if (before.nulls === "json" && column.nulls === "none") {
+      report("can no longer be null, and rows may be null", "add a column of another name and copy the values", name)
+    } else if (keepsNullElse(before, column)) {
+      report(
+        "keeps null in another way than before, and rows with null would change",
+        "add a column of another name and copy the values",
+        name
+      )
     } else if (widened.has(name)) {
       const copy = `${name}~`
       alter(`ADD COLUMN ${columnSql({ ...column, name: copy })}${column.notNull ? " DEFAULT 0" : ""}`)
@@ -329,11 +342,19 @@ const compare = (old: RecordedTable, table: Declared, statements: Array<Statemen
 }
 
 /** Whether a column now accepts more values than before: it became optional, or its integers became any numbers. */
-const isWidened = (before: RecordedTable["columns"][number] | undefined, column: typeof before & {}): boolean =>
+const isWidened = (before: RecordedColumn | undefined, column: RecordedColumn): boolean =>
   before !== undefined &&
   (before.kind === column.kind
     ? before.notNull && !column.notNull
     : before.kind === "integer" && column.kind === "real" && (before.notNull || !column.notNull))
+
+/** Whether rows with null would be read as something else. Where null has no other form than NULL, NULL is also missing. */
+const keepsNullElse = ({ nulls: before }: RecordedColumn, { nulls }: RecordedColumn): boolean =>
+  before !== undefined &&
+  nulls !== undefined &&
+  before !== "none" &&
+  before !== nulls &&
+  (before === "json" || nulls === "json")
 
 const schemaTable: InternalTable = {
   name: "_dormouse_schema",
