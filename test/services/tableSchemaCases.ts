@@ -279,6 +279,22 @@ export const suite = (name: string, run: WithDatabase): void => {
       expect(deployments.statements).toHaveLength(2)
     })
 
+    test("ST20 a field becomes optional in a table of 100 columns, and beside any other column", (deployments) => {
+      const more = Object.fromEntries(Array.from({ length: 97 }, (_, i) => [`c${i}`, Schema.Int]))
+      const others = { ...more, "n~": Schema.String }
+      const values = Object.fromEntries(Object.keys(more).map((name, i) => [name, i]))
+      const first = declare("notes", { id, n: Schema.Int, ...others }, { indexes: { byN: ["n", "c0"] } })
+      const rows = Array.from({ length: 120 }, (_, i) => ({ id: `${i}`, n: i, ...values, "n~": `n${i}` }))
+      deployments.start(first).mutate(first.insertMany(rows))
+      for (const n of [Schema.Finite, Schema.NullOr(Schema.Finite)]) {
+        const next = declare("notes", { id, n, ...others }, { indexes: { byN: ["n", "c0"] } })
+        const app = deployments.start(next)
+        expect(app.query<Any, Any>(next.query("byN")).map((row: Any) => ({ ...row }))).toEqual(rows)
+      }
+      expect(deployments.columns("notes")).toMatchObject({ n: "REAL", "n~": "TEXT NOT NULL" })
+      expect(deployments.database.all("SELECT name FROM sqlite_master WHERE name LIKE '%copy%'", []).rows).toEqual([])
+    })
+
     test("ST20 a table that is no longer declared keeps its rows until it is declared again", (deployments) => {
       const tags = declare("tags", { id, n: Schema.Int })
       deployments.start(notes(), tags).mutate(tags.insert({ id: "t", n: 1 }))
@@ -505,12 +521,24 @@ export const suite = (name: string, run: WithDatabase): void => {
       expect(deployments.refusal(notes())).toMatch(/^table notes: SQLite refused CREATE TABLE "notes" .*already exists/)
     })
 
-    test("ST21 a view made by SQL that a change would break", (deployments) => {
-      filled(deployments, { n: Schema.Int })
-      deployments.database.all("CREATE VIEW sums AS SELECT sum(n) AS n FROM notes", [])
-      expect(deployments.refusal(notes({}, { dropped: ["n"] }))).toContain("SQLite refused ALTER TABLE")
-      expect(deployments.refusal(notes({ n: Schema.Finite }))).toContain("SQLite refused ALTER TABLE")
-    })
+    for (const [kind, sql] of [
+      ["view", "CREATE VIEW sums AS SELECT sum(n) AS n FROM notes"],
+      ["trigger", "CREATE TRIGGER sums AFTER DELETE ON notes BEGIN DELETE FROM notes WHERE n = old.n; END"],
+      ["generated column", "ALTER TABLE notes ADD COLUMN twice INTEGER AS (2 * n)"]
+    ] as const) {
+      test(`ST21 a ${kind} made by SQL that a change would break`, (deployments) => {
+        filled(deployments, { n: Schema.Int })
+        deployments.database.all(sql, [])
+        const remedy =
+          "; drop the view, trigger or generated column that uses it, by SQL in the version before, " +
+          "and create it again after the change"
+        for (const next of [notes({}, { dropped: ["n"] }), notes({ n: Schema.Finite })]) {
+          const message = deployments.refusal(next)
+          expect(message).toContain("table notes, column n: SQLite refused ALTER TABLE")
+          expect(message.endsWith(remedy)).toBe(true)
+        }
+      })
+    }
 
     test("ST21 all problems are reported at once", (deployments) => {
       filled(deployments, { n: Schema.Int })
@@ -596,6 +624,24 @@ export const suite = (name: string, run: WithDatabase): void => {
         "table notes, column tag: is set to null on delete, and cannot be null; make the field optional or nullable"
       ],
       [
+        "indexes of two tables with one name in SQLite",
+        () => [
+          declare("a.b", { id }, { indexes: { c: ["id"] } }),
+          declare("a", { id, text: id }, { indexes: { "b.c": ["text"] } })
+        ],
+        "table a: index b.c has the name of another index in SQLite, a.b.c; rename one of them"
+      ],
+      [
+        "two indexes whose names differ only in case",
+        () => [notes({}, { indexes: { byX: ["text"], byx: ["id"] } })],
+        "table notes: index byx has the name of another index in SQLite, notes.byX; rename one of them"
+      ],
+      [
+        "an index with the name of a table",
+        () => [notes({}, { indexes: { x: ["text"] } }), declare("Notes.x", { id })],
+        "table notes: index x has the name of table Notes.x in SQLite; rename one of them"
+      ],
+      [
         "two tables whose names differ only in case",
         () => [notes(), declare("Notes", { id })],
         "table Notes: has the name of another table; rename one of them"
@@ -604,6 +650,21 @@ export const suite = (name: string, run: WithDatabase): void => {
     for (const [title, tables, message] of cases) {
       test(`ST21 ${title}`, (deployments) => expect(deployments.refusal(...tables())).toBe(message))
     }
+
+    it("ST21, ST25 names without a form in SQLite, and fields that every object has", () => {
+      const half = "\ud800"
+      expect(() => declare("", { id })).toThrow('the table name "" is empty')
+      expect(() => declare(half, { id })).toThrow("is not well-formed")
+      expect(() => declare("a\0b", { id })).toThrow("is not well-formed")
+      expect(() => notes({ [half]: id })).toThrow("is not well-formed")
+      expect(() => notes({ "": id })).toThrow('the field name "" is empty')
+      expect(() => notes({}, { indexes: { [half]: ["text"] } })).toThrow("is not well-formed")
+      for (const name of ["constructor", "toString", "hasOwnProperty"]) {
+        expect(() => notes({ [name]: Schema.optionalKey(id) })).toThrow(
+          `table notes: the field name ${name} is reserved: every object has such a property`
+        )
+      }
+    })
 
     it("ST21 two fields of one name, an index without a name, an index with a name reserved for a reference", () => {
       expect(() => declare("notes", { id, ID: id })).toThrow(

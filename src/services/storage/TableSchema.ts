@@ -180,6 +180,18 @@ const declareAll = (tables: ReadonlyArray<Table.Any>): ReadonlyArray<Declared> =
     if (names.has(name.toLowerCase())) reporter(problems, name)("has the name of another table", "rename one of them")
     names.add(name.toLowerCase())
   }
+  // SQLite has one namespace for tables and indexes.
+  const objects = new Map(tables.map(({ name }) => [name.toLowerCase(), `table ${name} in SQLite`]))
+  for (const { indexes, name } of tables) {
+    for (const index of indexes.keys()) {
+      const full = indexName(name, index)
+      const other = objects.get(full.toLowerCase())
+      if (other !== undefined) {
+        reporter(problems, name)(`index ${index} has the name of ${other}`, "rename one of them")
+      }
+      objects.set(full.toLowerCase(), `another index in SQLite, ${full}`)
+    }
+  }
   if (problems.length > 0) throw new SchemaMismatch({ problems })
   return declared
 }
@@ -202,12 +214,12 @@ export const check = (tables: ReadonlyArray<Table.Any>): void => {
 }
 
 const actions: Record<string, string> = { cascade: "CASCADE", restrict: "RESTRICT", setNull: "SET NULL" }
-const indexName = (table: string, index: string) => quote(`${table}.${index}`)
+const indexName = (table: string, index: string) => `${table}.${index}`
 
 const createIndex = (table: RecordedTable, index: RecordedTable["indexes"][number]): Statement => ({
   table: table.name,
   index: index.name,
-  sql: `CREATE ${index.unique ? "UNIQUE " : ""}INDEX ${indexName(table.name, index.name)} ON ${quote(table.name)} (${index.columns.map(quote).join(", ")})`
+  sql: `CREATE ${index.unique ? "UNIQUE " : ""}INDEX ${quote(indexName(table.name, index.name))} ON ${quote(table.name)} (${index.columns.map(quote).join(", ")})`
 })
 
 const columnSql = (column: RecordedColumn) => `${quote(column.name)} ${column.type}${column.notNull ? " NOT NULL" : ""}`
@@ -219,6 +231,8 @@ interface Statement {
   readonly sql: string
   readonly table: string
   readonly index?: string
+  /** The column that it drops. */
+  readonly drops?: string | undefined
 }
 
 /** A migration: its statements, and the problems that prevent it. */
@@ -254,8 +268,9 @@ const plan = (recorded: ReadonlyArray<RecordedTable>, declared: ReadonlyArray<De
 
 const compare = (old: RecordedTable, table: Declared, statements: Array<Statement>, problems: Array<Problem>): void => {
   const report = reporter(problems, table.name)
-  const alter = (change: string) =>
-    statements.push({ table: table.name, sql: `ALTER TABLE ${quote(table.name)} ${change}` })
+  const alter = (change: string, drops?: string) =>
+    statements.push({ table: table.name, sql: `ALTER TABLE ${quote(table.name)} ${change}`, drops })
+  const dropColumn = (name: string) => alter(`DROP COLUMN ${quote(name)}`, name)
   if (old.key !== table.key) report(`its key changed from ${old.key} to ${table.key}`, "use a new table")
   const oldColumns = new Map(old.columns.map((column) => [column.name, column]))
   const columns = new Map(table.columns.map((column) => [column.name, column]))
@@ -273,7 +288,7 @@ const compare = (old: RecordedTable, table: Declared, statements: Array<Statemen
     others.some((other) => Equal.equals(other, index)) && !index.columns.some((column) => widened.has(column))
   for (const index of old.indexes) {
     if (stays(index, table.indexes)) continue
-    statements.push({ table: table.name, sql: `DROP INDEX ${indexName(table.name, index.name)}` })
+    statements.push({ table: table.name, sql: `DROP INDEX ${quote(indexName(table.name, index.name))}` })
   }
   for (const [name, column] of oldColumns) {
     if (columns.has(name)) continue
@@ -285,7 +300,7 @@ const compare = (old: RecordedTable, table: Declared, statements: Array<Statemen
       )
     } else if (oldReferences.has(name)) {
       report("is a reference, and SQLite cannot drop those", "keep it as an optional field", name)
-    } else alter(`DROP COLUMN ${quote(name)}`)
+    } else dropColumn(name)
   }
   for (const [name, column] of columns) {
     const before = oldColumns.get(name)
@@ -316,14 +331,15 @@ const compare = (old: RecordedTable, table: Declared, statements: Array<Statemen
         name
       )
     } else if (widened.has(name)) {
-      const copy = `${name}~`
-      alter(`ADD COLUMN ${columnSql({ ...column, name: copy })}${column.notNull ? " DEFAULT 0" : ""}`)
-      statements.push({
-        table: table.name,
-        sql: `UPDATE ${quote(table.name)} SET ${quote(copy)} = ${quote(name)}`
-      })
-      alter(`DROP COLUMN ${quote(name)}`)
-      alter(`RENAME COLUMN ${quote(copy)} TO ${quote(name)}`)
+      // The values wait in a table of their own: a table with the most columns has no room for a copy.
+      const from = quote(table.name)
+      const run = (sql: string) => statements.push({ table: table.name, sql })
+      run("CREATE TABLE _dormouse_copy (k PRIMARY KEY, v) WITHOUT ROWID")
+      run(`INSERT INTO _dormouse_copy SELECT ${quote(table.key)}, ${quote(name)} FROM ${from}`)
+      dropColumn(name)
+      alter(`ADD COLUMN ${columnSql(column)}${column.notNull ? " DEFAULT 0" : ""}`)
+      run(`UPDATE ${from} SET ${quote(name)} = (SELECT v FROM _dormouse_copy WHERE k = ${from}.${quote(table.key)})`)
+      run("DROP TABLE _dormouse_copy")
     } else if (before.kind !== column.kind) {
       report(`changed from ${before.kind} to ${column.kind}`, "add a column of another name and copy the values", name)
     } else if (before.notNull !== column.notNull) {
@@ -416,21 +432,20 @@ const missingTables = (
   return tables.filter(({ name }) => !existing.has(name))
 }
 
-const execute = (database: Database["Service"], statement: Statement): void => {
+const execute = (database: Database["Service"], { drops, index, sql, table }: Statement): void => {
   try {
-    database.all(statement.sql, [])
+    database.all(sql, [])
   } catch (cause) {
-    const unique = statement.index !== undefined && String(cause).includes("UNIQUE constraint failed")
-    throw new SchemaMismatch({
-      problems: [
-        {
-          table: statement.table,
-          problem: unique
-            ? `index ${statement.index} must be unique, and rows have equal values`
-            : `SQLite refused ${statement.sql}: ${String(cause)}`,
-          remedy: unique ? "make the rows differ first" : "see the cause"
-        }
-      ]
-    })
+    const problems: Array<Problem> = []
+    const report = reporter(problems, table)
+    if (index !== undefined && String(cause).includes("UNIQUE constraint failed")) {
+      report(`index ${index} must be unique, and rows have equal values`, "make the rows differ first")
+    } else {
+      report(`SQLite refused ${sql}: ${String(cause)}`, drops === undefined ? "see the cause" : dropUses, drops)
+    }
+    throw new SchemaMismatch({ problems })
   }
 }
+
+const dropUses =
+  "drop the view, trigger or generated column that uses it, by SQL in the version before, and create it again after the change"
