@@ -132,7 +132,7 @@ export const suite = (name: string, run: WithDatabase): void => {
       deployments.statements.length = 0
       deployments.start(...second)
       expect(deployments.statements.map((sql) => sql.split(" ").slice(0, 3).join(" "))).toEqual([
-        "SELECT name FROM",
+        "SELECT name, NULL",
         "SELECT tables FROM"
       ])
     })
@@ -539,6 +539,51 @@ export const suite = (name: string, run: WithDatabase): void => {
         }
       })
     }
+
+    test("ST21 a table or a column that SQL dropped", (deployments) => {
+      const tags = declare("tags", { id })
+      const first = notes({ n: Schema.optionalKey(Schema.Int) })
+      const app = deployments.start(first, tags)
+      app.mutate(first.insert({ id: "a", text: "x", n: 1 }))
+      // The control: nothing is missing.
+      deployments.start(first, tags)
+      deployments.database.all("DROP TABLE tags", [])
+      deployments.database.all("ALTER TABLE notes DROP COLUMN n", [])
+      const missing = (where: string) =>
+        `${where}: SQL dropped it with its values; ` +
+        "declare the tables without it for one start, and it is then created empty when it is declared again"
+      const message = [missing("table notes, column n"), missing("table tags")].join("\n")
+      expect(deployments.refusal(first, tags)).toBe(message)
+      expect(deployments.refusal(notes({ n: Schema.Finite }), tags)).toBe(message)
+      deployments.start(notes())
+      const again = deployments.start(first, tags)
+      expect({ ...again.query<Any, Any>(first.get("a")) }).toEqual({ id: "a", text: "x" })
+      expect(again.query<Any, Any>(tags.query().count)).toBe(0)
+      deployments.statements.length = 0
+      deployments.start(first, tags)
+      expect(deployments.statements).toHaveLength(2)
+    })
+
+    test("ST20 views, even broken ones, and virtual tables made by SQL do not prevent a start", (deployments) => {
+      const tags = declare("tags", { id })
+      deployments.start(tags)
+      deployments.database.all("CREATE VIEW broken AS SELECT missing FROM tags", [])
+      deployments.database.all("CREATE VIRTUAL TABLE words USING fts5(text)", [])
+      deployments.start(tags, notes())
+    })
+
+    test("ST20, ST21 an index that SQL dropped is created again", (deployments) => {
+      const table = notes({}, { indexes: { byText: { columns: ["text"], unique: true } } })
+      deployments.start(table).mutate(table.insert({ id: "a", text: "x" }))
+      deployments.database.all('DROP INDEX "notes.byText"', [])
+      expect(deployments.start(table).reason(table.insert({ id: "b", text: "x" }))).toMatchObject({ index: "byText" })
+      deployments.database.all('DROP INDEX "notes.byText"', [])
+      deployments.database.all("INSERT INTO notes VALUES ('b', 'x')", [])
+      expect(deployments.refusal(table)).toBe(
+        "table notes: index byText must be unique, and rows have equal values; make the rows differ first"
+      )
+      deployments.start(notes())
+    })
 
     test("ST21 all problems are reported at once", (deployments) => {
       filled(deployments, { n: Schema.Int })

@@ -387,19 +387,19 @@ export const migrate = (
   internal: ReadonlyArray<InternalTable> = []
 ): void => {
   const { record: expected, tables: declared } = declarationOf(tables)
-  const missing = missingTables(database, [schemaTable, ...internal])
+  const objects = objectsOf(database)
+  const missing = [schemaTable, ...internal].filter(({ name }) => !objects.has(name))
   // Most starts find everything in place, and need no transaction.
-  if (missing.length === 0 && readRecord(database) === expected) return
-  const isDeclared = (name: string) => tables.some((table) => table.name === name)
+  if (missing.length === 0 && readRecord(database) === expected && declared.every(isIn(objects))) return
   database.transaction(() => {
     for (const { create } of missing) database.all(create, [])
     const text = readRecord(database)
-    const before = text === undefined ? [] : recorded(database)
+    const before = text === undefined ? [] : withoutDropped(recorded(database), declared, objects)
     const next = plan(before, declared)
     if (next.problems.length > 0) throw new SchemaMismatch({ problems: next.problems })
     for (const statement of next.statements) execute(database, statement)
     // Tables that the app no longer declares keep their rows and their record, in case they are declared again.
-    const retired = before.filter((table) => !isDeclared(table.name))
+    const retired = before.filter(({ name }) => !declared.some((table) => table.name === name))
     const record = encodeRecorded([...declared, ...retired])
     if (record !== text) {
       database.all(
@@ -410,6 +410,63 @@ export const migrate = (
   })
 }
 
+/** The names of the database's tables and indexes, with the columns of the author's tables. */
+type Objects = ReadonlyMap<SqlValue, ReadonlySet<SqlValue>>
+
+const objectsOf = (database: Database["Service"]): Objects => {
+  const { rows } = database.all(
+    "SELECT name, NULL FROM sqlite_master WHERE type IN ('table', 'index') UNION ALL SELECT m.name, p.name " +
+      "FROM sqlite_master AS m, pragma_table_info(m.name) AS p WHERE m.type = 'table' AND substr(m.name, 1, 1) <> '_'",
+    []
+  )
+  const objects = new Map<SqlValue, Set<SqlValue>>(rows.map(([name]) => [name!, new Set()]))
+  for (const [name, column] of rows) objects.get(name!)!.add(column!)
+  return objects
+}
+
+/** Whether the database has a table with its columns and indexes. */
+const isIn =
+  (objects: Objects) =>
+  ({ columns, indexes, name }: RecordedTable): boolean =>
+    columns.every((column) => objects.get(name)?.has(column.name)) &&
+    indexes.every((index) => objects.has(indexName(name, index.name)))
+
+/**
+ * The recorded tables without what SQL dropped since. Indexes are then created again. Throws `SchemaMismatch` for tables
+ * and columns that the app declares: their values are lost, and only the author knows whether they may be.
+ */
+const withoutDropped = (
+  recorded: ReadonlyArray<RecordedTable>,
+  declared: ReadonlyArray<Declared>,
+  objects: Objects
+): ReadonlyArray<RecordedTable> => {
+  const problems: Array<Problem> = []
+  const tables = recorded.flatMap((table) => {
+    const found = objects.get(table.name)
+    const next = declared.find(({ name }) => name === table.name)
+    const report = reporter(problems, table.name)
+    if (found === undefined) {
+      if (next !== undefined) report(...droppedBySql)
+      return []
+    }
+    for (const { name } of next?.columns ?? []) {
+      if (!found.has(name) && table.columns.some((column) => column.name === name)) report(...droppedBySql, name)
+    }
+    return {
+      ...table,
+      columns: table.columns.filter(({ name }) => found.has(name)),
+      indexes: table.indexes.filter(({ name }) => objects.has(indexName(table.name, name)))
+    }
+  })
+  if (problems.length > 0) throw new SchemaMismatch({ problems })
+  return tables
+}
+
+const droppedBySql = [
+  "SQL dropped it with its values",
+  "declare the tables without it for one start, and it is then created empty when it is declared again"
+] as const
+
 /** The recorded tables. Throws if there is no record, or if it is damaged. */
 export const recorded = (database: Database["Service"]): ReadonlyArray<RecordedTable> => {
   const exit = decodeRecorded(readRecord(database))
@@ -419,18 +476,6 @@ export const recorded = (database: Database["Service"]): ReadonlyArray<RecordedT
 
 const readRecord = (database: Database["Service"]): SqlValue | undefined =>
   database.all("SELECT tables FROM _dormouse_schema", []).rows[0]?.[0]
-
-const missingTables = (
-  database: Database["Service"],
-  tables: ReadonlyArray<InternalTable>
-): ReadonlyArray<InternalTable> => {
-  const { rows } = database.all(
-    "SELECT name FROM sqlite_master WHERE type IN ('table', 'index') AND substr(name, 1, 1) = '_'",
-    []
-  )
-  const existing = new Set(rows.map(([name]) => name))
-  return tables.filter(({ name }) => !existing.has(name))
-}
 
 const execute = (database: Database["Service"], { drops, index, sql, table }: Statement): void => {
   try {
