@@ -147,7 +147,14 @@ export const make = /* @__NO_SIDE_EFFECTS__ */ <
     readonly dropped?: ReadonlyArray<string>
   }
 ): Table<Name, M, K, Indexes> => {
+  checkName("the table name", name)
   const fields = Object.keys(model.fields)
+  for (const field of fields) {
+    checkName(`table ${name}: the field name`, field)
+    if (field in Object.prototype) {
+      throw new Error(`table ${name}: the field name ${field} is reserved: every object has such a property`)
+    }
+  }
   const duplicates = fields.filter((field, i) => fields.findIndex((other) => sameName(other, field)) !== i)
   if (duplicates.length > 0) {
     throw new Error(`table ${name}: column ${duplicates[0]} has the name of another column; SQLite ignores case`)
@@ -159,6 +166,7 @@ export const make = /* @__NO_SIDE_EFFECTS__ */ <
   const indexes = new Map<string, Index>()
   for (const [index, input] of Object.entries<IndexInput<string>>(options.indexes ?? {})) {
     if (index === "") throw new Error(`table ${name}: an index needs a name`)
+    checkName(`table ${name}: the index name`, index)
     indexes.set(
       index,
       "columns" in input
@@ -221,6 +229,12 @@ const hasFields = (schema: Schema.Top): schema is Schema.Top & { readonly fields
 
 /** The fields of a model, or of one of its variants. Empty for a schema that is not a struct. */
 export const fieldsOf = (schema: Schema.Top): Schema.Struct.Fields => (hasFields(schema) ? schema.fields : {})
+
+/** Throws for a name that SQLite cannot have: it would store half a surrogate pair as something else. */
+const checkName = (what: string, name: string): void => {
+  if (name === "") throw new Error(`${what} "" is empty`)
+  if (!name.isWellFormed() || name.includes("\0")) throw new Error(`${what} ${JSON.stringify(name)} is not well-formed`)
+}
 
 /** SQLite ignores the case of ASCII letters in names. */
 const sameName = (a: string, b: string) => a.toLowerCase() === b.toLowerCase()

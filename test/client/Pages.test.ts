@@ -77,7 +77,7 @@ it("C13: pages have neither gap nor overlap while rows are inserted, deleted and
     }).pipe(Effect.scoped, Effect.provide([TestApp.layer(app), TestClock.layer()]), Effect.runPromise)
   ))
 
-it.effect("C13: further lists of the same pages on one client load as the first one does", () =>
+it("C13: further lists of the same pages on one client load as the first one does", () =>
   Effect.gen(function* () {
     const client = yield* TestApp.client(Lists)
     const row = (i: number) => new Item({ id: `i${i}`, list: "a", rank: i })
@@ -95,5 +95,4 @@ it.effect("C13: further lists of the same pages on one client load as the first 
       expect(counts).toEqual([4, 8, 10])
       expect(pages.state().hasMore).toBe(false)
     }
-  }).pipe(Effect.scoped, Effect.provide(TestApp.layer(app)))
-)
+  }).pipe(Effect.scoped, Effect.provide([TestApp.layer(app), TestClock.layer()]), Effect.runPromise))

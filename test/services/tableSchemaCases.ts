@@ -132,7 +132,7 @@ export const suite = (name: string, run: WithDatabase): void => {
       deployments.statements.length = 0
       deployments.start(...second)
       expect(deployments.statements.map((sql) => sql.split(" ").slice(0, 3).join(" "))).toEqual([
-        "SELECT name FROM",
+        "SELECT name, NULL",
         "SELECT tables FROM"
       ])
     })
@@ -279,6 +279,22 @@ export const suite = (name: string, run: WithDatabase): void => {
       expect(deployments.statements).toHaveLength(2)
     })
 
+    test("ST20 a field becomes optional in a table of 100 columns, and beside any other column", (deployments) => {
+      const more = Object.fromEntries(Array.from({ length: 97 }, (_, i) => [`c${i}`, Schema.Int]))
+      const others = { ...more, "n~": Schema.String }
+      const values = Object.fromEntries(Object.keys(more).map((name, i) => [name, i]))
+      const first = declare("notes", { id, n: Schema.Int, ...others }, { indexes: { byN: ["n", "c0"] } })
+      const rows = Array.from({ length: 120 }, (_, i) => ({ id: `${i}`, n: i, ...values, "n~": `n${i}` }))
+      deployments.start(first).mutate(first.insertMany(rows))
+      for (const n of [Schema.Finite, Schema.NullOr(Schema.Finite)]) {
+        const next = declare("notes", { id, n, ...others }, { indexes: { byN: ["n", "c0"] } })
+        const app = deployments.start(next)
+        expect(app.query<Any, Any>(next.query("byN")).map((row: Any) => ({ ...row }))).toEqual(rows)
+      }
+      expect(deployments.columns("notes")).toMatchObject({ n: "REAL", "n~": "TEXT NOT NULL" })
+      expect(deployments.database.all("SELECT name FROM sqlite_master WHERE name LIKE '%copy%'", []).rows).toEqual([])
+    })
+
     test("ST20 a table that is no longer declared keeps its rows until it is declared again", (deployments) => {
       const tags = declare("tags", { id, n: Schema.Int })
       deployments.start(notes(), tags).mutate(tags.insert({ id: "t", n: 1 }))
@@ -287,6 +303,43 @@ export const suite = (name: string, run: WithDatabase): void => {
         "table tags, column n: is in the database"
       )
       expect(deployments.start(notes(), tags).query<Any, Any>(tags.get("t")).n).toBe(1)
+    })
+
+    test("ST7 references of a table that is no longer declared stay in force", (deployments) => {
+      const tags = declare("tags", { id })
+      const refer = (name: string, target: () => Any, onDelete: Table.Reference["onDelete"]) =>
+        declare(
+          name,
+          { id, to: onDelete === "setNull" ? Schema.NullOr(id) : id },
+          { references: { to: { table: target, ...(onDelete === undefined ? {} : { onDelete }) } } }
+        )
+      const cascading = refer("cascading", () => tags, "cascade")
+      const nulled = refer("nulled", () => tags, "setNull")
+      const restricting = refer("restricting", () => tags, "restrict")
+      const deep = refer("deep", () => cascading, "restrict")
+      const all = [tags, cascading, nulled, restricting, deep]
+      const before = deployments.start(...all)
+      before.mutate(tags.insertMany(["a", "b", "c", "d"].map((id) => ({ id }))))
+      for (const table of [cascading, nulled]) {
+        before.mutate(table.insertMany(["a", "b", "c", "d"].map((to) => ({ id: `to ${to}`, to }))))
+      }
+      before.mutate(restricting.insert({ id: "x", to: "b" }))
+      before.mutate(deep.insert({ id: "x", to: "to c" }))
+
+      const app = deployments.start(tags)
+      const rows = () => all.map(({ name }) => deployments.database.all(`SELECT * FROM ${name} ORDER BY id`, []).rows)
+      const untouched = rows()
+      const restricts = (table: string) => ({ _tag: "ReferenceViolation", table, column: "to", action: "restrict" })
+      expect(app.reason(tags.delete("b"))).toMatchObject(restricts("restricting"))
+      expect(app.reason(tags.delete("c"))).toMatchObject(restricts("deep"))
+      expect(rows()).toEqual(untouched)
+      expect(app.mutate(tags.delete("a"))).toBe(true)
+
+      const again = deployments.start(...all)
+      const list = (table: Any) => again.query<Any, Any>(table.query()).map((row: Any) => [row.id, row.to])
+      expect(list(cascading)).toEqual(["b", "c", "d"].map((to) => [`to ${to}`, to]))
+      expect(list(nulled)).toEqual([["to a", null], ...["b", "c", "d"].map((to) => [`to ${to}`, to])])
+      expect(again.reason(tags.delete("b"))).toMatchObject(restricts("restricting"))
     })
   })
 
@@ -359,6 +412,69 @@ export const suite = (name: string, run: WithDatabase): void => {
       expect(deployments.refusal(renamed)).toContain("column id: changed from text to integer")
     })
 
+    test("ST21 a nested field that keeps null in another way", (deployments) => {
+      const nested = Schema.Struct({ a: Schema.Int })
+      const withField = (n: Any) => notes({ n })
+      const write = (n: Any, ...values: ReadonlyArray<unknown>) => {
+        const table = withField(n)
+        const app = deployments.start(table)
+        const rows = values.map((n, i) => (n === undefined ? { id: `${i}`, text: "x" } : { id: `${i}`, text: "x", n }))
+        for (const row of rows) app.mutate(table.upsert(row))
+        return table
+      }
+      const read = (n: Any) => {
+        const table = withField(n)
+        return deployments
+          .start(table)
+          .query<Any, Any>(table.query())
+          .map((row: Any) => ("n" in row ? row.n : "missing"))
+      }
+      const kept =
+        "table notes, column n: keeps null in another way than before, and rows with null would change; " +
+        "add a column of another name and copy the values"
+      const both = Schema.optionalKey(Schema.NullOr(nested))
+      write(Schema.NullOr(nested), { a: 1 }, null)
+      expect(deployments.refusal(withField(both))).toBe(kept)
+      expect(read(Schema.NullOr(nested))).toEqual([{ a: 1 }, null])
+      // NULL is both: what was null is missing, and the reverse.
+      expect(read(Schema.optionalKey(nested))).toEqual([{ a: 1 }, "missing"])
+      expect(read(Schema.optional(nested))).toEqual([{ a: 1 }, "missing"])
+      expect(read(Schema.optionalKey(nested))).toEqual([{ a: 1 }, "missing"])
+      write(both, { a: 1 }, null, undefined)
+      expect(read(both)).toEqual([{ a: 1 }, null, "missing"])
+      expect(deployments.refusal(withField(Schema.NullOr(nested)))).toBe(kept)
+      expect(deployments.refusal(withField(Schema.optionalKey(nested)))).toBe(
+        "table notes, column n: can no longer be null, and rows may be null; " +
+          "add a column of another name and copy the values"
+      )
+      // A value of any kind can be null, too.
+      expect(read(Schema.optionalKey(Schema.Unknown))).toEqual([{ a: 1 }, null, "missing"])
+      expect(deployments.refusal(withField(Schema.optionalKey(nested)))).toContain("can no longer be null")
+    })
+
+    test("ST21 a database whose record does not say how null is kept", (deployments) => {
+      const table = notes({ n: Schema.NullOr(Schema.Struct({})) })
+      deployments.start(table).mutate(table.insert({ id: "a", text: "x", n: null }))
+      deployments.database.all(`UPDATE _dormouse_schema SET tables = replace(tables, ',"nulls":"sql"', '')`, [])
+      expect(deployments.start(table).query<Any, Any>(table.get("a")).n).toBe(null)
+      const both = notes({ n: Schema.optionalKey(Schema.NullOr(Schema.Struct({}))) })
+      expect(deployments.refusal(both)).toContain("keeps null in another way")
+    })
+
+    test("ST20, ST18 a field that accepts fewer values: rows that no longer fit are RowUnreadable", (deployments) => {
+      const before = deployments.start(notes())
+      before.mutate(
+        notes().insertMany([
+          { id: "a", text: "x" },
+          { id: "b", text: "z" }
+        ])
+      )
+      const next = notes({ text: Schema.Literals(["x", "y"]) })
+      const app = deployments.start(next)
+      expect(app.query<Any, Any>(next.get("a")).text).toBe("x")
+      expect(app.queryReason(next.get("b"))).toMatchObject({ _tag: "RowUnreadable", table: "notes" })
+    })
+
     test("ST21 a reference that changes, is removed or becomes optional", (deployments) => {
       const tags = declare("tags", { id })
       const marks = declare("marks", { id })
@@ -405,11 +521,68 @@ export const suite = (name: string, run: WithDatabase): void => {
       expect(deployments.refusal(notes())).toMatch(/^table notes: SQLite refused CREATE TABLE "notes" .*already exists/)
     })
 
-    test("ST21 a view made by SQL that a change would break", (deployments) => {
-      filled(deployments, { n: Schema.Int })
-      deployments.database.all("CREATE VIEW sums AS SELECT sum(n) AS n FROM notes", [])
-      expect(deployments.refusal(notes({}, { dropped: ["n"] }))).toContain("SQLite refused ALTER TABLE")
-      expect(deployments.refusal(notes({ n: Schema.Finite }))).toContain("SQLite refused ALTER TABLE")
+    for (const [kind, sql] of [
+      ["view", "CREATE VIEW sums AS SELECT sum(n) AS n FROM notes"],
+      ["trigger", "CREATE TRIGGER sums AFTER DELETE ON notes BEGIN DELETE FROM notes WHERE n = old.n; END"],
+      ["generated column", "ALTER TABLE notes ADD COLUMN twice INTEGER AS (2 * n)"]
+    ] as const) {
+      test(`ST21 a ${kind} made by SQL that a change would break`, (deployments) => {
+        filled(deployments, { n: Schema.Int })
+        deployments.database.all(sql, [])
+        const remedy =
+          "; drop the view, trigger or generated column that uses it, by SQL in the version before, " +
+          "and create it again after the change"
+        for (const next of [notes({}, { dropped: ["n"] }), notes({ n: Schema.Finite })]) {
+          const message = deployments.refusal(next)
+          expect(message).toContain("table notes, column n: SQLite refused ALTER TABLE")
+          expect(message.endsWith(remedy)).toBe(true)
+        }
+      })
+    }
+
+    test("ST21 a table or a column that SQL dropped", (deployments) => {
+      const tags = declare("tags", { id })
+      const first = notes({ n: Schema.optionalKey(Schema.Int) })
+      const app = deployments.start(first, tags)
+      app.mutate(first.insert({ id: "a", text: "x", n: 1 }))
+      // The control: nothing is missing.
+      deployments.start(first, tags)
+      deployments.database.all("DROP TABLE tags", [])
+      deployments.database.all("ALTER TABLE notes DROP COLUMN n", [])
+      const missing = (where: string) =>
+        `${where}: SQL dropped it with its values; ` +
+        "declare the tables without it for one start, and it is then created empty when it is declared again"
+      const message = [missing("table notes, column n"), missing("table tags")].join("\n")
+      expect(deployments.refusal(first, tags)).toBe(message)
+      expect(deployments.refusal(notes({ n: Schema.Finite }), tags)).toBe(message)
+      deployments.start(notes())
+      const again = deployments.start(first, tags)
+      expect({ ...again.query<Any, Any>(first.get("a")) }).toEqual({ id: "a", text: "x" })
+      expect(again.query<Any, Any>(tags.query().count)).toBe(0)
+      deployments.statements.length = 0
+      deployments.start(first, tags)
+      expect(deployments.statements).toHaveLength(2)
+    })
+
+    test("ST20 views, even broken ones, and virtual tables made by SQL do not prevent a start", (deployments) => {
+      const tags = declare("tags", { id })
+      deployments.start(tags)
+      deployments.database.all("CREATE VIEW broken AS SELECT missing FROM tags", [])
+      deployments.database.all("CREATE VIRTUAL TABLE words USING fts5(text)", [])
+      deployments.start(tags, notes())
+    })
+
+    test("ST20, ST21 an index that SQL dropped is created again", (deployments) => {
+      const table = notes({}, { indexes: { byText: { columns: ["text"], unique: true } } })
+      deployments.start(table).mutate(table.insert({ id: "a", text: "x" }))
+      deployments.database.all('DROP INDEX "notes.byText"', [])
+      expect(deployments.start(table).reason(table.insert({ id: "b", text: "x" }))).toMatchObject({ index: "byText" })
+      deployments.database.all('DROP INDEX "notes.byText"', [])
+      deployments.database.all("INSERT INTO notes VALUES ('b', 'x')", [])
+      expect(deployments.refusal(table)).toBe(
+        "table notes: index byText must be unique, and rows have equal values; make the rows differ first"
+      )
+      deployments.start(notes())
     })
 
     test("ST21 all problems are reported at once", (deployments) => {
@@ -496,6 +669,24 @@ export const suite = (name: string, run: WithDatabase): void => {
         "table notes, column tag: is set to null on delete, and cannot be null; make the field optional or nullable"
       ],
       [
+        "indexes of two tables with one name in SQLite",
+        () => [
+          declare("a.b", { id }, { indexes: { c: ["id"] } }),
+          declare("a", { id, text: id }, { indexes: { "b.c": ["text"] } })
+        ],
+        "table a: index b.c has the name of another index in SQLite, a.b.c; rename one of them"
+      ],
+      [
+        "two indexes whose names differ only in case",
+        () => [notes({}, { indexes: { byX: ["text"], byx: ["id"] } })],
+        "table notes: index byx has the name of another index in SQLite, notes.byX; rename one of them"
+      ],
+      [
+        "an index with the name of a table",
+        () => [notes({}, { indexes: { x: ["text"] } }), declare("Notes.x", { id })],
+        "table notes: index x has the name of table Notes.x in SQLite; rename one of them"
+      ],
+      [
         "two tables whose names differ only in case",
         () => [notes(), declare("Notes", { id })],
         "table Notes: has the name of another table; rename one of them"
@@ -504,6 +695,21 @@ export const suite = (name: string, run: WithDatabase): void => {
     for (const [title, tables, message] of cases) {
       test(`ST21 ${title}`, (deployments) => expect(deployments.refusal(...tables())).toBe(message))
     }
+
+    it("ST21, ST25 names without a form in SQLite, and fields that every object has", () => {
+      const half = "\ud800"
+      expect(() => declare("", { id })).toThrow('the table name "" is empty')
+      expect(() => declare(half, { id })).toThrow("is not well-formed")
+      expect(() => declare("a\0b", { id })).toThrow("is not well-formed")
+      expect(() => notes({ [half]: id })).toThrow("is not well-formed")
+      expect(() => notes({ "": id })).toThrow('the field name "" is empty')
+      expect(() => notes({}, { indexes: { [half]: ["text"] } })).toThrow("is not well-formed")
+      for (const name of ["constructor", "toString", "hasOwnProperty"]) {
+        expect(() => notes({ [name]: Schema.optionalKey(id) })).toThrow(
+          `table notes: the field name ${name} is reserved: every object has such a property`
+        )
+      }
+    })
 
     it("ST21 two fields of one name, an index without a name, an index with a name reserved for a reference", () => {
       expect(() => declare("notes", { id, ID: id })).toThrow(

@@ -2,12 +2,13 @@
  * The deletion of a row with what references to it require: rows that are deleted too, and references set to null.
  * It is computed before anything is deleted, so that each written row can be recorded.
  */
-import { ReferenceViolation } from "../../contract/Storage.ts"
+import { ReferenceViolation, type StorageError } from "../../contract/Storage.ts"
 import * as Limits from "../../protocol/Limits.ts"
 import type { SqlValue } from "../Database.ts"
 import type { SqlRow } from "./RowCodec.ts"
 import type { Statement } from "./Scan.ts"
 import { failure, quote, rowId, type TableInfo } from "./TableInfo.ts"
+import type { RecordedTable } from "./TableSchema.ts"
 
 /** What the deletion of a row does. Both maps are by `rowId`. */
 export interface Deletion {
@@ -73,8 +74,14 @@ const rowsReferring = (parent: Deleted, child: TableInfo, column: string, max: n
     : { sql: `${sql} LIMIT ?`, params: [key, max] }
 }
 
+/** A statement that deletes rows of a table by their keys. */
+export interface DeleteStatement extends Statement {
+  readonly table: string
+  readonly params: ReadonlyArray<SqlValue>
+}
+
 /** The statements that delete the rows, the most distant first: a Durable Object allows at most ten nested cascades. */
-export const statements = ({ deleted }: Deletion): ReadonlyArray<Statement> => {
+export const statements = ({ deleted }: Deletion): ReadonlyArray<DeleteStatement> => {
   const batches: Array<{ readonly info: TableInfo; readonly distance: number; readonly keys: Array<SqlValue> }> = []
   for (const { distance, row, info } of deleted.values()) {
     const key = row[info.keyPosition]!
@@ -83,8 +90,45 @@ export const statements = ({ deleted }: Deletion): ReadonlyArray<Statement> => {
       last.keys.push(key)
     } else batches.push({ info, distance, keys: [key] })
   }
-  return batches.reverse().map(({ keys, info }) => {
-    const placeholders = keys.map(() => "?").join(", ")
-    return { sql: `DELETE FROM ${info.name} WHERE ${info.keyName} IN (${placeholders})`, params: keys }
-  })
+  return batches.reverse().map(({ keys, info }) => ({
+    table: info.table.name,
+    sql: `DELETE FROM ${info.name} WHERE ${info.keyName} IN (${placeholders(keys)})`,
+    params: keys
+  }))
+}
+
+const placeholders = (keys: ReadonlyArray<SqlValue>): string => keys.map(() => "?").join(", ")
+
+/**
+ * The error for a statement that a table restricts which the app no longer declares, directly or through rows that the
+ * statement would delete. SQLite applies the references of these tables, and its error does not name them.
+ */
+export const restriction = (
+  { params, table }: DeleteStatement,
+  retired: ReadonlyArray<RecordedTable>,
+  select: (statement: Statement) => ReadonlyArray<SqlRow>
+): StorageError | undefined => {
+  const found: Array<{ readonly table: string; readonly keys: ReadonlyArray<SqlValue> }> = [{ table, keys: params }]
+  const seen = new Set<string>()
+  // The iteration includes entries that are added meanwhile.
+  for (const parent of found) {
+    for (const child of retired) {
+      for (const { column, onDelete } of child.references.filter((reference) => reference.table === parent.table)) {
+        if (onDelete === "setNull") continue
+        const sql = `SELECT ${quote(child.key)} FROM ${quote(child.name)} WHERE ${quote(column)} IN (${placeholders(parent.keys)})`
+        const keys = select({ sql, params: parent.keys }).map(([key]) => key!)
+        if (keys.length > 0 && onDelete === "restrict") {
+          return failure(new ReferenceViolation({ table: child.name, column, action: "restrict" }))
+        }
+        const added = keys.filter((key) => {
+          const id = JSON.stringify([child.name, typeof key, key instanceof Uint8Array ? key.join() : key])
+          return !seen.has(id) && seen.add(id)
+        })
+        for (let i = 0; i < added.length; i += Limits.sqlite.boundParameters) {
+          found.push({ table: child.name, keys: added.slice(i, i + Limits.sqlite.boundParameters) })
+        }
+      }
+    }
+  }
+  return undefined
 }

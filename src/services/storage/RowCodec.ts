@@ -130,6 +130,16 @@ const columnOf = (name: string, schema: Schema.Top): Column => {
   }
 }
 
+/** How a column of nested values keeps null: never, as NULL, or as the JSON text `null`. */
+export type Nulls = "none" | "sql" | "json"
+
+/** How a column of nested values keeps null. `Schema.Unknown` and the like hold null without a Null in their AST. */
+export const nullsOf = ({ nullAsJson, schema }: Column): Nulls => {
+  const exit = SchemaParser.decodeUnknownExit(jsonCodec(schema))(null)
+  if (Exit.isFailure(exit) || exit.value === undefined) return "none"
+  return nullAsJson ? "json" : "sql"
+}
+
 /**
  * Encodes a bigint as text that sorts like the numbers: sign, number of digits, digits. For negative numbers the latter
  * two are complemented. Four digits for the number of digits suffice up to 10^9999.
@@ -390,7 +400,8 @@ const make = (table: Table.Any): RowCodec => {
           // The constructor checks every field.
           return Result.succeed(new model(values))
         } catch (error) {
-          if (Schema.isSchemaError(error)) return Result.fail(formatIssue(error.issue))
+          // Constructors throw an error whose cause is the issue.
+          if (error instanceof Error && SchemaIssue.isIssue(error.cause)) return Result.fail(formatIssue(error.cause))
           throw error
         }
       }),

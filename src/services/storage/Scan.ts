@@ -129,7 +129,7 @@ const select = (
   sql:
     `SELECT ${columns} FROM ${info.name}` +
     // Without it SQLite may take any index that begins with the same columns, read more rows and sort them.
-    (index === keyIndex ? "" : ` INDEXED BY ${indexName(info.table.name, index)}`) +
+    (index === keyIndex ? "" : ` INDEXED BY ${quote(indexName(info.table.name, index))}`) +
     (conditions.length > 0 ? ` WHERE ${conditions.join(" AND ")}` : "") +
     (orderBy === "" ? "" : ` ORDER BY ${orderBy}`) +
     (max === undefined ? "" : " LIMIT ?"),

@@ -10,6 +10,7 @@ import { type Database, toObjects } from "../Database.ts"
 import type { Scan } from "./Scan.ts"
 import * as SqlFootprint from "./SqlFootprint.ts"
 import { makeAll, type TableInfo } from "./TableInfo.ts"
+import * as TableSchema from "./TableSchema.ts"
 
 /** The database, the statements and codecs of the tables, and the cached footprints of SQL. */
 export class StorageRuntime {
@@ -48,6 +49,11 @@ export class StorageRuntime {
     if (hasTriggers || sideWrites === "everything") return sideWrites
     // The declared references write what the method records.
     return new Set([...sideWrites].filter((table) => !this.tables.has(table)))
+  }
+
+  /** The tables of earlier versions of the app, which it no longer declares. Read from the database at each call. */
+  retired(): ReadonlyArray<TableSchema.RecordedTable> {
+    return TableSchema.recorded(this.database).filter(({ name }) => !this.tables.has(name))
   }
 
   /** Call when a transaction begins: drops the cached rows if another connection has committed since the last call. */

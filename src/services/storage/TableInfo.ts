@@ -63,7 +63,7 @@ export interface Referrer {
 export const quote = (name: string): string => `"${name.replaceAll('"', '""')}"`
 
 /** The quoted name of an index in the database. */
-export const indexName = (table: string, index: string): string => quote(`${table}.${index}`)
+export const indexName = (table: string, index: string): string => `${table}.${index}`
 
 /** The infos of an app's tables, by name. */
 export const makeAll = (declared: ReadonlyArray<Table.Any>): ReadonlyMap<string, TableInfo> => {

@@ -19,7 +19,9 @@ const RecordedColumn = Schema.Struct({
   name: Schema.String,
   type: Schema.String,
   kind: Schema.String,
-  notNull: Schema.Boolean
+  notNull: Schema.Boolean,
+  /** Of a column of nested values. Records of earlier versions lack it. */
+  nulls: Schema.optionalKey(Schema.Literals(["none", "sql", "json"]))
 })
 const RecordedTable = Schema.Struct({
   name: Schema.String,
@@ -30,6 +32,7 @@ const RecordedTable = Schema.Struct({
   ),
   references: Schema.Array(Schema.Struct({ column: Schema.String, table: Schema.String, onDelete: Schema.String }))
 })
+type RecordedColumn = typeof RecordedColumn.Type
 /** A table as the last migration left it. */
 export type RecordedTable = typeof RecordedTable.Type
 
@@ -152,7 +155,10 @@ const declare = (
   return {
     name: table.name,
     key: table.key,
-    columns: codec.columns.map(({ kind, name, notNull, type }) => ({ kind, name, notNull, type })),
+    columns: codec.columns.map((column) => {
+      const { kind, name, notNull, type } = column
+      return { kind, name, notNull, type, ...(kind === "json" ? { nulls: RowCodec.nullsOf(column) } : {}) }
+    }),
     indexes: [...table.indexes.values()].map(({ columns, name, unique }) => ({ columns, name, unique })),
     references: [...table.references].map(([column, reference]) => ({
       column,
@@ -173,6 +179,18 @@ const declareAll = (tables: ReadonlyArray<Table.Any>): ReadonlyArray<Declared> =
   for (const { name } of tables) {
     if (names.has(name.toLowerCase())) reporter(problems, name)("has the name of another table", "rename one of them")
     names.add(name.toLowerCase())
+  }
+  // SQLite has one namespace for tables and indexes.
+  const objects = new Map(tables.map(({ name }) => [name.toLowerCase(), `table ${name} in SQLite`]))
+  for (const { indexes, name } of tables) {
+    for (const index of indexes.keys()) {
+      const full = indexName(name, index)
+      const other = objects.get(full.toLowerCase())
+      if (other !== undefined) {
+        reporter(problems, name)(`index ${index} has the name of ${other}`, "rename one of them")
+      }
+      objects.set(full.toLowerCase(), `another index in SQLite, ${full}`)
+    }
   }
   if (problems.length > 0) throw new SchemaMismatch({ problems })
   return declared
@@ -200,11 +218,10 @@ const actions: Record<string, string> = { cascade: "CASCADE", restrict: "RESTRIC
 const createIndex = (table: RecordedTable, index: RecordedTable["indexes"][number]): Statement => ({
   table: table.name,
   index: index.name,
-  sql: `CREATE ${index.unique ? "UNIQUE " : ""}INDEX ${indexName(table.name, index.name)} ON ${quote(table.name)} (${index.columns.map(quote).join(", ")})`
+  sql: `CREATE ${index.unique ? "UNIQUE " : ""}INDEX ${quote(indexName(table.name, index.name))} ON ${quote(table.name)} (${index.columns.map(quote).join(", ")})`
 })
 
-const columnSql = (column: RecordedTable["columns"][number]) =>
-  `${quote(column.name)} ${column.type}${column.notNull ? " NOT NULL" : ""}`
+const columnSql = (column: RecordedColumn) => `${quote(column.name)} ${column.type}${column.notNull ? " NOT NULL" : ""}`
 
 const referenceSql = (reference: RecordedTable["references"][number]) =>
   `REFERENCES ${quote(reference.table)} ON DELETE ${actions[reference.onDelete]}`
@@ -213,6 +230,8 @@ interface Statement {
   readonly sql: string
   readonly table: string
   readonly index?: string
+  /** The column that it drops. */
+  readonly drops?: string | undefined
 }
 
 /** A migration: its statements, and the problems that prevent it. */
@@ -248,8 +267,9 @@ const plan = (recorded: ReadonlyArray<RecordedTable>, declared: ReadonlyArray<De
 
 const compare = (old: RecordedTable, table: Declared, statements: Array<Statement>, problems: Array<Problem>): void => {
   const report = reporter(problems, table.name)
-  const alter = (change: string) =>
-    statements.push({ table: table.name, sql: `ALTER TABLE ${quote(table.name)} ${change}` })
+  const alter = (change: string, drops?: string) =>
+    statements.push({ table: table.name, sql: `ALTER TABLE ${quote(table.name)} ${change}`, drops })
+  const dropColumn = (name: string) => alter(`DROP COLUMN ${quote(name)}`, name)
   if (old.key !== table.key) report(`its key changed from ${old.key} to ${table.key}`, "use a new table")
   const oldColumns = new Map(old.columns.map((column) => [column.name, column]))
   const columns = new Map(table.columns.map((column) => [column.name, column]))
@@ -267,7 +287,7 @@ const compare = (old: RecordedTable, table: Declared, statements: Array<Statemen
     others.some((other) => Equal.equals(other, index)) && !index.columns.some((column) => widened.has(column))
   for (const index of old.indexes) {
     if (stays(index, table.indexes)) continue
-    statements.push({ table: table.name, sql: `DROP INDEX ${indexName(table.name, index.name)}` })
+    statements.push({ table: table.name, sql: `DROP INDEX ${quote(indexName(table.name, index.name))}` })
   }
   for (const [name, column] of oldColumns) {
     if (columns.has(name)) continue
@@ -279,7 +299,7 @@ const compare = (old: RecordedTable, table: Declared, statements: Array<Statemen
       )
     } else if (oldReferences.has(name)) {
       report("is a reference, and SQLite cannot drop those", "keep it as an optional field", name)
-    } else alter(`DROP COLUMN ${quote(name)}`)
+    } else dropColumn(name)
   }
   for (const [name, column] of columns) {
     const before = oldColumns.get(name)
@@ -301,15 +321,24 @@ const compare = (old: RecordedTable, table: Declared, statements: Array<Statemen
       )
     } else if (!Equal.equals(oldReferences.get(name), reference)) {
       report("changed what it refers to", "add a column of another name and copy the values", name)
+    } else if (before.nulls === "json" && column.nulls === "none") {
+      report("can no longer be null, and rows may be null", "add a column of another name and copy the values", name)
+    } else if (keepsNullElse(before, column)) {
+      report(
+        "keeps null in another way than before, and rows with null would change",
+        "add a column of another name and copy the values",
+        name
+      )
     } else if (widened.has(name)) {
-      const copy = `${name}~`
-      alter(`ADD COLUMN ${columnSql({ ...column, name: copy })}${column.notNull ? " DEFAULT 0" : ""}`)
-      statements.push({
-        table: table.name,
-        sql: `UPDATE ${quote(table.name)} SET ${quote(copy)} = ${quote(name)}`
-      })
-      alter(`DROP COLUMN ${quote(name)}`)
-      alter(`RENAME COLUMN ${quote(copy)} TO ${quote(name)}`)
+      // The values wait in a table of their own: a table with the most columns has no room for a copy.
+      const from = quote(table.name)
+      const run = (sql: string) => statements.push({ table: table.name, sql })
+      run("CREATE TABLE _dormouse_copy (k PRIMARY KEY, v) WITHOUT ROWID")
+      run(`INSERT INTO _dormouse_copy SELECT ${quote(table.key)}, ${quote(name)} FROM ${from}`)
+      dropColumn(name)
+      alter(`ADD COLUMN ${columnSql(column)}${column.notNull ? " DEFAULT 0" : ""}`)
+      run(`UPDATE ${from} SET ${quote(name)} = (SELECT v FROM _dormouse_copy WHERE k = ${from}.${quote(table.key)})`)
+      run("DROP TABLE _dormouse_copy")
     } else if (before.kind !== column.kind) {
       report(`changed from ${before.kind} to ${column.kind}`, "add a column of another name and copy the values", name)
     } else if (before.notNull !== column.notNull) {
@@ -328,11 +357,19 @@ const compare = (old: RecordedTable, table: Declared, statements: Array<Statemen
 }
 
 /** Whether a column now accepts more values than before: it became optional, or its integers became any numbers. */
-const isWidened = (before: RecordedTable["columns"][number] | undefined, column: typeof before & {}): boolean =>
+const isWidened = (before: RecordedColumn | undefined, column: RecordedColumn): boolean =>
   before !== undefined &&
   (before.kind === column.kind
     ? before.notNull && !column.notNull
     : before.kind === "integer" && column.kind === "real" && (before.notNull || !column.notNull))
+
+/** Whether rows with null would be read as something else. Where null has no other form than NULL, NULL is also missing. */
+const keepsNullElse = ({ nulls: before }: RecordedColumn, { nulls }: RecordedColumn): boolean =>
+  before !== undefined &&
+  nulls !== undefined &&
+  before !== "none" &&
+  before !== nulls &&
+  (before === "json" || nulls === "json")
 
 const schemaTable: InternalTable = {
   name: "_dormouse_schema",
@@ -349,20 +386,19 @@ export const migrate = (
   internal: ReadonlyArray<InternalTable> = []
 ): void => {
   const { record: expected, tables: declared } = declarationOf(tables)
-  const missing = missingTables(database, [schemaTable, ...internal])
+  const objects = objectsOf(database)
+  const missing = [schemaTable, ...internal].filter(({ name }) => !objects.has(name))
   // Most starts find everything in place, and need no transaction.
-  if (missing.length === 0 && readRecord(database) === expected) return
-  const isDeclared = (name: string) => tables.some((table) => table.name === name)
+  if (missing.length === 0 && readRecord(database) === expected && declared.every(isIn(objects))) return
   database.transaction(() => {
     for (const { create } of missing) database.all(create, [])
     const text = readRecord(database)
-    const recorded = text === undefined ? Exit.succeed([]) : decodeRecorded(text)
-    if (Exit.isFailure(recorded)) throw new Error("the record of the database's tables is damaged")
-    const next = plan(recorded.value, declared)
+    const before = text === undefined ? [] : withoutDropped(recorded(database), declared, objects)
+    const next = plan(before, declared)
     if (next.problems.length > 0) throw new SchemaMismatch({ problems: next.problems })
     for (const statement of next.statements) execute(database, statement)
     // Tables that the app no longer declares keep their rows and their record, in case they are declared again.
-    const retired = recorded.value.filter((table) => !isDeclared(table.name))
+    const retired = before.filter(({ name }) => !declared.some((table) => table.name === name))
     const record = encodeRecorded([...declared, ...retired])
     if (record !== text) {
       database.all(
@@ -373,36 +409,87 @@ export const migrate = (
   })
 }
 
+/** The names of the database's tables and indexes, with the columns of the author's tables. */
+type Objects = ReadonlyMap<SqlValue, ReadonlySet<SqlValue>>
+
+const objectsOf = (database: Database["Service"]): Objects => {
+  const { rows } = database.all(
+    "SELECT name, NULL FROM sqlite_master WHERE type IN ('table', 'index') UNION ALL SELECT m.name, p.name " +
+      "FROM sqlite_master AS m, pragma_table_info(m.name) AS p WHERE m.type = 'table' AND substr(m.name, 1, 1) <> '_'",
+    []
+  )
+  const objects = new Map<SqlValue, Set<SqlValue>>(rows.map(([name]) => [name!, new Set()]))
+  for (const [name, column] of rows) objects.get(name!)!.add(column!)
+  return objects
+}
+
+/** Whether the database has a table with its columns and indexes. */
+const isIn =
+  (objects: Objects) =>
+  ({ columns, indexes, name }: RecordedTable): boolean =>
+    columns.every((column) => objects.get(name)?.has(column.name)) &&
+    indexes.every((index) => objects.has(indexName(name, index.name)))
+
+/**
+ * The recorded tables without what SQL dropped since. Indexes are then created again. Throws `SchemaMismatch` for tables
+ * and columns that the app declares: their values are lost, and only the author knows whether they may be.
+ */
+const withoutDropped = (
+  recorded: ReadonlyArray<RecordedTable>,
+  declared: ReadonlyArray<Declared>,
+  objects: Objects
+): ReadonlyArray<RecordedTable> => {
+  const problems: Array<Problem> = []
+  const tables = recorded.flatMap((table) => {
+    const found = objects.get(table.name)
+    const next = declared.find(({ name }) => name === table.name)
+    const report = reporter(problems, table.name)
+    if (found === undefined) {
+      if (next !== undefined) report(...droppedBySql)
+      return []
+    }
+    for (const { name } of next?.columns ?? []) {
+      if (!found.has(name) && table.columns.some((column) => column.name === name)) report(...droppedBySql, name)
+    }
+    return {
+      ...table,
+      columns: table.columns.filter(({ name }) => found.has(name)),
+      indexes: table.indexes.filter(({ name }) => objects.has(indexName(table.name, name)))
+    }
+  })
+  if (problems.length > 0) throw new SchemaMismatch({ problems })
+  return tables
+}
+
+const droppedBySql = [
+  "SQL dropped it with its values",
+  "declare the tables without it for one start, and it is then created empty when it is declared again"
+] as const
+
+/** The recorded tables. Throws if there is no record, or if it is damaged. */
+export const recorded = (database: Database["Service"]): ReadonlyArray<RecordedTable> => {
+  const exit = decodeRecorded(readRecord(database))
+  if (Exit.isFailure(exit)) throw new Error("the record of the database's tables is damaged")
+  return exit.value
+}
+
 const readRecord = (database: Database["Service"]): SqlValue | undefined =>
   database.all("SELECT tables FROM _dormouse_schema", []).rows[0]?.[0]
 
-const missingTables = (
-  database: Database["Service"],
-  tables: ReadonlyArray<InternalTable>
-): ReadonlyArray<InternalTable> => {
-  const { rows } = database.all(
-    "SELECT name FROM sqlite_master WHERE type IN ('table', 'index') AND substr(name, 1, 1) = '_'",
-    []
-  )
-  const existing = new Set(rows.map(([name]) => name))
-  return tables.filter(({ name }) => !existing.has(name))
-}
-
-const execute = (database: Database["Service"], statement: Statement): void => {
+const execute = (database: Database["Service"], { drops, index, sql, table }: Statement): void => {
   try {
-    database.all(statement.sql, [])
+    database.all(sql, [])
   } catch (cause) {
-    const unique = statement.index !== undefined && String(cause).includes("UNIQUE constraint failed")
-    throw new SchemaMismatch({
-      problems: [
-        {
-          table: statement.table,
-          problem: unique
-            ? `index ${statement.index} must be unique, and rows have equal values`
-            : `SQLite refused ${statement.sql}: ${String(cause)}`,
-          remedy: unique ? "make the rows differ first" : "see the cause"
-        }
-      ]
-    })
+    const problems: Array<Problem> = []
+    const report = reporter(problems, table)
+    if (index !== undefined && String(cause).includes("UNIQUE constraint failed")) {
+      report(`index ${index} must be unique, and rows have equal values`, "make the rows differ first")
+    } else {
+      report(`SQLite refused ${sql}: ${String(cause)}`, drops === undefined ? "see the cause" : dropUses, drops)
+    }
+    throw new SchemaMismatch({ problems })
   }
 }
+
+const dropUses =
+  "drop the view, trigger or generated column that uses it, by SQL in the version before, and create it again after the change"

@@ -41,6 +41,11 @@ interface WrittenRows {
   readonly rows: ReadonlyArray<RowCodec.SqlRow>
 }
 
+/** The error for the constraint that a statement violated, from SQLite's message. */
+type ViolationOf = (message: string) => StorageError | undefined
+
+const foreignKeyFailed = "FOREIGN KEY constraint failed"
+
 const rolledBack = Symbol("rolled back")
 
 /** Writes rows in one transaction. */
@@ -115,7 +120,15 @@ export class TableWriter implements Context.Service.Shape<typeof StorageWriter> 
       storage.bufferOpenCursors()
       for (const { info, row } of deletion.deleted.values()) storage.invalidateRow(info, row[info.keyPosition]!)
       for (const { info, old } of deletion.nulled.values()) storage.invalidateRow(info, old[info.keyPosition]!)
-      this.runAtomically(Deletion.statements(deletion))
+      this.runAtomically(
+        Deletion.statements(deletion).map((statement) => ({
+          ...statement,
+          violationOf: (message: string) =>
+            message.includes(foreignKeyFailed)
+              ? Deletion.restriction(statement, storage.runtime.retired(), select)
+              : undefined
+        }))
+      )
       for (const { info, row } of deletion.deleted.values()) storage.recordWrite(info, row)
       for (const { info, next, old } of deletion.nulled.values()) {
         storage.recordWrite(info, old)
@@ -194,14 +207,18 @@ export class TableWriter implements Context.Service.Shape<typeof StorageWriter> 
     storage.countWritten(rows.length)
     storage.bufferOpenCursors()
     for (const row of rows) storage.invalidateRow(info, row[info.keyPosition]!)
-    if (rows.length === 1) this.write(info.insert, rows[0]!, { info, rows })
+    if (rows.length === 1) this.write(info.insert, rows[0]!, (message) => this.violationOf(message, { info, rows }))
     else {
       const perStatement = Math.max(1, Math.floor(Limits.sqlite.boundParameters / info.codec.columns.length))
-      const statements: Array<Statement & { readonly written: WrittenRows }> = []
+      const statements: Array<Statement & { readonly violationOf: ViolationOf }> = []
       for (let i = 0; i < rows.length; i += perStatement) {
         const batch = rows.slice(i, i + perStatement)
         const sql = `${info.insert}${`, ${info.placeholders}`.repeat(batch.length - 1)}`
-        statements.push({ sql, params: batch.flat(), written: { info, rows: batch } })
+        statements.push({
+          sql,
+          params: batch.flat(),
+          violationOf: (message) => this.violationOf(message, { info, rows: batch })
+        })
       }
       this.runAtomically(statements)
     }
@@ -209,9 +226,9 @@ export class TableWriter implements Context.Service.Shape<typeof StorageWriter> 
   }
 
   /** Runs the statements of one operation: when a later one fails, the earlier ones are rolled back. */
-  private runAtomically(statements: ReadonlyArray<Statement & { readonly written?: WrittenRows }>): void {
+  private runAtomically(statements: ReadonlyArray<Statement & { readonly violationOf: ViolationOf }>): void {
     const run = () => {
-      for (const { params, sql, written } of statements) this.write(sql, params, written)
+      for (const { params, sql, violationOf } of statements) this.write(sql, params, violationOf)
     }
     if (statements.length > 1) this.storage.runtime.database.transaction(run)
     else run()
@@ -228,16 +245,18 @@ export class TableWriter implements Context.Service.Shape<typeof StorageWriter> 
     storage.countWritten(1)
     storage.bufferOpenCursors()
     storage.invalidateRow(info, key)
-    this.write(info.update(changed), [...changed.map((i) => next[i]!), key], { info, rows: [next] })
+    this.write(info.update(changed), [...changed.map((i) => next[i]!), key], (message) =>
+      this.violationOf(message, { info, rows: [next] })
+    )
     storage.recordWrite(info, old)
     storage.recordWrite(info, next)
     storage.cacheWritten(info, next, value)
   }
 
-  private write(sql: string, params: ReadonlyArray<SqlValue>, written: WrittenRows | undefined): void {
+  private write(sql: string, params: ReadonlyArray<SqlValue>, violationOf: ViolationOf): void {
     const { storage } = this
     const sideWrites = storage.runtime.sideWrites(sql, params.length)
-    storage.run(sql, params, written && ((message) => this.violationOf(message, written)))
+    storage.run(sql, params, violationOf)
     storage.recordTables(sideWrites)
   }
 
@@ -253,7 +272,7 @@ export class TableWriter implements Context.Service.Shape<typeof StorageWriter> 
         .toSorted((a, b) => columnsOf(b).length - columnsOf(a).length)[0]
       return failure(new UniqueViolation({ table, index: failed?.name ?? key }))
     }
-    if (!message.includes("FOREIGN KEY constraint failed")) return undefined
+    if (!message.includes(foreignKeyFailed)) return undefined
     const { runtime } = this.storage
     for (const [column, reference] of references) {
       const target = runtime.table(reference.table())
