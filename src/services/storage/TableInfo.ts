@@ -62,7 +62,7 @@ export interface Referrer {
 /** Quotes a name for SQL. */
 export const quote = (name: string): string => `"${name.replaceAll('"', '""')}"`
 
-/** The quoted name of an index in the database. */
+/** The name of an index in the database. */
 export const indexName = (table: string, index: string): string => `${table}.${index}`
 
 /** The infos of an app's tables, by name. */
