@@ -14,13 +14,16 @@ import type { ObjectStub } from "../engine/rpc/ObjectStub.ts"
 import { isTraced } from "../engine/rpc/RequestSpan.ts"
 import { objectUrl, sessionHeaders } from "../engine/rpc/SessionHeader.ts"
 import * as ActionRunner from "../engine/worker/ActionRunner.ts"
+import { collectAnswers } from "../engine/worker/CollectedActions.ts"
 import { Gateway, type GatewayOptions } from "../engine/worker/Gateway.ts"
 import { type CloseSocket, closeRefused } from "../engine/worker/Refusal.ts"
 import {
   exportsOf,
   Flushing,
+  fetchActions,
   type HostOptions,
   HostRuntime,
+  hungDetail,
   logStartFailure,
   type TenantStub,
   type WorkerProps
@@ -104,12 +107,27 @@ export const serve = <Rpcs extends Rpc.Any, R = never>(app: App<Rpcs>, options: 
             waitUntil(own.actions)
             return own.actions
           },
+          runApart: (requests, session, signal) => {
+            const props = { session, isCollected: true }
+            // The platform does not hand a request's own signal on to another request.
+            const disconnected = new AbortController()
+            signal.addEventListener("abort", () => disconnected.abort(), { once: true })
+            if (signal.aborted) disconnected.abort()
+            const answers = collectAnswers(
+              () => fetchActions(this.ctx, props, requests, disconnected.signal),
+              requests,
+              (cause) => hungDetail(cause) ?? "the action could not be run"
+            )
+            // When nobody waits for the answers any more, the actions are told before this request ends.
+            waitUntil(answers)
+            return answers
+          },
           waitUntil,
           run: (effect) => runtime.runPromise(effect),
           isTraced: traced,
           closeSocket
         },
-        { request, trustedSession: this.ctx.props?.session }
+        { request, trustedSession: this.ctx.props?.session, isCollected: this.ctx.props?.isCollected }
       )
       flushing.request(waitUntil)
       return response

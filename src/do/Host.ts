@@ -8,9 +8,11 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
+import { ndjson } from "../engine/rpc/Ndjson.ts"
 import type { ObjectStub } from "../engine/rpc/ObjectStub.ts"
-import type { RequestSession } from "../engine/rpc/SessionHeader.ts"
+import { objectUrl, type RequestSession } from "../engine/rpc/SessionHeader.ts"
 import * as WorkerEnv from "../layers/cloudflare/WorkerEnv.ts"
+import type { Request as RpcRequest } from "../protocol/Messages.ts"
 
 /** The author's options for Worker and object. */
 export interface HostOptions<R = never> {
@@ -26,10 +28,29 @@ export interface HostOptions<R = never> {
   readonly flush?: Effect.Effect<void, never, R>
 }
 
-/** What the object passes along when it has the Worker run an action. */
+/** What the object, or the Worker itself, passes along when it has the Worker run actions. */
 export interface WorkerProps {
   readonly session?: RequestSession
+  /** Whether the Worker collects their messages for one body. */
+  readonly isCollected?: boolean
 }
+
+/** Why the platform ended a Worker that waited for nothing that could still happen, if it did. It says so only in words. */
+export const hungDetail = (cause: unknown): string | undefined =>
+  cause instanceof Error && cause.message.includes("code had hung")
+    ? "the platform ended the action: it waited for something that cannot happen any more, and had hung"
+    : undefined
+
+/** Has the Worker run actions in a request of their own. Their messages return as lines. */
+export const fetchActions = (
+  ctx: { readonly exports?: unknown },
+  props: WorkerProps,
+  requests: RpcRequest | ReadonlyArray<RpcRequest>,
+  signal: AbortSignal
+): Promise<Response> =>
+  exportsOf(ctx)
+    .default({ props })
+    .fetch(objectUrl, { method: "POST", headers: { accept: ndjson }, body: JSON.stringify(requests), signal })
 
 /** A tenant's object, as the platform's stub shows it. */
 export interface TenantStub {

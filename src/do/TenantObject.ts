@@ -16,9 +16,9 @@ import { ActionEnded, ActionHost } from "../engine/object/ActionRelay.ts"
 import type { Explanation } from "../engine/object/LiveQueries.ts"
 import * as TenantEngine from "../engine/object/TenantEngine.ts"
 import { errorResponse } from "../engine/rpc/HttpBody.ts"
-import { ndjson, readAnswers } from "../engine/rpc/Ndjson.ts"
+import { readAnswers } from "../engine/rpc/Ndjson.ts"
 import type { ObjectAnswer } from "../engine/rpc/ObjectStub.ts"
-import { objectUrl, protocolHeader, type RequestSession, readSession } from "../engine/rpc/SessionHeader.ts"
+import { protocolHeader, type RequestSession, readSession } from "../engine/rpc/SessionHeader.ts"
 import * as CloudflareBackground from "../layers/cloudflare/Background.ts"
 import * as CloudflareDatabase from "../layers/cloudflare/Database.ts"
 import { CloudflareSockets } from "../layers/cloudflare/SocketHost.ts"
@@ -27,11 +27,7 @@ import { Background } from "../services/Background.ts"
 import { Database } from "../services/Database.ts"
 import { SocketHost } from "../services/SocketHost.ts"
 import { Transactor } from "../services/Transactor.ts"
-import { exportsOf, Flushing, type HostOptions, HostRuntime, logStartFailure } from "./Host.ts"
-
-/** Whether the platform ended a Worker that waited for nothing that could still happen. It says so only in words. */
-const isHung = (cause: unknown): boolean => cause instanceof Error && cause.message.includes("code had hung")
-const hung = "the platform ended the action: it waited for something that cannot happen any more, and had hung"
+import { Flushing, fetchActions, type HostOptions, HostRuntime, hungDetail, logStartFailure } from "./Host.ts"
 
 const couldNotStart = "the object could not start; the cause is in its log"
 
@@ -148,17 +144,12 @@ export const make = <Rpcs extends Rpc.Any, R = never>(
       session: RequestSession,
       signal: AbortSignal
     ): AsyncGenerator<FromServerEncoded> {
-      const worker = exportsOf(this.ctx).default({ props: { session } })
       try {
-        const response = await worker.fetch(objectUrl, {
-          method: "POST",
-          headers: { accept: ndjson },
-          body: JSON.stringify(request),
-          signal
-        })
+        const response = await fetchActions(this.ctx, { session }, request, signal)
         yield* readAnswers(response, request.id, app.limits)
       } catch (cause) {
-        throw isHung(cause) ? new ActionEnded(hung) : cause
+        const detail = hungDetail(cause)
+        throw detail === undefined ? cause : new ActionEnded(detail)
       }
     }
   }

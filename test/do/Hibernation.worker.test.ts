@@ -6,7 +6,7 @@ import * as Limits from "../../src/protocol/Limits.ts"
 import { ping, pong } from "../../src/protocol/Messages.ts"
 import * as Patch from "../../src/protocol/Patch.ts"
 import { cloudflare, object } from "../deployment/cloudflare.ts"
-import { errorOf, newTenant, type Peer, request } from "../deployment/Deployment.ts"
+import { errorOf, newTenant, type Peer, post, request } from "../deployment/Deployment.ts"
 import { waiting } from "../worker/notes.ts"
 
 // Captures the log, so that tests can read it.
@@ -532,6 +532,30 @@ describe("fault 12: an answer for a closed socket", () => {
       reason: { _tag: "Unavailable", detail: expect.stringMatching(/the platform ended the action: .* hung/) }
     })
     expect(await peer.call("echo", { value: 1 })).toEqual({ _tag: "Success", value: 1 })
+  })
+
+  it("S2: over HTTP as well, for that call alone", async () => {
+    const tenant = newTenant("hung")
+    const never = request("1", "act.end", { ending: "deferred" })
+    const unavailable = {
+      _tag: "CallError",
+      reason: { _tag: "Unavailable", detail: expect.stringMatching(/the platform ended the action: .* hung/) }
+    }
+    const alone = await post(deployment, tenant, JSON.stringify(never))
+    expect(alone.status).toBe(200)
+    expect(((await alone.json()) as any).map(({ exit }: any) => errorOf(exit))).toEqual([unavailable])
+    const others = [
+      request("2", "act.add", { body: "one" }),
+      request("3", "act.count", { to: 2 }),
+      request("4", "echo", { value: 1 })
+    ]
+    const response = await post(deployment, tenant, JSON.stringify([never, ...others]))
+    const messages: ReadonlyArray<any> = await response.json()
+    const exits = new Map(messages.flatMap(({ exit, requestId }) => (exit === undefined ? [] : [[requestId, exit]])))
+    expect(errorOf(exits.get("1"))).toEqual(unavailable)
+    for (const id of ["2", "3", "4"]) expect(exits.get(id)).toMatchObject({ _tag: "Success" })
+    expect(messages.filter(({ requestId }) => requestId === "3").flatMap(({ values = [] }) => values)).toEqual([1, 2])
+    expect(messages.filter(({ _tag }) => _tag === "Exit")).toHaveLength(4)
   })
 
   it("fault 12: sending to a closed socket throws on the platform (the control)", async () => {

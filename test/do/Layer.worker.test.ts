@@ -9,6 +9,7 @@ import { Action, Api, App, Query } from "effect-dormouse"
 import { Cloudflare } from "effect-dormouse/cloudflare"
 import { afterEach, expect, it, vi } from "vitest"
 import { objectUrl, sessionHeaders } from "../../src/engine/rpc/SessionHeader.ts"
+import { errorOf } from "../deployment/Deployment.ts"
 
 /** `Cloudflare.serve(app, { layer })`: what Worker and object have of the author's. */
 
@@ -65,11 +66,18 @@ const inObject = <A>(
     return use(object)
   })
 
-const fetchFrom = ({ worker }: Cloudflare.Deployment, request: Request) => {
+/** Sends a request to a Worker whose requests to itself are answered by itself. */
+const fetchFrom = (deployment: Cloudflare.Deployment, request: Request, props = {}): Promise<Response> => {
   const ctx = Object.assign(createExecutionContext(), {
-    exports: { TenantObject: { getByName: () => ({}) }, default: () => ({}) }
+    props,
+    exports: {
+      TenantObject: { getByName: () => ({}) },
+      default: ({ props }: { readonly props: object }) => ({
+        fetch: (url: string, init: RequestInit) => fetchFrom(deployment, new Request(url, init), props)
+      })
+    }
   })
-  return new worker(ctx, variables).fetch!(request)
+  return new deployment.worker(ctx, variables).fetch!(request)
 }
 
 it("object and Worker have the environment, its configuration, and the author's loggers", async () => {
@@ -132,7 +140,11 @@ it("S1: a Worker whose action handlers could not be built builds them again for 
   const handlers = api.toLayer({ region: () => Region })
   const deployment = Cloudflare.serve(App.make({ api, tables: [], handlers, actionServices: services }))
   const act = () => fetchFrom(deployment, new Request("https://test/rpc", { method: "POST", body: body("region") }))
-  expect((await act()).status).toBe(500)
+  const [refused] = (await (await act()).json()) as any
+  expect(errorOf(refused.exit).reason).toMatchObject({
+    _tag: "Unavailable",
+    detail: expect.stringContaining("status 500")
+  })
   const response = await act()
   expect([response.status, attempts]).toEqual([200, 2])
   expect(((await response.json()) as any)[0].exit).toEqual({ _tag: "Success", value: "eu" })

@@ -1,5 +1,8 @@
+import type { FromServerEncoded } from "effect/rpc/RpcMessage"
 import { expect, it } from "vitest"
 import { readAnswers, readLines } from "../../src/engine/rpc/Ndjson.ts"
+import { collectAnswers, collectedLine } from "../../src/engine/worker/CollectedActions.ts"
+import { defaults } from "../../src/protocol/Limits.ts"
 import { errorOf } from "../deployment/Deployment.ts"
 
 /** How the object reads the messages of an action that the Worker runs for it. */
@@ -87,3 +90,51 @@ for (const [what, response, detail] of refusals) {
     })
   })
 }
+
+const requestOf = (id: string | number, more: object = {}) =>
+  ({ _tag: "Request", id, tag: "act.echo", payload: {}, headers: [], ...more }) as const
+const collected: ReadonlyArray<FromServerEncoded> = [
+  { _tag: "Chunk", requestId: "b", values: ["\t{"] },
+  { _tag: "Exit", requestId: 'a\t"', exit: { _tag: "Success", value: "\n\t" } },
+  { _tag: "Exit", requestId: 7, exit: { _tag: "Success", value: null } }
+]
+const collectedText = collected.map((message) => `${collectedLine(defaults)(message)}\n`).join("")
+
+it("S2: of the actions of a body, those without an exit fail with Unavailable when their request ends early", async () => {
+  const requests = [requestOf('a\t"'), requestOf("b"), requestOf(7), requestOf("n", { isNotification: true })]
+  const bytes = encode(collectedText)
+  for (let length = 0; length <= bytes.length; length++) {
+    let isSent = false
+    const body = new ReadableStream<Uint8Array>({
+      pull(controller) {
+        if (isSent) return controller.error(new Error("hung"))
+        isSent = true
+        if (length > 0) controller.enqueue(bytes.subarray(0, length))
+      }
+    })
+    const texts = await collectAnswers(async () => responseOf(body), requests, String)
+    const messages = texts.map((text) => JSON.parse(text))
+    const whole = collectedText.slice(0, length).split("\n").length - 1
+    expect(messages.slice(0, whole)).toEqual(collected.slice(0, whole))
+    // Each call has one exit, and a notification has none.
+    const exits = messages.filter(({ _tag }) => _tag === "Exit").map(({ requestId }) => String(requestId))
+    expect(exits.toSorted()).toEqual(["7", 'a\t"', "b"])
+    for (const { exit } of messages.slice(whole)) {
+      expect(errorOf(exit)).toMatchObject({ reason: { _tag: "Unavailable", detail: "Error: hung" } })
+    }
+  }
+})
+
+it("S2: a request for actions that the Worker refuses, or that fails, fails each call", async () => {
+  const refuse = async () => Response.json({ error: "no" }, { status: 500 })
+  const fail = () => Promise.reject(new Error("lost"))
+  for (const [open, detail] of [
+    [refuse, /status 500: .*no/],
+    [fail, /Error: lost/]
+  ] as const) {
+    const [first, second] = await collectAnswers(open, [requestOf("a"), requestOf("b")], String)
+    for (const text of [first!, second!]) {
+      expect(errorOf(JSON.parse(text).exit).reason).toMatchObject({ detail: expect.stringMatching(detail) })
+    }
+  }
+})

@@ -18,8 +18,8 @@ export interface HttpBatchOptions {
   readonly onMessage?: ((message: FromServerEncoded) => void | Promise<void>) | undefined
   /** Interrupts what is under way. */
   readonly signal: AbortSignal
-  /** Bytes of the streams that are collected. */
-  readonly resultBytes: number
+  /** Bytes of the chunks of all streams. More end their calls: for messages that are collected before they are sent. */
+  readonly resultBytes?: number | undefined
 }
 
 /** Runs the requests. Resolves when each has its exit and none of their handlers runs any more. */
@@ -48,14 +48,14 @@ export const runBatch = (
       for (const { id } of requests) connection.receive({ _tag: "Interrupt", requestId: id })
     }
     const interrupt = () => interruptAll(started)
+    const take = onMessage ?? ((message: FromServerEncoded) => void answers.push(message))
     /** A stream may be endless, and nothing of it is sent before its end: it is cut at the limit. */
-    const collect = (message: FromServerEncoded): void => {
-      answers.push(message)
-      if (message._tag !== "Chunk") return
+    const cut = (message: FromServerEncoded): void => {
+      if (resultBytes === undefined || message._tag !== "Chunk") return
       collected += Limits.bytesOf(JSON.stringify(message))
       if (collected <= resultBytes) return
       const exit = limitExceeded("resultBytes", resultBytes, collected)
-      for (const requestId of waiting) answers.push({ _tag: "Exit", requestId, exit })
+      for (const requestId of waiting) take({ _tag: "Exit", requestId, exit })?.catch(interrupt)
       waiting.clear()
       interruptAll(calls)
     }
@@ -63,7 +63,8 @@ export const runBatch = (
       (message) => {
         if ("requestId" in message && !waiting.has(message.requestId)) return
         if (message._tag === "Exit") waiting.delete(message.requestId)
-        const taken = onMessage === undefined ? collect(message) : onMessage(message)
+        const taken = take(message)
+        cut(message)
         // HTTP has no acknowledgements: a chunk is taken when the body has it.
         const acknowledge = () => {
           if (message._tag === "Chunk") connection.receive({ _tag: "Ack", requestId: message.requestId })

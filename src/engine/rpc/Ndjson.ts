@@ -11,18 +11,19 @@ import type * as Limits from "../../protocol/Limits.ts"
 export const ndjson = "application/x-ndjson"
 
 /**
- * Messages as they come, one to a line. When the reader goes away, `run` is interrupted; `waitUntil` keeps the Worker alive
+ * Messages as they come, one to a line, or to what `lineOf` makes of one. When the reader goes away, `run` is interrupted; `waitUntil` keeps the Worker alive
  * until its finalizers have run.
  */
 export const ndjsonResponse = (
   signal: AbortSignal,
   waitUntil: (work: Promise<unknown>) => void,
-  run: (onMessage: (message: FromServerEncoded) => Promise<void>) => Effect.Effect<unknown>
+  run: (onMessage: (message: FromServerEncoded) => Promise<void>) => Effect.Effect<unknown>,
+  lineOf: (message: FromServerEncoded) => string = JSON.stringify
 ): Response => {
   const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>()
   const writer = writable.getWriter()
   const encoder = new TextEncoder()
-  const effect = run((message) => writer.write(encoder.encode(`${JSON.stringify(message)}\n`)))
+  const effect = run((message) => writer.write(encoder.encode(`${lineOf(message)}\n`)))
   // Without an exit the reader of the lines answers the call itself.
   const end = () => void writer.close().catch(ignore)
   waitUntil(Effect.runPromise(Effect.ignoreCause(effect, { log: "Error" }), { signal }).then(end, end))
@@ -45,9 +46,8 @@ export async function* readAnswers(
   requestId: string | number,
   { resultBytes }: Pick<Limits.Limits, "resultBytes">
 ): AsyncGenerator<FromServerEncoded> {
-  if (response.status !== 200 || response.body === null || response.headers.get("content-type") !== ndjson) {
-    const detail = `the Worker answered the action with status ${response.status}: ${(await response.text()).slice(0, 200)}`
-    yield { _tag: "Exit", requestId, exit: unavailable(detail) }
+  if (!hasLines(response)) {
+    yield { _tag: "Exit", requestId, exit: unavailable(await refusalOf(response)) }
     return
   }
   for await (const line of readLines(response.body, resultBytes + envelopeBytes)) {
@@ -55,6 +55,14 @@ export async function* readAnswers(
     else yield { _tag: "Exit", requestId, exit: limitExceeded("resultBytes", resultBytes) }
   }
 }
+
+/** Whether a response has messages as lines. */
+export const hasLines = (response: Response): response is Response & { readonly body: ReadableStream<Uint8Array> } =>
+  response.status === 200 && response.body !== null && response.headers.get("content-type") === ndjson
+
+/** What the Worker said instead of running an action. */
+export const refusalOf = async (response: Response): Promise<string> =>
+  `the Worker answered the action with status ${response.status}: ${(await response.text()).slice(0, 200)}`
 
 const newline = 10
 

@@ -34,6 +34,8 @@ export interface ActionRunner {
     readonly object: ObjectStub
     /** Takes each message as it comes; without it they are collected. */
     readonly onMessage?: ((message: FromServerEncoded) => void | Promise<void>) | undefined
+    /** Bytes of the chunks of all streams, for messages that are collected before they are sent. */
+    readonly resultBytes?: number | undefined
   }) => Effect.Effect<ReadonlyArray<FromServerEncoded>>
 }
 
@@ -48,7 +50,7 @@ export const make = <Rpcs extends Rpc.Any>(
     yield* KindMiddleware.requireMiddleware(group.requests.values(), own)
     const server = yield* Effect.provideContext(RpcTransport.make(group), Context.merge(own, kinds))
     const annotations = yield* References.CurrentLogAnnotations
-    const run: ActionRunner["run"] = ({ object, onMessage, requests, session }) =>
+    const run: ActionRunner["run"] = ({ object, onMessage, requests, resultBytes, session }) =>
       Effect.callback<ReadonlyArray<FromServerEncoded>>((resume) => {
         const context = Context.make(Calls, callsTo(app, object, session)).pipe(
           Context.add(CurrentIdentity, session.identity),
@@ -63,7 +65,7 @@ export const make = <Rpcs extends Rpc.Any>(
           context,
           onMessage,
           signal: interruption.signal,
-          resultBytes: app.limits.resultBytes
+          resultBytes
         })
         void answers.then((answers) => resume(Effect.succeed(answers)))
         // What the handlers do when they are interrupted is part of the action.

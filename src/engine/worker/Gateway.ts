@@ -27,6 +27,7 @@ import { parentOf, spanFields } from "../rpc/RequestSpan.ts"
 import { encodeMessage } from "../rpc/RpcTransport.ts"
 import { explainPath, type RequestSession } from "../rpc/SessionHeader.ts"
 import type { ActionRunner } from "./ActionRunner.ts"
+import { collectedLine } from "./CollectedActions.ts"
 import { type CloseSocket, closeRefused, handshakeHeaders, isRpcPath, isUpgrade } from "./Refusal.ts"
 import { type Routes, route, tenantOf } from "./Routing.ts"
 
@@ -51,6 +52,15 @@ export interface GatewayHost {
   /** The object of a tenant. */
   readonly object: (tenant: string) => ObjectStub
   readonly actions: () => Promise<ActionRunner>
+  /**
+   * Runs the actions of a body in a request of their own, and returns the texts of their messages. Absent on a platform that
+   * does not end a request which has hung.
+   */
+  readonly runApart?: (
+    requests: ReadonlyArray<RpcRequest>,
+    session: RequestSession,
+    signal: AbortSignal
+  ) => Promise<ReadonlyArray<string>>
   /** Keeps what runs here alive for a while after the response. */
   readonly waitUntil: (work: Promise<unknown>) => void
   /** Runs an effect with the author's tracer and loggers. */
@@ -64,8 +74,10 @@ export interface GatewayHost {
 /** A request, and its session when that is known already. */
 export interface GatewayRequest {
   readonly request: Request
-  /** The session of an object that has one of its actions run. */
+  /** The session of an object, or of a Worker, that has actions run in this request. */
   readonly trustedSession?: RequestSession | undefined
+  /** Whether the messages of these actions are collected for one body. */
+  readonly isCollected?: boolean | undefined
 }
 
 /** Answers the requests to the Worker of an app. */
@@ -95,7 +107,10 @@ export class Gateway<Rpcs extends Rpc.Any> {
     }
   }
 
-  private async answer(host: GatewayHost, { request, trustedSession }: GatewayRequest): Promise<Response> {
+  private async answer(
+    host: GatewayHost,
+    { isCollected = false, request, trustedSession }: GatewayRequest
+  ): Promise<Response> {
     const url = new URL(request.url)
     const isExplain = url.pathname === explainPath && ((await this.options.explain?.(request)) ?? false)
     if (!isRpcPath(url.pathname) && !isExplain) return errorResponse(404, "not found")
@@ -105,13 +120,14 @@ export class Gateway<Rpcs extends Rpc.Any> {
     if (isExplain) return Response.json(await object.explain(session))
     if (request.method === "GET") return this.connect(host, object, session, request)
     if (request.method !== "POST") return errorResponse(405, "use POST", { allow: "GET, POST" })
-    // The object has checked the request of an action that it has run here.
+    // Object and Worker have checked the requests of actions that they have run here.
     const { limits } = this.app
     const body = await readRequests(request, trustedSession === undefined ? limits : limitsInside(limits))
     if (body instanceof Response) return body
     const isStream = trustedSession !== undefined && request.headers.get("accept") === ndjson
-    const options = { isStream, signal: request.signal }
-    if (!host.isTraced) return this.run(host, object, session, body, options)
+    const options = { isStream, isCollected, signal: request.signal }
+    // The Worker that collects has a span for the body.
+    if (!host.isTraced || isCollected) return this.run(host, object, session, body, options)
     return traced(host, session, body, (body) => this.run(host, object, session, body, options))
   }
 
@@ -121,7 +137,7 @@ export class Gateway<Rpcs extends Rpc.Any> {
     object: ObjectStub,
     session: RequestSession,
     { requests, text }: Pick<RequestBody, "requests"> & { readonly text?: string },
-    options: { readonly isStream: boolean; readonly signal: AbortSignal }
+    options: { readonly isStream: boolean; readonly isCollected: boolean; readonly signal: AbortSignal }
   ): Promise<Response> {
     const routes = route(this.app, requests)
     if (routes.transactions.length > 0 && routes.transactions.length === requests.length) {
@@ -167,32 +183,48 @@ export class Gateway<Rpcs extends Rpc.Any> {
     }
   }
 
-  /** A body with actions: they run here, beside the object's calls. */
+  /** A body with actions: they run in the Worker, beside the object's calls. */
   private async mixed(
     host: GatewayHost,
     object: ObjectStub,
     session: RequestSession,
     { actions, transactions, unknown }: Routes,
-    options: { readonly isStream: boolean; readonly signal: AbortSignal; readonly isUnknown: boolean }
+    options: {
+      readonly isStream: boolean
+      readonly isCollected: boolean
+      readonly signal: AbortSignal
+      readonly isUnknown: boolean
+    }
   ): Promise<Response> {
-    const runner = actions.length === 0 ? undefined : await host.actions()
-    const run = (onMessage?: (message: FromServerEncoded) => Promise<void>) =>
-      runner === undefined
-        ? Effect.succeed([])
-        : runner.run({ requests: actions, session, object, ...(onMessage && { onMessage }) })
-    if (options.isStream) return ndjsonResponse(options.signal, host.waitUntil, run)
+    const { limits } = this.app
+    const { isCollected, isStream, isUnknown, signal } = options
+    const runsHere = actions.length > 0 && (isStream || host.runApart === undefined)
+    const runner = runsHere ? await host.actions() : undefined
+    const run = (onMessage?: (message: FromServerEncoded) => Promise<void>) => {
+      const resultBytes = isCollected || !isStream ? limits.resultBytes : undefined
+      return runner?.run({ requests: actions, session, object, onMessage, resultBytes }) ?? Effect.succeed([])
+    }
+    if (isStream) {
+      return ndjsonResponse(signal, host.waitUntil, run, isCollected ? collectedLine(limits) : JSON.stringify)
+    }
+    const runActions = async (): Promise<ReadonlyArray<string>> => {
+      if (actions.length === 0) return []
+      if (host.runApart !== undefined) return host.runApart(actions, session, signal)
+      const answers = await whileConnected(host, signal, run())
+      return answers.map((message) => encodeMessage(message, limits))
+    }
     const [fromObject, fromActions] = await Promise.all([
       transactions.length === 0 ? undefined : this.transact(host, object, session, transactions),
-      whileConnected(host, options.signal, run())
+      runActions()
     ])
-    const messages = [...unknown, ...fromActions.map((message) => encodeMessage(message, this.app.limits))]
+    const messages = [...unknown, ...fromActions]
     if (fromObject?.body.startsWith("[") === false) {
       // It refused the body as a whole: it may run another version of the app.
       messages.push(
         ...answerAll(transactions, unavailable(`the tenant's object refused the calls: ${fromObject.body}`))
       )
     } else if (fromObject !== undefined && fromObject.body !== "[]") messages.push(fromObject.body.slice(1, -1))
-    return messagesResponse(joinMessages(messages), options.isUnknown ? 404 : 200)
+    return messagesResponse(joinMessages(messages), isUnknown ? 404 : 200)
   }
 
   /** The tenant and the caller of a request, or the response that refuses it. */
