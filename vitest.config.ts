@@ -9,7 +9,10 @@ process.env["DORMOUSE_SEED"] ??= String((Date.now() ^ (Math.random() * 2 ** 31))
 const { DORMOUSE_LONG = "", DORMOUSE_SEED } = process.env
 const common = {
   env: { DORMOUSE_LONG, DORMOUSE_SEED },
-  testTimeout: DORMOUSE_LONG === "1" ? 3_600_000 : 60_000
+  // What is polled may take long on a machine that is busy with something else.
+  expect: { poll: { timeout: 30_000 } },
+  hookTimeout: 60_000,
+  testTimeout: DORMOUSE_LONG === "1" ? 3_600_000 : 300_000
 }
 
 export default defineConfig({

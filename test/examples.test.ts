@@ -36,12 +36,12 @@ const ended = (child: ChildProcess): Promise<number | null> =>
   new Promise((resolve) => (child.exitCode === null ? child.once("exit", resolve) : resolve(child.exitCode)))
 
 const until = async <A>(what: string, look: () => A | undefined): Promise<A> => {
-  for (let i = 0; i < 300; i++) {
+  for (let i = 0; i < 900; i++) {
     const found = look()
     if (found !== undefined) return found
     await setTimeout(100)
   }
-  throw new Error(`not within 30 s: ${what}`)
+  throw new Error(`not within 90 s: ${what}`)
 }
 
 const isAlive = (group: number): boolean => {

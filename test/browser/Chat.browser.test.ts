@@ -63,7 +63,7 @@ const outage = /WebSocket connection to|net::ERR_(INTERNET_DISCONNECTED|CONNECTI
 /** A user: a browser context with its own storage. Its warnings and errors are collected in `problems`. */
 const person = async (options: BrowserContextOptions = {}) => {
   const context = await browser.newContext({ viewport: { width: 1200, height: 750 }, colorScheme: "light", ...options })
-  context.setDefaultTimeout(10_000)
+  context.setDefaultTimeout(30_000)
   context.on("console", (message) => {
     if (message.type() === "error" || message.type() === "warning") problems.push(message.text())
   })
@@ -163,8 +163,12 @@ describe.skipIf(isMissing)("the chat in a browser", () => {
   it("two tabs of one user show the same messages, and mark the channel with new ones", async () => {
     await seed("tabs", ["Ada"], ["one"])
     const context = await person()
-    const [first, second] = [await open(context, "tabs"), await open(context, "general")]
+    const [first, second] = [await open(context, "tabs"), await open(context, "tabs")]
     await sees(first, "one")
+    // The other tab has seen what the channel had before it leaves the channel.
+    await sees(second, "one")
+    await second.getByRole("link", { name: "general" }).click()
+    await sees(second, "Good.")
     await isConnected(second, "Live")
     await write(first, "two")
     await second.getByRole("link", { name: "tabs, new messages" }).click()

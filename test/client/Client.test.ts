@@ -80,7 +80,8 @@ test("C3 C7 C9: a live query survives a lost connection, and a mutation runs onc
     expect(yield* Queue.take(seen)).toEqual(["one!"])
     // The request arrives, and its answer is lost.
     object().network.step()
-    yield* Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 20)))
+    const stored = () => object().database.prepare("SELECT 1 FROM messages").all().length
+    yield* Effect.promise(() => expect.poll(() => [stored(), object().network.inFlight > 0]).toEqual([1, true]))
     object().network.cut()
     object().network.release()
     yield* TestClock.adjust("2 seconds")

@@ -30,6 +30,12 @@ export const toTenant = (tenant: string) =>
     client: HttpClient.HttpClient.With<E, R>
   ) => HttpClient.HttpClient.With<E, R>
 
+/** More turns than any chain of work that an object defers in these suites. */
+const turnsToSettle = 8
+
+/** The next turn of the event loop, which comes after all timers that are due. */
+const nextTurn = () => new Promise((resolve) => setTimeout(resolve, 0))
+
 /** The client's end of a socket, without a client: sends messages as given, and collects what arrives. */
 export class Peer {
   /** The texts that arrived. */
@@ -70,7 +76,7 @@ export class Peer {
   }
 
   /** Resolves with the value of a condition once it holds. Rejects after a timeout, with what has arrived. */
-  until<A>(condition: () => A | undefined | false, millis = 5000): Promise<A> {
+  until<A>(condition: () => A | undefined | false, millis = 30_000): Promise<A> {
     return new Promise((resolve, reject) => {
       const settle = (then: () => void) => {
         this.waiting.delete(check)
@@ -119,10 +125,16 @@ export class Peer {
     return this.until(() => this.items(id).length >= count && this.items(id))
   }
 
-  /** Waits until all earlier messages were answered, and a moment for messages that follow. */
-  async settled(): Promise<void> {
-    await this.exit(this.ask("look", {}))
-    await new Promise((resolve) => setTimeout(resolve, 20))
+  /**
+   * Waits until all earlier messages were answered, and what follows from them has arrived: work that the object defers
+   * runs in the next turns of the event loop, so a few calls in different turns come after it.
+   */
+  async settled(tag = "look", payload: unknown = {}): Promise<void> {
+    for (let turn = 0; turn < turnsToSettle; turn++) {
+      const exit = await this.call(tag, payload)
+      if (exit._tag !== "Success") throw new Error(JSON.stringify(exit))
+      await nextTurn()
+    }
   }
 
   private requests = 0

@@ -1,3 +1,4 @@
+/// <reference types="node" />
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
@@ -14,6 +15,11 @@ import { type Deployment, Peer, toTenant } from "./Deployment.ts"
 export interface MemoryDeployment extends Deployment {
   readonly object: TestApp["Service"]["object"]
   readonly close: () => Promise<void>
+}
+
+/** Some turns of the event loop, in which everything runs that follows in memory from what has happened. */
+export const turns = async (): Promise<void> => {
+  for (let i = 0; i < 10; i++) await new Promise((resolve) => setImmediate(resolve))
 }
 
 /** Runs an app in the memory of this process. */

@@ -58,11 +58,11 @@ export class WorkerdProcess {
       child.stdout.on("data", listen)
       child.stderr.on("data", listen)
       child.once("exit", (code) => reject(new Error(`the server ended with ${code}: ${log}`)))
-      setTimeout(() => reject(new Error(`the server did not start: ${log}`)), 20_000).unref()
+      setTimeout(() => reject(new Error(`the server did not start: ${log}`)), 60_000).unref()
     })
   }
 
-  /** Kills the process and everything it started, and waits until its port is free. */
+  /** Kills the process and everything it started, and polls until its port is free. */
   async kill(): Promise<void> {
     const { child } = this
     if (child === undefined) return

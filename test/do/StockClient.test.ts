@@ -90,10 +90,7 @@ layer(Url.layer, { excludeTestServices: true, timeout: 60_000 })("The stock clie
         ),
         Effect.forkChild
       )
-      const until = (condition: () => boolean) =>
-        Effect.promise(async () => {
-          while (!condition()) await new Promise((resolve) => setTimeout(resolve, 10))
-        })
+      const until = (condition: () => boolean) => Effect.promise(() => expect.poll(condition).toBe(true))
       yield* until(() => names.length === 1)
       yield* http("channels.create", { name: "random" })
       yield* until(() => names.length === 2)

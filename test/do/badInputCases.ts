@@ -196,11 +196,13 @@ export const suite = (
         const peer = await deployment.connect(tenant)
         peer.send(batch)
         await peer.call("notes.add", { body: "last" })
-        await new Promise((resolve) => setTimeout(resolve, 50))
-        expect(peer.messages).toHaveLength(1)
-        expect((await bodies(deployment, tenant)).toSorted()).toEqual(
-          ["by a mutation", "by a mutation", "by an action", "by an action", "last"].toSorted()
-        )
+        const expected = ["by a mutation", "by a mutation", "by an action", "by an action", "last"].toSorted()
+        await expect.poll(async () => (await bodies(deployment, tenant)).toSorted()).toEqual(expected)
+        const asked = peer.messages.length
+        await peer.settled()
+        // Only what was asked with an id was answered, then and later.
+        expect(asked).toBe(1)
+        expect(peer.messages.filter((message) => "requestId" in message && message.requestId === "")).toEqual([])
       })
 
       it("S1: each request of a batch is answered independently", async () => {

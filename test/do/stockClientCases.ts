@@ -18,8 +18,7 @@ export class Here extends Context.Service<Here, Deployment>()("test/Here") {}
 /** Waits, by the machine's clock, until a condition holds. */
 const until = (condition: () => boolean) =>
   Effect.promise(async () => {
-    for (let i = 0; i < 500 && !condition(); i++) await new Promise((resolve) => setTimeout(resolve, 10))
-    expect(condition()).toBe(true)
+    await expect.poll(condition).toBe(true)
   })
 
 /** L10: Effect's own client with a contract, in one deployment. */
@@ -143,12 +142,9 @@ export const suite = (name: string, here: Layer.Layer<Here>) =>
           const rpc = yield* connect
           yield* rpc("notes.add", { body: "by a mutation" }, { discard: true })
           yield* rpc("act.add", { body: "by an action" }, { discard: true })
-          let bodies: ReadonlyArray<string> = []
-          for (let i = 0; i < 100 && bodies.length < 2; i++) {
-            yield* Effect.sleep(5)
-            bodies = (yield* rpc("notes.list", {})).map(({ body }) => body)
-          }
-          expect(bodies).toEqual(["by a mutation", "by an action"])
+          const bodies = Effect.map(rpc("notes.list", {}), (notes) => notes.map(({ body }) => body))
+          const run = Effect.runPromiseWith(yield* Effect.context<never>())
+          yield* Effect.promise(() => expect.poll(() => run(bodies)).toEqual(["by a mutation", "by an action"]))
         }).pipe(Effect.scoped)
       )
     }
@@ -264,7 +260,8 @@ export const suite = (name: string, here: Layer.Layer<Here>) =>
           const rpc = yield* connect(newTenant("stock"))
           yield* rpc("act.wait", { name }, { discard: true })
           yield* until(() => waiting.started.has(name))
-          yield* Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 100)))
+          // Calls that are answered later prove that it goes on.
+          for (let i = 0; i < 20; i++) yield* rpc("act.end", { ending: "promise" })
           expect(waiting.interrupted.has(name)).toBe(false)
         }).pipe(Effect.scoped)
         // As long as its caller is connected.

@@ -56,7 +56,10 @@ const killAtRandom = async (server: WorkerdProcess, random: Random) => {
         if (peer.closed !== undefined) return
       }
     })
-    await new Promise((resolve) => setTimeout(resolve, 20 + random.int(150)))
+    // The kill comes after a random number of answers.
+    const answers = 1 + random.int(100)
+    const count = () => peers.reduce((sum, { messages }) => sum + messages.length, 0)
+    await expect.poll(count, { interval: 1, timeout: 60_000 }).toBeGreaterThanOrEqual(answers)
     await server.kill()
     isWriting = false
     await Promise.all(writers)

@@ -1,7 +1,7 @@
 import { describe, expect, it, vi } from "vitest"
 import { anonymous } from "../../src/contract/Auth.ts"
 import { newTenant, type Peer, post, request } from "../deployment/Deployment.ts"
-import { type MemoryDeployment, memory } from "../deployment/memory.ts"
+import { type MemoryDeployment, memory, turns } from "../deployment/memory.ts"
 import { ledgerApp, receipts } from "../worker/ledger.ts"
 import { app, limited } from "../worker/notes.ts"
 import { KeepingSocket, makeEngine } from "./EngineHarness.ts"
@@ -17,8 +17,6 @@ suite("Group commit in memory", async () => {
     }
   }
 })
-
-const later = (millis: number) => new Promise((resolve) => setTimeout(resolve, millis))
 
 describe("a flush of many subscriptions", () => {
   const subscribers = 60
@@ -90,7 +88,8 @@ describe("a commit that fails, and a crash between turns", () => {
       (response) => response.status,
       () => "lost" as const
     )
-    await later(50)
+    await overHttp
+    await turns()
     return { tenant, watcher, live, peers, overHttp, pay }
   }
   const rows = async (deployment: MemoryDeployment, tenant: string) => {
@@ -116,7 +115,7 @@ describe("a commit that fails, and a crash between turns", () => {
     again.sendText(JSON.stringify([pay(`${tenant}-client/1`), { ...pay(`${tenant}-client/2`), id: "second" }]))
     await again.exit("second")
     expect(await rows(deployment, tenant)).toBe(lost + 2)
-    await later(20)
+    await turns()
     expect(receiptsOf(tenant)).toHaveLength(lost + 2)
     await deployment.close()
   })
@@ -157,7 +156,7 @@ describe("a commit that fails, and a crash between turns", () => {
     // The first is handled at once; the others wait for the turn after.
     while (object.database.prepare("SELECT count(*) AS n FROM _ledger").get()!["n"] === 0) await Promise.resolve()
     await object.crash()
-    await later(20)
+    await turns()
     expect(await rows(deployment, tenant)).toBe(1)
     expect(peers.map(answersOf).reduce((sum, n) => sum + n, 0)).toBeLessThanOrEqual(2)
     await deployment.close()

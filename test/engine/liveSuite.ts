@@ -125,8 +125,7 @@ export const ok = async (exit: Promise<any>): Promise<any> => {
 
 /** Waits until all messages caused by earlier events have arrived. */
 export const quiet = async (...peers: ReadonlyArray<Peer>): Promise<void> => {
-  for (let i = 0; i < 2; i++) for (const peer of peers) await ok(peer.call("constant", {}))
-  await new Promise((resolve) => setTimeout(resolve, 30))
+  for (let i = 0; i < 2; i++) for (const peer of peers) await peer.settled("constant")
 }
 
 /** The suite of live queries, over real sockets of one platform. */
@@ -408,7 +407,9 @@ export const suite = (name: string, open: () => Promise<Driver>): void => {
         const { add, connect, explain } = await start()
         const first = watch(await connect(), "items.timed", { list: "a" })
         await first.frameCount(1)
-        await new Promise((resolve) => setTimeout(resolve, 20))
+        // Until the clock shows another time.
+        const now = Date.now()
+        await expect.poll(() => Date.now()).toBeGreaterThan(now)
         const second = watch(await connect(), "items.timed", { list: "a" })
         await second.frameCount(1)
         expect(second.value.at).toBeGreaterThan(first.frames[0].value.at)
@@ -724,7 +725,7 @@ export const suite = (name: string, open: () => Promise<Driver>): void => {
         await quiet(peer)
         await driver.evict(tenant)
         peer.close()
-        await new Promise((resolve) => setTimeout(resolve, 30))
+        await peer.until(() => peer.closed)
         await add("one")
         await expect.poll(() => driver.rows(tenant, "SELECT request FROM _dormouse_subscriptions")).toEqual([])
       })

@@ -15,7 +15,6 @@ const endings: ReadonlyArray<Ending> = [
   "commit that fails"
 ]
 const suspensions: ReadonlyArray<Ending> = ["sleep", "promise", "deferred"]
-const later = () => new Promise((resolve) => setTimeout(resolve, 20))
 
 /** How handlers affect their transaction. `limited` is the same app with small limits. */
 export const suite = (
@@ -90,7 +89,9 @@ export const suite = (
         const tenant = newTenant("k3")
         await call(deployment, tenant, "notes.addAndEnd", { ending: "deferred" })
         expect(await call(deployment, tenant, "notes.resume", {})).toEqual({ _tag: "Success", value: true })
-        await later()
+        // Calls that are answered later prove that it had the chance.
+        const peer = await deployment.connect(tenant)
+        await peer.settled()
         expect(waiting.resumed).toBe(0)
         expect(await bodies(deployment, tenant)).toEqual([])
       })
@@ -99,8 +100,9 @@ export const suite = (
         const tenant = newTenant("k3")
         lateWrites.length = 0
         expect(await call(deployment, tenant, "notes.addLater", {})).toEqual({ _tag: "Success", value: 1 })
-        await later()
-        expect(lateWrites.map(String)).toEqual([expect.stringContaining("after its transaction had ended")])
+        await expect
+          .poll(() => lateWrites.map(String))
+          .toEqual([expect.stringContaining("after its transaction had ended")])
         expect(await bodies(deployment, tenant)).toEqual(["at once"])
       })
 
@@ -131,7 +133,8 @@ export const suite = (
         const first = (await call(deployment, tenant, "look", {})).value
         expect(first.times[0]).toBe(first.times[1])
         expect(first.randoms[0]).not.toBe(first.randoms[1])
-        await later()
+        const now = Date.now()
+        await expect.poll(() => Date.now()).toBeGreaterThan(now)
         const second = (await call(deployment, tenant, "look", {})).value
         expect(second.randoms).toEqual(first.randoms)
       })

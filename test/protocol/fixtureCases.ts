@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
-import { type Deployment, newTenant, type Peer, post } from "../deployment/Deployment.ts"
+import { type Deployment, newTenant, post } from "../deployment/Deployment.ts"
 import { type Bindings, fill, type Message, mismatch, overHttp, overSockets } from "./fixtures.ts"
 
 /** The server's side of the fixtures: it sends exactly the JSON that they contain. */
@@ -35,6 +35,12 @@ export const suite = (name: string, here: () => Promise<Deployment & { readonly 
       })
     }
 
+    /** Waits until the object has nothing more to do, over a socket of its own: that of the fixture gets no other messages. */
+    const settled = async (tenant: string) => {
+      const other = await deployment.connect(tenant)
+      await other.settled()
+    }
+
     for (const { name, steps } of overSockets) {
       it(`S1 R2 ${name}: the server answers as written`, async () => {
         const tenant = newTenant(name)
@@ -45,7 +51,7 @@ export const suite = (name: string, here: () => Promise<Deployment & { readonly 
           if ("client" in step) peer.send(...fill(step.client, bindings))
           else if ("batch" in step) peer.send(fill(step.batch, bindings))
           else if ("sleep" in step) {
-            await quiet(peer)
+            await settled(tenant)
             await deployment.evict(tenant)
           } else if ("reconnect" in step) {
             peer.close(1000)
@@ -60,7 +66,7 @@ export const suite = (name: string, here: () => Promise<Deployment & { readonly 
             taken += server.length
           }
         }
-        await quiet(peer)
+        await settled(tenant)
         expect(peer.messages.slice(taken)).toEqual([])
       })
     }
@@ -77,8 +83,6 @@ export const suite = (name: string, here: () => Promise<Deployment & { readonly 
       )
     })
   })
-
-const quiet = (peer: Peer) => peer.until(() => true).then(() => new Promise((resolve) => setTimeout(resolve, 50)))
 
 const sorted = (messages: unknown): ReadonlyArray<Message> =>
   (messages as ReadonlyArray<Message>).toSorted(

@@ -239,7 +239,7 @@ export const suite = (name: string, run: RunWithDatabase) =>
 
 /** Some turns of the event loop, on any platform. */
 const turns = Effect.promise(async () => {
-  for (let i = 0; i < 5; i++) await new Promise((resolve) => setTimeout(resolve, 1))
+  for (let i = 0; i < 5; i++) await new Promise((resolve) => setTimeout(resolve, 0))
 })
 
 /** The layer of one platform's database. */
