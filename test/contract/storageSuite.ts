@@ -270,7 +270,12 @@ export const suite = (name: string, run: WithDatabase): void => {
         big: Schema.optionalKey(Schema.BigInt),
         nested: Schema.optionalKey(Schema.Struct({ a: Schema.Int })),
         bytes: Schema.optionalKey(Schema.Uint8Array),
-        count: Schema.optionalKey(Schema.Int)
+        count: Schema.optionalKey(Schema.Int),
+        color: Schema.optionalKey(Schema.Literals(["red", "green"])),
+        digit: Schema.optionalKey(Schema.NullOr(Schema.Literals([1, 2]))),
+        name: Schema.optionalKey(Schema.NonEmptyString),
+        share: Schema.optionalKey(Schema.Finite.check(Schema.isLessThanOrEqualTo(1))),
+        date: Schema.optionalKey(Schema.DateTimeUtc)
       }) {}
       const odd = Table.make("odd", Odd, { key: "id" })
       const own = new StorageHarness(app.database, [odd])
@@ -283,17 +288,24 @@ export const suite = (name: string, run: WithDatabase): void => {
         ["nested", '{"a":"b"}'],
         ["bytes", "text"],
         ["count", 1.5],
-        ["count", "many"]
+        ["count", "many"],
+        ["color", "blue"],
+        ["digit", 3],
+        ["name", ""],
+        ["share", 2],
+        ["date", "never"]
       ]
       for (const [column, value] of junk) {
         own.tamper("DELETE FROM odd")
         own.tamper(`INSERT INTO odd (id, ${column}) VALUES ('a', ?)`, [value])
-        expect(own.queryReason(odd.get("a")), `${column} ${value}`).toMatchObject({
-          _tag: "RowUnreadable",
-          table: "odd"
-        })
+        const reason = own.queryReason(odd.get("a"))
+        expect(reason, `${column} ${value}`).toMatchObject({ _tag: "RowUnreadable", table: "odd" })
+        expect(reason["issue"], `${column} ${value}`).toContain(column)
         expect(own.queryReason(odd.query())).toMatchObject({ _tag: "RowUnreadable" })
       }
+      app.mutate(channel("a"))
+      app.tamper("UPDATE channels SET createdAt = 9000000000000000")
+      expect(app.queryReason(channels.query())).toMatchObject({ _tag: "RowUnreadable", table: "channels" })
     })
   })
 

@@ -328,7 +328,10 @@ const timeField = (column: Column): Field => ({
     throw new CodecError(`column ${column.name} holds times and the value is ${typeof value}`)
   },
   decode: (json, row) => {
-    row[column.name] = DateTime.makeUnsafe(number(column, json))
+    row[column.name] = Option.getOrThrowWith(
+      DateTime.make(number(column, json)),
+      () => new CodecError(`column ${column.name} holds a number that is not a time`)
+    )
   }
 })
 
@@ -397,10 +400,9 @@ const make = (table: Table.Any): RowCodec => {
         const values: Fields = {}
         for (let i = 0; i < columns.length; i++) fields[i]!.decode(fromSql(columns[i]!, row[i]!), values)
         try {
-          // The constructor checks every field.
+          // The constructor checks every field. It throws an error whose cause is the issue.
           return Result.succeed(new model(values))
         } catch (error) {
-          // Constructors throw an error whose cause is the issue.
           if (error instanceof Error && SchemaIssue.isIssue(error.cause)) return Result.fail(formatIssue(error.cause))
           throw error
         }
