@@ -27,6 +27,8 @@ const id = Schema.String
 const notes = (fields: Fields = {}, options?: Options) =>
   declare("notes", { id, text: Schema.String, ...fields }, options)
 
+const withDefault = (schema: Any, value: unknown) => schema.pipe(Schema.withConstructorDefault(Effect.succeed(value)))
+
 /** What a refused start must not change: definitions, their record, and rows. */
 const contents = (database: Database["Service"]) => {
   const objects = database.all("SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE '_cf%' ORDER BY name", [])
@@ -132,7 +134,7 @@ export const suite = (name: string, run: WithDatabase): void => {
       deployments.statements.length = 0
       deployments.start(...second)
       expect(deployments.statements.map((sql) => sql.split(" ").slice(0, 3).join(" "))).toEqual([
-        "SELECT name, NULL",
+        "SELECT name, NULL,",
         "SELECT tables FROM"
       ])
     })
@@ -160,8 +162,6 @@ export const suite = (name: string, run: WithDatabase): void => {
     test("ST20 a field with a constructor default becomes a column, and older rows get the default", (deployments) => {
       const before = deployments.start(notes())
       before.mutate(notes().insert({ id: "a", text: "x" }))
-      const withDefault = (schema: Any, value: unknown) =>
-        schema.pipe(Schema.withConstructorDefault(Effect.succeed(value)))
       const defaults = {
         text2: 'it\'s "quoted" \u{1f600}',
         int: -5,
@@ -305,6 +305,123 @@ export const suite = (name: string, run: WithDatabase): void => {
       expect(deployments.start(notes(), tags).query<Any, Any>(tags.get("t")).n).toBe(1)
     })
 
+    for (const [how, startsEarlier] of [
+      ["added", true],
+      ["created with the table", false]
+    ] as const) {
+      test(`ST20 an earlier version starts, and keeps aside fields that a later one ${how}`, (deployments) => {
+        const earlier = notes()
+        const later = notes(
+          {
+            optional: Schema.optionalKey(Schema.Int),
+            nullable: Schema.NullOr(Schema.String),
+            nested: Schema.optionalKey(Schema.NullOr(Schema.Array(Schema.Int))),
+            filled: withDefault(Schema.Int, 5),
+            maybe: withDefault(Schema.NullOr(Schema.String), "it's")
+          },
+          { indexes: { byFilled: ["filled", "optional"], byOptional: { columns: ["optional"], unique: true } } }
+        )
+        if (startsEarlier) deployments.start(earlier)
+        const first = deployments.start(later)
+        const values = { optional: 1, nullable: "n", nested: null, filled: 6, maybe: "m" }
+        first.mutate(later.insert({ id: "a", text: "x", ...values }))
+        for (const id of ["b", "c"]) first.mutate(later.insert({ id, text: "x", nullable: null }))
+
+        const back = deployments.start(earlier)
+        back.mutate(earlier.patch("a", { text: "y" }))
+        back.mutate(earlier.replace("b", { id: "b", text: "y" }))
+        back.mutate(earlier.delete("c"))
+        back.mutate(earlier.insertMany(["d", "e"].map((id) => ({ id, text: "z" }))))
+        expect(back.query<Any, Any>(earlier.query()).map((row: Any) => Object.keys(row))).toEqual(
+          new Array(4).fill(["id", "text"])
+        )
+        const kept = contents(deployments.database)
+        deployments.start(earlier)
+        expect(contents(deployments.database)).toEqual(kept)
+
+        const again = deployments.start(later)
+        const without = { nullable: null, filled: 5, maybe: "it's" }
+        expect(again.query<Any, Any>(later.query()).map((row: Any) => ({ ...row }))).toEqual([
+          { id: "a", text: "y", ...values },
+          { id: "b", text: "y", ...without },
+          { id: "d", text: "z", ...without },
+          { id: "e", text: "z", ...without }
+        ])
+        expect(again.query<Any, Any>(later.query("byFilled").eq("filled", 5).count)).toBe(3)
+        expect(again.reason(later.patch("d", { optional: 1 }))).toMatchObject({ index: "byOptional" })
+        deployments.statements.length = 0
+        deployments.start(later)
+        expect(deployments.statements).toHaveLength(2)
+
+        deployments.start(notes({}, { dropped: ["filled", "optional"] }))
+        expect(Object.keys(deployments.columns("notes")).sort()).toEqual(["id", "maybe", "nested", "nullable", "text"])
+      })
+    }
+
+    test("ST20, ST7 a reference that is kept aside is not in force, and refers to nothing once its row is gone", (deployments) => {
+      const tags = declare("tags", { id })
+      const others = declare("others", { id })
+      const earlier = notes({}, { dropped: ["other"] })
+      const later = notes(
+        { tag: Schema.optionalKey(id), other: Schema.NullOr(id) },
+        {
+          references: {
+            tag: { table: () => tags, onDelete: "cascade" },
+            other: { table: () => others, onDelete: "restrict" }
+          }
+        }
+      )
+      const withoutDropped = notes()
+      deployments.start(withoutDropped, tags)
+      const first = deployments.start(later, tags, others)
+      first.mutate(Effect.andThen(tags.insertMany([{ id: "s" }, { id: "t" }]), others.insert({ id: "o" })))
+      first.mutate(
+        later.insertMany([
+          { id: "a", text: "x", tag: "s", other: "o" },
+          { id: "b", text: "x", tag: "t", other: null },
+          { id: "c", text: "x", other: null }
+        ])
+      )
+      expect(deployments.refusal(earlier, tags)).toContain("column other: is a reference, and SQLite cannot drop those")
+      for (let times = 0; times < 2; times++) {
+        const back = deployments.start(withoutDropped, tags)
+        expect(back.query<Any, Any>(withoutDropped.query().count)).toBe(3 + times)
+        if (times === 0) back.mutate(withoutDropped.insert({ id: "d", text: "x" }))
+        else back.mutate(tags.delete("s"))
+        deployments.start(withoutDropped, tags)
+        const again = deployments.start(later, tags, others)
+        expect(again.query<Any, Any>(later.query()).map((row: Any) => [row.id, row.tag, row.other])).toEqual([
+          ["a", times === 0 ? "s" : undefined, "o"],
+          ["b", "t", null],
+          ["c", undefined, null],
+          ["d", undefined, null]
+        ])
+        expect(Object.keys(deployments.columns("notes")).sort()).toEqual(["id", "other", "tag", "text"])
+      }
+      const last = deployments.start(later, tags, others)
+      expect(last.reason(others.delete("o"))).toMatchObject({ table: "notes", column: "other", action: "restrict" })
+      last.mutate(tags.delete("t"))
+      expect(last.query<Any, Any>(later.query().count)).toBe(3)
+    })
+
+    test("ST20 the default of a field that is rebuilt is its constructor's, and never made up", (deployments) => {
+      const first = notes({ n: withDefault(Schema.Int, 5), m: Schema.Int })
+      deployments.start(first).mutate(first.insert({ id: "a", text: "x", n: 1, m: 1 }))
+      const next = notes({ n: withDefault(Schema.Finite, 5), m: Schema.Finite })
+      deployments.start(next)
+      expect(deployments.refusal(notes({ n: withDefault(Schema.Finite, 5) }))).toContain(
+        "table notes, column m: is in the database (REAL) and not in the model"
+      )
+      const earlier = notes({ m: Schema.Finite })
+      deployments.start(earlier).mutate(earlier.insert({ id: "b", text: "x", m: 2 }))
+      expect(
+        deployments
+          .start(next)
+          .query<Any, Any>(next.query())
+          .map((row: Any) => row.n)
+      ).toEqual([1, 5])
+    })
+
     test("ST7 references of a table that is no longer declared stay in force", (deployments) => {
       const tags = declare("tags", { id })
       const refer = (name: string, target: () => Any, onDelete: Table.Reference["onDelete"]) =>
@@ -373,6 +490,23 @@ export const suite = (name: string, run: WithDatabase): void => {
       deployments.start(next)
       const again = notes({ m: Schema.Int, n: Schema.optionalKey(Schema.String) }, { dropped: ["n"] })
       expect("n" in deployments.start(again).query<Any, Any>(again.get("a"))).toBe(false)
+    })
+
+    test("ST21 a field that cannot stand beside a field that is kept aside", (deployments) => {
+      const n = Schema.optionalKey(Schema.Int)
+      deployments.start(notes({ n }))
+      deployments.start(notes())
+      expect(deployments.refusal(notes({ N: n }))).toBe(
+        "table notes, column N: has the name of column n, whose values are kept for another version of the app; " +
+          'rename it, or allow the loss with Table.make(…, { dropped: ["n"] })'
+      )
+      deployments.start(notes({ N: n }, { dropped: ["n"] }))
+      deployments.start(notes())
+      const many = Object.fromEntries(Array.from({ length: 98 }, (_, i) => [`c${i}`, n]))
+      expect(deployments.refusal(notes(many))).toBe(
+        "table notes: has 101 columns with those that are kept for other versions of the app, and the limit columns is 100; " +
+          'allow the loss of some with Table.make(…, { dropped: ["N"] })'
+      )
     })
 
     test("ST21 a new column without a value for older rows", (deployments) => {

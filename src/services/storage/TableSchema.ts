@@ -21,7 +21,9 @@ const RecordedColumn = Schema.Struct({
   kind: Schema.String,
   notNull: Schema.Boolean,
   /** Of a column of nested values. Records of earlier versions lack it. */
-  nulls: Schema.optionalKey(Schema.Literals(["none", "sql", "json"]))
+  nulls: Schema.optionalKey(Schema.Literals(["none", "sql", "json"])),
+  /** The column that has the values of a reference while the app does not declare it. */
+  movedTo: Schema.optionalKey(Schema.String)
 })
 const RecordedTable = Schema.Struct({
   name: Schema.String,
@@ -221,7 +223,21 @@ const createIndex = (table: RecordedTable, index: RecordedTable["indexes"][numbe
   sql: `CREATE ${index.unique ? "UNIQUE " : ""}INDEX ${quote(indexName(table.name, index.name))} ON ${quote(table.name)} (${index.columns.map(quote).join(", ")})`
 })
 
-const columnSql = (column: RecordedColumn) => `${quote(column.name)} ${column.type}${column.notNull ? " NOT NULL" : ""}`
+const columnSql = (column: RecordedColumn, value?: string) =>
+  `${quote(column.name)} ${column.type}${column.notNull ? " NOT NULL" : ""}${value === undefined ? "" : ` DEFAULT ${value}`}`
+
+/**
+ * The default of a column in SQL: for rows that exist before the column does, and for those that a version of the app
+ * inserts which does not declare it. None for a reference: SQLite can add one only without, and its row may not exist.
+ */
+const defaultSql = (table: Declared, column: string): string | undefined =>
+  table.references.some((reference) => reference.column === column) ? undefined : table.defaultOf(column)
+
+/** SQLite adds a required column only with a default. This one stands for none: a literal that nothing else writes so. */
+const noDefault = "0e0"
+
+/** Whether rows may be inserted without a required column, from its default as SQLite returns it. */
+const hasDefault = (value: SqlValue | undefined) => value !== undefined && value !== null && value !== noDefault
 
 const referenceSql = (reference: RecordedTable["references"][number]) =>
   `REFERENCES ${quote(reference.table)} ON DELETE ${actions[reference.onDelete]}`
@@ -234,16 +250,24 @@ interface Statement {
   readonly drops?: string | undefined
 }
 
-/** A migration: its statements, and the problems that prevent it. */
+/** A migration: its statements, the problems that prevent it, and what is recorded after it. */
 interface Migration {
   readonly statements: ReadonlyArray<Statement>
   readonly problems: ReadonlyArray<Problem>
+  readonly record: ReadonlyArray<RecordedTable>
 }
 
 /** Plans the migration of the recorded tables to the declared tables. */
-const plan = (recorded: ReadonlyArray<RecordedTable>, declared: ReadonlyArray<Declared>): Migration => {
+const plan = (
+  recorded: ReadonlyArray<RecordedTable>,
+  declared: ReadonlyArray<Declared>,
+  objects: Objects
+): Migration => {
   const statements: Array<Statement> = []
   const problems: Array<Problem> = []
+  const changes: Array<Statement> = []
+  const record: Array<RecordedTable> = []
+  const keyOf = (name: string) => declared.find((table) => table.name === name)!.key
   const before = new Map(recorded.map((table) => [table.name, table]))
   for (const table of declared) {
     const old = before.get(table.name)
@@ -252,23 +276,37 @@ const plan = (recorded: ReadonlyArray<RecordedTable>, declared: ReadonlyArray<De
       statements.push({
         table: table.name,
         sql: `CREATE TABLE ${quote(table.name)} (${[
-          ...table.columns.map(columnSql),
+          ...table.columns.map((column) => columnSql(column, defaultSql(table, column.name))),
           `PRIMARY KEY (${quote(table.key)})`,
           ...table.references.map((reference) => `FOREIGN KEY (${quote(reference.column)}) ${referenceSql(reference)}`)
         ].join(", ")}) WITHOUT ROWID`
       })
       statements.push(...table.indexes.map((index) => createIndex(table, index)))
+      record.push(table)
       continue
     }
-    compare(old, table, statements, problems)
+    record.push(compare(old, table, objects.get(table.name)!, keyOf, changes, problems))
   }
-  return { statements, problems }
+  // Tables that the app no longer declares keep their rows and their record, in case they are declared again.
+  record.push(...recorded.filter(({ name }) => !declared.some((table) => table.name === name)))
+  // Rows can refer to any of the new tables.
+  return { statements: [...statements, ...changes], problems, record }
 }
 
-const compare = (old: RecordedTable, table: Declared, statements: Array<Statement>, problems: Array<Problem>): void => {
+/** Compares a recorded and a declared table. Returns the table as it is recorded next. */
+const compare = (
+  old: RecordedTable,
+  table: Declared,
+  defaults: ReadonlyMap<SqlValue, SqlValue>,
+  keyOf: (table: string) => string,
+  statements: Array<Statement>,
+  problems: Array<Problem>
+): RecordedTable => {
   const report = reporter(problems, table.name)
+  const from = quote(table.name)
+  const run = (sql: string) => statements.push({ table: table.name, sql })
   const alter = (change: string, drops?: string) =>
-    statements.push({ table: table.name, sql: `ALTER TABLE ${quote(table.name)} ${change}`, drops })
+    statements.push({ table: table.name, sql: `ALTER TABLE ${from} ${change}`, drops })
   const dropColumn = (name: string) => alter(`DROP COLUMN ${quote(name)}`, name)
   if (old.key !== table.key) report(`its key changed from ${old.key} to ${table.key}`, "use a new table")
   const oldColumns = new Map(old.columns.map((column) => [column.name, column]))
@@ -289,9 +327,21 @@ const compare = (old: RecordedTable, table: Declared, statements: Array<Statemen
     if (stays(index, table.indexes)) continue
     statements.push({ table: table.name, sql: `DROP INDEX ${quote(indexName(table.name, index.name))}` })
   }
+  const kept: Array<RecordedColumn> = []
+  // A reference that the app does not know must not delete its rows, or prevent a deletion: the column is null meanwhile.
+  const moved = (column: RecordedColumn): RecordedColumn => {
+    if (column.movedTo !== undefined) return column
+    const movedTo = `${column.name} (kept)`
+    alter(`ADD COLUMN ${columnSql({ ...column, name: movedTo })}`)
+    const name = quote(column.name)
+    run(`UPDATE ${from} SET ${quote(movedTo)} = ${name}, ${name} = NULL WHERE ${name} IS NOT NULL`)
+    return { ...column, movedTo }
+  }
   for (const [name, column] of oldColumns) {
     if (columns.has(name)) continue
-    if (!table.dropped.has(name)) {
+    if (!table.dropped.has(name) && (!column.notNull || hasDefault(defaults.get(name)))) {
+      kept.push(oldReferences.has(name) ? moved(column) : column)
+    } else if (!table.dropped.has(name)) {
       report(
         `is in the database (${column.type}) and not in the model, and dropping it would lose its values`,
         `declare it again, or allow the loss with Table.make(…, { dropped: ["${name}"] })`,
@@ -301,12 +351,12 @@ const compare = (old: RecordedTable, table: Declared, statements: Array<Statemen
       report("is a reference, and SQLite cannot drop those", "keep it as an optional field", name)
     } else dropColumn(name)
   }
+  checkKept(oldColumns, table, kept, report)
   for (const [name, column] of columns) {
     const before = oldColumns.get(name)
     const reference = references.get(name)
     if (before === undefined) {
-      // SQLite can add a column with a reference only if its default is NULL.
-      const value = reference === undefined ? table.defaultOf(name) : undefined
+      const value = defaultSql(table, name)
       if (column.notNull && value === undefined) {
         report(
           "is new and required, and the rows that exist have no value for it",
@@ -315,10 +365,7 @@ const compare = (old: RecordedTable, table: Declared, statements: Array<Statemen
         )
         continue
       }
-      const ofDefault = value === undefined ? "" : ` DEFAULT ${value}`
-      alter(
-        `ADD COLUMN ${columnSql(column)}${ofDefault}${reference === undefined ? "" : ` ${referenceSql(reference)}`}`
-      )
+      alter(`ADD COLUMN ${columnSql(column, value)}${reference === undefined ? "" : ` ${referenceSql(reference)}`}`)
     } else if (!Equal.equals(oldReferences.get(name), reference)) {
       report("changed what it refers to", "add a column of another name and copy the values", name)
     } else if (before.nulls === "json" && column.nulls === "none") {
@@ -331,12 +378,10 @@ const compare = (old: RecordedTable, table: Declared, statements: Array<Statemen
       )
     } else if (widened.has(name)) {
       // The values wait in a table of their own: a table with the most columns has no room for a copy.
-      const from = quote(table.name)
-      const run = (sql: string) => statements.push({ table: table.name, sql })
       run("CREATE TABLE _dormouse_copy (k PRIMARY KEY, v) WITHOUT ROWID")
       run(`INSERT INTO _dormouse_copy SELECT ${quote(table.key)}, ${quote(name)} FROM ${from}`)
       dropColumn(name)
-      alter(`ADD COLUMN ${columnSql(column)}${column.notNull ? " DEFAULT 0" : ""}`)
+      alter(`ADD COLUMN ${columnSql(column, defaultSql(table, name) ?? (column.notNull ? noDefault : undefined))}`)
       run(`UPDATE ${from} SET ${quote(name)} = (SELECT v FROM _dormouse_copy WHERE k = ${from}.${quote(table.key)})`)
       run("DROP TABLE _dormouse_copy")
     } else if (before.kind !== column.kind) {
@@ -349,11 +394,47 @@ const compare = (old: RecordedTable, table: Declared, statements: Array<Statemen
         "add a column of another name and copy the values",
         name
       )
+    } else if (before.movedTo !== undefined && reference !== undefined) {
+      const movedTo = quote(before.movedTo)
+      const target = `SELECT ${quote(keyOf(reference.table))} FROM ${quote(reference.table)}`
+      run(`UPDATE ${from} SET ${quote(name)} = ${movedTo} WHERE ${movedTo} IN (${target})`)
+      dropColumn(before.movedTo)
     }
   }
   for (const index of table.indexes) {
     if (!stays(index, old.indexes)) statements.push(createIndex(table, index))
   }
+  const isKept = (name: string) => kept.some((column) => column.name === name)
+  return {
+    ...table,
+    columns: [...table.columns, ...kept],
+    references: [...table.references, ...old.references.filter(({ column }) => isKept(column))]
+  }
+}
+
+/** Reports what cannot be added because of the columns that are kept for other versions of the app. */
+const checkKept = (
+  old: ReadonlyMap<string, RecordedColumn>,
+  { columns }: Declared,
+  kept: ReadonlyArray<RecordedColumn>,
+  report: Report
+): void => {
+  const allow = (names: ReadonlyArray<string>) => `with Table.make(…, { dropped: ${JSON.stringify(names)} })`
+  for (const { name } of columns) {
+    const same = kept.find((column) => column.name.toLowerCase() === name.toLowerCase())
+    if (same === undefined || old.has(name)) continue
+    report(
+      `has the name of column ${same.name}, whose values are kept for another version of the app`,
+      `rename it, or allow the loss ${allow([same.name])}`,
+      name
+    )
+  }
+  const count = columns.length + kept.length + kept.filter(({ movedTo }) => movedTo !== undefined).length
+  if (count <= Limits.sqlite.columns) return
+  report(
+    `has ${count} columns with those that are kept for other versions of the app, and the limit columns is ${Limits.sqlite.columns}`,
+    `allow the loss of some ${allow(kept.filter(({ movedTo }) => movedTo === undefined).map(({ name }) => name))}`
+  )
 }
 
 /** Whether a column now accepts more values than before: it became optional, or its integers became any numbers. */
@@ -394,12 +475,10 @@ export const migrate = (
     for (const { create } of missing) database.all(create, [])
     const text = readRecord(database)
     const before = text === undefined ? [] : withoutDropped(recorded(database), declared, objects)
-    const next = plan(before, declared)
+    const next = plan(before, declared, objects)
     if (next.problems.length > 0) throw new SchemaMismatch({ problems: next.problems })
     for (const statement of next.statements) execute(database, statement)
-    // Tables that the app no longer declares keep their rows and their record, in case they are declared again.
-    const retired = before.filter(({ name }) => !declared.some((table) => table.name === name))
-    const record = encodeRecorded([...declared, ...retired])
+    const record = encodeRecorded(next.record)
     if (record !== text) {
       database.all(
         "INSERT INTO _dormouse_schema VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET tables = excluded.tables",
@@ -409,17 +488,18 @@ export const migrate = (
   })
 }
 
-/** The names of the database's tables and indexes, with the columns of the author's tables. */
-type Objects = ReadonlyMap<SqlValue, ReadonlySet<SqlValue>>
+/** The names of the database's tables and indexes, with the columns of the author's tables and their defaults in SQL. */
+type Objects = ReadonlyMap<SqlValue, ReadonlyMap<SqlValue, SqlValue>>
 
 const objectsOf = (database: Database["Service"]): Objects => {
   const { rows } = database.all(
-    "SELECT name, NULL FROM sqlite_master WHERE type IN ('table', 'index') UNION ALL SELECT m.name, p.name " +
-      "FROM sqlite_master AS m, pragma_table_info(m.name) AS p WHERE m.type = 'table' AND substr(m.name, 1, 1) <> '_'",
+    "SELECT name, NULL, NULL FROM sqlite_master WHERE type IN ('table', 'index') UNION ALL " +
+      "SELECT m.name, p.name, p.dflt_value FROM sqlite_master AS m, pragma_table_info(m.name) AS p " +
+      "WHERE m.type = 'table' AND substr(m.name, 1, 1) <> '_'",
     []
   )
-  const objects = new Map<SqlValue, Set<SqlValue>>(rows.map(([name]) => [name!, new Set()]))
-  for (const [name, column] of rows) objects.get(name!)!.add(column!)
+  const objects = new Map<SqlValue, Map<SqlValue, SqlValue>>(rows.map(([name]) => [name!, new Map()]))
+  for (const [name, column, value] of rows) objects.get(name!)!.set(column!, value!)
   return objects
 }
 
@@ -453,7 +533,11 @@ const withoutDropped = (
     }
     return {
       ...table,
-      columns: table.columns.filter(({ name }) => found.has(name)),
+      columns: table.columns
+        .filter(({ name }) => found.has(name))
+        .map(({ movedTo, ...column }) =>
+          movedTo !== undefined && found.has(movedTo) ? { ...column, movedTo } : column
+        ),
       indexes: table.indexes.filter(({ name }) => objects.has(indexName(table.name, name)))
     }
   })
