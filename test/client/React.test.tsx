@@ -282,10 +282,13 @@ describe("useLiveSuspense", () => {
 })
 
 describe("useLiveSuspense, unmounted or failed", () => {
-  const Names = () =>
-    useLiveSuspense("channels.list", {})
+  let renders = 0
+  const Names = () => {
+    renders++
+    return useLiveSuspense("channels.list", {})
       .value.map(({ name }) => name)
       .join()
+  }
   const Page = ({ chat, shown }: { readonly chat: Chat; readonly shown: boolean }) => (
     <Provider client={chat}>
       <Suspense fallback="…">{shown ? <Names /> : "none"}</Suspense>
@@ -325,7 +328,9 @@ describe("useLiveSuspense, unmounted or failed", () => {
     const { chat, network } = world
     network.hold()
     const page = render(<Page chat={chat} shown />)
-    await wait(2500)
+    const before = renders
+    // It is rendered again each second, to see whether it is still there.
+    await until(() => renders === before + 3)
     expect(page.text()).toBe("…")
     network.release()
     await page.shows("general")
