@@ -27,22 +27,24 @@ import {
   type TenantStub,
   type WorkerProps
 } from "./Host.ts"
+import type { WorkerBase, WorkerContext } from "./Platform.ts"
 import * as Tenant from "./TenantObject.ts"
 
 export { WorkerEnv } from "../layers/cloudflare/WorkerEnv.ts"
+export type { ObjectSocket, ObjectState, WorkerContext } from "./Platform.ts"
 
 /** Which requests are accepted, and the services that Worker and object have besides the app's. */
 export interface ServeOptions<R = never> extends GatewayOptions, HostOptions<R> {}
 
 /** The Worker of an app. A class that extends it can call `super.fetch`. */
-export interface AppWorker extends WorkerEntrypoint {
+export interface AppWorker extends WorkerBase {
   fetch(request: Request): Promise<Response>
 }
 
 /** What `serve` returns. */
 export interface Deployment {
   readonly TenantObject: Tenant.TenantObjectClass
-  readonly worker: new (ctx: ExecutionContext, env: Cloudflare.Env) => AppWorker
+  readonly worker: new (ctx: WorkerContext, env: Cloudflare.Env) => AppWorker
 }
 
 /** What lives as long as an isolate of the Worker. */
@@ -84,7 +86,7 @@ export const serve = <Rpcs extends Rpc.Any, R = never>(app: App<Rpcs>, options: 
       )
     )
 
-  const worker = class extends WorkerEntrypoint<Cloudflare.Env, WorkerProps> {
+  const worker = class extends Base<WorkerProps> {
     override async fetch(request: Request): Promise<Response> {
       shared ??= makeShared(this.env)
       const own = shared
@@ -147,6 +149,9 @@ export const serve = <Rpcs extends Rpc.Any, R = never>(app: App<Rpcs>, options: 
 
   return { TenantObject, worker }
 }
+
+// The declarations of the two classes agree: a test compiles classes of ours with the platform's types.
+const Base = WorkerEntrypoint as unknown as typeof WorkerBase
 
 const couldNotStart = "the Worker could not start"
 
