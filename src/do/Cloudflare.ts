@@ -112,15 +112,18 @@ export const serve = <Rpcs extends Rpc.Any, R = never>(app: App<Rpcs>, options: 
             const props = { session, isCollected: true }
             // The platform does not hand a request's own signal on to another request.
             const disconnected = new AbortController()
-            signal.addEventListener("abort", () => disconnected.abort(), { once: true })
-            if (signal.aborted) disconnected.abort()
             const answers = collectAnswers(
               () => fetchActions(this.ctx, props, requests, disconnected.signal),
               requests,
               (cause) => hungDetail(cause) ?? "the action could not be run"
             )
-            // When nobody waits for the answers any more, the actions are told before this request ends.
-            waitUntil(answers)
+            const disconnect = () => {
+              disconnected.abort()
+              // The actions are told before this request ends.
+              waitUntil(answers)
+            }
+            if (signal.aborted) disconnect()
+            else signal.addEventListener("abort", disconnect, { once: true })
             return answers
           },
           waitUntil,
