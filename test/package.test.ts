@@ -31,7 +31,7 @@ beforeAll(() => {
   const home = join(project, "node_modules/effect-dormouse")
   mkdirSync(home, { recursive: true })
   execFileSync("tar", ["xzf", join(project, tarball), "--strip-components=1", "-C", home])
-  const types = ["@types/node", "@cloudflare/workers-types", "undici-types"]
+  const types = ["@types/node", "@types/react", "csstype", "@cloudflare/workers-types", "undici-types"]
   for (const name of [...Object.keys({ ...dependencies, ...peerDependencies }), ...types]) {
     mkdirSync(dirname(join(project, "node_modules", name)), { recursive: true })
     symlinkSync(join(root, "node_modules", name), join(project, "node_modules", name))
@@ -40,7 +40,7 @@ beforeAll(() => {
   for (const file of ["schema", "api", "handlers", "app", "worker"]) {
     cpSync(join(root, `examples/chat/${file}.ts`), join(project, `chat/${file}.ts`))
   }
-})
+}, 60_000)
 
 afterAll(() => rmSync(project, { recursive: true, force: true }))
 
@@ -79,6 +79,122 @@ describe("the published package", () => {
     const compiler = join(root, "node_modules/typescript/bin/tsc")
     const { stdout } = spawnSync(process.execPath, [compiler, "-p", project, "--pretty", "false"], { encoding: "utf8" })
     expect(stdout).toBe("")
+  })
+
+  /** The errors of the compiler in a folder of the project. */
+  const typeCheck = (folder: string, files: Readonly<Record<string, string>>, options: object): string => {
+    for (const [file, text] of Object.entries(files)) write(`${folder}/${file}`, text)
+    write(
+      `${folder}/tsconfig.json`,
+      JSON.stringify({
+        compilerOptions: {
+          strict: true,
+          exactOptionalPropertyTypes: true,
+          noImplicitOverride: true,
+          noEmit: true,
+          target: "ES2024",
+          module: "NodeNext",
+          moduleResolution: "NodeNext",
+          allowImportingTsExtensions: true,
+          ...options
+        },
+        include: ["."]
+      })
+    )
+    const compiler = join(root, "node_modules/typescript/bin/tsc")
+    const { stdout } = spawnSync(process.execPath, [compiler, "-p", join(project, folder), "--pretty", "false"], {
+      encoding: "utf8"
+    })
+    return stdout
+  }
+
+  // `TestApp` shows its databases, which are connections of Node.
+  const typed = entries.filter((entry) => !entry.endsWith("/testing"))
+  const imports = typed.map((entry, index) => `import * as entry${index} from "${entry}"\n`).join("")
+  const names = typed.map((_, index) => `entry${index}`).join(", ")
+
+  it("R3: every entry type-checks, and the classes are extended, without the types of Workers", () => {
+    const worker = `
+      import * as Effect from "effect/Effect"
+      import { Cloudflare } from "effect-dormouse/cloudflare"
+      import { Database } from "effect-dormouse/storage"
+      import { app } from "../chat/app.ts"
+      const served = Cloudflare.serve(app)
+      export class TenantObject extends served.TenantObject {
+        readonly layer = Database.layerCloudflare(this.ctx.storage)
+        constructor(ctx: Cloudflare.ObjectState, env: object) {
+          super(ctx, env)
+          ctx.setWebSocketAutoResponse()
+        }
+        override webSocketMessage(socket: Cloudflare.ObjectSocket, data: string | ArrayBuffer): void {
+          if (data === "stop") this.ctx.abort("stopped")
+          // @ts-expect-error: the control, a context of any type would have it
+          this.ctx.nothing
+          super.webSocketMessage(socket, data)
+        }
+        name = () => [this.ctx.id.name, this.run(Effect.void)]
+      }
+      export default class extends served.worker {
+        override async fetch(request: Request): Promise<Response> {
+          if (request.url.endsWith("/hello")) return new Response(String(this.env))
+          this.ctx.waitUntil(Promise.resolve())
+          return super.fetch(request)
+        }
+      }`
+    const files = { "worker.ts": worker, "entries.ts": `${imports}export default [${names}]` }
+    // Effect's own declarations need what browsers and Workers have.
+    expect(typeCheck("plain", files, { lib: ["ES2023", "DOM"], types: [], skipLibCheck: false })).toBe("")
+    const bare = `
+      import { Cloudflare } from "effect-dormouse/cloudflare"
+      import { app } from "../chat/app.ts"
+      export const { TenantObject, worker } = Cloudflare.serve(app)
+      export default worker`
+    expect(typeCheck("bare", { "worker.ts": bare }, { lib: ["ES2023"], types: [], skipLibCheck: true })).toBe("")
+  })
+
+  it("R3: the classes are what the types of Workers, and those that wrangler generates, expect", () => {
+    const worker = `
+      import { Cloudflare as Dormouse } from "effect-dormouse/cloudflare"
+      import { Database } from "effect-dormouse/storage"
+      import { app } from "../chat/app.ts"
+      const served = Dormouse.serve(app, { identify: (request: Request) => ({ subject: request.url, claims: {} }) })
+      export class TenantObject extends served.TenantObject {
+        declare protected readonly ctx: DurableObjectState
+        constructor(ctx: DurableObjectState, env: Env) {
+          super(ctx, env)
+          void Database.layerCloudflare(ctx.storage)
+        }
+        override webSocketMessage(socket: WebSocket, data: string | ArrayBuffer): void {
+          this.ctx.storage.kv.put("last", socket.readyState)
+          super.webSocketMessage(socket, data)
+        }
+      }
+      export const named: new (ctx: DurableObjectState, env: Env) => Rpc.DurableObjectBranded = TenantObject
+      export default class extends served.worker {
+        declare protected readonly ctx: ExecutionContext
+        override async fetch(request: Request): Promise<Response> {
+          const stub = this.env.TENANT_OBJECT.getByName("main")
+          if (request.url.endsWith("/stub")) return stub.fetch(request)
+          if (request.url.endsWith("/exports")) return this.ctx.exports.TenantObject.getByName("main").fetch(request)
+          return super.fetch(request)
+        }
+      }`
+    const generated = `
+      interface Env extends Cloudflare.Env {}
+      declare namespace Cloudflare {
+        interface GlobalProps {
+          mainModule: typeof import("./worker.ts")
+          durableNamespaces: "TenantObject"
+        }
+        interface Env {
+          readonly TENANT_OBJECT: DurableObjectNamespace<import("./worker.ts").TenantObject>
+        }
+      }`
+    const files = { "worker.ts": worker, "worker-configuration.d.ts": generated }
+    const types = ["@cloudflare/workers-types"]
+    const errors = typeCheck("generated", files, { lib: ["ES2024"], types, skipLibCheck: false }).split("\n")
+    // Effect's own declarations name the `Storage` of browsers.
+    expect(errors.filter((line) => line !== "" && !line.includes("node_modules/effect/"))).toEqual([])
   })
 
   const bundle = async (entry: string, options: Esbuild.BuildOptions) => {

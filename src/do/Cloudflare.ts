@@ -28,22 +28,24 @@ import {
   type TenantStub,
   type WorkerProps
 } from "./Host.ts"
+import type { WorkerBase, WorkerContext } from "./Platform.ts"
 import * as Tenant from "./TenantObject.ts"
 
 export { WorkerEnv } from "../layers/cloudflare/WorkerEnv.ts"
+export type { ObjectSocket, ObjectState, WorkerContext } from "./Platform.ts"
 
 /** Which requests are accepted, and the services that Worker and object have besides the app's. */
 export interface ServeOptions<R = never> extends GatewayOptions, HostOptions<R> {}
 
 /** The Worker of an app. A class that extends it can call `super.fetch`. */
-export interface AppWorker extends WorkerEntrypoint {
+export interface AppWorker extends WorkerBase {
   fetch(request: Request): Promise<Response>
 }
 
 /** What `serve` returns. */
 export interface Deployment {
   readonly TenantObject: Tenant.TenantObjectClass
-  readonly worker: new (ctx: ExecutionContext, env: Cloudflare.Env) => AppWorker
+  readonly worker: new (ctx: WorkerContext, env: Cloudflare.Env) => AppWorker
 }
 
 /** What lives as long as an isolate of the Worker. */
@@ -85,7 +87,7 @@ export const serve = <Rpcs extends Rpc.Any, R = never>(app: App<Rpcs>, options: 
       )
     )
 
-  const worker = class extends WorkerEntrypoint<Cloudflare.Env, WorkerProps> {
+  const worker = class extends Base<WorkerProps> {
     override async fetch(request: Request): Promise<Response> {
       shared ??= makeShared(this.env)
       const own = shared
@@ -111,15 +113,18 @@ export const serve = <Rpcs extends Rpc.Any, R = never>(app: App<Rpcs>, options: 
             const props = { session, isCollected: true }
             // The platform does not hand a request's own signal on to another request.
             const disconnected = new AbortController()
-            signal.addEventListener("abort", () => disconnected.abort(), { once: true })
-            if (signal.aborted) disconnected.abort()
             const answers = collectAnswers(
               () => fetchActions(this.ctx, props, requests, disconnected.signal),
               requests,
               (cause) => hungDetail(cause) ?? "the action could not be run"
             )
-            // When nobody waits for the answers any more, the actions are told before this request ends.
-            waitUntil(answers)
+            const disconnect = () => {
+              disconnected.abort()
+              // The actions are told before this request ends.
+              waitUntil(answers)
+            }
+            if (signal.aborted) disconnect()
+            else signal.addEventListener("abort", disconnect, { once: true })
             return answers
           },
           waitUntil,
@@ -149,6 +154,9 @@ export const serve = <Rpcs extends Rpc.Any, R = never>(app: App<Rpcs>, options: 
 
   return { TenantObject, worker }
 }
+
+// The declarations of the two classes agree: a test compiles classes of ours with the platform's types.
+const Base = WorkerEntrypoint as unknown as typeof WorkerBase
 
 const couldNotStart = "the Worker could not start"
 

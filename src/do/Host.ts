@@ -62,7 +62,7 @@ export interface TenantStub {
 /** The exports of a deployment. */
 interface Exports {
   readonly TenantObject: { readonly getByName: (name: string) => TenantStub }
-  readonly default: (options: { readonly props: WorkerProps }) => Fetcher
+  readonly default: (options: { readonly props: WorkerProps }) => Pick<TenantStub, "fetch">
 }
 
 /** The exports of the deployment that a class belongs to. */

@@ -28,11 +28,15 @@ import { Database } from "../services/Database.ts"
 import { SocketHost } from "../services/SocketHost.ts"
 import { Transactor } from "../services/Transactor.ts"
 import { Flushing, fetchActions, type HostOptions, HostRuntime, hungDetail, logStartFailure } from "./Host.ts"
+import type { ObjectBase, ObjectSocket, ObjectState } from "./Platform.ts"
+
+// The declarations of the two classes agree: a test compiles classes of ours with the platform's types.
+const Base = DurableObject as unknown as typeof ObjectBase
 
 const couldNotStart = "the object could not start; the cause is in its log"
 
 /** The object of one tenant, for classes that extend it. */
-export interface TenantObject extends DurableObject {
+export interface TenantObject extends ObjectBase {
   /** Answers the requests in the text of a body, in the name of a caller. */
   call(session: RequestSession, body: string, isRewritten?: boolean): Promise<ObjectAnswer>
   /** What each live query reads and costs. */
@@ -42,20 +46,20 @@ export interface TenantObject extends DurableObject {
 }
 
 /** The Durable Object class of an app. */
-export type TenantObjectClass = new (ctx: DurableObjectState, env: Cloudflare.Env) => TenantObject
+export type TenantObjectClass = new (ctx: ObjectState, env: Cloudflare.Env) => TenantObject
 
 /** Makes the Durable Object class of an app. */
 export const make = <Rpcs extends Rpc.Any, R = never>(
   app: App<Rpcs>,
   options: HostOptions<R> = {}
 ): TenantObjectClass =>
-  class extends DurableObject implements TenantObject {
+  class extends Base implements TenantObject {
     private engine: TenantEngine.TenantEngine | undefined
     private readonly sockets: CloudflareSockets
     private readonly runtime: HostRuntime<R>
     private readonly flushing: Flushing<R>
 
-    constructor(ctx: DurableObjectState, env: Cloudflare.Env) {
+    constructor(ctx: ObjectState, env: Cloudflare.Env) {
       super(ctx, env)
       ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair(ping, pong))
       this.sockets = new CloudflareSockets(ctx)
@@ -125,16 +129,16 @@ export const make = <Rpcs extends Rpc.Any, R = never>(
       )
     }
 
-    override webSocketMessage(socket: WebSocket, data: string | ArrayBuffer): void {
+    override webSocketMessage(socket: ObjectSocket, data: string | ArrayBuffer): void {
       this.flushing.request((work) => this.ctx.waitUntil(work))
       this.engine?.sockets.message(this.sockets.of(socket), data)
     }
 
-    override webSocketClose(socket: WebSocket): void {
+    override webSocketClose(socket: ObjectSocket): void {
       this.engine?.sockets.closed(this.sockets.of(socket))
     }
 
-    override webSocketError(socket: WebSocket): void {
+    override webSocketError(socket: ObjectSocket): void {
       this.engine?.sockets.closed(this.sockets.of(socket))
     }
 

@@ -2,13 +2,20 @@
  * The `SocketHost` port of a Durable Object: its sockets are accepted for hibernation.
  * The platform keeps a socket and its attachment while the object is not in memory.
  */
-/// <reference types="@cloudflare/workers-types" />
 import type { HostSocket, SocketHost } from "../../services/SocketHost.ts"
+
+/** A socket of an object, which survives hibernation: the platform's `WebSocket`. */
+export interface ObjectSocket {
+  send(message: string | ArrayBuffer): void
+  close(code?: number, reason?: string): void
+  serializeAttachment(attachment: any): void
+  deserializeAttachment(): any
+}
 
 /** The part of a Durable Object's state that is used here. */
 export interface SocketState {
-  readonly acceptWebSocket: (socket: WebSocket) => void
-  readonly getWebSockets: () => ReadonlyArray<WebSocket>
+  readonly acceptWebSocket: (socket: ObjectSocket) => void
+  readonly getWebSockets: () => ReadonlyArray<ObjectSocket>
 }
 
 /** The sockets of one object. */
@@ -16,7 +23,7 @@ export class CloudflareSockets {
   /** The port. */
   readonly service: SocketHost["Service"]
   private readonly state: SocketState
-  private readonly sockets = new WeakMap<WebSocket, HostSocket>()
+  private readonly sockets = new WeakMap<ObjectSocket, HostSocket>()
 
   constructor(state: SocketState) {
     this.state = state
@@ -27,13 +34,13 @@ export class CloudflareSockets {
   }
 
   /** Accepts the server's end of a new socket. */
-  accept(webSocket: WebSocket): HostSocket {
+  accept(webSocket: ObjectSocket): HostSocket {
     this.state.acceptWebSocket(webSocket)
     return this.of(webSocket)
   }
 
   /** The handle of a platform socket. The same socket always has the same handle. */
-  of(webSocket: WebSocket): HostSocket {
+  of(webSocket: ObjectSocket): HostSocket {
     let socket = this.sockets.get(webSocket)
     if (socket === undefined) {
       socket = {

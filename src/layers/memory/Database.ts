@@ -2,11 +2,28 @@
  * The `Database` port over `node:sqlite`: real SQLite, with the settings and limits of a Durable Object.
  * For tests and for apps in Node; a file keeps the rows beyond the process.
  */
-import type { DatabaseSync, StatementSync } from "node:sqlite"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Limits from "../../protocol/Limits.ts"
 import { Database, type SqlValue, take } from "../../services/Database.ts"
+
+/** What is used of a connection of `node:sqlite`, so that the declarations do not need the types of Node. */
+export interface SqliteConnection {
+  readonly limits?: object
+  prepare(sql: string): SqliteStatement
+  exec(sql: string): void
+  close(): void
+}
+
+interface SqliteStatement {
+  readonly sourceSQL: string
+  setReturnArrays(enabled: boolean): void
+  columns(): ReadonlyArray<{ readonly name: string }>
+  run(...params: ReadonlyArray<SqlValue>): unknown
+  get(...params: ReadonlyArray<SqlValue>): unknown
+  all(...params: ReadonlyArray<SqlValue>): ReadonlyArray<unknown>
+  iterate(...params: ReadonlyArray<SqlValue>): Iterable<unknown>
+}
 
 /** How many prepared statements are cached. The oldest is dropped first. */
 const maxStatements = 500
@@ -41,7 +58,7 @@ const controlsTransaction =
   /^(?:[\s;]|--[^\n]*(?:\n|$)|\/\*[\s\S]*?\*\/)*(?:begin|commit|end|rollback|savepoint|release|attach|detach)\b/i
 
 interface Prepared {
-  readonly statement: StatementSync
+  readonly statement: SqliteStatement
   /** The text after this statement. */
   readonly rest: string
 }
@@ -51,17 +68,19 @@ const isRow = (row: unknown): row is ReadonlyArray<SqlValue> => Array.isArray(ro
 /** Not expected: statements are set to return arrays, which the types of `node:sqlite` do not show. */
 const notAnArray = () => new TypeError("node:sqlite returned a row that is not an array")
 
+const toRow = (row: unknown): ReadonlyArray<SqlValue> => {
+  if (!isRow(row)) throw notAnArray()
+  return row
+}
+
 function* toRows(rows: Iterable<unknown>): Generator<ReadonlyArray<SqlValue>> {
-  for (const row of rows) {
-    if (!isRow(row)) throw notAnArray()
-    yield row
-  }
+  for (const row of rows) yield toRow(row)
 }
 
 /** The database of a `node:sqlite` connection. */
-export const make = (sqlite: DatabaseSync): Database["Service"] => {
+export const make = (sqlite: SqliteConnection): Database["Service"] => {
   // Older versions of Node have no `limits`.
-  const { limits }: Partial<DatabaseSync> = sqlite
+  const { limits } = sqlite
   if (limits !== undefined) Object.assign(limits, sqliteLimits)
   const statements = new Map<string, Prepared>()
   const prepare = (sql: string): Prepared => {
@@ -124,11 +143,13 @@ export const make = (sqlite: DatabaseSync): Database["Service"] => {
 
 /** What is used of Node's `process`, where there is one. */
 interface NodeProcess {
-  readonly getBuiltinModule?: (name: "node:sqlite") => { readonly DatabaseSync: typeof DatabaseSync } | undefined
+  readonly getBuiltinModule?: (name: "node:sqlite") => { readonly DatabaseSync: OpenSqlite } | undefined
 }
 
+type OpenSqlite = new (path: string, options: { readonly enableForeignKeyConstraints: boolean }) => SqliteConnection
+
 /** The constructor of `node:sqlite`, taken from the process: an import would keep bundlers for other platforms from this file. */
-const sqliteOf = (): typeof DatabaseSync => {
+const sqliteOf = (): OpenSqlite => {
   const process: NodeProcess | undefined = Reflect.get(globalThis, "process")
   const found = process?.getBuiltinModule?.("node:sqlite")
   if (found === undefined)
@@ -136,7 +157,7 @@ const sqliteOf = (): typeof DatabaseSync => {
   return found.DatabaseSync
 }
 
-const open = ({ path, synchronous = "full" }: MemoryDatabaseOptions): DatabaseSync => {
+const open = ({ path, synchronous = "full" }: MemoryDatabaseOptions): SqliteConnection => {
   const sqlite = new (sqliteOf())(path ?? ":memory:", { enableForeignKeyConstraints: true })
   if (path !== undefined) sqlite.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = ${synchronous.toUpperCase()}`)
   return sqlite
@@ -159,7 +180,8 @@ export const layer = (options: MemoryDatabaseOptions = {}): Layer.Layer<Database
   )
 
 /** SQLite's number of the commits that other connections made. */
-const dataVersion = (sqlite: DatabaseSync): (() => number) => {
+const dataVersion = (sqlite: SqliteConnection): (() => number) => {
   const statement = sqlite.prepare("PRAGMA data_version")
-  return () => Number(statement.get()?.["data_version"])
+  statement.setReturnArrays(true)
+  return () => Number(toRow(statement.get())[0])
 }
