@@ -8,6 +8,7 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import { memoize } from "effect/Function"
 import * as Headers from "effect/http/Headers"
 import * as Option from "effect/Option"
 import * as References from "effect/References"
@@ -133,11 +134,23 @@ export class Executor {
   private readonly options: ExecutorOptions
   private readonly procedures = new Map<string, Procedure>()
   private readonly isTraced: boolean
+  /** The context of handlers that were built together. */
+  private readonly contextOfHandlers: (built: Context.Context<never>) => Context.Context<any>
 
   constructor(options: ExecutorOptions) {
     this.options = options
     // Without a tracer of the author's own, nothing would export the spans.
     this.isTraced = isTraced(options.context)
+    // Each procedure copies its context, and so does each of its callers: the handlers of all others are left out.
+    const rpcs: Iterable<Rpc.Any> = options.group.requests.values()
+    const handlers = new Set(Array.from(rpcs, (rpc) => RpcCodec.withSchemas(rpc).key))
+    const services: Context.Context<any> = Context.makeUnsafe(
+      new Map([...options.context.mapUnsafe].filter(([key]) => !handlers.has(key)))
+    )
+    this.contextOfHandlers = memoize((built) =>
+      // The same for the spans of handlers and of SQL.
+      Context.add(Context.merge(built, services), References.TracerEnabled, this.isTraced)
+    )
   }
 
   /** A query or mutation by tag. */
@@ -162,8 +175,7 @@ export class Executor {
     const middlewares = [...rpc.middlewares]
       .filter((middleware) => !isKind(middleware))
       .map((middleware): RpcMiddleware.Any => Context.getUnsafe(context, middleware))
-    // The same for the spans of handlers and of SQL.
-    const own = Context.add(Context.merge(entry.context, context), References.TracerEnabled, this.isTraced)
+    const own = this.contextOfHandlers(entry.context)
     return {
       rpc,
       kind,

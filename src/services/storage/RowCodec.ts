@@ -305,14 +305,12 @@ export const decoderOf = (schema: Schema.Top): ((encoded: unknown) => unknown) =
 
 /** Encodes and decodes one field between the model's rows and its JSON form; `undefined` if the field is missing. */
 interface Field {
-  readonly isPlain: boolean
   readonly encode: (row: Fields) => unknown
   readonly decode: (json: unknown, row: Fields) => void
 }
 
 /** A field whose JSON form is its value. */
 const plainField = (name: string): Field => ({
-  isPlain: true,
   encode: (row) => row[name],
   decode: (json, row) => {
     if (json !== undefined) row[name] = json
@@ -321,7 +319,6 @@ const plainField = (name: string): Field => ({
 
 /** A generated time. */
 const timeField = (column: Column): Field => ({
-  isPlain: true,
   encode: (row) => {
     const value = row[column.name]
     if (DateTime.isDateTime(value)) return DateTime.toEpochMillis(value)
@@ -343,9 +340,11 @@ const isPlainField = (column: Column): boolean =>
   members(column.schema.ast).every((ast) => ast.encoding === undefined && ast._tag !== "Undefined") &&
   members(Schema.toCodecJson(column.schema).ast).every((ast) => ast.encoding === undefined)
 
+const isTime = ({ generated }: Column): boolean => generated === "insertedAt" || generated === "updatedAt"
+
 const fieldOf = (column: Column): Field => {
   const { name } = column
-  if (column.generated === "insertedAt" || column.generated === "updatedAt") return timeField(column)
+  if (isTime(column)) return timeField(column)
   if (isPlainField(column)) return plainField(name)
   // As the only field of a struct, because a schema may encode a value as a missing field.
   const codec = jsonCodec(Schema.Struct({ [name]: column.schema }))
@@ -357,7 +356,6 @@ const fieldOf = (column: Column): Field => {
     throw new CodecError(issueOf(exit.cause))
   }
   return {
-    isPlain: false,
     encode: (row) => orCodecError(encode(name in row ? { [name]: row[name] } : {}))[name],
     decode: (json, row) => void Object.assign(row, orCodecError(decode(json === undefined ? {} : { [name]: json })))
   }
@@ -376,29 +374,36 @@ const make = (table: Table.Any): RowCodec => {
     Schema.isSchema(schema) ? [columnOf(name, schema)] : []
   )
   const columnIndex = new Map(columns.map((column, index) => [column.name, index]))
-  const fields = columns.map(fieldOf)
+  // A start needs only the columns: the codecs are made with the first row, and with the first bound of each column.
+  let made: ReadonlyArray<Field> | undefined
+  const fields = () => {
+    made ??= columns.map(fieldOf)
+    return made
+  }
   const { model } = table
   if (!isClass(model)) throw new Error(`table ${table.name}: its model is not a class`)
-  const strict = new Map(columns.map(({ name, schema }) => [name, SchemaParser.encodeUnknownExit(jsonCodec(schema))]))
+  const strict: (column: Column) => (value: unknown) => Exit.Exit<unknown, SchemaIssue.Issue> = memoize(({ schema }) =>
+    SchemaParser.encodeUnknownExit(jsonCodec(schema))
+  )
   return {
     columns,
     columnIndex,
     key: columns[columnIndex.get(table.key)!]!,
-    isPlain: fields.every((field) => field.isPlain),
+    isPlain: columns.every((column) => isTime(column) || isPlainField(column)),
     encode: (row) =>
       orIssue(() =>
         Result.succeed(
           columns.map((column, i) => {
             // Undefined and null have the same JSON form. An undefined field counts as missing.
             if (column.optional && column.name in row && row[column.name] === undefined) return null
-            return toSql(column, fields[i]!.encode(row))
+            return toSql(column, fields()[i]!.encode(row))
           })
         )
       ),
     decode: (row) =>
       orIssue(() => {
         const values: Fields = {}
-        for (let i = 0; i < columns.length; i++) fields[i]!.decode(fromSql(columns[i]!, row[i]!), values)
+        for (let i = 0; i < columns.length; i++) fields()[i]!.decode(fromSql(columns[i]!, row[i]!), values)
         try {
           // The constructor checks every field. It throws an error whose cause is the issue.
           return Result.succeed(new model(values))
@@ -410,7 +415,7 @@ const make = (table: Table.Any): RowCodec => {
     encodeField: (column, value) =>
       orIssue(() => {
         if (value === undefined && column.optional) return Result.succeed(null)
-        const exit = strict.get(column.name)!(value)
+        const exit = strict(column)(value)
         return Exit.isSuccess(exit)
           ? Result.succeed(toSql(column, exit.value))
           : Result.fail(`column ${column.name}: ${issueOf(exit.cause)}`)

@@ -9,7 +9,7 @@ import type * as Limits from "../../protocol/Limits.ts"
 import { type Database, toObjects } from "../Database.ts"
 import type { Scan } from "./Scan.ts"
 import * as SqlFootprint from "./SqlFootprint.ts"
-import { makeAll, type TableInfo } from "./TableInfo.ts"
+import { type TableInfo, TableInfos } from "./TableInfo.ts"
 import * as TableSchema from "./TableSchema.ts"
 
 /** The database, the statements and codecs of the tables, and the cached footprints of SQL. */
@@ -20,14 +20,14 @@ export class StorageRuntime {
   readonly footprints: SqlFootprint.SqlFootprint
   /** The scans whose rows were cached when they were last read. */
   readonly scans = new KnownScans()
-  private readonly tables: ReadonlyMap<string, TableInfo>
+  private readonly tables: TableInfos
   private foreignWrites: number | undefined
   private lastKey = { time: Number.NEGATIVE_INFINITY, sequence: 0 }
 
   constructor(database: Database["Service"], tables: ReadonlyArray<Table.Any>, limits: Limits.Limits) {
     this.database = database
     this.limits = limits
-    this.tables = makeAll(tables)
+    this.tables = new TableInfos(tables)
     this.footprints = SqlFootprint.make({ query: (sql, params) => toObjects(database.all(sql, params)) }, this.tables)
   }
 
@@ -66,8 +66,8 @@ export class StorageRuntime {
 
   /** Drops the cached rows of these tables. */
   clearRows(tables: ReadonlySet<string> | "everything"): void {
-    for (const [name, { rowCache }] of this.tables) {
-      if (tables === "everything" || tables.has(name)) rowCache.clear()
+    for (const { rowCache, table } of this.tables.used()) {
+      if (tables === "everything" || tables.has(table.name)) rowCache.clear()
     }
   }
 

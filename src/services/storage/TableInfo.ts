@@ -65,19 +65,62 @@ export const quote = (name: string): string => `"${name.replaceAll('"', '""')}"`
 /** The name of an index in the database. */
 export const indexName = (table: string, index: string): string => `${table}.${index}`
 
-/** The infos of an app's tables, by name. */
-export const makeAll = (declared: ReadonlyArray<Table.Any>): ReadonlyMap<string, TableInfo> => {
-  const referrers = new Map<string, Array<Referrer>>(declared.map((table) => [table.name, []]))
-  const tables = new Map(declared.map((table) => [table.name, make(table, referrers.get(table.name)!)]))
-  for (const info of tables.values()) {
-    for (const [column, reference] of info.table.references) {
-      referrers.get(reference.table().name)?.push({ info, column, action: reference.onDelete ?? "restrict" })
-    }
+/** The infos of an app's tables. Each is made when it is first used: a start uses few of them. */
+export class TableInfos {
+  private readonly declared: ReadonlyMap<string, Table.Any>
+  private readonly made = new Map<string, TableInfo>()
+  private references: ReadonlyMap<string, ReadonlyArray<readonly [table: Table.Any, column: string]>> | undefined
+
+  constructor(declared: ReadonlyArray<Table.Any>) {
+    this.declared = new Map(declared.map((table) => [table.name, table]))
   }
-  return tables
+
+  /** Whether the app has a table of this name. */
+  has(name: string): boolean {
+    return this.declared.has(name)
+  }
+
+  /** The info of a table, if the app has it. */
+  get(name: string): TableInfo | undefined {
+    let info = this.made.get(name)
+    if (info !== undefined) return info
+    const table = this.declared.get(name)
+    if (table === undefined) return undefined
+    info = make(table, () => this.referrersOf(name))
+    this.made.set(name, info)
+    return info
+  }
+
+  /** The infos that were made so far. */
+  used(): Iterable<TableInfo> {
+    return this.made.values()
+  }
+
+  private referrersOf(name: string): ReadonlyArray<Referrer> {
+    this.references ??= this.allReferences()
+    return (this.references.get(name) ?? []).map(([table, column]) => ({
+      info: this.get(table.name)!,
+      column,
+      action: table.references.get(column)!.onDelete ?? "restrict"
+    }))
+  }
+
+  private allReferences() {
+    const found = new Map<string, Array<readonly [Table.Any, string]>>()
+    for (const table of this.declared.values()) {
+      for (const [column, reference] of table.references) {
+        const { name } = reference.table()
+        const known = found.get(name)
+        if (known === undefined) found.set(name, [[table, column]])
+        else known.push([table, column])
+      }
+    }
+    return found
+  }
 }
 
-const make = (table: Table.Any, referrers: ReadonlyArray<Referrer>): TableInfo => {
+const make = (table: Table.Any, referrersOf: () => ReadonlyArray<Referrer>): TableInfo => {
+  let referrers: ReadonlyArray<Referrer> | undefined
   const codec = RowCodec.of(table)
   const position = (column: string) => codec.columnIndex.get(column)!
   const keyPosition = position(table.key)
@@ -117,7 +160,11 @@ const make = (table: Table.Any, referrers: ReadonlyArray<Referrer>): TableInfo =
     keyName: quote(table.key),
     keyPosition,
     orders,
-    referrers,
+    // Tables may refer to each other, so these are found only when they are needed.
+    get referrers() {
+      referrers ??= referrersOf()
+      return referrers
+    },
     generated,
     rowCache: new RowCache(codec.isPlain),
     toKey: codec.key.schema.ast.encoding === undefined ? (uuid) => uuid : RowCodec.decoderOf(codec.key.schema),
