@@ -2,7 +2,7 @@
 import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { expect, layer } from "@effect/vitest"
+import { expect, it, layer } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -12,11 +12,14 @@ import * as RpcClient from "effect/rpc/RpcClient"
 import * as RpcSerialization from "effect/rpc/RpcSerialization"
 import * as Stream from "effect/Stream"
 import * as Socket from "effect/socket/Socket"
+import { describe, vi } from "vitest"
 import { ChannelExists, ChatApi } from "../../examples/chat/api.ts"
 import { Channel } from "../../examples/chat/schema.ts"
 import * as Server from "../../examples/chat/server.ts"
+import { MemorySockets } from "../../src/layers/memory/SocketHost.ts"
+import { evicting } from "../deployment/evicting.ts"
 import { memory } from "../deployment/memory.ts"
-import { app } from "../worker/notes.ts"
+import { app, NotesApi } from "../worker/notes.ts"
 import { Here, suite } from "./stockClientCases.ts"
 
 suite(
@@ -29,6 +32,67 @@ suite(
     )
   )
 )
+
+suite(
+  "The stock client in memory, with an eviction between every two messages",
+  Layer.effect(
+    Here,
+    Effect.map(
+      Effect.acquireRelease(
+        Effect.promise(() => memory(app)),
+        ({ close }) => Effect.promise(close)
+      ),
+      evicting
+    )
+  )
+)
+
+describe("evictions between every two messages", () => {
+  /** The frames that a live query of Effect's own client gets while notes are added, and how often the object started. */
+  const converse = async () => {
+    const deployment = await memory(app)
+    const here = evicting(deployment)
+    const frames: Array<unknown> = []
+    const program = Effect.gen(function* () {
+      const built = yield* Layer.build(here.protocol("socket", "main"))
+      const rpc = yield* RpcClient.make(NotesApi, { flatten: true }).pipe(Effect.provideContext(built))
+      yield* rpc("live:notes.list", {}).pipe(
+        Stream.runForEach((frame) => Effect.sync(() => void frames.push(frame))),
+        Effect.forkScoped
+      )
+      yield* Effect.promise(() => expect.poll(() => frames.length).toBe(1))
+      for (const body of ["one", "two", "three"]) {
+        yield* rpc("notes.add", { body })
+        // The frame comes with the answer, or is lost.
+        for (let i = 0; i < 5; i++) yield* rpc("look", {})
+      }
+    })
+    await Effect.runPromise(Effect.scoped(program))
+    await deployment.close()
+    return { frames: frames.length, starts: here.starts("main") }
+  }
+
+  it("L7 L10: a live query follows, although the object starts before each message", async () => {
+    const { frames, starts } = await converse()
+    expect(frames).toBe(4)
+    // 19 requests, 18 exits, 4 frames and their acknowledgements; some find the object as the eviction before left it.
+    expect(starts).toBeGreaterThan(19)
+  })
+
+  it("control: an object whose attachments lose the subscriptions is found out", async () => {
+    const { of } = MemorySockets.prototype
+    const spy = vi.spyOn(MemorySockets.prototype, "of").mockImplementation(function (this: MemorySockets, socket) {
+      const { attach, ...host } = of.call(this, socket)
+      const forgetful = (text: unknown) => attach(JSON.stringify({ ...JSON.parse(text as string), subscriptions: [] }))
+      return { ...host, attach: forgetful }
+    })
+    try {
+      expect((await converse()).frames).toBe(1)
+    } finally {
+      spy.mockRestore()
+    }
+  })
+})
 
 /** The URL of the chat in its own workerd, as `npm start` runs it. */
 class Url extends Context.Service<Url, string>()("test/Url") {
