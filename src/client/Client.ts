@@ -126,16 +126,20 @@ export const make: <Rpcs extends Rpc.Any>(
 
   // --- calls
 
-  /** Retries while the server is unavailable. Not `Effect.retry`: its schedules would add 1 % to the bundle. */
-  const callWithRetries = (tag: string, payload: unknown, retries: number): Effect.Effect<any, any> =>
-    Effect.catch(call(tag, payload), (error) =>
-      retries > 0 && isUnavailable(error) ? callWithRetries(tag, payload, retries - 1) : Effect.fail(error)
-    )
-
-  const call = (tag: string, payload: unknown): Effect.Effect<any, any> =>
+  /** Retries when no answer came. Not `Effect.retry`: its schedules would add 1 % to the bundle. */
+  const call = (tag: string, payload: unknown, retries = 0): Effect.Effect<any, any> =>
     Effect.suspend(() => {
       const made = codecOf(group, tag).makePayload(payload)
-      return unavailable((calls.isOpen ? socketClient : httpClient)(tag, made))
+      const attempt = (number: number): Effect.Effect<any, any> =>
+        Effect.catch((calls.isOpen ? socketClient : httpClient)(tag, made), (error) =>
+          number < retries && isTransient(error) && !Transport.isRefused(error)
+            ? Effect.andThen(
+                backoff(number),
+                Effect.suspend(() => attempt(number + 1))
+              )
+            : Effect.fail(error)
+        )
+      return unavailable(attempt(0))
     })
 
   /** The mutations without an answer, by id. */
@@ -155,11 +159,7 @@ export const make: <Rpcs extends Rpc.Any>(
         return Effect.catch(answer, (error): Effect.Effect<any, any> => {
           if (Transport.isRefused(error)) return isFirst ? unavailable(Effect.fail(error)) : unknown
           if (!isTransient(error)) return Effect.fail(error)
-          const delay = Math.min(16_000, 250 * 2 ** attempts++)
-          // Clients that lost the server at the same time come back at different times.
-          return Effect.flatMap(Random.nextBetween(0.75, 1), (jitter) =>
-            Effect.andThen(Effect.sleep(Duration.millis(Math.round(delay * jitter))), attempt)
-          )
+          return Effect.andThen(backoff(attempts++), attempt)
         })
       })
       // A server that refuses the socket may accept the call over HTTP, or answer it with the reason.
@@ -318,7 +318,7 @@ export const make: <Rpcs extends Rpc.Any>(
     )
 
   const client: UntypedClient = {
-    query: (tag, payload) => callWithRetries(tag, payload, 2),
+    query: (tag, payload) => call(tag, payload, 2),
     mutate,
     act,
     watch,
@@ -401,9 +401,13 @@ class Delivery {
 /** Milliseconds that a message may take to the server. Subtracted from the time for which outcomes are kept. */
 const maxTransit = 60_000
 
-const isUnavailable = (error: unknown): boolean => error instanceof CallError && error.reason._tag === "Unavailable"
+/** The delay before a retry. Clients that lost the server at the same time come back at different times. */
+const backoff = (attempt: number): Effect.Effect<void> =>
+  Effect.flatMap(Random.nextBetween(0.75, 1), (jitter) =>
+    Effect.sleep(Math.round(Math.min(16_000, 250 * 2 ** attempt) * jitter))
+  )
 
-/** Whether a mutation must be sent again: the server did not receive it, or did not report its outcome. */
+/** Whether a query or a mutation must be sent again: the server did not receive it, or did not report its outcome. */
 const isTransient = (error: unknown): boolean =>
   error instanceof RpcClientError || (error instanceof CallError && error.isRetryable)
 

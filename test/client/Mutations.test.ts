@@ -449,6 +449,47 @@ describe("C7: retries over HTTP", () => {
       Effect.scoped
     )
   )
+
+  it.effect.each([0, 0.5, 0.99])("of a query come after the same delays, twice: %d", (random) =>
+    Effect.gen(function* () {
+      const server = yield* FakeServer.make
+      const client = yield* server.provide(Client.make(SmallApi, { url: "http://server.test" }))
+      let calls = 0
+      server.onFetch = () => {
+        calls++
+        return new Response("", { status: 503 })
+      }
+      const query = yield* client.query("rows", {}).pipe(Effect.flip, Effect.forkChild({ startImmediately: true }))
+      yield* settle
+      for (const [attempt, delay] of [250, 500].entries()) {
+        const jittered = Math.round(delay * (0.75 + random / 4))
+        yield* wait(jittered - 1)
+        expect(calls).toBe(attempt + 1)
+        yield* wait(1)
+        expect(calls).toBe(attempt + 2)
+      }
+      expect(yield* Fiber.join(query)).toMatchObject({ _tag: "CallError", reason: { _tag: "Unavailable" } })
+      expect(calls).toBe(3)
+    }).pipe(
+      Effect.provideService(Random.Random, { nextIntUnsafe: () => 1, nextDoubleUnsafe: () => random }),
+      Effect.scoped
+    )
+  )
+
+  it.effect("of a query that the server refuses do not come", () =>
+    Effect.gen(function* () {
+      const server = yield* FakeServer.make
+      const client = yield* server.provide(Client.make(SmallApi, { url: "http://server.test" }))
+      let calls = 0
+      server.onFetch = () => {
+        calls++
+        return Response.json({ error: "not like this" }, { status: 401 })
+      }
+      const failure = yield* Effect.flip(client.query("rows", {}))
+      expect(failure).toMatchObject({ _tag: "CallError", reason: { _tag: "Unavailable" } })
+      expect(calls).toBe(1)
+    }).pipe(Effect.scoped)
+  )
 })
 
 describe("C7: mutations that cannot be sent", () => {

@@ -175,7 +175,7 @@ describe("a socket that the object closes", () => {
     const send = (text: string) => harness.engine.sockets.message(socket, text)
     const add = (body: string) => send(JSON.stringify(request(body.slice(0, 9), "notes.add", { body })))
     const bodies = () => harness.sqlite.prepare("SELECT body FROM notes").all()
-    return { harness, send, add, bodies, code: () => codes[0] }
+    return { harness, socket, send, add, bodies, code: () => codes[0] }
   }
 
   it("T6: after a close with 1013 nothing more of the socket is handled", async () => {
@@ -189,6 +189,17 @@ describe("a socket that the object closes", () => {
     add("after the one that is missing")
     harness.idle()
     expect(bodies()).toEqual([{ body: "first" }])
+    await harness.close()
+  })
+
+  it("T6: the rest of a flood is ignored before anything is read of it", async () => {
+    const { code, harness, send, socket } = await open()
+    send("not JSON")
+    expect(code()).toBe(1007)
+    const attachment = vi.spyOn(socket, "attachment")
+    const before = vi.mocked(socket.close).mock.calls.length
+    for (let i = 0; i < 100; i++) send(JSON.stringify(request(`after-${i}`, "notes.list", {})))
+    expect([attachment.mock.calls.length, vi.mocked(socket.close).mock.calls.length]).toEqual([0, before])
     await harness.close()
   })
 

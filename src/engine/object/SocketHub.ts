@@ -38,6 +38,8 @@ export class SocketHub {
   private readonly sessions = new Map<HostSocket, SocketSession>()
   /** Sessions with something to send at the end of the turn. */
   private output: Array<SocketSession> = []
+  /** Sockets that were closed for a message: what they have sent before the close is complete still arrives. */
+  private readonly dropped = new WeakSet<HostSocket>()
   /** Sessions with something to save. */
   private dirty = new Set<SocketSession>()
 
@@ -70,6 +72,8 @@ export class SocketHub {
 
   /** A message of a socket. */
   message(socket: HostSocket, data: string | ArrayBuffer): void {
+    // First: of a flood of messages nearly all arrive after the close, and other sockets wait for them.
+    if (this.dropped.has(socket)) return
     const session = this.sessions.get(socket) ?? this.restore(socket, this.restoreCache())
     if (session === undefined) return
     const messages = this.read(data)
@@ -96,9 +100,11 @@ export class SocketHub {
 
   /**
    * Closes a socket for a message that is not handled. Messages still arrive until the close is complete; if they were
-   * handled, one in the middle would be missing. Without its attachment the socket is not restored for them.
+   * handled, one in the middle would be missing. Without its attachment the socket is not restored for them, also when the
+   * object leaves memory meanwhile.
    */
   private drop(socket: HostSocket, close: Close): void {
+    this.dropped.add(socket)
     try {
       this.closed(socket)
       socket.attach(null)
