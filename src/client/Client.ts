@@ -219,7 +219,6 @@ export const make: <Rpcs extends Rpc.Any>(
       Effect.suspend(() => {
         // Throws, before anything is sent, when the payload does not fit its schema.
         const made = codecOf(group, tag).makePayload(payload)
-        const mutation = mutations.nextId()
         const changes: Array<readonly [LiveValue, (value: unknown) => unknown]> = []
         mutateOptions.optimistic?.({
           update: (tag, payload, change) => {
@@ -233,6 +232,7 @@ export const make: <Rpcs extends Rpc.Any>(
             }
           }
         })
+        const mutation = mutations.nextId()
         optimistic.begin(mutation)
         for (const [value, change] of changes) optimistic.add(mutation, value, change)
         live.publish(new Set(changes.map(([value]) => value)))
@@ -242,6 +242,7 @@ export const make: <Rpcs extends Rpc.Any>(
           // The changes of a mutation that succeeded are kept until the server's values contain it.
           Effect.onExit(() =>
             Effect.sync(() => {
+              mutations.ended(mutation)
               if (live.size === 0 || !optimistic.hasSucceeded(mutation)) live.publish(optimistic.remove(mutation))
             })
           )

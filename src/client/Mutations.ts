@@ -30,6 +30,8 @@ export interface MutationsOptions {
   ) => Effect.Effect<unknown, unknown>
   /** The codecs of a mutation; `undefined` for a tag that the contract does not have. */
   readonly rpcOf: (tag: string) => RpcCodec | undefined
+  /** The mutations that an outbox has stored: a later page may send them. */
+  readonly stored: Set<string>
 }
 
 /** The outbox of a client, for `Client.make({ outbox })`. */
@@ -43,8 +45,10 @@ export const defaultTimeout = Duration.minutes(1)
 
 /** The mutations of one client. */
 export interface Mutations {
-  /** The id of the next mutation. */
+  /** The id of the next mutation. It also says which ones are settled. */
   readonly nextId: () => string
+  /** A mutation has ended, and this client does not send it again. */
+  readonly ended: (mutation: string) => void
   /** Runs a mutation with a checked payload. Without a `timeout` the default applies. */
   readonly run: (
     tag: string,
@@ -55,12 +59,26 @@ export interface Mutations {
 }
 
 /** Makes the mutations of one client. With an outbox, also sends what earlier pages left in it. */
-export const make = (options: MutationsOptions): Effect.Effect<Mutations, never, Scope> => {
+export const make = (options: Omit<MutationsOptions, "stored">): Effect.Effect<Mutations, never, Scope> => {
+  const { clientId: client, outbox } = options
   let count = 0
-  const nextId = () => formatMutationId({ client: options.clientId, number: count++ })
+  /** The numbers of the mutations that are not settled, in ascending order. */
+  const open = new Map<string, number>()
+  const stored = new Set<string>()
+  const nextId = () => {
+    const number = count++
+    const [below = number] = open.values()
+    const id = formatMutationId({ client, number, below })
+    open.set(id, number)
+    return id
+  }
+  const ended = (mutation: string) => {
+    if (!stored.has(mutation)) open.delete(mutation)
+  }
+  const all = { ...options, stored }
   // The outbox brings its own `run`, so that a page without an outbox does not load that code.
-  const run = options.outbox === undefined ? Effect.succeed(direct(options)) : options.outbox.run(options)
-  return Effect.map(run, (run) => ({ nextId, run }))
+  const run = outbox === undefined ? Effect.succeed(direct(all)) : outbox.run(all)
+  return Effect.map(run, (run) => ({ nextId, ended, run }))
 }
 
 const direct =

@@ -62,7 +62,11 @@ export const make = (options: MutationsOptions, outbox: OutboxOptions): Effect.E
         })
       }).pipe(
         // An interruption ends this page, not the mutation: the entry stays for the next page.
-        Effect.onExit((exit) => (Exit.hasInterrupts(exit) ? Effect.void : storage.remove(entry.id)))
+        Effect.onExit((exit) =>
+          Exit.hasInterrupts(exit)
+            ? Effect.void
+            : Effect.tap(storage.remove(entry.id), () => Effect.sync(() => options.stored.delete(entry.id)))
+        )
       )
 
     /** Sends a mutation that a closed client left, and reports its outcome. */
@@ -120,6 +124,7 @@ export const make = (options: MutationsOptions, outbox: OutboxOptions): Effect.E
           at,
           sentAt: null
         }
+        options.stored.add(mutation)
         yield* storage.put(entry)
         return yield* inOrder.withPermit(send(entry, payload, timeout))
       })

@@ -48,7 +48,10 @@ export class MutationMismatch extends Schema.TaggedError<MutationMismatch>(
   readonly isRetryable = false
 }
 
-/** The mutation has ended before under its number, and its recorded outcome does not fit the contract any more. */
+/**
+ * The mutation has ended before under its number, and its outcome cannot be repeated: the record does not fit the contract
+ * any more, or the client had settled it and it was deleted. Nothing ran.
+ */
 export class OutcomeUnreadable extends Schema.TaggedError<OutcomeUnreadable>(
   "effect-dormouse/CallError/OutcomeUnreadable"
 )("OutcomeUnreadable", {}) {

@@ -3,7 +3,7 @@
  * It then answers with the first outcome and does not run the mutation again.
  */
 
-/** The request header with the id of a mutation: `<client>/<number>`. */
+/** The request header with the id of a mutation: `<client>/<number>`, or `<client>/<number>/<below>`. */
 export const mutationHeader = "dormouse-mutation"
 
 /** Milliseconds for which the server keeps the outcome of a mutation with an id: a day. */
@@ -15,13 +15,18 @@ export interface MutationId {
   readonly client: string
   /** Counts the mutations of the client. */
   readonly number: number
+  /** The client has settled every number below this one: it needs no outcome of them, and never sends them again. */
+  readonly below: number
 }
 
 /** The value of the header. */
-export const formatMutationId = ({ client, number }: MutationId): string => `${client}/${number}`
+export const formatMutationId = ({ below, client, number }: MutationId): string => `${client}/${number}/${below}`
 
 /** Parses the header. `undefined` when it is malformed. */
 export const parseMutationId = (header: string): MutationId | undefined => {
-  const match = /^([A-Za-z0-9-]{8,64})\/(\d{1,15})$/.exec(header)
-  return match === null ? undefined : { client: match[1]!, number: Number(match[2]) }
+  const match = /^([A-Za-z0-9-]{8,64})\/(\d{1,15})(?:\/(\d{1,15}))?$/.exec(header)
+  if (match === null) return undefined
+  const [number, below] = [Number(match[2]), Number(match[3] ?? 0)]
+  // A mutation that is sent is not settled.
+  return below > number ? undefined : { client: match[1]!, number, below }
 }

@@ -233,8 +233,70 @@ describe("C7: mutations that are sent again", () => {
       expect(server.last.received.map(({ tag }) => tag).slice(0, 3)).toEqual(["write", "write", "live:rows"])
       const numbers = after!.map(({ headers }) => headers.find(([name]: [string]) => name === "dormouse-mutation")[1])
       expect(new Set(numbers).size).toBe(2)
-      for (const number of numbers) expect(number).toMatch(/^[a-z0-9-]{36}\/\d+$/)
+      for (const number of numbers) expect(number).toMatch(/^[a-z0-9-]{36}\/\d+\/0$/)
     })
+  )
+
+  it.effect("each says below which number every mutation has ended", () =>
+    Effect.gen(function* () {
+      const test = yield* begin()
+      const settledBy = (index: number) => {
+        const [, id] = test.written[index].headers.find(([name]: [string]) => name === "dormouse-mutation")
+        return id.slice(id.indexOf("/") + 1)
+      }
+      const end = (index: number, version: number) => {
+        const { id } = test.written[index]
+        test.server.last.deliver(success(id), committed(id, version), delivered(version))
+      }
+      for (const row of ["zero", "one", "two"]) yield* test.write(row, "10 seconds")
+      end(1, 5)
+      yield* settle
+      yield* test.write("three")
+      // An answer alone does not end a mutation: it may have to be sent again to learn what the live values contain.
+      test.server.last.deliver(success(test.written[0].id))
+      yield* settle
+      yield* test.write("four")
+      test.server.last.deliver(committed(test.written[0].id, 6), delivered(6))
+      yield* settle
+      yield* test.write("five")
+      // Number two fails: its outcome is unknown, and it is not sent again. Number four does not fail yet.
+      yield* wait(10_000)
+      yield* test.write("six")
+      // One that cannot be shown has no number.
+      const thrown = { optimistic: () => Effect.runSync(Effect.die("no")) }
+      expect(Exit.hasDies(yield* Effect.exit(test.client.mutate("write", { row: "never" }, thrown)))).toBe(true)
+      for (const index of [3, 4, 5, 6]) end(index, 7 + index)
+      yield* settle
+      yield* test.write("seven")
+      expect(test.written.map((_, index) => settledBy(index))).toEqual([
+        "0/0",
+        "1/0",
+        "2/0",
+        "3/0",
+        "4/0",
+        "5/2",
+        "6/3",
+        "7/7"
+      ])
+    })
+  )
+
+  it.effect("a client that waits for each leaves one outcome at the server, over HTTP and over the socket", () =>
+    Effect.gen(function* () {
+      const client = yield* TestApp.client(MarksApi)
+      const { object } = yield* TestApp
+      const records = () => object().database.prepare("SELECT count(*) AS n FROM _dormouse_mutations").get()
+      for (let i = 0; i < 100; i++) {
+        if (i === 50) client.observe("list", { list: "a" }, () => {})
+        const kind = i % 3 === 0 ? "addAndFail" : "add"
+        yield* Effect.exit(client.mutate(kind, { list: "a", marker: `${i}` }))
+        expect(records()).toEqual({ n: 1 })
+      }
+      const all = Array.from({ length: 10 }, (_, i) => client.mutate("add", { list: "b", marker: `${i}` }))
+      yield* Effect.all(all, { concurrency: "unbounded" })
+      yield* client.mutate("add", { list: "b", marker: "last" })
+      expect(records()).toEqual({ n: 1 })
+    }).pipe(Effect.provide(TestApp.layer(app)))
   )
 
   it.effect("a mutation that was sent and not answered fails with OutcomeUnknown, and is not sent after that", () =>

@@ -134,3 +134,41 @@ it.effect("C12: a mutation that was first sent longer ago than outcomes are kept
     expect((yield* Fiber.join(late)).name).toBe("new")
   }).pipe(Effect.provide(TestApp.layer(app)))
 )
+
+it.effect("C7 C12: what a later page may send is not settled, however many mutations follow", () =>
+  Effect.gen(function* () {
+    const { object } = yield* TestApp
+    const storage = yield* storageOf
+    const { set, status } = device()
+    const first = yield* page(storage, status)
+    yield* first.client.mutate("channels.create", { name: "first" })
+    set(false)
+    const kept = yield* first.client
+      .mutate("channels.create", { name: "kept" })
+      .pipe(Effect.forkDetach({ startImmediately: true }))
+    yield* calm
+    yield* Fiber.interrupt(kept)
+    set(true)
+    for (const name of ["second", "third"]) yield* first.client.mutate("channels.create", { name })
+    const [entry] = yield* storage.entries
+    expect(entry).toMatchObject({ payload: { name: "kept" } })
+    const numbers = () =>
+      object()
+        .database.prepare("SELECT number, below FROM _dormouse_mutations ORDER BY number")
+        .all()
+        .map(({ below, number }) => [number, below])
+    expect(numbers()).toEqual([
+      [2, 1],
+      [3, 1]
+    ])
+    yield* first.close
+    const second = yield* page(storage, status)
+    yield* calm
+    yield* TestClock.adjust("30 seconds")
+    yield* calm
+    expect(yield* storage.entries).toEqual([])
+    const names = (yield* second.client.query("channels.list", {})).map(({ name }) => name)
+    expect([...names].sort()).toEqual(["first", "kept", "second", "third"])
+    yield* second.close
+  }).pipe(Effect.provide(TestApp.layer(app)))
+)

@@ -1,9 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import type { RequestSession } from "../../src/engine/rpc/SessionHeader.ts"
 import { bodies, call, type Deployment, defectOf, errorOf, newTenant, post, request } from "../deployment/Deployment.ts"
+import { Random } from "../random.ts"
 
 const header = "dormouse-mutation"
 const mismatch = { _tag: "CallError", reason: { _tag: "MutationMismatch" } }
+const unreadable = { _tag: "CallError", reason: { _tag: "OutcomeUnreadable" } }
 const numbered = (id: string): ReadonlyArray<readonly [string, string]> => [[header, id]]
 
 /**
@@ -38,6 +40,10 @@ export const suite = (
       const messages = (await response.json()) as ReadonlyArray<any>
       return messages.find((message) => message._tag === "Exit").exit
     }
+
+    /** How many outcomes a tenant's object has. */
+    const records = async (tenant: string): Promise<number> =>
+      (await call(deployment, tenant, "sql", { statement: "SELECT 1 FROM _dormouse_mutations", parameters: 0 })).value
 
     it("T3: the same id returns the first result, and does not run again", async () => {
       const tenant = newTenant("t3")
@@ -207,6 +213,10 @@ export const suite = (
       "a-client/1.5",
       "a-client/one",
       "a-client/1/2",
+      "a-client/1/",
+      "a-client/1/-1",
+      "a-client/1/one",
+      "a-client/1/1/1",
       "a client/1",
       "a-client /1",
       "a-client/1234567890123456",
@@ -253,6 +263,189 @@ export const suite = (
       await peer.settled()
       expect(peer.items(live).length).toBe(2)
     })
+
+    it("T3: what a client has settled goes with its next mutation, and late copies do not run again", async () => {
+      const tenant = newTenant("t3")
+      const peer = await deployment.connect(tenant)
+      const add = (number: string) => peer.call("notes.add", { body: number }, numbered(`a-client/${number}`))
+      const first = await add("0/0")
+      await add("1/0")
+      await add("2/0")
+      expect(await records(tenant)).toBe(3)
+      // The client has the outcomes of 0 and 1.
+      const fourth = await add("3/2")
+      expect(await records(tenant)).toBe(2)
+      for (const late of ["0/0", "1/0", "0", "1"]) expect(errorOf(await add(late))).toEqual(unreadable)
+      // A copy of another caller's is no exception: it may be the same client, with another token.
+      expect(errorOf(await overHttp(tenant, "notes.add", { body: "0/0" }, "a-client/0"))).toEqual(unreadable)
+      expect(await add("3/2")).toEqual(fourth)
+      expect(await add("2/0")).toMatchObject({ _tag: "Success", value: { body: "2/0" } })
+      expect(first).toMatchObject({ _tag: "Success" })
+      expect([...(await bodies(deployment, tenant))].sort()).toEqual(["0/0", "1/0", "2/0", "3/2"])
+    })
+
+    it("T3: what was settled stays settled across an eviction, and a lower number changes nothing", async () => {
+      const tenant = newTenant("t3")
+      const peer = await deployment.connect(tenant)
+      const add = (number: string) => peer.call("notes.add", { body: number }, numbered(`a-client/${number}`))
+      await add("4/4")
+      await add("7/6")
+      await peer.settled()
+      await deployment.evict(tenant)
+      expect(errorOf(await add("5/4"))).toEqual(unreadable)
+      // The first copy of 6 was held up: it runs, once.
+      const sixth = await add("6/4")
+      expect(sixth).toMatchObject({ _tag: "Success" })
+      expect(errorOf(await add("5/4"))).toEqual(unreadable)
+      expect(await add("6/4")).toEqual(sixth)
+      expect(await bodies(deployment, tenant)).toEqual(["4/4", "7/6", "6/4"])
+    })
+
+    it("T3: a failure settles what came before it, and is settled, as a success", async () => {
+      const tenant = newTenant("t3")
+      const peer = await deployment.connect(tenant)
+      const fail = (number: string) => peer.call("notes.addAndEnd", { ending: "typed failure" }, numbered(number))
+      await peer.call("notes.add", { body: "one" }, numbered("a-client/0/0"))
+      const failed = await fail("a-client/1/1")
+      expect(errorOf(failed)).toMatchObject({ _tag: "Refused" })
+      expect(await records(tenant)).toBe(1)
+      expect(await fail("a-client/1/1")).toEqual(failed)
+      await fail("a-client/2/1")
+      expect(await records(tenant)).toBe(2)
+      await fail("a-client/3/3")
+      expect(await records(tenant)).toBe(1)
+      expect(errorOf(await fail("a-client/1/1"))).toEqual(unreadable)
+      expect(await bodies(deployment, tenant)).toEqual(["one"])
+    })
+
+    it("T3: a mutation that is rolled back by a defect settles nothing", async () => {
+      const tenant = newTenant("t3")
+      const peer = await deployment.connect(tenant)
+      const first = await peer.call("notes.add", { body: "one" }, numbered("a-client/0/0"))
+      for (const ending of ["defect", "commit that fails"]) {
+        const failed = await peer.call("notes.addAndEnd", { ending }, numbered("a-client/1/1"))
+        expect(defectOf(failed)).toMatchObject({ _tag: "InternalError" })
+        expect(await peer.call("notes.add", { body: "one" }, numbered("a-client/0/0"))).toEqual(first)
+      }
+    })
+
+    it("T3: a caller settles its own numbers only", async () => {
+      const tenant = newTenant("t3")
+      const as = async (subject: string | null, number: string, body: string) => {
+        const text = JSON.stringify(request("1", "notes.add", { body }, numbered(`a-client/${number}`)))
+        const messages = JSON.parse(await callAs({ tenant, identity: { subject, claims: {} } }, text))
+        return messages.find((message: any) => message._tag === "Exit").exit
+      }
+      const adas = [await as("ada", "0/0", "one"), await as("ada", "1/0", "two")]
+      for (const number of [5, 7, 9]) {
+        expect(await as("bob", `${number}/${number}`, "three")).toMatchObject({ _tag: "Success" })
+        expect(await as(null, `${number + 1}/${number + 1}`, "four")).toMatchObject({ _tag: "Success" })
+        expect(await as("ada", "0/0", "one")).toEqual(adas[0])
+        expect(await as("ada", "1/0", "two")).toEqual(adas[1])
+      }
+    })
+
+    it("T3: ten thousand mutations of a client that waits for each leave one outcome", async () => {
+      const tenant = newTenant("t3")
+      const peer = await deployment.connect(tenant)
+      const count = 10_000
+      const perMessage = 100
+      let most = 0
+      for (let from = 0; from < count; from += perMessage) {
+        // In one message, and yet one after the other: each is said to be settled by the next.
+        const numbers = Array.from({ length: perMessage }, (_, index) => from + index)
+        peer.sendText(
+          JSON.stringify(
+            numbers.map((number) => request(number, "nothingDone", null, numbered(`a-client/${number}/${number}`)))
+          )
+        )
+        await peer.exit(from + perMessage - 1)
+        most = Math.max(most, await records(tenant))
+      }
+      expect(most).toBe(1)
+      expect(peer.messages.every((message) => message._tag !== "Exit" || message.exit._tag === "Success")).toBe(true)
+    }, 120_000)
+
+    /** What a network does to the mutations of one client: it duplicates, delays, reorders and loses copies and answers. */
+    const badNetwork = async (random: Random, afterEach: (tenant: string) => Promise<unknown>) => {
+      const tenant = newTenant("t3")
+      const tries = 5
+      interface Sent {
+        readonly body: string
+        readonly id: string
+        readonly fails: boolean
+        exit: unknown
+      }
+      const sent: Array<Sent> = []
+      const network: Array<Sent> = []
+      const isOpen = ({ exit }: Sent) => exit === undefined
+      const firstOpen = () => {
+        const index = sent.findIndex(isOpen)
+        return index < 0 ? sent.length : index
+      }
+      let refused = 0
+      let most = 0
+      const deliver = async (copy: Sent, isAnswerLost: boolean) => {
+        const exit = copy.fails
+          ? await overHttp(tenant, "notes.addAndEnd", { ending: "typed failure" }, copy.id)
+          : await overHttp(tenant, "notes.add", { body: copy.body }, copy.id)
+        if (errorOf(exit)?._tag === "CallError") {
+          // Nobody waits for what is refused.
+          expect(errorOf(exit)).toEqual(unreadable)
+          expect(copy.exit).toBeDefined()
+          refused++
+        } else if (!isAnswerLost) copy.exit ??= exit
+        await afterEach(tenant)
+        most = Math.max(most, await records(tenant))
+      }
+      while (sent.length < 25 || firstOpen() < sent.length) {
+        const event = random.int(10)
+        if (event < 3 && sent.length < 25 && sent.length - firstOpen() < tries) {
+          const number = sent.length
+          const id = `a-client/${number}/${firstOpen()}`
+          sent.push({ body: `note ${number}`, id, fails: random.chance(0.2), exit: undefined })
+          network.push(sent.at(-1)!)
+        } else if (event < 5) {
+          const open = sent.filter(isOpen)
+          if (open.length > 0) network.push(random.pick(open))
+        } else if (network.length > 0) {
+          const index = random.int(network.length)
+          const copy = network[index]!
+          if (random.chance(0.7)) network.splice(index, 1)
+          await deliver(copy, random.chance(0.3))
+        }
+      }
+      for (const copy of random.shuffle(network)) await deliver(copy, true)
+      const stored = await bodies(deployment, tenant)
+      const expected = sent.filter(({ fails }) => !fails).map(({ body }) => body)
+      return { stored: [...stored].sort(), expected: expected.sort(), most, refused }
+    }
+
+    /** In the titles, so that a run that failed can be repeated. */
+    const seed = (Date.now() ^ (Math.random() * 2 ** 31)) >>> 0
+
+    it(`T3: copies that a network repeats, delays and reorders run once, and the log stays small: seed ${seed}`, async () => {
+      let refused = 0
+      for (let run = 0; run < 4; run++) {
+        const result = await badNetwork(new Random(seed + run), async () => {})
+        expect(result.stored).toEqual(result.expected)
+        // As many as the client may have open, and the newest.
+        expect(result.most).toBeLessThanOrEqual(6)
+        refused += result.refused
+      }
+      expect(refused).toBeGreaterThan(0)
+    }, 60_000)
+
+    it(`control: without what is known of settled numbers, late copies run twice: seed ${seed}`, async () => {
+      const forget = (tenant: string) =>
+        call(deployment, tenant, "write", { statement: "UPDATE _dormouse_mutations SET below = 0" })
+      let repeated = 0
+      for (let run = 0; run < 4 && repeated === 0; run++) {
+        const { expected, stored } = await badNetwork(new Random(seed + run), forget)
+        repeated = stored.length - expected.length
+      }
+      expect(repeated).toBeGreaterThan(0)
+    }, 60_000)
 
     it("T3: an outcome that is too large to store fails before the commit, with the name of the limit", async () => {
       const tenant = newTenant("t3")

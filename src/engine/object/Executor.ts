@@ -30,7 +30,7 @@ import {
 } from "../../protocol/CallError.ts"
 import { type EncodedExit, limitExceeded, successText } from "../../protocol/Exit.ts"
 import * as Limits from "../../protocol/Limits.ts"
-import { type MutationId, mutationHeader, parseMutationId } from "../../protocol/MutationId.ts"
+import { mutationHeader, parseMutationId } from "../../protocol/MutationId.ts"
 import * as RpcCodec from "../../protocol/RpcCodec.ts"
 import { type ReadSet, readsOfNothing } from "../../services/storage/ReadSet.ts"
 import { runSyncOrDie, synchronous } from "../../services/storage/Synchronous.ts"
@@ -39,7 +39,7 @@ import { payloadInvalid, sanitizeExit, unknownRpc } from "../rpc/ErrorBoundary.t
 import type { HandlerOptions, ObjectKinds } from "../rpc/KindMiddleware.ts"
 import { isTraced } from "../rpc/RequestSpan.ts"
 import { type Encode, type EncodedResult, encoderOf } from "../rpc/ResultCodec.ts"
-import { bindingOf, type MutationLog } from "./MutationLog.ts"
+import { bindingOf, type MutationLog, type Numbered } from "./MutationLog.ts"
 
 /** A query or mutation of the contract, with everything that is the same for each call. */
 export interface Procedure {
@@ -117,12 +117,6 @@ export interface ExecutorOptions {
 /** The exit as text. */
 export const exitText = ({ failure, result }: Execution): string =>
   result === undefined ? JSON.stringify(failure) : successText(result.text)
-
-/** The number of a mutation, and what it is bound to. */
-interface Numbered {
-  readonly id: MutationId
-  readonly binding: string
-}
 
 /** The outcome of the transaction of one call, for the middleware around it. */
 interface Transacted {
@@ -350,9 +344,15 @@ export class Executor {
     // A client that numbers a mutation relies on it running once: with a malformed number it does not run.
     if (id === undefined) return refused(new PayloadInvalid({ issue: "this mutation id is malformed" }))
     const { _tag: tag } = procedure.rpc
-    const binding = bindingOf({ subject: Context.get(context, CurrentIdentity).subject, tag, payload: sent })
-    const known = this.options.log.find(id)
-    if (known === undefined) return this.commit(procedure, handler, context, { id, binding }, alongside)
+    const { subject } = Context.get(context, CurrentIdentity)
+    const binding = bindingOf({ subject, tag, payload: sent })
+    const found = this.options.log.find(id)
+    if (found._tag === "New") {
+      const numbered = { id, newest: found.newest, caller: JSON.stringify(subject), tag, binding }
+      return this.commit(procedure, handler, context, numbered, alongside)
+    }
+    if (found._tag === "Settled") return refused(new OutcomeUnreadable())
+    const known = found.recorded
     if (known.tag !== tag || (known.binding ?? binding) !== binding) return refused(new MutationMismatch())
     try {
       const exit = procedure.codec.decodeExit(JSON.parse(known.outcome))
@@ -381,7 +381,7 @@ export class Executor {
         const exceeded = exceeds("resultBytes", this.options.limits.resultBytes, text)
         if (exceeded !== undefined) return Effect.fail(exceeded)
         if (numbered !== undefined) {
-          const refusal = this.record(numbered, procedure, successText(text), context)
+          const refusal = this.record(numbered, successText(text), context)
           if (refusal !== undefined) return Effect.fail(refusal)
         }
         alongside?.()
@@ -416,19 +416,14 @@ export class Executor {
   ): void {
     if (Exit.isFailure(exit) && Cause.hasDies(exit.cause)) return
     const encoded = runSyncOrDie(procedure.codec.encodeExit(exit), context)
-    if (Exit.isSuccess(encoded)) this.record(numbered, procedure, JSON.stringify(encoded.value), context)
+    if (Exit.isSuccess(encoded)) this.record(numbered, JSON.stringify(encoded.value), context)
   }
 
-  private record(
-    { binding, id }: Numbered,
-    procedure: Procedure,
-    outcome: string,
-    context: Context.Context<any>
-  ): StorageError | undefined {
+  private record(numbered: Numbered, outcome: string, context: Context.Context<any>): StorageError | undefined {
     const exceeded = exceeds("rowBytes", recordBytes, outcome)
     if (exceeded !== undefined) return exceeded
     const now = Math.floor(Context.get(context, Clock.Clock).currentTimeMillisUnsafe())
-    this.options.log.record(id, { tag: procedure.rpc._tag, binding, outcome }, now)
+    this.options.log.record(numbered, outcome, now)
     return undefined
   }
 
