@@ -139,7 +139,10 @@ export class MemoryObject<Rpcs extends Rpc.Any> {
 
   private async deliver(socket: ServerSocket, data: SocketData): Promise<void> {
     // The platform answers pings itself, without waking the object.
-    if (data === ping) return socket.send(pong)
+    if (data === ping) {
+      socket.pingedAt = Context.get(this.options.context, Clock.Clock).currentTimeMillisUnsafe()
+      return socket.send(pong)
+    }
     await this.event(({ sockets }, heap) => {
       // A crash may have closed the socket before its message was handled.
       if (!this.sockets.has(socket)) return
@@ -184,7 +187,7 @@ const objectLost = () => new Error("the object was lost while it handled the cal
 /** One heap of an object. Messages that it sends after its end are dropped. */
 class Heap {
   readonly engine: Promise<TenantEngine.TenantEngine>
-  readonly background = new MemoryBackground()
+  readonly background: MemoryBackground
   readonly sockets: MemorySockets
   private readonly scope = Scope.makeUnsafe()
   private readonly lost = Promise.withResolvers<never>()
@@ -201,6 +204,7 @@ class Heap {
     { generation, onCommitFailed, shouldFail, sockets, stub }: HeapOptions
   ) {
     const clock = Context.get(options.context, Clock.Clock)
+    this.background = new MemoryBackground(clock)
     const database = MemoryDatabase.make(options.database)
     this.lost.promise.catch(() => {})
     this.sockets = new MemorySockets(sockets, (send) => {

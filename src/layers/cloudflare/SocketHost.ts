@@ -9,6 +9,7 @@ import type { HostSocket, SocketHost } from "../../services/SocketHost.ts"
 export interface SocketState {
   readonly acceptWebSocket: (socket: WebSocket) => void
   readonly getWebSockets: () => ReadonlyArray<WebSocket>
+  readonly getWebSocketAutoResponseTimestamp: (socket: WebSocket) => Date | null
 }
 
 /** The sockets of one object. */
@@ -45,6 +46,7 @@ export class CloudflareSockets {
           }
         },
         close: (code, reason) => webSocket.close(code, reason),
+        pingedAt: () => this.state.getWebSocketAutoResponseTimestamp(webSocket)?.getTime(),
         attachment: () => webSocket.deserializeAttachment(),
         attach: (value) => webSocket.serializeAttachment(value)
       }
