@@ -24,6 +24,7 @@ export interface ObjectState {
   blockConcurrencyWhile<A>(body: () => Promise<A>): Promise<A>
   acceptWebSocket(socket: ObjectSocket): void
   getWebSockets(): Array<ObjectSocket>
+  getWebSocketAutoResponseTimestamp(socket: ObjectSocket): Date | null
   setWebSocketAutoResponse(pair?: { readonly request: string; readonly response: string }): void
   abort(reason?: string): void
 }

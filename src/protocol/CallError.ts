@@ -32,8 +32,8 @@ export class LimitExceeded extends Schema.TaggedError<LimitExceeded>("effect-dor
 }
 
 /**
- * The object hibernated or was replaced while the call was running. A query can be retried; a mutation may have been
- * committed or not.
+ * The object hibernated or was replaced while the call was running, or the client did not take a value of a stream. A query
+ * can be retried; a mutation may have been committed or not.
  */
 export class CallLost extends Schema.TaggedError<CallLost>("effect-dormouse/CallError/CallLost")("CallLost", {}) {
   readonly isRetryable = true

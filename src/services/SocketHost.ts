@@ -10,6 +10,8 @@ export interface HostSocket {
   readonly send: (text: string) => void
   /** Closes the socket. */
   readonly close: (code: number, reason: string) => void
+  /** When the platform last answered a ping of the client, in milliseconds. `undefined` if it never did. */
+  readonly pingedAt: () => number | undefined
   /** The value that was last attached, or `null`. */
   readonly attachment: () => unknown
   /** Attaches a value of at most `Limits.socketAttachmentBytes`. */

@@ -144,7 +144,10 @@ export class MemoryObject<Rpcs extends Rpc.Any> {
     // A socket that was refused reaches no object.
     if (!this.sockets.has(socket)) return
     // The platform answers pings itself, without waking the object.
-    if (data === ping) return socket.send(pong)
+    if (data === ping) {
+      socket.pingedAt = Context.get(this.options.context, Clock.Clock).currentTimeMillisUnsafe()
+      return socket.send(pong)
+    }
     await this.event(({ sockets }, heap) => {
       // A crash may have closed the socket before its message was handled.
       if (!this.sockets.has(socket)) return
@@ -189,7 +192,7 @@ const objectLost = () => new Error("the object was lost while it handled the cal
 /** One heap of an object. Messages that it sends after its end are dropped. */
 class Heap {
   readonly engine: Promise<TenantEngine.TenantEngine>
-  readonly background = new MemoryBackground()
+  readonly background: MemoryBackground
   readonly sockets: MemorySockets
   private readonly scope = Scope.makeUnsafe()
   private readonly lost = Promise.withResolvers<never>()
@@ -206,6 +209,7 @@ class Heap {
     { generation, onCommitFailed, shouldFail, sockets, stub }: HeapOptions
   ) {
     const clock = Context.get(options.context, Clock.Clock)
+    this.background = new MemoryBackground(clock)
     const database = MemoryDatabase.make(options.database)
     this.lost.promise.catch(() => {})
     this.sockets = new MemorySockets(sockets, (send) => {

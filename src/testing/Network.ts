@@ -274,6 +274,7 @@ export class ServerSocket implements MemorySocket {
   /** The socket, once it was opened. */
   wire: Wire | undefined
   attachment: unknown = null
+  pingedAt: number | undefined
   /** Called with each message of the client. */
   readonly receive: (data: SocketData) => void
   /** Called when the socket has closed. */

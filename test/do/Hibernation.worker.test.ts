@@ -17,6 +17,9 @@ type Opened = ReturnType<typeof open>
 const ack = (peer: Peer, requestId: string | number) => peer.send({ _tag: "Ack", requestId })
 const interrupt = (peer: Peer, requestId: string | number) => peer.send({ _tag: "Interrupt", requestId })
 
+/** The platform evicts an object after ten seconds without an event: time is what the tests with this are about. */
+const rest = () => new Promise((resolve) => setTimeout(resolve, 16_000))
+
 /** Subscribes and waits for the first value. */
 let watched = 0
 const watch = async (peer: Peer, tag: string, payload: unknown = {}, id: string | number = `live-${watched++}`) => {
@@ -257,8 +260,7 @@ describe("L7: an eviction must not be noticeable", () => {
         pings++
         for (const peer of peers) peer.sendText(ping)
       }, 2000)
-      // The platform evicts an object after ten seconds without an event: time is what is tested here.
-      await new Promise((resolve) => setTimeout(resolve, 16_000))
+      await rest()
       clearInterval(pinging)
       const pongsOf = ({ texts }: Peer) => texts.filter((text) => text === pong).length
       for (const peer of peers) await peer.until(() => pongsOf(peer) === pings)
@@ -365,6 +367,60 @@ describe("L7: an eviction must not be noticeable", () => {
     expect(await peer.exit("call")).toEqual({ _tag: "Failure", cause: [{ _tag: "Interrupt", fiberId: null }] })
     await expect.poll(calls).toEqual([])
     expect(waiting.interrupted.has(name)).toBe(true)
+  })
+})
+
+describe("L7: a stream whose reader takes its time", () => {
+  it("L7: an object stays awake while a chunk of an open stream is not acknowledged and its client pings", async () => {
+    const pause = async (isKept: boolean) => {
+      const opened = open("slow")
+      await (await opened.connect()).settled()
+      if (!isKept) {
+        await runInDurableObject(opened.stub(), (instance) => {
+          ;(instance as any).engine.sockets.sessionOptions.after = () => () => {}
+        })
+      }
+      const peer = await opened.connect()
+      const name = newTenant("slow")
+      const id = peer.ask("act.forever", { name, length: 1 })
+      await peer.itemsOf(id, 1)
+      ack(peer, id)
+      await peer.itemsOf(id, 2)
+      const pinging = setInterval(() => peer.sendText(ping), 2000)
+      await rest()
+      clearInterval(pinging)
+      const isInterrupted = waiting.interrupted.has(name)
+      ack(peer, id)
+      const next = await peer.until(() => peer.items(id).length > 2 || peer.exits(id)[0])
+      interrupt(peer, id)
+      await peer.until(() => peer.exits(id)[0])
+      return { starts: opened.starts(), isInterrupted, next: next === true ? peer.items(id)[2] : errorOf(next) }
+    }
+    const [kept, asleep] = await Promise.all([pause(true), pause(false)])
+    expect(kept).toEqual({ starts: 1, isInterrupted: false, next: "3" })
+    // The control: without the timer the object falls asleep, and the stream is lost.
+    expect(asleep).toMatchObject({
+      starts: 2,
+      isInterrupted: true,
+      next: { _tag: "CallError", reason: { _tag: "CallLost" } }
+    })
+  })
+
+  it("L7, L8: the timer ends with the acknowledgement: an object whose stream has ended hibernates", async () => {
+    const opened = open("read")
+    const peer = await opened.connect()
+    const id = peer.ask("act.count", { to: 3 })
+    for (let chunks = 1; chunks < 10 && peer.exits(id).length === 0; chunks++) {
+      await peer.until(() => peer.exits(id)[0] ?? peer.messages.filter(({ _tag }) => _tag === "Chunk").length >= chunks)
+      ack(peer, id)
+    }
+    const interrupted = peer.ask("act.forever", { name: newTenant("read"), length: 1 })
+    await peer.itemsOf(interrupted, 1)
+    interrupt(peer, interrupted)
+    await peer.exit(interrupted)
+    await rest()
+    await peer.call("look", {})
+    expect(opened.starts()).toBe(2)
   })
 })
 

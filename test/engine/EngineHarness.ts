@@ -59,7 +59,12 @@ export const makeEngine = async (
   const context = await Effect.runPromise(Scope.provide(Layer.build(Layer.merge(fixedContext, layer)), scope))
   const host = Layer.mergeAll(
     Layer.succeed(Database, MemoryDatabase.make(sqlite)),
-    Layer.succeed(Background, { defer, whenIdle: (task) => void idleTasks.add(task), waitUntil: () => {} }),
+    Layer.succeed(Background, {
+      defer,
+      whenIdle: (task) => void idleTasks.add(task),
+      after: () => () => {},
+      waitUntil: () => {}
+    }),
     Layer.succeed(SocketHost, { sockets: () => sockets, newId: () => `socket-${ids++}` }),
     Layer.succeed(ActionHost, {
       runAction: () => {
@@ -105,6 +110,10 @@ export class KeepingSocket implements HostSocket {
   }
 
   close(): void {}
+
+  pingedAt() {
+    return undefined
+  }
 
   attachment(): unknown {
     return this.attached

@@ -79,6 +79,10 @@ class PeerSocket implements HostSocket {
   close(code: number, reason: string): void {
     throw new Violation(`the server closed a socket: ${code} ${reason}`)
   }
+  pingedAt() {
+    return undefined
+  }
+
   attachment(): unknown {
     return this.attached
   }
@@ -140,7 +144,7 @@ class Engine {
     const generation = ++generations
     const host = Layer.mergeAll(
       Layer.succeed(Database, MemoryDatabase.make(sqlite)),
-      Layer.succeed(Background, { defer, whenIdle: defer, waitUntil: () => {} }),
+      Layer.succeed(Background, { defer, whenIdle: defer, after: () => () => {}, waitUntil: () => {} }),
       Layer.succeed(SocketHost, { sockets: () => sockets, newId: () => `socket-${socketIds++}` }),
       Layer.succeed(ActionHost, {
         runAction: () => {

@@ -1,10 +1,10 @@
 /**
  * Actions called over a socket: the Worker runs them, and their messages are relayed to the socket as they come.
- * A chunk is relayed when the client has acknowledged the one before.
+ * A chunk is relayed when the client has acknowledged the one before. Until then a timer keeps the object awake.
  */
 import * as Context from "effect/Context"
 import type { FromServerEncoded } from "effect/rpc/RpcMessage"
-import { type EncodedExit, interrupted, unavailable } from "../../protocol/Exit.ts"
+import { type EncodedExit, interrupted, lost, unavailable } from "../../protocol/Exit.ts"
 import type { Request } from "../../protocol/Messages.ts"
 import type { RequestSession } from "../rpc/SessionHeader.ts"
 
@@ -30,9 +30,20 @@ export interface ActionRelayOptions {
   readonly session: RequestSession
   /** Sends a message of a call to the socket. */
   readonly send: (message: FromServerEncoded) => void
+  /** Runs a task later, and keeps the object awake until then. Returns the function that cancels it. */
+  readonly after: (millis: number, task: () => void) => () => void
+  /** A text that is another one after each message and each ping of the client. */
+  readonly signOfLife: () => string
   /** The calls under way changed. */
   readonly onChange: () => void
 }
+
+/** Milliseconds between two looks at the client of a chunk that is not acknowledged. */
+const lookEvery = 20_000
+/** Looks without a sign of life of the client after which its stream ends: a minute. */
+const silentLooks = 3
+/** Looks after which the stream of a client that is there, and does not read, ends: an hour. */
+const maxLooks = 180
 
 /** The actions under way for one socket. */
 export class ActionRelay {
@@ -71,12 +82,12 @@ export class ActionRelay {
           send(message)
           // A call with `discard` has its exit at once and continues to run.
           isAnswered ||= message._tag === "Exit"
-          if (message._tag === "Chunk") await call.acknowledgement()
+          if (message._tag === "Chunk") await this.taken(call)
         }
         if (!isAnswered) exit(unavailable("the action ended without an answer"))
       } catch (cause) {
         const detail = cause instanceof ActionEnded ? cause.message : "the action could not be run"
-        if (!isAnswered) exit(call.abort.signal.aborted ? interrupted : unavailable(detail))
+        if (!isAnswered) exit(call.isLost ? lost : call.abort.signal.aborted ? interrupted : unavailable(detail))
       } finally {
         this.running.delete(call)
         if (this.calls.get(id) === call) this.calls.delete(id)
@@ -84,6 +95,30 @@ export class ActionRelay {
       }
     }
     void relay()
+  }
+
+  /**
+   * Waits until the client has taken a chunk. Nothing is read from the Worker meanwhile, and what is not read does not keep
+   * the object awake: it would hibernate, and the stream would be lost.
+   */
+  private async taken(call: RunningAction): Promise<void> {
+    const { after, signOfLife } = this.options
+    let looks = 0
+    let silent = 0
+    let before = signOfLife()
+    const look = () => {
+      const now = signOfLife()
+      silent = now === before ? silent + 1 : 0
+      before = now
+      if (++looks === maxLooks || silent === silentLooks) return call.lose()
+      cancel = after(lookEvery, look)
+    }
+    let cancel = after(lookEvery, look)
+    try {
+      await call.acknowledgement()
+    } finally {
+      cancel()
+    }
   }
 
   /** The client has taken a chunk. Answers whether an action of this id is under way. */
@@ -116,12 +151,20 @@ export class ActionRelay {
 /** One action under way. */
 class RunningAction {
   readonly abort = new AbortController()
+  /** Whether it was ended because its client did not take a chunk. */
+  isLost = false
   private waiting: PromiseWithResolvers<void> | undefined
   private early = 0
 
   constructor() {
     // One listener for the whole call: one for each chunk would stay until its end.
     this.abort.signal.addEventListener("abort", () => this.waiting?.reject(new Error("interrupted")), { once: true })
+  }
+
+  /** Ends it, because its client does not take a chunk. */
+  lose(): void {
+    this.isLost = true
+    this.abort.abort()
   }
 
   acknowledged(): void {

@@ -98,7 +98,8 @@ export class MutationLog {
   /** What is known of a number. The number after a client's highest one takes one look-up. */
   find({ client, number }: MutationId): Known {
     const last = this.database.all(
-      `SELECT number, below, caller, tag, binding, CASE number WHEN ? THEN outcome END FROM _dormouse_mutations ${ofClient} ORDER BY number DESC LIMIT 1`,
+      "SELECT number, below, caller, tag, binding, CASE number WHEN ? THEN outcome END " +
+        "FROM _dormouse_mutations WHERE client = ? ORDER BY number DESC LIMIT 1",
       [number, client]
     ).rows[0]
     if (last === undefined) return { _tag: "New", newest: undefined }
@@ -109,15 +110,15 @@ export class MutationLog {
     }
     if (newest.number < number) return { _tag: "New", newest }
     if (newest.number === number) return recorded(last[3], last[4], last[5])
-    const row = this.database.all(`SELECT tag, binding, outcome FROM _dormouse_mutations ${ofClient} AND number = ?`, [
-      client,
-      number
-    ]).rows[0]
+    const row = this.database.all(
+      "SELECT tag, binding, outcome FROM _dormouse_mutations WHERE client = ? AND number = ?",
+      [client, number]
+    ).rows[0]
     if (row !== undefined) return recorded(row[0], row[1], row[2])
     return number < newest.below ? { _tag: "Settled" } : { _tag: "New", newest }
   }
 
-  /** Records an outcome, and deletes those that the client has settled. `at` is the time of its transaction, in milliseconds. */
+  /** Records an outcome, and deletes those that the client has settled. `at` is the time of its transaction. */
   record({ binding, caller, id, newest, tag }: Numbered, outcome: string, at: number): void {
     const { client, number } = id
     const before = newest?.below ?? 0
@@ -127,17 +128,19 @@ export class MutationLog {
     if (newest !== undefined && below > newest.number && newest.below === newest.number && newest.caller === caller) {
       // The client waited for each outcome: its one record is settled, and becomes the next one.
       this.database.run(
-        `UPDATE _dormouse_mutations SET number = ?, tag = ?, outcome = ?, at = ?, binding = ?, caller = ?, below = ? ${ofClient} AND number = ?`,
+        "UPDATE _dormouse_mutations SET number = ?, tag = ?, outcome = ?, at = ?, binding = ?, caller = ?, below = ? " +
+          "WHERE client = ? AND number = ?",
         [...values, client, newest.number]
       )
     } else {
       this.database.run(
-        "INSERT OR REPLACE INTO _dormouse_mutations (number, tag, outcome, at, binding, caller, below, client) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO _dormouse_mutations (number, tag, outcome, at, binding, caller, below, client) " +
+          "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         [...values, client]
       )
       // After the record, so that no crash leaves settled numbers without one.
       if (below > before) {
-        this.database.run(`DELETE FROM _dormouse_mutations ${ofClient} AND number < ? AND caller = ?`, [
+        this.database.run("DELETE FROM _dormouse_mutations WHERE client = ? AND number < ? AND caller = ?", [
           client,
           below,
           caller
@@ -156,8 +159,6 @@ export class MutationLog {
     )
   }
 }
-
-const ofClient = "WHERE client = ?"
 
 const recorded = (tag: SqlValue = null, binding: SqlValue = null, outcome: SqlValue = null): Known => ({
   _tag: "Recorded",

@@ -49,6 +49,8 @@ export interface SocketSessionOptions {
   readonly rows: SubscriptionRows
   readonly limits: Limits.Limits
   readonly isAction: (tag: string) => boolean
+  /** Runs a task later, and keeps the object awake until then. Returns the function that cancels it. */
+  readonly after: (millis: number, task: () => void) => () => void
   /** Runs a body as a turn of the object. */
   readonly turn: (body: () => void) => void
   /** The session has something to send at the end of the turn. */
@@ -97,6 +99,8 @@ export class SocketSession implements Subscriber {
   /** The text that was last attached. */
   private attached: string | undefined
   private isClosed = false
+  /** How many messages were received. */
+  private received = 0
 
   constructor(options: SocketSessionOptions, socket: HostSocket, id: string, session: RequestSession) {
     this.options = options
@@ -109,6 +113,8 @@ export class SocketSession implements Subscriber {
       host: options.actions,
       session,
       send: (message) => options.turn(() => this.send(message)),
+      after: (millis, task) => options.after(millis, task),
+      signOfLife: () => `${this.received} ${socket.pingedAt()}`,
       onChange: () => options.onDirty(this)
     })
   }
@@ -117,6 +123,7 @@ export class SocketSession implements Subscriber {
 
   /** Takes the messages of one socket message, in order. */
   receive(messages: ReadonlyArray<FromClientEncoded>): void {
+    this.received++
     for (const message of messages) this.handle(message)
   }
 

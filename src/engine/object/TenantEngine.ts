@@ -212,6 +212,7 @@ class Engine implements TenantEngine {
       host: parts.sockets,
       turns,
       whenIdle: background.whenIdle,
+      after: background.after,
       isMutation,
       isAction,
       executor,

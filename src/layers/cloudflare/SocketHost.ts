@@ -16,6 +16,7 @@ export interface ObjectSocket {
 export interface SocketState {
   readonly acceptWebSocket: (socket: ObjectSocket) => void
   readonly getWebSockets: () => ReadonlyArray<ObjectSocket>
+  readonly getWebSocketAutoResponseTimestamp: (socket: ObjectSocket) => Date | null
 }
 
 /** The sockets of one object. */
@@ -52,6 +53,7 @@ export class CloudflareSockets {
           }
         },
         close: (code, reason) => webSocket.close(code, reason),
+        pingedAt: () => this.state.getWebSocketAutoResponseTimestamp(webSocket)?.getTime(),
         attachment: () => webSocket.deserializeAttachment(),
         attach: (value) => webSocket.serializeAttachment(value)
       }

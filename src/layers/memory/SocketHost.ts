@@ -9,6 +9,8 @@ import type { HostSocket, SocketHost } from "../../services/SocketHost.ts"
 export interface MemorySocket {
   /** The value that was last attached. */
   attachment: unknown
+  /** When its last ping was answered, in milliseconds. */
+  readonly pingedAt: number | undefined
   readonly send: (text: string) => void
   readonly close: (code: number, reason: string) => void
 }
@@ -36,6 +38,7 @@ export class MemorySockets {
       handle = {
         send: (text) => this.output(() => socket.send(text)),
         close: (code, reason) => this.output(() => socket.close(code, reason)),
+        pingedAt: () => socket.pingedAt,
         attachment: () => socket.attachment,
         attach: (value) => {
           const bytes = JSON.stringify(value).length
