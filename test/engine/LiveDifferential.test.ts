@@ -31,6 +31,7 @@ import { type HostSocket, SocketHost } from "../../src/services/SocketHost.ts"
 import { ReadRecorder, WriteRecorder } from "../../src/services/storage/ReadSet.ts"
 import { RowCache } from "../../src/services/storage/RowCache.ts"
 import { forAllAsync, type Random, Violation } from "../random.ts"
+import { idsIn } from "./EngineHarness.ts"
 import {
   exactReads,
   kindOfRead,
@@ -296,11 +297,7 @@ const watchAtRandom = async (random: Random, counts: Counts = new Map()): Promis
   const sqlite = new DatabaseSync(":memory:", { enableForeignKeyConstraints: true })
   const engine = await Engine.make(randomApp, sqlite, randomFlushing(random))
   for (const view of views(randomApp)) sqlite.exec(view)
-  randomApp.keysIn = (table) =>
-    sqlite
-      .prepare(`SELECT id FROM t${table}`)
-      .all()
-      .map(({ id }) => id as string | number)
+  randomApp.keysIn = (table) => idsIn(sqlite, `t${table}`)
   for (let i = 0; i < 30; i++) engine.write(randomWrite(random, randomApp))
   const { live } = engine.engine
   const readers: Array<Reader> = []
@@ -534,11 +531,7 @@ const connectAtRandom = async (random: Random): Promise<void> => {
   const migrated = await Engine.make(randomApp, sqlite, flushing)
   await migrated.close()
   for (const view of views(randomApp)) sqlite.exec(view)
-  randomApp.keysIn = (table) =>
-    sqlite
-      .prepare(`SELECT id FROM t${table}`)
-      .all()
-      .map(({ id }) => id as string | number)
+  randomApp.keysIn = (table) => idsIn(sqlite, `t${table}`)
 
   const history: History = [{ version: 0, results: new Map() }]
   const queryKeys = new Map<string, QueryKey>()

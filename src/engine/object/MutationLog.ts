@@ -97,6 +97,7 @@ export class MutationLog {
 
   /** What is known of a number. The number after a client's highest one takes one look-up. */
   find({ client, number }: MutationId): Known {
+    if (this.database.isUnwritten?.() === true) return { _tag: "New", newest: undefined }
     const last = this.database.all(
       "SELECT number, below, caller, tag, binding, CASE number WHEN ? THEN outcome END " +
         "FROM _dormouse_mutations WHERE client = ? ORDER BY number DESC LIMIT 1",

@@ -15,11 +15,10 @@ import { type App, handlersOf } from "../../contract/App.ts"
 import { anonymous, Identity } from "../../contract/Auth.ts"
 import { type Kind, kindOf } from "../../contract/Kind.ts"
 import type { Live } from "../../contract/Live.ts"
-import type { EncodedExit } from "../../protocol/Exit.ts"
 import { livePrefix } from "../../protocol/Frame.ts"
 import { canonical } from "../../protocol/JsonCodec.ts"
 import { Background } from "../../services/Background.ts"
-import { Database } from "../../services/Database.ts"
+import type { Database } from "../../services/Database.ts"
 import { SocketHost } from "../../services/SocketHost.ts"
 import { makeRunner, type SchemaMismatch } from "../../services/Storage.ts"
 import { readsOfNothing, type WriteRecorder } from "../../services/storage/ReadSet.ts"
@@ -89,13 +88,14 @@ export const make = <Rpcs extends Rpc.Any>(
   options: TenantEngineOptions
 ): Effect.Effect<TenantEngine, SchemaMismatch, EngineServices | Scope> =>
   Effect.gen(function* () {
-    const database = yield* Database
     const background = yield* Background
     const services: Context.Context<any> = yield* Effect.context<any>()
     const runner = yield* makeRunner({
       tables: app.tables,
       limits: app.limits,
       transactional: app.transactional,
+      // Anybody may read a tenant that does not exist: that must not make a database.
+      createOnWrite: true,
       internalTables: [
         mutationTable,
         mutationIndex,
@@ -107,7 +107,7 @@ export const make = <Rpcs extends Rpc.Any>(
     const handlers = yield* Layer.build(handlersOf(app.layers, app.layers.services))
     yield* requireMiddleware(app.api.declared.requests.values(), handlers)
     const engine = new Engine(app, options, {
-      database,
+      database: runner.storage.database,
       background,
       sockets: yield* SocketHost,
       actions: yield* ActionHost,
@@ -220,7 +220,8 @@ class Engine implements TenantEngine {
       readQueryKey,
       actions: parts.actions,
       rows: new SubscriptionRows(database),
-      limits
+      limits,
+      log: (message, cause) => this.log(message, cause)
     })
     this.http = new ObjectHttp({
       executor,
@@ -370,8 +371,8 @@ class Engine implements TenantEngine {
     return this.executor.execute(parent === undefined ? call : { ...call, parent }, true)
   }
 
-  private log(message: string, failure: EncodedExit | undefined): void {
-    const logged = failure === undefined ? Effect.logError(message) : Effect.logError(message, failure)
+  private log(message: string, cause: unknown): void {
+    const logged = cause === undefined ? Effect.logError(message) : Effect.logError(message, cause)
     Effect.runSyncWith(this.parts.services)(logged)
   }
 }

@@ -52,7 +52,13 @@ export class CloudflareSockets {
             // The socket is closed; the platform calls `webSocketClose` next.
           }
         },
-        close: (code, reason) => webSocket.close(code, reason),
+        close: (code, reason) => {
+          try {
+            webSocket.close(code, reason)
+          } catch {
+            // It is closed already.
+          }
+        },
         pingedAt: () => this.state.getWebSocketAutoResponseTimestamp(webSocket)?.getTime(),
         attachment: () => webSocket.deserializeAttachment(),
         attach: (value) => webSocket.serializeAttachment(value)

@@ -160,7 +160,7 @@ export class TransactionStorage {
       this.countRead(1)
       return cached
     }
-    const { rows } = this.all(info.selectByKey, [key])
+    const rows = this.select({ sql: info.selectByKey, params: [key] })
     this.countRead(rows.length)
     this.cacheRows(info, rows)
     return rows[0]
@@ -189,7 +189,7 @@ export class TransactionStorage {
 
   /** Caches rows that the database has. Not with triggers, which could change rows unnoticed. */
   private cacheRows(info: TableInfo, rows: ReadonlyArray<SqlRow>): void {
-    if (this.runtime.footprints.mayHaveTriggers()) return
+    if (rows.length === 0 || this.runtime.footprints.mayHaveTriggers()) return
     for (const row of rows) info.rowCache.add(row[info.keyPosition]!, row)
   }
 
@@ -251,8 +251,8 @@ export class TransactionStorage {
   countRows({ scan }: ScanState): number {
     let count = 0
     for (const seek of scan.seeks) {
-      const { params, sql } = Scan.count(scan, seek, this.rowsLeft() + 1)
-      const found = Number(this.all(sql, params).rows[0]![0])
+      const [counted = [0]] = this.select(Scan.count(scan, seek, this.rowsLeft() + 1))
+      const found = Number(counted[0])
       this.countRead(found)
       count += found
     }
@@ -276,8 +276,12 @@ export class TransactionStorage {
     return rows
   }
 
-  private select({ params, sql }: Scan.Statement): ReadonlyArray<SqlRow> {
-    return this.all(sql, params).rows
+  /** Runs a statement that reads one of the app's tables. */
+  select({ params, sql }: Scan.Statement): ReadonlyArray<SqlRow> {
+    if (!this.runtime.isUnwritten) return this.all(sql, params).rows
+    this.checkOpen()
+    checkStatement(sql, params)
+    return []
   }
 
   /** Reads the seeks of a scan one after the other, until there are `max` items. */
@@ -310,7 +314,7 @@ export class TransactionStorage {
    */
   private knownRows(scan: Scan.Scan, max: number): ReadonlyArray<SqlRow> | undefined {
     const { info } = scan
-    if (!this.runtime.scans.has(scan)) return undefined
+    if (this.runtime.isUnwritten || !this.runtime.scans.has(scan)) return undefined
     const keys = this.readSeeks<string | number>(scan, Math.min(max, maxKnownRows + 1), (seek, max) => {
       const [result] = this.select(Scan.keysAsJson(scan, seek, max))
       return JSON.parse(String(result![0]))
@@ -363,7 +367,7 @@ export class TransactionStorage {
     for (const seek of scan.seeks) {
       const { params, sql } = Scan.rows(scan, seek)
       checkStatement(sql, params)
-      yield* this.runtime.database.iterate(sql, params)
+      if (!this.runtime.isUnwritten) yield* this.runtime.database.iterate(sql, params)
     }
   }
 
