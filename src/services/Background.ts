@@ -15,6 +15,8 @@ export class Background extends Context.Service<
      * meanwhile runs once.
      */
     readonly whenIdle: (task: () => void) => void
+    /** Runs a task after some milliseconds, and keeps the object awake until then. Returns what cancels it. */
+    readonly after: (millis: number, task: () => void) => () => void
     /** Keeps the object awake until the promise settles. */
     readonly waitUntil: (work: Promise<unknown>) => void
   }

@@ -184,7 +184,7 @@ const objectLost = () => new Error("the object was lost while it handled the cal
 /** One heap of an object. Messages that it sends after its end are dropped. */
 class Heap {
   readonly engine: Promise<TenantEngine.TenantEngine>
-  readonly background = new MemoryBackground()
+  readonly background: MemoryBackground
   readonly sockets: MemorySockets
   private readonly scope = Scope.makeUnsafe()
   private readonly lost = Promise.withResolvers<never>()
@@ -201,6 +201,7 @@ class Heap {
     { generation, onCommitFailed, shouldFail, sockets, stub }: HeapOptions
   ) {
     const clock = Context.get(options.context, Clock.Clock)
+    this.background = new MemoryBackground(options.context)
     const database = MemoryDatabase.make(options.database)
     this.lost.promise.catch(() => {})
     this.sockets = new MemorySockets(sockets, (send) => {

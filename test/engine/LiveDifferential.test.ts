@@ -124,7 +124,7 @@ class Engine {
     const generation = ++generations
     const host = Layer.mergeAll(
       Layer.succeed(Database, MemoryDatabase.make(sqlite)),
-      Layer.succeed(Background, { defer, whenIdle: defer, waitUntil: () => {} }),
+      Layer.succeed(Background, { defer, whenIdle: defer, after: () => () => {}, waitUntil: () => {} }),
       Layer.succeed(SocketHost, { sockets: () => sockets, newId: () => `socket-${socketIds++}` }),
       Layer.succeed(ActionHost, {
         runAction: () => {
@@ -256,7 +256,7 @@ class Reader implements Subscriber {
     const { subscription } = this
     if (this.isSlow || !this.pending.delete(subscription) || !subscription.isDue) return
     const result = subscription.query.result!
-    const frame = JSON.parse(result.frameFrom(subscription.base, result.version))
+    const frame = JSON.parse(result.frameFrom(subscription.base, result.version).text("1"))
     if (frame.hash === this.copy.hash) throw new Error("a frame did not change the value")
     this.copy.apply(frame)
     subscription.base = result

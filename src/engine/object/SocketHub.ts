@@ -9,16 +9,20 @@ import { decodeMessages, isDeeper } from "../../protocol/Messages.ts"
 import type { HostSocket, SocketHost } from "../../services/SocketHost.ts"
 import { decodeText } from "../rpc/HttpBody.ts"
 import type { RequestSession } from "../rpc/SessionHeader.ts"
+import { AckDeadlines, ackTimeout } from "./AckDeadlines.ts"
 import { type ReadQueryKey, SocketSession, type SocketSessionOptions } from "./SocketSession.ts"
 import { attachmentDecoder } from "./SubscriptionStore.ts"
 import type { TurnQueue } from "./TurnQueue.ts"
 
 /** What the sockets of an object work with. */
-export interface SocketHubOptions extends Omit<SocketSessionOptions, "onOutput" | "onDirty" | "turn"> {
+export interface SocketHubOptions extends Omit<SocketSessionOptions, "onOutput" | "onDirty" | "turn" | "deadlines"> {
   readonly host: SocketHost["Service"]
   readonly turns: TurnQueue
   /** Runs a task when the object is idle, before it can hibernate. */
   readonly whenIdle: (task: () => void) => void
+  /** Runs a task after some milliseconds, and keeps the object awake until then. Returns what cancels it. */
+  readonly after: (millis: number, task: () => void) => () => void
+  readonly now: () => number
   /** Whether a tag is a mutation's. */
   readonly isMutation: (tag: string) => boolean
 }
@@ -46,6 +50,15 @@ export class SocketHub {
     this.options = options
     this.sessionOptions = {
       ...options,
+      deadlines: new AckDeadlines({
+        now: options.now,
+        after: options.after,
+        onMissed: ({ session }) => {
+          // Another subscription of the same socket may have missed its deadline, too.
+          if (this.sessions.get(session.socket) !== session) return
+          options.turns.run(() => this.drop(session.socket, [1011, noAck]))
+        }
+      }),
       turn: (body) => options.turns.run(body),
       onOutput: (session) => this.output.push(session),
       onDirty: (session) => this.scheduleSave(session)
@@ -179,6 +192,7 @@ export class SocketHub {
   }
 }
 
+const noAck = `no acknowledgement of a frame within ${ackTimeout / 1000} s`
 const notMessages = "not messages of effect/rpc as JSON: use RpcSerialization.layerJson"
 
 const isMessages = (read: ReadonlyArray<FromClientEncoded> | Close): read is ReadonlyArray<FromClientEncoded> =>

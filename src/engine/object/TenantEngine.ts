@@ -209,6 +209,8 @@ class Engine implements TenantEngine {
       host: parts.sockets,
       turns,
       whenIdle: background.whenIdle,
+      after: background.after,
+      now,
       isMutation,
       isAction,
       executor,

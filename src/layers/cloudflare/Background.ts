@@ -59,6 +59,10 @@ export const make = (state: BackgroundState): Background["Service"] => {
       }
       idleTasks.add(task)
     },
+    after: (millis, task) => {
+      const timer = setTimeout(() => runAll([task]), millis)
+      return () => clearTimeout(timer)
+    },
     waitUntil: (work) => state.waitUntil(work)
   }
 }
