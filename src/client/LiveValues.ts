@@ -6,23 +6,17 @@ import * as Cause from "effect/Cause"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import * as Checksum from "../protocol/Checksum.ts"
 import { Frame, knownHashHeader, livePrefix, promptHeader } from "../protocol/Frame.ts"
 import { canonical } from "../protocol/JsonCodec.ts"
 import * as Patch from "../protocol/Patch.ts"
 import { contractMismatch, type RpcCodec } from "../protocol/RpcCodec.ts"
-import { isList, isObject, parse, requestIdOf, type ServerMessage } from "./ServerMessage.ts"
+import { attempt, isList, isObject, parse, requestIdOf, type ServerMessage } from "./ServerMessage.ts"
 import { requestTooLarge } from "./SocketRpcProtocol.ts"
 
 // The value of a frame is not checked here: it comes from `JSON.parse`, and the query's own schema decodes it.
-const decode = Schema.decodeUnknownOption(Frame(Schema.Any))
-const decodeFrame = (input: Schema.Json): ReturnType<typeof decode> => {
-  try {
-    return decode(input)
-  } catch {
-    // Decoding overflows the stack when a patch is nested too deeply.
-    return Option.none()
-  }
-}
+const decode = Schema.decodeUnknownSync(Frame(Schema.Any))
+type AnyFrame = ReturnType<typeof decode>
 
 /** An optimistic change of a value. Applied over the server's value until that contains the mutation. */
 export interface Overlay {
@@ -63,6 +57,8 @@ export class LiveValue {
   base: Option.Option<unknown> = Option.none()
   /** The server's hash of the value. */
   hash: string | undefined
+  /** The checksum of the last frame. */
+  sum = 0
   version = 0
   /** The number of the connection that sent the last frame. */
   session = 0
@@ -79,15 +75,6 @@ export class LiveValue {
     this.rpc = rpc
     this.payload = payload
     this.key = key
-  }
-
-  /** Stores a value of the server. When it does not fit the query's schema, fails and changes nothing. */
-  accept(json: Schema.Json, hash: string): Result.Result<void, unknown> {
-    return Result.map(Result.try({ try: () => this.rpc.decodeValue(json), catch: (cause) => cause }), (value) => {
-      this.json = json
-      this.hash = hash
-      this.base = Option.some(value)
-    })
   }
 
   /** Recomputes the shown value. Returns whether it changed. */
@@ -144,46 +131,48 @@ const maxResyncs = 3
  * buffered until every query that already shows a value has its answer: they are then applied and shown together.
  */
 export class LiveValues {
-  private readonly values = new Map<string, LiveValue>()
-  private readonly byRequest = new Map<string, LiveValue>()
-  private readonly options: LiveValuesOptions
-  private send: ((text: string) => void) | undefined
-  private nextRequest = 0
+  readonly #values = new Map<string, LiveValue>()
+  readonly #byRequest = new Map<string | undefined, LiveValue>()
+  readonly #options: LiveValuesOptions
+  #send: ((text: string) => void) | undefined
+  #nextRequest = 0
   /** Live queries that show an old value and whose answer on this connection has not arrived completely. */
-  private readonly awaitingResync = new Set<LiveValue>()
+  readonly #awaitingResync = new Set<LiveValue>()
   /** The messages that arrived while there are such queries, in order. */
-  private buffered: Array<ServerMessage> = []
+  #buffered: Array<ServerMessage> = []
+  /** The checksums of what was received on this connection. What did not change is not read again. */
+  #sums = new WeakMap<object, number>()
   /** Numbers the connections. Part of the request ids, so that a frame of an old connection matches no request. */
   session = 0
 
   constructor(options: LiveValuesOptions) {
-    this.options = options
+    this.#options = options
   }
 
   /** How many queries are live. */
   get size(): number {
-    return this.values.size
+    return this.#values.size
   }
 
   /** Whether every shown value is the server's current one. */
   get isCurrent(): boolean {
-    return this.send !== undefined && this.awaitingResync.size === 0
+    return this.#send !== undefined && this.#awaitingResync.size === 0
   }
 
   /** All live queries. */
   all(): Iterable<LiveValue> {
-    return this.values.values()
+    return this.#values.values()
   }
 
   /** Adds a listener to a live query, which is started for the first one and stopped after the last one's `end`. */
   watch(rpc: RpcCodec, payload: unknown, listener: Listener): { readonly live: LiveValue; readonly end: () => void } {
     const key = keyOf(rpc.tag, payload)
-    let live = this.values.get(key)
+    let live = this.#values.get(key)
     if (live === undefined) {
       live = new LiveValue(rpc, payload, key)
-      this.values.set(key, live)
-      if (this.values.size === 1) this.options.onFirst()
-      this.ask(live, undefined)
+      this.#values.set(key, live)
+      if (this.#values.size === 1) this.#options.onFirst()
+      this.#ask(live, undefined)
     }
     const watched = live
     watched.listeners.add(listener)
@@ -191,30 +180,34 @@ export class LiveValues {
       live: watched,
       end: () => {
         watched.listeners.delete(listener)
-        if (watched.listeners.size === 0) this.stop(watched)
+        if (watched.listeners.size > 0 || this.#values.get(key) !== watched) return
+        this.#drop(watched)
+        this.#end(watched)
       }
     }
   }
 
   /** The live query of this tag and encoded payload, if there is one. */
   find(tag: string, payload: unknown): LiveValue | undefined {
-    return this.values.get(keyOf(tag, payload))
+    return this.#values.get(keyOf(tag, payload))
   }
 
   /** A connection has opened: requests every query again, with the hash of the value it has. */
   opened(send: (text: string) => void): void {
     this.session++
-    this.send = send
-    for (const live of this.values.values()) this.ask(live, live.decodeFailures === 0 ? live.hash : undefined)
+    // The first frames of a connection compare everything that is here, also if something has changed it.
+    this.#sums = new WeakMap()
+    this.#send = send
+    for (const live of this.#values.values()) this.#ask(live, live.decodeFailures === 0 ? live.hash : undefined)
   }
 
   /** The connection has closed. Values stay as they are. */
   closed(): void {
-    this.send = undefined
-    this.byRequest.clear()
-    this.awaitingResync.clear()
-    this.buffered = []
-    for (const live of this.values.values()) {
+    this.#send = undefined
+    this.#byRequest.clear()
+    this.#awaitingResync.clear()
+    this.#buffered = []
+    for (const live of this.#values.values()) {
       live.requestId = undefined
       live.parts = []
     }
@@ -222,14 +215,14 @@ export class LiveValues {
 
   /** The server refused this client: every live query fails. */
   failAll(failure: Cause.Cause<unknown>): void {
-    for (const live of [...this.values.values()]) this.end(live, failure)
+    for (const live of [...this.#values.values()]) this.#end(live, failure)
   }
 
   /** The server accepts at most `max` bytes per message: the live queries fail whose requests are larger. */
   limit(max: number): void {
-    for (const live of [...this.values.values()]) {
+    for (const live of [...this.#values.values()]) {
       const error = requestTooLarge(live.request, max)
-      if (error !== undefined) this.end(live, Cause.fail(error))
+      if (error !== undefined) this.#end(live, Cause.fail(error))
     }
   }
 
@@ -242,18 +235,20 @@ export class LiveValues {
   receive(messages: ReadonlyArray<ServerMessage>): Set<LiveValue> {
     for (const message of messages) {
       if (message._tag === "Delivered") {
-        this.buffered.push(message)
+        this.#buffered.push(message)
         continue
       }
-      const live = this.byRequest.get(requestIdOf(message))
+      const live = this.#byRequest.get(requestIdOf(message))
       // A message for a request that was given up meanwhile.
       if (live === undefined) continue
       // Acknowledge on arrival, not when it is shown: the server sends no further frame before that.
-      if (message._tag === "Chunk") this.send?.(JSON.stringify({ _tag: "Ack", requestId: live.requestId }))
-      this.buffered.push(message)
-      if (completes(message)) this.awaitingResync.delete(live)
+      const { version, ...last } = lastOf(message)
+      if (message._tag === "Chunk") this.#send?.(JSON.stringify({ _tag: "Ack", requestId: live.requestId, version }))
+      this.#buffered.push(message)
+      // A part of a frame that is not the last one does not complete the answer.
+      if (last["_tag"] !== "Part" || last["last"] !== false) this.#awaitingResync.delete(live)
     }
-    return this.applyBuffered()
+    return this.#applyBuffered()
   }
 
   /** Recomputes all shown values first, then notifies the listeners of those that changed. */
@@ -264,33 +259,33 @@ export class LiveValues {
 
   /** Reports it when every shown value is the server's current one. */
   reportCurrent(): void {
-    if (this.isCurrent) this.options.onCurrent(true)
+    if (this.isCurrent) this.#options.onCurrent(true)
   }
 
   /**
    * Applies the buffered messages, unless a query is still awaiting its answer. Returns the live queries they changed.
    */
-  private applyBuffered(): Set<LiveValue> {
+  #applyBuffered(): Set<LiveValue> {
     const changed = new Set<LiveValue>()
-    if (this.awaitingResync.size > 0) return changed
-    const messages = this.buffered
-    this.buffered = []
+    if (this.#awaitingResync.size > 0) return changed
+    const messages = this.#buffered
+    this.#buffered = []
     for (const message of messages) {
       if (message._tag === "Delivered") {
         const { version } = message
-        if (typeof version !== "number") this.options.onProtocolError()
-        else for (const live of this.options.onDelivered(version, this.session)) changed.add(live)
+        if (typeof version !== "number") this.#options.onProtocolError()
+        else for (const live of this.#options.onDelivered(version, this.session)) changed.add(live)
         continue
       }
-      const live = this.byRequest.get(requestIdOf(message))
+      const live = this.#byRequest.get(requestIdOf(message))
       if (live === undefined) continue
       const { exit, values } = message
-      if (message._tag === "Exit") this.end(live, live.rpc.decodeFailure(exit))
-      else if (message._tag !== "Chunk" || !isList(values)) this.resync(live)
+      if (message._tag === "Exit") this.#end(live, live.rpc.decodeFailure(exit))
+      else if (message._tag !== "Chunk" || !isList(values)) this.#resync(live)
       else {
         for (const value of values) {
-          if (!this.apply(live, value)) {
-            this.resync(live)
+          if (!this.#apply(live, value)) {
+            this.#resync(live)
             break
           }
           changed.add(live)
@@ -301,64 +296,79 @@ export class LiveValues {
   }
 
   /** Stops waiting for a query. If it was the last one, the buffered messages are applied and shown. */
-  private release(live: LiveValue): void {
-    if (!this.awaitingResync.delete(live) || this.awaitingResync.size > 0) return
-    this.publish(this.applyBuffered())
+  #release(live: LiveValue): void {
+    if (!this.#awaitingResync.delete(live) || this.#awaitingResync.size > 0) return
+    this.publish(this.#applyBuffered())
     this.reportCurrent()
   }
 
   /** Applies one frame. Returns whether it could be applied. */
-  private apply(live: LiveValue, input: Schema.Json): boolean {
-    const decoded = decodeFrame(input)
-    if (Option.isNone(decoded)) return false
-    const frame = decoded.value
+  #apply(live: LiveValue, input: Schema.Json): boolean {
+    const frame = attempt(() => decode(input))
+    if (frame === undefined) return false
     if (frame._tag === "Part") {
       live.parts.push(frame.text)
       if (!frame.last) return true
       const whole = parse(live.parts.join(""))
       live.parts = []
-      return whole !== undefined && this.apply(live, whole)
+      return whole !== undefined && this.#apply(live, whole)
     }
     const isFirst = live.session !== this.session
-    // Versions only grow within a connection. The first frame of a connection may have any version.
-    if (!isFirst && frame.version < live.version) return false
-    switch (frame._tag) {
-      case "Current":
-        if (live.json === undefined) return false
-        break
-      case "Snapshot": {
-        const accepted = live.accept(frame.value, frame.hash)
-        if (Result.isSuccess(accepted)) break
+    // Versions grow with each frame of a connection: this one has arrived before, or is wrong. The first frame may have any
+    // version.
+    if (!isFirst && frame.version <= live.version) return frame.sum === live.sum
+    const next = attempt(() => this.#after(live, frame, isFirst))
+    if (next === undefined) return false
+    if (next.json !== live.json) {
+      try {
+        live.base = Option.some(live.rpc.decodeValue(next.json))
+      } catch (cause) {
+        if (frame._tag === "Patch") return false
         // Client and server have different contracts; requesting the value again would not help.
-        this.drop(live)
-        this.end(live, contractMismatch(`the value of ${live.rpc.tag}`, accepted.failure))
+        this.#drop(live)
+        this.#end(live, contractMismatch(`the value of ${live.rpc.tag}`, cause))
         return true
       }
-      case "Patch": {
-        if (live.json === undefined || isFirst) return false
-        const patched = Patch.apply(live.json, frame.ops)
-        if (Result.isFailure(patched) || Result.isFailure(live.accept(patched.success, frame.hash))) return false
-        break
-      }
     }
+    live.json = next.json
+    live.hash = next.hash
+    live.sum = frame.sum
     live.version = frame.version
     live.session = this.session
     live.decodeFailures = 0
     live.overlays = live.overlays.filter(
-      ({ mutation }) => !this.options.contains(mutation, this.session, frame.version)
+      ({ mutation }) => !this.#options.contains(mutation, this.session, frame.version)
     )
     return true
   }
 
   /**
+   * The value after a frame, and its hash. `undefined` when it is not what the server has: the checksum of a frame is that
+   * of what its client has after it. Throws for a patch that does not apply, and for a value that is nested too deeply.
+   */
+  #after(live: LiveValue, frame: Exclude<AnyFrame, { _tag: "Part" }>, isFirst: boolean) {
+    // A patch applies only to a value that was sent on the same connection.
+    if (frame._tag === "Patch" && isFirst) return undefined
+    const { hash } = frame._tag === "Current" ? live : frame
+    const json: Schema.Json =
+      frame._tag === "Snapshot"
+        ? frame.value
+        : frame._tag === "Patch"
+          ? Result.getOrThrow(Patch.apply(live.json!, frame.ops))
+          : live.json!
+    const sum = Checksum.ofFrame(Checksum.ofJson(json, this.#sums), frame.version, hash!)
+    return Checksum.addRequest(sum, JSON.stringify(live.requestId)) === frame.sum ? { json, hash } : undefined
+  }
+
+  /**
    * Requests a live query on the open connection. With `knownHash` the server can answer that the value is unchanged.
    */
-  private ask(live: LiveValue, knownHash: string | undefined): void {
-    if (this.send === undefined) return
-    const id = `live-${this.session}-${this.nextRequest++}`
+  #ask(live: LiveValue, knownHash: string | undefined): void {
+    if (this.#send === undefined) return
+    const id = `live-${this.session}-${this.#nextRequest++}`
     live.requestId = id
-    this.byRequest.set(id, live)
-    if (live.json !== undefined) this.markStale(live)
+    this.#byRequest.set(id, live)
+    if (live.json !== undefined) this.#markStale(live)
     const headers: Array<[string, string]> = [[promptHeader, "1"]]
     if (knownHash !== undefined) headers.push([knownHashHeader, knownHash])
     live.request = JSON.stringify({
@@ -368,57 +378,47 @@ export class LiveValues {
       payload: live.payload,
       headers
     })
-    this.send(live.request)
+    this.#send(live.request)
   }
 
-  private markStale(live: LiveValue): void {
-    this.awaitingResync.add(live)
-    this.options.onCurrent(false)
+  #markStale(live: LiveValue): void {
+    this.#awaitingResync.add(live)
+    this.#options.onCurrent(false)
   }
 
   /** A frame could not be applied: requests the whole value. The old one is shown until it arrives. */
-  private resync(live: LiveValue): void {
-    this.drop(live)
+  #resync(live: LiveValue): void {
+    this.#drop(live)
     // The next frame counts as the first of its connection, which may have any version.
     live.session = 0
-    if (++live.decodeFailures <= maxResyncs) return this.ask(live, undefined)
-    if (live.json !== undefined) this.markStale(live)
-    this.options.onProtocolError()
+    if (++live.decodeFailures <= maxResyncs) return this.#ask(live, undefined)
+    if (live.json !== undefined) this.#markStale(live)
+    this.#options.onProtocolError()
   }
 
   /** Gives up the current request of a live query. */
-  private drop(live: LiveValue): void {
+  #drop(live: LiveValue): void {
     if (live.requestId === undefined) return
-    this.byRequest.delete(live.requestId)
-    this.send?.(JSON.stringify({ _tag: "Interrupt", requestId: live.requestId }))
+    this.#byRequest.delete(live.requestId)
+    this.#send?.(JSON.stringify({ _tag: "Interrupt", requestId: live.requestId }))
     live.requestId = undefined
     live.parts = []
   }
 
-  /** Ends a live query with a failure. */
-  private end(live: LiveValue, failure: Cause.Cause<unknown>): void {
-    if (live.requestId !== undefined) this.byRequest.delete(live.requestId)
-    live.requestId = undefined
-    this.values.delete(live.key)
-    live.emit({ _tag: "Failed", failure })
-    this.release(live)
-    if (this.values.size === 0) this.options.onLast()
-  }
-
-  /** Stops a live query that has no listeners any more. */
-  private stop(live: LiveValue): void {
-    if (this.values.get(live.key) !== live) return
-    this.drop(live)
-    this.values.delete(live.key)
-    this.release(live)
-    if (this.values.size === 0) this.options.onLast()
+  /** Ends a live query: it has failed, or has no listeners any more. */
+  #end(live: LiveValue, failure?: Cause.Cause<unknown>): void {
+    this.#byRequest.delete(live.requestId)
+    this.#values.delete(live.key)
+    if (failure !== undefined) live.emit({ _tag: "Failed", failure })
+    this.#release(live)
+    if (this.#values.size === 0) this.#options.onLast()
   }
 }
 
-/** Whether a message completes an answer. A part of a frame that is not the last one does not. */
-const completes = ({ values }: ServerMessage): boolean => {
+/** The last frame of a message. */
+const lastOf = ({ values }: ServerMessage): Schema.JsonObject => {
   const last = isList(values) ? values.at(-1) : undefined
-  return !(isObject(last) && last["_tag"] === "Part" && last["last"] === false)
+  return isObject(last) ? last : {}
 }
 
 /** The key of a live query: the same for the same tag and an equal encoded payload. */

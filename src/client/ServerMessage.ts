@@ -11,14 +11,17 @@ export type ServerMessage = Schema.JsonObject & { readonly _tag: string }
 /** The answer to one call. */
 export type Answer = Schema.JsonObject & FromServerEncoded
 
-/** Parses JSON. `undefined` when the text is not JSON. */
-export const parse = (text: string): Schema.Json | undefined => {
+/** What a function returns; `undefined` when it throws. */
+export const attempt = <A>(body: () => A): A | undefined => {
   try {
-    return JSON.parse(text)
+    return body()
   } catch {
     return undefined
   }
 }
+
+/** Parses JSON. `undefined` when the text is not JSON. */
+export const parse = (text: string): Schema.Json | undefined => attempt((): Schema.Json => JSON.parse(text))
 
 /** Whether a JSON value is an array. */
 export const isList = (json: Schema.Json | undefined): json is Schema.JsonArray => Array.isArray(json)

@@ -41,26 +41,26 @@ export interface SocketRpcProtocolOptions {
 export class SocketRpcProtocol {
   /** The protocol for one `RpcClient`. */
   readonly protocol: Effect.Effect<RpcClient.Protocol["Service"]>
-  private readonly options: SocketRpcProtocolOptions
-  private readonly pending = new Map<string | number, Pending>()
+  readonly #options: SocketRpcProtocolOptions
+  readonly #pending = new Map<string | number, Pending>()
   /** Mutations that were answered and whose `Committed` message has not arrived yet, by request id. */
-  private readonly answered = new Map<string | number, string>()
-  private send: ((text: string) => void) | undefined
-  private respond: (client: number, message: FromServerEncoded) => void = () => {}
+  readonly #answered = new Map<string | number, string>()
+  #send: ((text: string) => void) | undefined
+  #respond: (client: number, message: FromServerEncoded) => void = () => {}
 
   constructor(options: SocketRpcProtocolOptions) {
-    this.options = options
+    this.#options = options
     this.protocol = Effect.contextWith((context) =>
       RpcClient.Protocol.make((respond) => {
         const fork = Effect.runForkWith(context)
-        this.respond = (client, message) => void fork(respond(client, message))
+        this.#respond = (client, message) => void fork(respond(client, message))
         return Effect.succeed({
           send: (client, message) =>
             Effect.sync(() => {
               const text = JSON.stringify(message)
-              if (message._tag === "Request") return this.request(client, message, text)
-              if (message._tag === "Interrupt") this.finish(message.requestId)
-              this.send?.(text)
+              if (message._tag === "Request") return this.#request(client, message, text)
+              if (message._tag === "Interrupt") this.#finish(message.requestId)
+              this.#send?.(text)
             }),
           supportsAck: true,
           supportsTransferables: false,
@@ -72,42 +72,42 @@ export class SocketRpcProtocol {
 
   /** Whether a socket is open. */
   get isOpen(): boolean {
-    return this.send !== undefined
+    return this.#send !== undefined
   }
 
   /** Whether a mutation is waiting for its answer. */
   get isWaiting(): boolean {
-    for (const { mutation } of this.pending.values()) if (mutation !== undefined) return true
+    for (const { mutation } of this.#pending.values()) if (mutation !== undefined) return true
     return false
   }
 
   /** A socket has opened: sends the pending mutations, in the order of their calls. */
   opened(send: (text: string) => void): void {
-    this.send = send
-    for (const { mutation, text } of [...this.pending.values()]) {
-      if (mutation !== undefined && this.options.onSend(mutation)) send(text)
+    this.#send = send
+    for (const { mutation, text } of [...this.#pending.values()]) {
+      if (mutation !== undefined && this.#options.onSend(mutation)) send(text)
     }
   }
 
   /** The socket has closed: fails the pending calls that are not mutations. */
   closed(): void {
-    this.send = undefined
-    this.answered.clear()
-    for (const [id, { mutation }] of [...this.pending]) if (mutation === undefined) this.fail(id, connectionLost)
+    this.#send = undefined
+    this.#answered.clear()
+    for (const [id, { mutation }] of [...this.#pending]) if (mutation === undefined) this.#fail(id, connectionLost)
   }
 
   /** The server accepts at most `max` bytes per message: fails the pending calls that are larger. */
   limit(max: number): void {
-    for (const [id, { text }] of [...this.pending]) {
+    for (const [id, { text }] of [...this.#pending]) {
       const error = requestTooLarge(text, max)
-      if (error !== undefined) this.fail(id, failure(error))
+      if (error !== undefined) this.#fail(id, failure(error))
     }
   }
 
-  private fail(id: string | number, exit: ExitEncoded): void {
-    const { client } = this.pending.get(id)!
-    this.finish(id)
-    this.respond(client, { _tag: "Exit", requestId: id, exit })
+  #fail(id: string | number, exit: ExitEncoded): void {
+    const { client } = this.#pending.get(id)!
+    this.#finish(id)
+    this.#respond(client, { _tag: "Exit", requestId: id, exit })
   }
 
   /** Handles a message. Returns whether a server may send it; if not, the connection must be reset. */
@@ -116,39 +116,39 @@ export class SocketRpcProtocol {
     const id = requestIdOf(message)
     if (message._tag === "Committed") {
       if (typeof version !== "number") return false
-      const mutation = this.answered.get(id)
-      this.answered.delete(id)
-      if (mutation !== undefined) this.options.onCommitted(mutation, version)
+      const mutation = this.#answered.get(id)
+      this.#answered.delete(id)
+      if (mutation !== undefined) this.#options.onCommitted(mutation, version)
       return true
     }
     // The server could not read a message of this client. It does not say which, so no single call can be failed.
     if (message._tag === "Defect") return false
-    const pending = this.pending.get(id)
+    const pending = this.#pending.get(id)
     if (pending === undefined || !isAnswerTo(message, id)) return true
     if (message._tag === "Exit" && pending.mutation !== undefined) {
-      this.answered.set(id, pending.mutation)
-      this.options.onAnswered(pending.mutation, isObject(exit) && exit["_tag"] === "Success")
+      this.#answered.set(id, pending.mutation)
+      this.#options.onAnswered(pending.mutation, isObject(exit) && exit["_tag"] === "Success")
     }
-    this.respond(pending.client, message)
-    if (message._tag === "Exit") this.finish(id)
+    this.#respond(pending.client, message)
+    if (message._tag === "Exit") this.#finish(id)
     return true
   }
 
   /** Sends a request. Without a socket a mutation waits for one, and any other call fails. */
-  private request(client: number, message: RequestEncoded, text: string): void {
+  #request(client: number, message: RequestEncoded, text: string): void {
     const mutation = message.headers.find(([name]) => name === mutationHeader)?.[1]
-    this.pending.set(message.id, { client, text, mutation })
-    if (mutation !== undefined) this.options.onChange()
-    if (this.send === undefined) {
+    this.#pending.set(message.id, { client, text, mutation })
+    if (mutation !== undefined) this.#options.onChange()
+    if (this.#send === undefined) {
       if (mutation === undefined) this.closed()
-    } else if (mutation === undefined || this.options.onSend(mutation)) this.send(text)
+    } else if (mutation === undefined || this.#options.onSend(mutation)) this.#send(text)
   }
 
   /** The call has its answer, or was interrupted. */
-  private finish(id: string | number): void {
-    const pending = this.pending.get(id)
-    this.pending.delete(id)
-    if (pending?.mutation !== undefined) this.options.onChange()
+  #finish(id: string | number): void {
+    const pending = this.#pending.get(id)
+    this.#pending.delete(id)
+    if (pending?.mutation !== undefined) this.#options.onChange()
   }
 }
 

@@ -15,7 +15,7 @@ export class Background extends Context.Service<
      * meanwhile runs once.
      */
     readonly whenIdle: (task: () => void) => void
-    /** Runs a task later, and keeps the object awake until then. The returned function cancels it. */
+    /** Runs a task after some milliseconds, and keeps the object awake until then. The returned function cancels it. */
     readonly after: (millis: number, task: () => void) => () => void
     /** Keeps the object awake until the promise settles. */
     readonly waitUntil: (work: Promise<unknown>) => void

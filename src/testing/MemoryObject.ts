@@ -209,7 +209,7 @@ class Heap {
     { generation, onCommitFailed, shouldFail, sockets, stub }: HeapOptions
   ) {
     const clock = Context.get(options.context, Clock.Clock)
-    this.background = new MemoryBackground(clock)
+    this.background = new MemoryBackground(options.context)
     const database = MemoryDatabase.make(options.database)
     this.lost.promise.catch(() => {})
     this.sockets = new MemorySockets(sockets, (send) => {

@@ -46,11 +46,11 @@ const begin = Effect.fnUntraced(function* (options: { readonly accepts: boolean 
     shown,
     write,
     /** The message with the value of the live query at a version. */
-    frame: (value: ReadonlyArray<string>, version: number) => ({
-      _tag: "Chunk",
-      requestId: server.last.requests("live:rows").at(-1)!.id,
-      values: [{ _tag: "Snapshot", value, version, hash: `h${version}` }]
-    }),
+    frame: (value: ReadonlyArray<string>, version: number) => {
+      const requestId = server.last.requests("live:rows").at(-1)!.id
+      const frame = { _tag: "Snapshot", value, version, hash: `h${version}` }
+      return { _tag: "Chunk", requestId, values: [server.last.sealed(requestId, frame)] }
+    },
     /** The mutations that the client sent. */
     get written() {
       return server.sockets.flatMap((socket) => socket.requests("write"))

@@ -1,8 +1,11 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
 import * as Socket from "effect/socket/Socket"
 import { Fetch } from "../../src/client/Transport.ts"
+import * as Checksum from "../../src/protocol/Checksum.ts"
 import { ping, pong } from "../../src/protocol/Messages.ts"
+import * as Patch from "../../src/protocol/Patch.ts"
 
 /** A server that the test scripts. It need not keep to any protocol. */
 export class FakeServer {
@@ -16,6 +19,8 @@ export class FakeServer {
   onMessage: (socket: FakeSocket, message: any) => void = () => {}
   /** Answers a call over HTTP. */
   onFetch: (body: any) => Response | Promise<Response> = () => new Response(null, { status: 503 })
+  /** The value that was last sent for each live query, by its tag and payload. */
+  readonly values = new Map<string, any>()
   private readonly now: () => number
 
   constructor(now: () => number) {
@@ -137,9 +142,25 @@ export class FakeSocket implements Socket.WebSocketLike {
     if (this.isOpen) this.emit("message", { data })
   }
 
-  /** The server sends a chunk of values. */
+  /** The server sends a chunk of values. Frames without a checksum get the right one. */
   chunk(requestId: unknown, ...values: ReadonlyArray<unknown>): void {
-    this.deliver({ _tag: "Chunk", requestId, values })
+    this.deliver({ _tag: "Chunk", requestId, values: values.map((value) => this.sealed(requestId, value)) })
+  }
+
+  /** A frame with its checksum, for a client that has what it was sent before. Anything else stays as it is. */
+  sealed(requestId: unknown, frame: any): unknown {
+    const request = this.received.find(({ _tag, id }) => _tag === "Request" && id === requestId)
+    if (request === undefined || typeof frame?.version !== "number" || "sum" in frame) return frame
+    const { values } = this.server
+    const key = JSON.stringify([request.tag, request.payload])
+    const applied =
+      frame._tag === "Patch" && Result.try(() => Result.getOrThrow(Patch.apply(values.get(key), frame.ops)))
+    if (frame._tag === "Snapshot") values.set(key, frame.value)
+    else if (applied && Result.isSuccess(applied)) values.set(key, applied.success)
+    if (!values.has(key)) return frame
+    const hash = frame.hash ?? request.headers.find(([name]: [string]) => name === "dormouse-have")?.[1]
+    const sum = Checksum.ofFrame(Checksum.ofJson(values.get(key) ?? null), frame.version, hash)
+    return { ...frame, sum: Checksum.addRequest(sum, JSON.stringify(requestId)) }
   }
 
   /** The socket closes. 1006 is a loss without a close message. */

@@ -22,8 +22,14 @@ const rest = () => new Promise((resolve) => setTimeout(resolve, 16_000))
 
 /** Subscribes and waits for the first value. */
 let watched = 0
-const watch = async (peer: Peer, tag: string, payload: unknown = {}, id: string | number = `live-${watched++}`) => {
-  peer.send(request(id, `live:${tag}`, payload))
+const watch = async (
+  peer: Peer,
+  tag: string,
+  payload: unknown = {},
+  id: string | number = `live-${watched++}`,
+  headers: Parameters<typeof request>[3] = []
+) => {
+  peer.send(request(id, `live:${tag}`, payload, headers))
   await peer.itemsOf(id, 1)
   ack(peer, id)
   return id
@@ -245,16 +251,21 @@ describe("L7: an eviction must not be noticeable", () => {
   })
 
   it("fault 6, fault 10, L8: an object with two sockets that were opened at once, and that ping, hibernates", async () => {
-    const idle = async (namespace: DurableObjectNamespace) => {
+    const prompt = [["dormouse-prompt", "1"]] as const
+    const idle = async (
+      namespace: DurableObjectNamespace,
+      headers: Parameters<typeof request>[3] = [],
+      acknowledges = true
+    ) => {
       const opened = open("idle", namespace)
       const peers = await Promise.all([opened.connect(), opened.connect()])
-      const lives = await Promise.all(peers.map((peer) => watch(peer, "notes.list")))
+      const lives = await Promise.all(peers.map((peer) => watch(peer, "notes.list", {}, undefined, headers)))
       // Everything that could leave work behind: a call, a commit with its flush, an action.
       await peers[0].call("notes.add", { body: "one" })
       await peers[0].call("act.end", { ending: "promise" })
       for (const [i, peer] of peers.entries()) {
         await peer.itemsOf(lives[i]!, 2)
-        ack(peer, lives[i]!)
+        if (acknowledges) ack(peer, lives[i]!)
       }
       let pings = 0
       const pinging = setInterval(() => {
@@ -266,18 +277,26 @@ describe("L7: an eviction must not be noticeable", () => {
       const pongsOf = ({ texts }: Peer) => texts.filter((text) => text === pong).length
       for (const peer of peers) await peer.until(() => pongsOf(peer) === pings)
       const slept = opened.starts()
+      if (!acknowledges) for (const [i, peer] of peers.entries()) ack(peer, lives[i]!)
       await peers[0].call("notes.add", { body: "two" })
       for (const [i, peer] of peers.entries()) await peer.itemsOf(lives[i]!, 3)
       return { isPinged: pings > 0, starts: [slept, opened.starts()], closed: peers.map(({ closed }) => closed) }
     }
-    const [quiet, exporting, restless, pinged] = await Promise.all([
+    const [quiet, acknowledged, stock, waiting, exporting, restless, pinged] = await Promise.all([
       idle(env.TENANT_OBJECT),
+      idle(env.TENANT_OBJECT, prompt),
+      idle(env.TENANT_OBJECT, [], false),
+      idle(env.TENANT_OBJECT, prompt, false),
       idle(env.TELEMETRY),
       idle(env.RESTLESS),
       idle(env.PINGED)
     ])
     const others = { isPinged: true, closed: [undefined, undefined] }
     expect(quiet).toEqual({ ...others, starts: [1, 2] })
+    expect(acknowledged).toEqual({ ...others, starts: [1, 2] })
+    expect(stock).toEqual({ ...others, starts: [1, 2] })
+    // It waits for the acknowledgement of a client that promised one, 30 s at most.
+    expect(waiting).toEqual({ ...others, starts: [1, 1] })
     expect(exporting).toEqual({ ...others, starts: [1, 2] })
     // The controls: a timer keeps an object awake, and so do pings that it answers itself.
     expect(restless).toEqual({ ...others, starts: [1, 1] })

@@ -46,6 +46,8 @@ export interface EngineHarness {
   readonly sqlite: DatabaseSync
   readonly context: Context.Context<never>
   readonly sockets: Set<HostSocket>
+  /** The timers that run. The test runs them. */
+  readonly timers: Set<{ readonly millis: number; readonly task: () => void }>
   /** Runs the tasks that are deferred now, as the next turn of the event loop does. */
   readonly nextTurn: () => void
   /** Runs the deferred tasks, and then those for an idle object, until there are none. */
@@ -64,6 +66,7 @@ export const makeEngine = async (
   const idleTasks = new Set<() => void>()
   const defer = (task: () => void) => void tasks.push(task)
   const sockets = new Set<HostSocket>()
+  const timers: EngineHarness["timers"] = new Set()
   let ids = 0
   const context = await Effect.runPromise(Scope.provide(Layer.build(Layer.merge(fixedContext, layer)), scope))
   const host = Layer.mergeAll(
@@ -71,7 +74,11 @@ export const makeEngine = async (
     Layer.succeed(Background, {
       defer,
       whenIdle: (task) => void idleTasks.add(task),
-      after: () => () => {},
+      after: (millis, task) => {
+        const timer = { millis, task }
+        timers.add(timer)
+        return () => timers.delete(timer)
+      },
       waitUntil: () => {}
     }),
     Layer.succeed(SocketHost, { sockets: () => sockets, newId: () => `socket-${ids++}` }),
@@ -89,6 +96,7 @@ export const makeEngine = async (
     sqlite,
     context,
     sockets,
+    timers,
     nextTurn: () => {
       for (const task of tasks.splice(0)) task()
     },
@@ -111,6 +119,7 @@ export const makeEngine = async (
 /** A socket that keeps what was sent to it. */
 export class KeepingSocket implements HostSocket {
   readonly messages: Array<any> = []
+  closed: { readonly code: number; readonly reason: string } | undefined
   private attached: unknown = null
 
   send(text: string): void {
@@ -118,7 +127,9 @@ export class KeepingSocket implements HostSocket {
     this.messages.push(...(Array.isArray(parsed) ? parsed : [parsed]))
   }
 
-  close(): void {}
+  close(code: number, reason: string): void {
+    this.closed = { code, reason }
+  }
 
   pingedAt() {
     return undefined

@@ -277,7 +277,7 @@ class Reader implements Subscriber {
     const { subscription } = this
     if (this.isSlow || !this.pending.delete(subscription) || !subscription.isDue) return
     const result = subscription.query.result!
-    const frame = JSON.parse(result.frameFrom(subscription.base, result.version))
+    const frame = JSON.parse(result.frameFrom(subscription.base, result.version).text("1"))
     if (frame.hash === this.copy.hash) throw new Violation("a frame did not change the value")
     this.copy.apply(frame)
     subscription.base = result

@@ -6,17 +6,18 @@ import { ReadRecorder, WriteRecorder } from "../../src/services/storage/ReadSet.
 /** Live queries over one number, which all of them read. */
 const start = () => {
   const tasks: Array<() => void> = []
-  const state = { n: 0, runs: 0, time: 0, fails: false }
+  const state = { n: 0, runs: 0, time: 0, fails: false, readsClock: false }
   const live = new LiveQueries({
     run: () => {
       state.runs++
       const reads = new ReadRecorder()
       reads.range("t", "", Range.point([1]))
+      if (state.readsClock) reads.clock()
       if (state.fails) {
         return { result: undefined, failure: { _tag: "Failure", cause: [] }, reads: reads.toReadSet() }
       }
       const { n } = state
-      const result = { text: JSON.stringify(n), json: () => n, digest: () => new Uint8Array([n]) }
+      const result = { text: JSON.stringify(n), json: () => n, digest: () => new Uint8Array([n]), sum: () => n }
       return { result, failure: undefined, reads: reads.toReadSet() }
     },
     defer: (task) => void tasks.push(task),
@@ -56,6 +57,20 @@ const start = () => {
 }
 
 describe("LiveQueries", () => {
+  it("L5: a result that changes without a commit, because it reads the time, has a version of its own", () => {
+    const { live, state, subscribe } = start()
+    state.readsClock = true
+    const first = subscribe()
+    const version = live.flushedVersion
+    subscribe()
+    // Nothing has changed.
+    expect([first.received, live.flushedVersion]).toEqual([[0], version])
+    state.n = 1
+    subscribe()
+    expect(first.received).toEqual([0, 1])
+    expect(live.flushedVersion).toBeGreaterThan(version)
+  })
+
   it("L4: many subscribers are notified over several turns, and later ones get the latest result", () => {
     const { live, state, subscribe, tasks, write } = start()
     const subscribers = Array.from({ length: 2250 }, () => subscribe())
@@ -179,7 +194,7 @@ const startCells = () => {
       const reads = new ReadRecorder()
       reads.range("t", "", Range.point([payload as number]))
       const n = cells.get(payload as number) ?? 0
-      const result = { text: JSON.stringify(n), json: () => n, digest: () => new Uint8Array([n]) }
+      const result = { text: JSON.stringify(n), json: () => n, digest: () => new Uint8Array([n]), sum: () => n }
       return { result, failure: undefined, reads: reads.toReadSet() }
     },
     defer: () => {},

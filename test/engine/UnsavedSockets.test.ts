@@ -9,23 +9,18 @@ import { KeepingSocket, makeEngine } from "./EngineHarness.ts"
 
 /** A socket whose attachment can be refused. */
 class RefusingSocket extends KeepingSocket {
-  closed: ReadonlyArray<unknown> | undefined
   refuses = false
 
   override attach(value: unknown): void {
     if (this.refuses) throw new Error("no attachment")
     super.attach(value)
   }
-
-  override close(...close: ReadonlyArray<unknown>): void {
-    this.closed = close
-  }
 }
 
 const logged: Array<string> = []
 const layer = Logger.layer([Logger.map(Logger.formatJson, (line) => void logged.push(line))])
 const session = { tenant: "main", identity: { subject: null, claims: {} } }
-const unsaved = [1011, expect.stringContaining("could not save")]
+const unsaved = { code: 1011, reason: expect.stringContaining("could not save") }
 
 /** An engine with two sockets, of which one is refused. */
 const twoSockets = async () => {
@@ -81,7 +76,7 @@ describe("a socket whose state cannot be saved", () => {
     idle()
     bad.refuses = true
     engine.sockets.message(bad, "not a message")
-    expect(bad.closed).toEqual([1007, expect.any(String)])
+    expect(bad.closed).toEqual({ code: 1007, reason: expect.any(String) })
     expect(logged.join()).toContain("no attachment")
     await close()
   })

@@ -8,6 +8,7 @@ import * as RpcSchema from "effect/rpc/RpcSchema"
 import * as Schema from "effect/Schema"
 import { describe, expect, it } from "vitest"
 import { CallError, InternalError } from "../../src/protocol/CallError.ts"
+import * as Checksum from "../../src/protocol/Checksum.ts"
 import { Frame } from "../../src/protocol/Frame.ts"
 import * as Patch from "../../src/protocol/Patch.ts"
 import { NotesApi } from "../worker/notes.ts"
@@ -77,10 +78,11 @@ describe("the protocol's fixtures and Effect's client", () => {
     })
   }
 
-  it("frames: a client that applies them has these values", () => {
+  it("C2 frames: a client that applies them has these values, with these checksums", () => {
     for (const { frames: given, values } of frames.streams) {
       let parts = ""
       let value: unknown = "<nothing>"
+      let hash = ""
       const seen = given.map((encoded) => {
         let { decoded: frame } = roundTrip(Frame(Schema.Json), encoded)
         if (frame._tag === "Part") {
@@ -90,6 +92,9 @@ describe("the protocol's fixtures and Effect's client", () => {
         }
         if (frame._tag === "Snapshot") value = frame.value
         if (frame._tag === "Patch") value = Result.getOrThrow(Patch.apply(value as Schema.Json, frame.ops))
+        if (frame._tag !== "Current") hash = frame.hash
+        const sum = Checksum.ofFrame(Checksum.ofJson(value as Schema.Json), frame.version, hash)
+        expect(frame.sum).toBe(Checksum.addRequest(sum, "1"))
         return value
       })
       expect(seen).toEqual(values)

@@ -1,4 +1,8 @@
+import * as Result from "effect/Result"
+import type * as Schema from "effect/Schema"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import * as Checksum from "../../src/protocol/Checksum.ts"
+import * as Patch from "../../src/protocol/Patch.ts"
 import { type Deployment, newTenant, post } from "../deployment/Deployment.ts"
 import { type Bindings, fill, type Message, mismatch, overHttp, overSockets } from "./fixtures.ts"
 
@@ -47,6 +51,7 @@ export const suite = (name: string, here: () => Promise<Deployment & { readonly 
         const bindings: Bindings = new Map()
         let peer = await deployment.connect(tenant)
         let taken = 0
+        let sums = checkSums()
         for (const step of steps) {
           if ("client" in step) peer.send(...fill(step.client, bindings))
           else if ("batch" in step) peer.send(fill(step.batch, bindings))
@@ -56,12 +61,14 @@ export const suite = (name: string, here: () => Promise<Deployment & { readonly 
           } else if ("reconnect" in step) {
             peer.close(1000)
             peer = await deployment.connect(tenant)
+            sums = checkSums(sums)
             taken = 0
           } else {
             const { server, together } = step
             await peer.until(() => peer.messages.length >= taken + server.length)
             const actual = peer.messages.slice(taken, taken + server.length)
             expect(mismatch(server, actual, bindings), JSON.stringify(actual)).toBeUndefined()
+            sums.take(actual)
             if (together === true) expect(JSON.parse(peer.texts.at(-1)!)).toHaveLength(server.length)
             taken += server.length
           }
@@ -83,6 +90,34 @@ export const suite = (name: string, here: () => Promise<Deployment & { readonly 
       )
     })
   })
+
+interface Sums {
+  readonly values: Map<unknown, { readonly value: Schema.Json; readonly hash: string }>
+  readonly take: (messages: ReadonlyArray<any>) => void
+}
+
+/** Checks that the checksum of each frame is that of what its client then has. */
+const checkSums = ({ values }: Pick<Sums, "values"> = { values: new Map() }): Sums => ({
+  values,
+  take(messages) {
+    for (const { _tag, requestId, values: frames } of messages) {
+      if (_tag !== "Chunk") continue
+      for (const { _tag, hash, ops, sum, value, version } of frames) {
+        if (version === undefined) continue
+        const before = values.get(requestId)
+        const next =
+          _tag === "Snapshot"
+            ? { value, hash }
+            : _tag === "Patch"
+              ? { value: Result.getOrThrow(Patch.apply(before!.value, ops)), hash }
+              : before!
+        values.set(requestId, next)
+        const own = Checksum.ofFrame(Checksum.ofJson(next.value), version, next.hash)
+        expect(Checksum.addRequest(own, JSON.stringify(requestId))).toBe(sum)
+      }
+    }
+  }
+})
 
 const sorted = (messages: unknown): ReadonlyArray<Message> =>
   (messages as ReadonlyArray<Message>).toSorted(

@@ -70,12 +70,13 @@ export const overSockets = [
 /** The values of a conversation's placeholders, by their text. */
 export type Bindings = Map<string, unknown>
 
-const placeholder = /^<(id|time|version|hash|text):([^>]+)>$/
+const placeholder = /^<(id|time|version|hash|sum|text):([^>]+)>$/
 const kinds: Record<string, (value: unknown) => boolean> = {
   id: (value) => typeof value === "string" && /^[0-9a-f-]{36}$/.test(value),
   time: (value) => Number.isSafeInteger(value),
   version: (value) => Number.isSafeInteger(value) && (value as number) > 0,
   hash: (value) => typeof value === "string" && value !== "",
+  sum: (value) => Number.isInteger(value) && (value as number) >= 0 && (value as number) < 2 ** 32,
   text: (value) => typeof value === "string" && value !== ""
 }
 
@@ -127,5 +128,6 @@ const examples: Record<string, unknown> = {
   time: 1795174181414,
   version: 1838258361762816,
   hash: "T1PNoYwrqgwDVLtfmj7L5Q",
+  sum: 2740301233,
   text: "a text"
 }

@@ -349,7 +349,7 @@ export class LiveQueries {
     this.join(subscription, query)
     if (isFresh(query)) this.mark(subscription)
     else if (this.isBegun) this.runLater(query)
-    else this.run(query, undefined)
+    else this.runAlone(query)
   }
 
   /**
@@ -368,7 +368,7 @@ export class LiveQueries {
     if (!this.stale.has(query)) return
     // Run alone, it would show a later version than the other queries of its subscriber.
     if (this.hasPending) this.flush()
-    else this.run(query, undefined)
+    else this.runAlone(query)
   }
 
   /** Ends a subscription. */
@@ -470,6 +470,18 @@ export class LiveQueries {
     this.setResult(query, run)
     if (reads.identity && !query.perIdentity) this.splitByIdentity(query, parent)
     for (const subscription of query.subscriptions) this.mark(subscription)
+  }
+
+  /**
+   * Runs a query without a commit. What changes then, because the handler reads the time, has a version of its own: no two
+   * frames of a subscription have the same one.
+   */
+  private runAlone(query: LiveQuery): void {
+    const { perIdentity, result } = query
+    this.run(query, undefined)
+    if (result !== undefined && (query.result !== result || query.perIdentity !== perIdentity)) {
+      this.version = this.nextVersion()
+    }
   }
 
   private setResult(query: LiveQuery, { failure, result }: QueryRun): void {

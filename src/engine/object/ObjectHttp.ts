@@ -14,7 +14,7 @@ import { parentOf } from "../rpc/RequestSpan.ts"
 import type { RequestSession } from "../rpc/SessionHeader.ts"
 import { type Caller, type Executor, exitText } from "./Executor.ts"
 import type { LiveQueries, QueryKey, QueryRun } from "./LiveQueries.ts"
-import { hashOf } from "./QueryResult.ts"
+import { QueryResult } from "./QueryResult.ts"
 import { callerOf, headersOf, type ReadQueryKey } from "./SocketSession.ts"
 import type { TurnQueue } from "./TurnQueue.ts"
 
@@ -115,9 +115,9 @@ export class ObjectHttp {
     if ("_tag" in key) return exit(key)
     const { failure = done, result } = runQuery(key)
     if (result === undefined) return exit(failure)
-    const { text } = result
-    const frame = `{"_tag":"Snapshot","value":${text},"version":${live.currentVersion},"hash":"${hashOf(result)}"}`
-    return `${chunkMessage(id, frame)},${exitMessage(id, doneText)}`
+    const version = live.currentVersion
+    const frame = new QueryResult(result, version).frameFrom(undefined, version)
+    return `${chunkMessage(id, frame.text(id))},${exitMessage(id, doneText)}`
   }
 }
 

@@ -4,6 +4,7 @@
  */
 import * as Base64Url from "effect/encoding/Base64Url"
 import type * as Schema from "effect/Schema"
+import * as Checksum from "../../protocol/Checksum.ts"
 import { chunkMessage } from "../../protocol/Exit.ts"
 import * as FrameParts from "../../protocol/FrameParts.ts"
 import * as Patch from "../../protocol/Patch.ts"
@@ -15,11 +16,12 @@ export class QueryResult {
   readonly version: number
   private readonly encoded: EncodedResult
   private hashText: string | undefined
-  private snapshot: Frame | undefined
+  private knownSum: number | undefined
+  private snapshot: FrameStart | undefined
   private lastMessages:
-    | { readonly frame: string; readonly idText: string; readonly texts: ReadonlyArray<string> }
+    | { readonly frame: Frame; readonly idText: string; readonly texts: ReadonlyArray<string> }
     | undefined
-  private readonly patches = new WeakMap<QueryResult, Frame>()
+  private readonly patches = new WeakMap<QueryResult, FrameStart>()
 
   constructor(encoded: EncodedResult, version: number) {
     this.encoded = encoded
@@ -49,59 +51,87 @@ export class QueryResult {
   messagesFrom(base: QueryResult | undefined, idText: string, version: number): ReadonlyArray<string> {
     const frame = this.frameFrom(base, version)
     if (this.lastMessages?.frame !== frame || this.lastMessages.idText !== idText) {
-      this.lastMessages = { frame, idText, texts: messagesOf(frame, idText) }
+      this.lastMessages = { frame, idText, texts: frame.messages(idText) }
     }
     return this.lastMessages.texts
   }
 
   /** The frame for a subscriber that has `base`, or nothing yet, at the version up to which the result holds. */
-  frameFrom(base: QueryResult | undefined, version: number): string {
-    return this.prepareFrom(base).at(version, this.hash)
+  frameFrom(base: QueryResult | undefined, version: number): Frame {
+    return this.prepareFrom(base).at(version, this.hash, this.sum)
   }
 
   /** Makes the frame for a subscriber that has `base`, or nothing yet. Only its version is added when it is sent. */
-  prepareFrom(base: QueryResult | undefined): Frame {
-    return base === undefined || base === this ? this.snapshotFrame() : this.patchFrame(base)
+  prepareFrom(base: QueryResult | undefined): FrameStart {
+    return base === undefined || base === this ? this.snapshotStart() : this.patchStart(base)
   }
 
-  private patchFrame(base: QueryResult): Frame {
-    let frame = this.patches.get(base)
-    if (frame === undefined) {
+  /** The frame for a subscriber that came with this result: it holds up to the version. */
+  currentFrame(version: number): Frame {
+    return new Frame(`{"_tag":"Current","version":${version}`, Checksum.ofFrame(this.sum, version, this.hash))
+  }
+
+  private get sum(): number {
+    this.knownSum ??= this.encoded.sum()
+    return this.knownSum
+  }
+
+  private patchStart(base: QueryResult): FrameStart {
+    let start = this.patches.get(base)
+    if (start === undefined) {
       const ops = JSON.stringify(Patch.make(base.encoded.json(), this.encoded.json()))
-      frame = ops.length < this.text.length ? new Frame(`{"_tag":"Patch","ops":${ops}`) : this.snapshotFrame()
-      this.patches.set(base, frame)
+      start = ops.length < this.text.length ? new FrameStart(`{"_tag":"Patch","ops":${ops}`) : this.snapshotStart()
+      this.patches.set(base, start)
     }
-    return frame
+    return start
   }
 
-  private snapshotFrame(): Frame {
-    this.snapshot ??= new Frame(`{"_tag":"Snapshot","value":${this.text}`)
+  private snapshotStart(): FrameStart {
+    this.snapshot ??= new FrameStart(`{"_tag":"Snapshot","value":${this.text}`)
     return this.snapshot
   }
 }
 
-/** A frame without its version. The text at the last version is kept: all subscribers of one flush are sent it. */
-class Frame {
+/** A frame without the request that it is for: the beginning of its text, and that of its checksum. */
+export class Frame {
+  private readonly start: string
+  private readonly sum: number
+
+  constructor(start: string, sum: number) {
+    this.start = start
+    this.sum = sum
+  }
+
+  /** The text of the frame, for the request with this JSON of its id. */
+  text(idText: string): string {
+    return `${this.start},"sum":${Checksum.addRequest(this.sum, idText)}}`
+  }
+
+  /** The messages that carry the frame: one, or several when it is too large for one. */
+  messages(idText: string): ReadonlyArray<string> {
+    return FrameParts.split(this.text(idText)).map((part) => chunkMessage(idText, part))
+  }
+}
+
+/** A frame without its version. The one at the last version is kept: all subscribers of one flush are sent it. */
+class FrameStart {
   private readonly start: string
   private version: number | undefined
-  private text = ""
+  private frame = new Frame("", 0)
 
   constructor(start: string) {
     this.start = start
   }
 
-  at(version: number, hash: string): string {
+  at(version: number, hash: string, sum: number): Frame {
     if (this.version !== version) {
       this.version = version
-      this.text = `${this.start},"version":${version},"hash":"${hash}"}`
+      const text = `${this.start},"version":${version},"hash":"${hash}"`
+      this.frame = new Frame(text, Checksum.ofFrame(sum, version, hash))
     }
-    return this.text
+    return this.frame
   }
 }
 
-/** The messages that carry a frame: one, or several when it is too large for one. */
-export const messagesOf = (frame: string, idText: string): ReadonlyArray<string> =>
-  FrameParts.split(frame).map((part) => chunkMessage(idText, part))
-
 /** 128 bits of SHA-256. A collision would leave a subscriber with an old value, so it must not happen. */
-export const hashOf = (encoded: EncodedResult): string => Base64Url.encode(encoded.digest().subarray(0, 16))
+const hashOf = (encoded: EncodedResult): string => Base64Url.encode(encoded.digest().subarray(0, 16))

@@ -8,16 +8,20 @@ import * as Limits from "../../protocol/Limits.ts"
 import type { HostSocket, SocketHost } from "../../services/SocketHost.ts"
 import { decodeText, isRequest, OverLimit, readMessages } from "../rpc/HttpBody.ts"
 import type { RequestSession } from "../rpc/SessionHeader.ts"
+import { AckDeadlines, ackTimeout } from "./AckDeadlines.ts"
 import { type ReadQueryKey, SocketSession, type SocketSessionOptions } from "./SocketSession.ts"
 import { attachmentDecoder } from "./SubscriptionStore.ts"
 import type { TurnQueue } from "./TurnQueue.ts"
 
 /** What the sockets of an object work with. */
-export interface SocketHubOptions extends Omit<SocketSessionOptions, "onOutput" | "onDirty" | "turn"> {
+export interface SocketHubOptions extends Omit<SocketSessionOptions, "onOutput" | "onDirty" | "turn" | "deadlines"> {
   readonly host: SocketHost["Service"]
   readonly turns: TurnQueue
   /** Runs a task when the object is idle, before it can hibernate. */
   readonly whenIdle: (task: () => void) => void
+  /** Runs a task after some milliseconds, and keeps the object awake until then. Returns what cancels it. */
+  readonly after: (millis: number, task: () => void) => () => void
+  readonly now: () => number
   /** Whether a tag is a mutation's. */
   readonly isMutation: (tag: string) => boolean
   /** Logs that the state of a socket could not be saved or deleted. */
@@ -49,6 +53,15 @@ export class SocketHub {
     this.options = options
     this.sessionOptions = {
       ...options,
+      deadlines: new AckDeadlines({
+        now: options.now,
+        after: options.after,
+        onMissed: ({ session }) => {
+          // Another subscription of the same socket may have missed its deadline, too.
+          if (this.sessions.get(session.socket) !== session) return
+          options.turns.run(() => this.drop(session.socket, [1011, noAck]))
+        }
+      }),
       turn: (body) => options.turns.run(body),
       onOutput: (session) => this.output.push(session),
       onDirty: (session) => this.scheduleSave(session)
@@ -193,6 +206,7 @@ export class SocketHub {
   }
 }
 
+const noAck = `no acknowledgement of a frame within ${ackTimeout / 1000} s`
 const notMessages = "not messages of effect/rpc as JSON: use RpcSerialization.layerJson"
 
 type Read = ReadonlyArray<FromClientEncoded> | OverLimit | Close

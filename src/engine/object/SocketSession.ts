@@ -14,11 +14,11 @@ import type { HostSocket } from "../../services/SocketHost.ts"
 import { parentOf } from "../rpc/RequestSpan.ts"
 import { encodeMessage } from "../rpc/RpcTransport.ts"
 import type { RequestSession } from "../rpc/SessionHeader.ts"
+import type { AckDeadlines } from "./AckDeadlines.ts"
 import { type ActionHost, ActionRelay } from "./ActionRelay.ts"
 import { type Call, type Caller, type Execution, type Executor, exitText, type PendingExecution } from "./Executor.ts"
 import * as FlowControl from "./FlowControl.ts"
 import { type LiveQueries, type QueryKey, type Subscriber, Subscription } from "./LiveQueries.ts"
-import { messagesOf } from "./QueryResult.ts"
 import {
   type Attachment,
   attachmentPrefix,
@@ -48,6 +48,7 @@ export interface SocketSessionOptions {
   readonly actions: ActionHost["Service"]
   readonly rows: SubscriptionRows
   readonly limits: Limits.Limits
+  readonly deadlines: AckDeadlines<SocketSubscription>
   readonly isAction: (tag: string) => boolean
   /** Runs a task later, and keeps the object awake until then. Returns the function that cancels it. */
   readonly after: (millis: number, task: () => void) => () => void
@@ -60,17 +61,21 @@ export interface SocketSessionOptions {
 }
 
 /** One live query of one socket. */
-class SocketSubscription extends Subscription implements SubscriptionEntry, FlowControl.ReaderState {
+export class SocketSubscription extends Subscription implements SubscriptionEntry, FlowControl.ReaderState {
+  readonly session: SocketSession
   readonly idText: string
   readonly requestText: string
   readonly prompt: boolean
   /** The hash of the value that the client came with, until the first frame. */
   knownHash: string | undefined
   unacknowledged = 0
+  /** The version of the last frame; 0 when it was sent before hibernation. */
+  version = 0
   waiting = false
 
-  constructor(subscriber: Subscriber, id: string | number, key: QueryKey, prompt: boolean) {
-    super(subscriber, id)
+  constructor(session: SocketSession, id: string | number, key: QueryKey, prompt: boolean) {
+    super(session, id)
+    this.session = session
     this.idText = JSON.stringify(id)
     this.prompt = prompt
     const { headers, payload, tag } = key
@@ -83,8 +88,8 @@ export class SocketSession implements Subscriber {
   readonly id: string
   readonly identity: string
   readonly pending = new Set<SocketSubscription>()
+  readonly socket: HostSocket
   private readonly options: SocketSessionOptions
-  private readonly socket: HostSocket
   private readonly caller: Caller
   private readonly actions: ActionRelay
   private readonly prefix: string
@@ -145,7 +150,7 @@ export class SocketSession implements Subscriber {
         if (this.options.isAction(message.tag)) return this.actions.start(message)
         return this.call(message)
       case "Ack":
-        return this.acknowledge(message.requestId)
+        return this.acknowledge(message.requestId, versionOf(message))
       case "Interrupt":
         return this.interrupt(message.requestId)
       case "Ping":
@@ -226,11 +231,14 @@ export class SocketSession implements Subscriber {
     live.notify()
   }
 
-  private acknowledge(id: string | number): void {
+  private acknowledge(id: string | number, version: number | undefined): void {
     if (this.actions.acknowledge(id)) return
     const subscription = this.subscriptions.get(id)
     if (subscription === undefined) return
+    // An earlier frame arrived twice, and was acknowledged twice.
+    if (version !== undefined && version < subscription.version) return
     subscription.unacknowledged = Math.max(0, subscription.unacknowledged - 1)
+    this.setDeadline(subscription)
     this.options.onDirty(this)
     if (this.pending.size === 0 && this.awaited === FlowControl.nothingAwaited) return
     this.notify()
@@ -257,10 +265,19 @@ export class SocketSession implements Subscriber {
     waiting.interrupt()
   }
 
+  /** A client that acknowledges on arrival has a deadline while it has not. */
+  private setDeadline(subscription: SocketSubscription): void {
+    const { deadlines } = this.options
+    if (!subscription.prompt) return
+    if (subscription.unacknowledged > 0) deadlines.start(subscription)
+    else deadlines.end(subscription)
+  }
+
   private unsubscribe(id: string | number): boolean {
     const subscription = this.subscriptions.get(id)
     if (subscription === undefined) return false
     this.options.live.unsubscribe(subscription)
+    this.options.deadlines.end(subscription)
     this.subscriptions.delete(id)
     this.options.onDirty(this)
     this.deleteRow(id)
@@ -274,7 +291,10 @@ export class SocketSession implements Subscriber {
   /** The socket closed: ends everything that belongs to it. */
   close(): void {
     this.isClosed = true
-    for (const subscription of this.subscriptions.values()) this.options.live.unsubscribe(subscription)
+    for (const subscription of this.subscriptions.values()) {
+      this.options.live.unsubscribe(subscription)
+      this.options.deadlines.end(subscription)
+    }
     this.subscriptions.clear()
     for (const { interrupt } of this.waitingCalls.values()) interrupt()
     this.waitingCalls.clear()
@@ -332,9 +352,10 @@ export class SocketSession implements Subscriber {
     const version = this.options.live.flushedVersion
     const messages =
       subscription.knownHash === result.hash
-        ? messagesOf(`{"_tag":"Current","version":${version}}`, idText)
+        ? result.currentFrame(version).messages(idText)
         : result.messagesFrom(subscription.base, idText, version)
     subscription.knownHash = undefined
+    subscription.version = version
     subscription.sent = result.hash
     subscription.base = result
     this.options.onDirty(this)
@@ -343,6 +364,7 @@ export class SocketSession implements Subscriber {
       this.options.live.countFrame(query, text.length)
       this.write(text)
     }
+    this.setDeadline(subscription)
   }
 
   /** Sends `Delivered`, with the version up to which everything was sent to this socket, if a commit is awaited. */
@@ -461,6 +483,7 @@ export class SocketSession implements Subscriber {
       subscription.unacknowledged = unacknowledged
       subscription.waiting = waiting
       if (waiting) this.pending.add(subscription)
+      this.setDeadline(subscription)
       this.subscriptions.set(id, subscription)
       live.restore(subscription, key)
     }
@@ -490,5 +513,9 @@ export const headersOf = ({ headers }: Request): Headers.Headers =>
 
 const headerOf = ({ headers }: Request, name: string): string | undefined =>
   headers.find(([key]) => key.toLowerCase() === name)?.[1]
+
+/** The version of the frame that an `Ack` is for, if it says so. */
+const versionOf = (message: object): number | undefined =>
+  "version" in message && typeof message.version === "number" ? message.version : undefined
 
 const encoder = new TextEncoder()

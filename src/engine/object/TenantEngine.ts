@@ -213,6 +213,7 @@ class Engine implements TenantEngine {
       turns,
       whenIdle: background.whenIdle,
       after: background.after,
+      now,
       isMutation,
       isAction,
       executor,

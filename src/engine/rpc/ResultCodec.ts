@@ -8,6 +8,7 @@ import * as Exit from "effect/Exit"
 import { memoize } from "effect/Function"
 import type * as Rpc from "effect/rpc/Rpc"
 import * as Schema from "effect/Schema"
+import * as Checksum from "../../protocol/Checksum.ts"
 import { jsonCodec } from "../../protocol/JsonCodec.ts"
 import { itemOf } from "../../protocol/RpcCodec.ts"
 
@@ -18,6 +19,8 @@ export interface EncodedResult {
   readonly json: () => Schema.Json
   /** 256 bits that stand for the value. The digest of a row is kept with the row, and that of a list is made of its rows'. */
   readonly digest: () => Uint8Array
+  /** The checksum of the value. Kept and made like the digest. */
+  readonly sum: () => number
 }
 
 /** The first byte of what is digested: no text has the digest of a list, and no list that of a struct. */
@@ -41,6 +44,7 @@ class EncodedValue implements EncodedResult {
   readonly text: string
   private readonly value: Schema.Json
   private known: Uint8Array | undefined
+  private knownSum: number | undefined
 
   constructor(value: Schema.Json) {
     this.value = value
@@ -54,6 +58,12 @@ class EncodedValue implements EncodedResult {
   digest(): Uint8Array {
     this.known ??= digestOf(kinds.text, [encoder.encode(this.text)])
     return this.known
+  }
+
+  sum(): number {
+    // Of what the client parses: a value of `Schema.Any` need not be JSON.
+    this.knownSum ??= Checksum.ofJson(JSON.parse(this.text))
+    return this.knownSum
   }
 }
 
@@ -125,6 +135,12 @@ class EncodedList implements EncodedResult {
     const parts = this.hasRows ? this.items.map((item) => item.digest()) : [encoder.encode(this.text)]
     return digestOf(kinds.list, parts)
   }
+
+  sum(): number {
+    let sum = Checksum.ofText("[")
+    for (const item of this.items) sum = Checksum.add(sum, item.sum())
+    return sum
+  }
 }
 
 /** The fields of a struct that holds a list of rows, such as a page, when the struct is nothing but its fields. */
@@ -165,7 +181,9 @@ const structEncoder = (
         digestOf(
           kinds.struct,
           parts.map(([, encoded]) => encoded.digest())
-        )
+        ),
+      sum: () =>
+        parts.reduce((sum, [name, encoded]) => Checksum.addProperty(sum, name, encoded.sum()), Checksum.ofText("{"))
     })
   }
 }

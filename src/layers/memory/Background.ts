@@ -2,9 +2,9 @@
  * The `Background` port in memory: each task runs in a later turn of the event loop, as it does on the platform.
  * A test can wait until no work is pending, and passes the time of timers.
  */
-import type * as Clock from "effect/Clock"
-import * as Duration from "effect/Duration"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
 import type { Background } from "../../services/Background.ts"
 
 /** The background of one heap. Tasks that are pending when it is stopped do not run. */
@@ -13,11 +13,11 @@ export class MemoryBackground {
   readonly service: Background["Service"]
   private readonly pending = new Set<Promise<void>>()
   private readonly idleTasks = new Set<() => void>()
-  private readonly timers = new Set<() => void>()
+  private readonly timers = new Set<Fiber.Fiber<void>>()
   private isStopped = false
 
-  /** `clock` is that of the timers. `run` runs a task; a caller can do more before and after it. */
-  constructor(clock: Clock.Clock, run: (task: () => void) => void = (task) => task()) {
+  /** Timers run by the clock in `context`. `run` runs a task; a caller can do more before and after it. */
+  constructor(context: Context.Context<never> = Context.empty(), run: (task: () => void) => void = (task) => task()) {
     const defer = (task: () => void) =>
       this.waitUntil(
         nextTurn().then(() => {
@@ -34,29 +34,22 @@ export class MemoryBackground {
           task()
         })
       },
-      // Not pending work: a test evicts the object when it likes.
       after: (millis, task) => {
-        const fiber = Effect.runFork(
+        const timer = Effect.runForkWith(context)(
           Effect.andThen(
-            clock.sleep(Duration.millis(millis)),
-            Effect.sync(() => {
-              this.timers.delete(cancel)
-              run(task)
-            })
+            Effect.sleep(millis),
+            Effect.sync(() => run(task))
           )
         )
-        const cancel = () => {
-          this.timers.delete(cancel)
-          fiber.interruptUnsafe()
-        }
-        this.timers.add(cancel)
-        return cancel
+        this.timers.add(timer)
+        timer.addObserver(() => this.timers.delete(timer))
+        return () => timer.interruptUnsafe()
       },
       waitUntil: (work) => this.waitUntil(work)
     }
   }
 
-  /** Whether work is pending. */
+  /** Whether work is pending. A timer is none. */
   get isBusy(): boolean {
     return this.pending.size > 0
   }
@@ -69,7 +62,7 @@ export class MemoryBackground {
   /** Runs no further task. */
   stop(): void {
     this.isStopped = true
-    for (const cancel of [...this.timers]) cancel()
+    for (const timer of this.timers) timer.interruptUnsafe()
   }
 
   private waitUntil(work: Promise<unknown>): void {
