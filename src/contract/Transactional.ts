@@ -41,7 +41,7 @@ export interface Tx {
 export interface Transactional<in out I, in out S> {
   /** The tag under which handlers use the service. */
   readonly tag: Context.Key<I, S>
-  /** The service's own tables. They are created when the object starts. */
+  /** The service's own tables. They are created with those of the app. */
   readonly tables: ReadonlyArray<InternalTable>
   /** Makes the service for one transaction. Called once per transaction; synchronous, and without state of its own. */
   readonly open: (tx: Tx) => S

@@ -24,6 +24,10 @@ export class Database extends Context.Service<
     readonly transaction: <A>(body: () => A) => A
     /** A number that changes when another connection has committed. Absent where there is no other connection. */
     readonly foreignWrites?: () => number
+    /** Whether nothing was ever written. There are no tables then, and no rows. Absent where there are always tables. */
+    readonly isUnwritten?: () => boolean
+    /** Runs a task now, or in the transaction of the first write. Absent where there are always tables. */
+    readonly whenWritten?: (task: () => void) => void
   }
 >()("effect-dormouse/Database") {}
 

@@ -11,6 +11,7 @@ import * as Limits from "../protocol/Limits.ts"
 import { Database } from "./Database.ts"
 import { StorageRuntime } from "./storage/StorageRuntime.ts"
 import * as TableSchema from "./storage/TableSchema.ts"
+import * as UnwrittenDatabase from "./storage/UnwrittenDatabase.ts"
 import { TransactionRunner, type TransactionRunnerOptions } from "./TransactionRunner.ts"
 import * as Transactor from "./Transactor.ts"
 
@@ -26,20 +27,32 @@ export interface StorageOptions<T extends ReadonlyArray<Transactional.Any> = Rea
   readonly transactional?: T
 }
 
-/** Migrates the database's tables and makes the runner of its transactions. */
+/**
+ * Migrates the database's tables and makes the runner of its transactions. With `createOnWrite` an empty database stays
+ * empty until the first write; the runner's database must then be used for everything.
+ */
 export const makeRunner = (
   options: StorageOptions &
     Pick<TransactionRunnerOptions, "afterCommit"> & {
       /** Further internal tables, of the caller. */
       readonly internalTables?: ReadonlyArray<Transactional.InternalTable>
+      readonly createOnWrite?: boolean
     }
 ): Effect.Effect<TransactionRunner, TableSchema.SchemaMismatch, Database> =>
   Effect.gen(function* () {
-    const database = yield* Database
-    const { afterCommit, internalTables = [], limits, tables, transactional = [] } = options
+    const host = yield* Database
+    const { afterCommit, createOnWrite = false, internalTables = [], limits, tables, transactional = [] } = options
     const internal = [...internalTables, ...transactional.flatMap(({ tables }) => tables)]
-    yield* Effect.try({
-      try: () => TableSchema.migrate(database, tables, internal),
+    const migrate = () => TableSchema.migrate(host, tables, internal)
+    const database = yield* Effect.try({
+      try: () => {
+        if (createOnWrite && UnwrittenDatabase.isEmpty(host)) {
+          TableSchema.check(tables)
+          return UnwrittenDatabase.make(host, migrate)
+        }
+        migrate()
+        return host
+      },
       catch: (cause) => {
         if (cause instanceof TableSchema.SchemaMismatch) return cause
         throw cause

@@ -266,14 +266,17 @@ class History {
   }
 
   rows(): ReadonlyArray<{ readonly list: string; readonly marker: string }> {
-    // The tables are created when the object first starts.
-    if (this.object.starts === 0) return []
-    return this.object.database.prepare("SELECT list, marker FROM marks").all() as any
+    return this.isWritten ? (this.object.database.prepare("SELECT list, marker FROM marks").all() as any) : []
   }
 
   tick(): number {
-    if (this.object.starts === 0) return 0
+    if (!this.isWritten) return 0
     return Number(this.object.database.prepare("SELECT max(count) AS count FROM ticks").get()?.["count"] ?? 0)
+  }
+
+  /** Whether there are tables: the first write creates them. */
+  private get isWritten(): boolean {
+    return this.object.database.prepare("SELECT 1 FROM sqlite_master WHERE name = 'ticks'").get() !== undefined
   }
 
   get pending(): ReadonlyArray<Call> {

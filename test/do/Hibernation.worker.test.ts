@@ -208,6 +208,7 @@ describe("L7: an eviction must not be noticeable", () => {
     const opened = open("dead")
     const [peer, other] = [await opened.connect(), await opened.connect()]
     await watch(peer, "notes.list")
+    await peer.call("notes.add", { body: "the first write" })
     await rows(opened, "UPDATE _dormouse_schema SET tables = 'damaged'")
     await opened.evict()
     peer.sendText(ping)

@@ -16,6 +16,15 @@ import { Background } from "../../src/services/Background.ts"
 import { Database } from "../../src/services/Database.ts"
 import { type HostSocket, SocketHost } from "../../src/services/SocketHost.ts"
 
+/** The keys of a table's rows; none before the first write, which creates the table. */
+export const idsIn = (sqlite: DatabaseSync, table: string): ReadonlyArray<string | number> =>
+  sqlite.prepare("SELECT 1 FROM sqlite_master WHERE name = ?").get(table) === undefined
+    ? []
+    : sqlite
+        .prepare(`SELECT id FROM ${table}`)
+        .all()
+        .map(({ id }) => id as string | number)
+
 /** A clock that stands still, and randomness that always draws the same: two runs of a call are equal to the byte. */
 export const fixedContext = Layer.mergeAll(
   Logger.layer([]),

@@ -8,7 +8,7 @@ import { Executor } from "../../src/engine/object/Executor.ts"
 import * as RpcCodec from "../../src/protocol/RpcCodec.ts"
 import { request } from "../deployment/Deployment.ts"
 import { Random } from "../random.ts"
-import { type EngineHarness, KeepingSocket, makeEngine } from "./EngineHarness.ts"
+import { type EngineHarness, idsIn, KeepingSocket, makeEngine } from "./EngineHarness.ts"
 import { makeRandomApp, type QueryCall, type RandomApp, randomRead, randomWrite } from "./randomApp.ts"
 
 const identities: ReadonlyArray<Identity> = [
@@ -74,11 +74,7 @@ const holdsFor = async (seed: number): Promise<void> => {
   const random = new Random(seed)
   const world = makeRandomApp(random)
   const harness = await makeEngine(world.app)
-  world.keysIn = (table) =>
-    harness.sqlite
-      .prepare(`SELECT id FROM t${table}`)
-      .all()
-      .map(({ id }) => id as string | number)
+  world.keysIn = (table) => idsIn(harness.sqlite, `t${table}`)
   try {
     for (let step = 0; step < 60; step++) {
       if (random.chance(0.6)) {

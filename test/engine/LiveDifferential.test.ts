@@ -25,6 +25,7 @@ import { type HostSocket, SocketHost } from "../../src/services/SocketHost.ts"
 import { ReadRecorder, WriteRecorder } from "../../src/services/storage/ReadSet.ts"
 import { RowCache } from "../../src/services/storage/RowCache.ts"
 import { Random } from "../random.ts"
+import { idsIn } from "./EngineHarness.ts"
 import {
   exactReads,
   kindOfRead,
@@ -277,11 +278,7 @@ const watchAtRandom = async (seed: number, steps: number, counts: Counts = new M
   const sqlite = new DatabaseSync(":memory:", { enableForeignKeyConstraints: true })
   const engine = await Engine.make(randomApp, sqlite, random.pick([0, 50]))
   for (const view of views(randomApp)) sqlite.exec(view)
-  randomApp.keysIn = (table) =>
-    sqlite
-      .prepare(`SELECT id FROM t${table}`)
-      .all()
-      .map(({ id }) => id as string | number)
+  randomApp.keysIn = (table) => idsIn(sqlite, `t${table}`)
   for (let i = 0; i < 30; i++) engine.write(randomWrite(random, randomApp))
   const { live } = engine.engine
   const readers: Array<Reader> = []
@@ -514,11 +511,7 @@ const connectAtRandom = async (seed: number, steps: number): Promise<void> => {
   const migrated = await Engine.make(randomApp, sqlite, smallFlush)
   await migrated.close()
   for (const view of views(randomApp)) sqlite.exec(view)
-  randomApp.keysIn = (table) =>
-    sqlite
-      .prepare(`SELECT id FROM t${table}`)
-      .all()
-      .map(({ id }) => id as string | number)
+  randomApp.keysIn = (table) => idsIn(sqlite, `t${table}`)
 
   const history: History = [{ version: 0, results: new Map() }]
   const queryKeys = new Map<string, QueryKey>()

@@ -56,6 +56,32 @@ const until = (condition: () => boolean) =>
     while (!condition()) await new Promise((resolve) => setImmediate(resolve))
   })
 
+it.effect(
+  "L11, ST20: the first write is reacted to, also after a crash, and reads do not write what a reactor knows",
+  () =>
+    Effect.gen(function* () {
+      const client = yield* TestApp.client(Sums)
+      const { object } = yield* TestApp
+      const tables = () => object().database.prepare("SELECT name FROM sqlite_master").all()
+      for (let i = 0; i < 2; i++) {
+        expect(yield* client.query("total", {})).toBe(null)
+        yield* calm
+        expect(tables()).toEqual([])
+        yield* Effect.promise(() => object().evict())
+      }
+      // A crash between the first commit and the reaction.
+      yield* client.mutate("put", { id: "a", n: 1 })
+      yield* Effect.promise(() => object().crash())
+      yield* calm
+      expect(yield* client.query("sum", {})).toBe(1)
+      yield* calm
+      expect(yield* client.query("total", {})).toMatchObject({ n: 1, times: 1 })
+      yield* client.mutate("put", { id: "a", n: 2 })
+      yield* calm
+      expect(yield* client.query("total", {})).toMatchObject({ n: 2, times: 2 })
+    }).pipe(Effect.provide(TestApp.layer(appWith([recording]))))
+)
+
 it.effect("L11: a reactor reacts exactly once to each change, even across an eviction and a crash", () =>
   Effect.gen(function* () {
     const client = yield* TestApp.client(Sums)

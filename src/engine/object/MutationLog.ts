@@ -62,6 +62,7 @@ export class MutationLog {
 
   /** The outcome of a mutation, while it is kept. */
   find({ client, number }: MutationId): RecordedOutcome | undefined {
+    if (this.database.isUnwritten?.() === true) return undefined
     const { rows } = this.database.all(
       "SELECT tag, outcome, binding FROM _dormouse_mutations WHERE client = ? AND number = ?",
       [client, number]

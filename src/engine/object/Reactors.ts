@@ -70,13 +70,16 @@ export class Reactors {
     if (failure !== undefined || result === undefined) {
       return this.options.log(`reactor ${reactor.name} watches ${reactor.query}, which fails`, failure)
     }
-    const known = this.lastHash(reactor)
-    if (known === result.hash) return
+    const { database } = this.options
     const remember = () =>
-      this.options.database.run(
+      database.run(
         "INSERT INTO _dormouse_reactors VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET hash = excluded.hash",
         [reactor.name, result.hash]
       )
+    // The result of an empty database is recorded with the first write, whose changes it is compared with.
+    if (database.isUnwritten?.() === true) return database.whenWritten?.(remember)
+    const known = this.lastHash(reactor)
+    if (known === result.hash) return
     // The very first result is what later ones are compared with.
     if (known === undefined) return remember()
     const payload = reactor.mutationPayload(decode(result.json()))

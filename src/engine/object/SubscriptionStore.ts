@@ -210,6 +210,7 @@ export class SubscriptionRows {
 
   /** Deletes the rows of sockets that closed while the object was not in memory. */
   deleteOrphans(open: ReadonlySet<string>): void {
+    if (this.database.isUnwritten?.() === true) return
     const { rows } = this.database.all("SELECT DISTINCT socket FROM _dormouse_subscriptions", [])
     for (const [socket] of rows) if (!open.has(String(socket))) this.deleteAll(String(socket))
   }

@@ -19,7 +19,7 @@ import type { EncodedExit } from "../../protocol/Exit.ts"
 import { livePrefix } from "../../protocol/Frame.ts"
 import { canonical } from "../../protocol/JsonCodec.ts"
 import { Background } from "../../services/Background.ts"
-import { Database } from "../../services/Database.ts"
+import type { Database } from "../../services/Database.ts"
 import { SocketHost } from "../../services/SocketHost.ts"
 import { makeRunner, type SchemaMismatch } from "../../services/Storage.ts"
 import { readsOfNothing, type WriteRecorder } from "../../services/storage/ReadSet.ts"
@@ -87,13 +87,14 @@ export const make = <Rpcs extends Rpc.Any>(
   options: TenantEngineOptions
 ): Effect.Effect<TenantEngine, SchemaMismatch, EngineServices | Scope> =>
   Effect.gen(function* () {
-    const database = yield* Database
     const background = yield* Background
     const services: Context.Context<any> = yield* Effect.context<any>()
     const runner = yield* makeRunner({
       tables: app.tables,
       limits: app.limits,
       transactional: app.transactional,
+      // Anybody may read a tenant that does not exist: that must not make a database.
+      createOnWrite: true,
       internalTables: [
         mutationTable,
         mutationIndex,
@@ -105,7 +106,7 @@ export const make = <Rpcs extends Rpc.Any>(
     const handlers = yield* Layer.build(handlersOf(app.layers, app.layers.services))
     yield* requireMiddleware(app.api.declared.requests.values(), handlers)
     const engine = new Engine(app, options, {
-      database,
+      database: runner.storage.database,
       background,
       sockets: yield* SocketHost,
       actions: yield* ActionHost,

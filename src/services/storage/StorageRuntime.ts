@@ -30,6 +30,11 @@ export class StorageRuntime {
     this.footprints = SqlFootprint.make({ query: (sql, params) => toObjects(database.all(sql, params)) }, this.tables)
   }
 
+  /** Whether the tables have no rows, because nothing was ever written. */
+  get isUnwritten(): boolean {
+    return this.database.isUnwritten?.() === true
+  }
+
   /** The statements and codecs of a table. Throws for a table that the app does not declare. */
   table(table: Table.Any): TableInfo {
     const info = this.tables.get(table.name)

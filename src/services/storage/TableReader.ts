@@ -65,8 +65,8 @@ export class TableReader implements Context.Service.Shape<typeof Storage> {
       const state = storage.openScan(plan, undefined)
       if (plan.limit !== undefined) return storage.readKeys(state, plan.limit).length
       if (Scan.isEmpty(state.scan)) return 0
-      const { params, sql } = Scan.count(state.scan, storage.rowsLeft() + 1)
-      const count = Number(storage.all(sql, params).rows[0]![0])
+      const [counted = [0]] = storage.select(Scan.count(state.scan, storage.rowsLeft() + 1))
+      const count = Number(counted[0])
       storage.countRead(count)
       return count
     })

@@ -160,7 +160,7 @@ export class TransactionStorage {
       this.countRead(1)
       return cached
     }
-    const { rows } = this.all(info.selectByKey, [key])
+    const rows = this.select({ sql: info.selectByKey, params: [key] })
     this.countRead(rows.length)
     this.cacheRows(info, rows)
     return rows[0]
@@ -189,7 +189,7 @@ export class TransactionStorage {
 
   /** Caches rows that the database has. Not with triggers, which could change rows unnoticed. */
   private cacheRows(info: TableInfo, rows: ReadonlyArray<SqlRow>): void {
-    if (this.runtime.footprints.mayHaveTriggers()) return
+    if (rows.length === 0 || this.runtime.footprints.mayHaveTriggers()) return
     for (const row of rows) info.rowCache.add(row[info.keyPosition]!, row)
   }
 
@@ -264,8 +264,12 @@ export class TransactionStorage {
     return rows
   }
 
-  private select({ params, sql }: Scan.Statement): ReadonlyArray<SqlRow> {
-    return this.all(sql, params).rows
+  /** Runs a statement that reads one of the app's tables. */
+  select({ params, sql }: Scan.Statement): ReadonlyArray<SqlRow> {
+    if (!this.runtime.isUnwritten) return this.all(sql, params).rows
+    this.checkOpen()
+    checkStatement(sql, params)
+    return []
   }
 
   private selectRows(scan: Scan.Scan, max: number): ReadonlyArray<SqlRow> {
@@ -283,7 +287,7 @@ export class TransactionStorage {
    */
   private knownRows(scan: Scan.Scan, max: number): ReadonlyArray<SqlRow> | undefined {
     const { info } = scan
-    if (!this.runtime.scans.has(scan)) return undefined
+    if (this.runtime.isUnwritten || !this.runtime.scans.has(scan)) return undefined
     const [result] = this.select(Scan.keysAsJson(scan, Math.min(max, maxKnownRows + 1)))
     const keys: ReadonlyArray<string | number> = JSON.parse(String(result![0]))
     if (keys.length > maxKnownRows) return undefined
@@ -310,6 +314,7 @@ export class TransactionStorage {
     if (Scan.isEmpty(state.scan)) return
     const { params, sql } = Scan.rows(state.scan)
     checkStatement(sql, params)
+    if (this.runtime.isUnwritten) return
     const cursor: OpenCursor = { rows: this.runtime.database.iterate(sql, params) }
     this.openCursors.add(cursor)
     try {

@@ -1,0 +1,67 @@
+/**
+ * A database that nobody has written to. It has no tables: the first write creates them, in its own transaction.
+ * Until then reads find what they would find in empty tables, and leave nothing behind.
+ */
+import type { Database, Rows } from "../Database.ts"
+
+const rolledBack = Symbol("rolled back")
+
+/** Whether a database has no tables at all. */
+export const isEmpty = (database: Database["Service"]): boolean =>
+  database.all("SELECT 1 FROM sqlite_master LIMIT 1", []).rows.length === 0
+
+/** An empty database. `create` creates the tables; it runs in a transaction, again if that was rolled back. */
+export const make = (database: Database["Service"], create: () => void): Database["Service"] => {
+  let hasTables = false
+  const tasks: Array<() => void> = []
+  const withTables = <A>(body: () => A): A => {
+    try {
+      return database.transaction(() => {
+        create()
+        hasTables = true
+        return body()
+      })
+    } catch (cause) {
+      hasTables = false
+      throw cause
+    }
+  }
+  const write = <A>(body: () => A): A =>
+    withTables(() => {
+      for (const task of tasks) task()
+      return body()
+    })
+  /** Statements of which the tables cannot be told from their text: raw SQL. */
+  const read = <A>(body: () => A): A => {
+    let result: { readonly value: A } | undefined
+    try {
+      return withTables(() => {
+        result = { value: body() }
+        throw rolledBack
+      })
+    } catch (cause) {
+      if (cause !== rolledBack || result === undefined) throw cause
+      return result.value
+    }
+  }
+  const all = (sql: string, params: Parameters<typeof database.all>[1], max?: number): Rows => {
+    const { columns, rows, rowsRead } = database.all(sql, params, max)
+    // Columns and counts are read lazily, and the tables are gone after this.
+    return { columns, rows, ...(rowsRead !== undefined && { rowsRead }) }
+  }
+  return {
+    all: (sql, params, max) => (hasTables ? database.all(sql, params, max) : read(() => all(sql, params, max))),
+    run: (sql, params) => (hasTables ? database.run(sql, params) : write(() => database.run(sql, params))),
+    iterate: (sql, params) =>
+      hasTables
+        ? database.iterate(sql, params)
+        : read(() => Array.from(database.iterate(sql, params)))[Symbol.iterator](),
+    transaction: (body) => (hasTables ? database.transaction(body) : write(body)),
+    isUnwritten: () => !hasTables,
+    whenWritten: (task) => {
+      if (hasTables) task()
+      else tasks.push(task)
+    },
+    ...(database.foreignWrites && { foreignWrites: database.foreignWrites })
+  }
+}
