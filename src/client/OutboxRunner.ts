@@ -32,6 +32,11 @@ export interface OutboxOptions {
   readonly identity?: string
   /** Called with the outcome of each mutation that an earlier page left. No caller is waiting for these. */
   readonly onReplayed?: (replayed: Replayed) => Effect.Effect<void>
+  /**
+   * Called with each mutation that the storage refused, because it is blocked or full. The mutation is sent all the same, and
+   * is lost if the page is closed before.
+   */
+  readonly onUnstored?: (unstored: Pick<Replayed, "tag" | "payload">) => Effect.Effect<void>
 }
 
 /**
@@ -43,15 +48,27 @@ export const make = (options: MutationsOptions, outbox: OutboxOptions): Effect.E
     const { storage } = outbox
     const owner = `${options.server} ${outbox.identity ?? ""}`
     const inOrder = yield* Semaphore.make(1)
-    yield* storage.claim(options.clientId)
+    yield* attempt("lock its client id", storage.claim(options.clientId))
 
-    /** Sends a stored mutation, and removes it when its outcome is known. */
-    const send = (entry: OutboxEntry, payload: unknown, timeout?: Duration.Input) =>
+    /** Whether an entry is not in the storage any more, or is there with the time when it is first sent. */
+    const mark = (entry: OutboxEntry, sentAt: number) =>
+      Effect.gen(function* () {
+        if (entry.sentAt !== null || (yield* attempt("mark a mutation", storage.put({ ...entry, sentAt })))) return true
+        // A later page would take an entry without a mark for one that was never sent, however old it is.
+        if (!(yield* attempt("remove a mutation", storage.remove(entry.id)))) return false
+        yield* unstored(entry)
+        return true
+      })
+
+    const unstored = ({ payload, tag }: OutboxEntry) => outbox.onUnstored?.({ tag, payload }) ?? Effect.void
+
+    /** Sends a mutation, and removes it from the storage when its outcome is known. */
+    const send = (entry: OutboxEntry, payload: unknown, isStored: boolean, timeout?: Duration.Input) =>
       Effect.gen(function* () {
         yield* online(options.device)
         const now = yield* Clock.currentTimeMillis
         const sentAt = entry.sentAt ?? now
-        if (entry.sentAt === null) yield* storage.put({ ...entry, sentAt })
+        if (isStored && !(yield* mark(entry, sentAt))) return yield* new OutcomeUnknown({ tag: entry.tag })
         // Sent again after the server has deleted its outcome, the mutation would run again.
         const left = Duration.millis(sentAt + mutationRetention - now)
         if (Duration.isNegative(left) || Duration.isZero(left)) return yield* new OutcomeUnknown({ tag: entry.tag })
@@ -62,7 +79,9 @@ export const make = (options: MutationsOptions, outbox: OutboxOptions): Effect.E
         })
       }).pipe(
         // An interruption ends this page, not the mutation: the entry stays for the next page.
-        Effect.onExit((exit) => (Exit.hasInterrupts(exit) ? Effect.void : storage.remove(entry.id)))
+        Effect.onExit((exit) =>
+          isStored && !Exit.hasInterrupts(exit) ? attempt("remove a mutation", storage.remove(entry.id)) : Effect.void
+        )
       )
 
     /** Sends a mutation that a closed client left, and reports its outcome. */
@@ -72,8 +91,11 @@ export const make = (options: MutationsOptions, outbox: OutboxOptions): Effect.E
       const sent =
         payload === undefined || Exit.isFailure(payload)
           ? // The contract has changed since: the payload can no longer be decoded.
-            Effect.andThen(storage.remove(entry.id), Effect.fail(new OutcomeUnknown({ tag: entry.tag })))
-          : send(entry, payload.value)
+            Effect.andThen(
+              attempt("remove a mutation", storage.remove(entry.id)),
+              Effect.fail(new OutcomeUnknown({ tag: entry.tag }))
+            )
+          : send(entry, payload.value, true)
       return Effect.flatMap(Effect.exit(sent), (exit) =>
         Exit.hasInterrupts(exit)
           ? Effect.void
@@ -101,7 +123,7 @@ export const make = (options: MutationsOptions, outbox: OutboxOptions): Effect.E
     yield* Effect.forkScoped(
       Effect.gen(function* () {
         while (true) {
-          yield* replay
+          yield* attempt("read what earlier pages left", replay)
           yield* deviceEvent(options.device, "wake")
         }
       })
@@ -120,10 +142,17 @@ export const make = (options: MutationsOptions, outbox: OutboxOptions): Effect.E
           at,
           sentAt: null
         }
-        yield* storage.put(entry)
-        return yield* inOrder.withPermit(send(entry, payload, timeout))
+        const isStored = yield* attempt("store a mutation", storage.put(entry))
+        if (!isStored) yield* unstored(entry)
+        return yield* inOrder.withPermit(send(entry, payload, isStored, timeout))
       })
   })
+
+/** Uses the storage, which may be blocked or full. Logs that, and returns whether it was not. */
+const attempt = <R>(what: string, use: Effect.Effect<unknown, never, R>): Effect.Effect<boolean, never, R> =>
+  Effect.catchDefect(Effect.as(use, true), (defect) =>
+    Effect.as(Effect.logWarning(`the outbox could not ${what}`, defect), false)
+  )
 
 /** Waits until the device has a network. */
 const online = (device: DeviceStatus): Effect.Effect<void> =>

@@ -29,7 +29,8 @@ export const OutboxEntry = Schema.Struct({
 export type OutboxEntry = typeof OutboxEntry.Type
 
 /**
- * Where an outbox stores its entries. All pages of one browser share it; it keeps the order in which entries were put.
+ * Where an outbox stores its entries. All pages of one browser share it; it keeps the order in which entries were put. A
+ * storage that is blocked or full refuses with a defect: the outbox logs it, and sends what it could not store.
  */
 export class OutboxStorage extends Context.Service<
   OutboxStorage,

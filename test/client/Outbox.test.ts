@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import { Client, DeviceStatus, Outbox } from "effect-dormouse/client"
@@ -38,13 +39,14 @@ const calm = Effect.promise(async () => {
 const page = Effect.fnUntraced(function* (
   storage: Context.Service.Shape<typeof Outbox.OutboxStorage>,
   status: DeviceStatus,
-  identity?: string
+  identity?: string,
+  options: Partial<Outbox.OutboxOptions> = {}
 ) {
   const { transport, url } = yield* TestApp
   const scope = yield* Scope.make()
   const client = yield* Client.make(ChatApi, {
     url,
-    outbox: Outbox.make({ storage, ...(identity === undefined ? {} : { identity }) })
+    outbox: Outbox.make({ ...options, storage, ...(identity === undefined ? {} : { identity }) })
   }).pipe(
     Effect.provideContext(yield* Layer.build(transport)),
     Effect.provideService(DeviceStatus, status),
@@ -133,4 +135,119 @@ it.effect("C12: a mutation that was first sent longer ago than outcomes are kept
     const late = yield* client.mutate("channels.create", { name: "new" }).pipe(Effect.forkChild)
     expect((yield* Fiber.join(late)).name).toBe("new")
   }).pipe(Effect.provide(TestApp.layer(app)))
+)
+
+type Storage = Context.Service.Shape<typeof Outbox.OutboxStorage>
+
+/** A storage that refuses some of its uses, as a browser's does when it is blocked or full. */
+const refusing = (storage: Storage) => {
+  const refused = new Set<keyof Storage | "mark">()
+  const unless = <A, R>(name: keyof Storage | "mark", use: Effect.Effect<A, never, R>) =>
+    Effect.suspend(() => (refused.has(name) ? Effect.die(new DOMException("full", "QuotaExceededError")) : use))
+  const flaky: Storage = {
+    put: (entry) => unless(entry.sentAt === null ? "put" : "mark", storage.put(entry)),
+    remove: (id) => unless("remove", storage.remove(id)),
+    entries: unless("entries", storage.entries),
+    claim: (client) => unless("claim", storage.claim(client))
+  }
+  return { flaky, refused }
+}
+
+const channelsOf = (client: Client.Client<any>) =>
+  Effect.map(client.query("channels.list" as never, {} as never), (rows: any) => rows.map(({ name }: any) => name))
+
+const warnings: Array<string> = []
+const quiet = Logger.layer([Logger.map(Logger.formatJson, (line) => void warnings.push(line))])
+
+it.effect("C12: a mutation that the storage refuses is sent all the same, now or when the network is back", () =>
+  Effect.gen(function* () {
+    const { object } = yield* TestApp
+    const { flaky, refused } = refusing(yield* storageOf)
+    for (const use of ["put", "mark", "remove", "entries", "claim"] as const) refused.add(use)
+    const { set, status } = device()
+    const unstored: Array<unknown> = []
+    const onUnstored = (entry: unknown) => Effect.sync(() => void unstored.push(entry))
+    const { client } = yield* page(flaky, status, undefined, { onUnstored })
+    expect((yield* client.mutate("channels.create", { name: "online" })).name).toBe("online")
+    expect((yield* Effect.flip(client.mutate("channels.create", { name: "online" })))._tag).toBe("ChannelExists")
+    set(false)
+    object().network.offline()
+    const waiting = yield* client
+      .mutate("channels.create", { name: "offline" })
+      .pipe(Effect.forkChild({ startImmediately: true }))
+    yield* calm
+    set(true)
+    object().network.online()
+    yield* calm
+    yield* TestClock.adjust("30 seconds")
+    expect((yield* Fiber.join(waiting)).name).toBe("offline")
+    expect(unstored).toEqual(
+      ["online", "online", "offline"].map((name) => ({ tag: "channels.create", payload: { name } }))
+    )
+    expect(warnings.join()).toContain("the outbox could not store a mutation")
+  }).pipe(Effect.provide(TestApp.layer(app)), Effect.provide(quiet))
+)
+
+it.effect("C12: a storage that recovers is read when the device wakes", () =>
+  Effect.gen(function* () {
+    const { flaky, refused } = refusing(yield* storageOf)
+    const { set, status } = device()
+    set(false)
+    const first = yield* page(flaky, status)
+    yield* first.client.mutate("channels.create", { name: "left" }).pipe(Effect.forkDetach({ startImmediately: true }))
+    yield* calm
+    yield* first.close
+    refused.add("entries")
+    set(true)
+    const { client } = yield* page(flaky, status)
+    yield* calm
+    expect(yield* channelsOf(client)).toEqual([])
+    refused.clear()
+    set(true)
+    yield* calm
+    expect(yield* channelsOf(client)).toEqual(["left"])
+  }).pipe(Effect.provide(TestApp.layer(app)), Effect.provide(quiet))
+)
+
+it.effect("C12: a mutation whose sending cannot be recorded leaves the storage before it is sent, or is not sent", () =>
+  Effect.gen(function* () {
+    const storage = yield* storageOf
+    const { flaky, refused } = refusing(storage)
+    const { status } = device()
+    const unstored: Array<unknown> = []
+    const onUnstored = (entry: unknown) => Effect.sync(() => void unstored.push(entry))
+    const { client, close } = yield* page(flaky, status, undefined, { onUnstored })
+    refused.add("mark")
+    expect((yield* client.mutate("channels.create", { name: "unmarked" })).name).toBe("unmarked")
+    expect([unstored.length, (yield* storage.entries).length]).toEqual([1, 0])
+    refused.add("remove")
+    expect((yield* Effect.flip(client.mutate("channels.create", { name: "stuck" })))._tag).toBe("OutcomeUnknown")
+    expect([yield* channelsOf(client), (yield* storage.entries).length]).toEqual([["unmarked"], 1])
+    yield* close
+    // The next page sends it, once.
+    refused.clear()
+    const next = yield* page(flaky, status)
+    yield* calm
+    expect([yield* channelsOf(next.client), (yield* storage.entries).length]).toEqual([["stuck", "unmarked"].sort(), 0])
+  }).pipe(Effect.provide(TestApp.layer(app)), Effect.provide(quiet))
+)
+
+it.effect("C12: a mutation that cannot be removed has its outcome, and the next page does not run it again", () =>
+  Effect.gen(function* () {
+    const storage = yield* storageOf
+    const { flaky, refused } = refusing(storage)
+    const { status } = device()
+    const { client, close } = yield* page(flaky, status)
+    refused.add("remove")
+    expect((yield* client.mutate("channels.create", { name: "kept" })).name).toBe("kept")
+    expect((yield* storage.entries).length).toBe(1)
+    yield* close
+    refused.clear()
+    const replayed: Array<Outbox.Replayed> = []
+    const onReplayed = (entry: Outbox.Replayed) => Effect.sync(() => void replayed.push(entry))
+    const next = yield* page(flaky, status, undefined, { onReplayed })
+    yield* calm
+    expect(replayed).toMatchObject([{ exit: { _tag: "Success", value: { name: "kept" } } }])
+    expect([yield* channelsOf(next.client), (yield* storage.entries).length]).toEqual([["kept"], 0])
+  }).pipe(Effect.provide(TestApp.layer(app)), Effect.provide(quiet))
 )

@@ -21,6 +21,8 @@ export interface SocketHubOptions extends Omit<SocketSessionOptions, "onOutput" 
   readonly whenIdle: (task: () => void) => void
   /** Whether a tag is a mutation's. */
   readonly isMutation: (tag: string) => boolean
+  /** Logs that the state of a socket could not be saved or deleted. */
+  readonly log: (message: string, cause: unknown) => void
 }
 
 /** Caches for restoring many sockets, which often have the same subscriptions. */
@@ -57,16 +59,20 @@ export class SocketHub {
     const cache = this.restoreCache()
     for (const socket of this.options.host.sockets()) this.restore(socket, cache)
     // The first answer does not wait for it.
-    this.options.whenIdle(() =>
-      this.options.rows.deleteOrphans(new Set([...this.sessions.values()].map(({ id }) => id)))
-    )
+    this.options.whenIdle(() => {
+      try {
+        this.options.rows.deleteOrphans(new Set([...this.sessions.values()].map(({ id }) => id)))
+      } catch (cause) {
+        this.options.log("the state of closed sockets could not be deleted", cause)
+      }
+    })
   }
 
   /** A new socket. */
   open(socket: HostSocket, session: RequestSession): void {
     const opened = new SocketSession(this.sessionOptions, socket, this.options.host.newId(), session)
     this.sessions.set(socket, opened)
-    opened.save()
+    this.save(opened)
   }
 
   /** A message of a socket. */
@@ -102,6 +108,8 @@ export class SocketHub {
     try {
       this.closed(socket)
       socket.attach(null)
+    } catch (cause) {
+      this.options.log("the state of a socket could not be deleted", cause)
     } finally {
       socket.close(...close)
     }
@@ -149,16 +157,17 @@ export class SocketHub {
   private readonly saveDirty = (): void => {
     const sessions = this.dirty
     this.dirty = new Set()
-    let failed: { readonly cause: unknown } | undefined
-    for (const session of sessions) {
-      try {
-        session.save()
-      } catch (cause) {
-        session.closeUnsaved()
-        failed ??= { cause }
-      }
+    for (const session of sessions) this.save(session)
+  }
+
+  /** Saves a session. If the platform or the database refuses, closes its socket so that the client reconnects. */
+  private save(session: SocketSession): void {
+    try {
+      session.save()
+    } catch (cause) {
+      this.options.log("the state of a socket could not be saved", cause)
+      session.closeUnsaved()
     }
-    if (failed !== undefined) throw failed.cause
   }
 
   private restoreCache(): RestoreCache {

@@ -15,7 +15,6 @@ import { type App, handlersOf } from "../../contract/App.ts"
 import { anonymous, Identity } from "../../contract/Auth.ts"
 import { type Kind, kindOf } from "../../contract/Kind.ts"
 import type { Live } from "../../contract/Live.ts"
-import type { EncodedExit } from "../../protocol/Exit.ts"
 import { livePrefix } from "../../protocol/Frame.ts"
 import { canonical } from "../../protocol/JsonCodec.ts"
 import { Background } from "../../services/Background.ts"
@@ -217,7 +216,8 @@ class Engine implements TenantEngine {
       readQueryKey,
       actions: parts.actions,
       rows: new SubscriptionRows(database),
-      limits
+      limits,
+      log: (message, cause) => this.log(message, cause)
     })
     this.http = new ObjectHttp({
       executor,
@@ -359,8 +359,8 @@ class Engine implements TenantEngine {
     return this.executor.execute(parent === undefined ? call : { ...call, parent }, true)
   }
 
-  private log(message: string, failure: EncodedExit | undefined): void {
-    const logged = failure === undefined ? Effect.logError(message) : Effect.logError(message, failure)
+  private log(message: string, cause: unknown): void {
+    const logged = cause === undefined ? Effect.logError(message) : Effect.logError(message, cause)
     Effect.runSyncWith(this.parts.services)(logged)
   }
 }

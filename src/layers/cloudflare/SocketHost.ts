@@ -44,7 +44,13 @@ export class CloudflareSockets {
             // The socket is closed; the platform calls `webSocketClose` next.
           }
         },
-        close: (code, reason) => webSocket.close(code, reason),
+        close: (code, reason) => {
+          try {
+            webSocket.close(code, reason)
+          } catch {
+            // It is closed already.
+          }
+        },
         attachment: () => webSocket.deserializeAttachment(),
         attach: (value) => webSocket.serializeAttachment(value)
       }

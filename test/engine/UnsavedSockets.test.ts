@@ -1,0 +1,88 @@
+import type * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import { afterEach, describe, expect, it } from "vitest"
+import { request } from "../deployment/Deployment.ts"
+import { app } from "../worker/notes.ts"
+import { KeepingSocket, makeEngine } from "./EngineHarness.ts"
+
+/** L7: sockets whose state the platform or the database does not take. */
+
+/** A socket whose attachment can be refused. */
+class RefusingSocket extends KeepingSocket {
+  closed: ReadonlyArray<unknown> | undefined
+  refuses = false
+
+  override attach(value: unknown): void {
+    if (this.refuses) throw new Error("no attachment")
+    super.attach(value)
+  }
+
+  override close(...close: ReadonlyArray<unknown>): void {
+    this.closed = close
+  }
+}
+
+const logged: Array<string> = []
+const layer = Logger.layer([Logger.map(Logger.formatJson, (line) => void logged.push(line))])
+const session = { tenant: "main", identity: { subject: null, claims: {} } }
+const unsaved = [1011, expect.stringContaining("could not save")]
+
+/** An engine with two sockets, of which one is refused. */
+const twoSockets = async () => {
+  const harness = await makeEngine(app, { layer: layer as Layer.Layer<never> })
+  const [bad, good] = [new RefusingSocket(), new RefusingSocket()]
+  for (const socket of [bad, good]) {
+    harness.sockets.add(socket)
+    harness.engine.sockets.open(socket, session)
+  }
+  const send = (socket: RefusingSocket, id: string, body: string) =>
+    harness.engine.sockets.message(socket, JSON.stringify(request(id, "live:notes.named", { body })))
+  return { ...harness, bad, good, send }
+}
+
+afterEach(() => {
+  logged.length = 0
+})
+
+describe("a socket whose state cannot be saved", () => {
+  it("L7: is closed with 1011 and logged, throws nothing, and the others are saved", async () => {
+    const { bad, close, engine, good, idle, send } = await twoSockets()
+    idle()
+    const before = good.attachment()
+    bad.refuses = true
+    for (const socket of [bad, good]) send(socket, "1", "x")
+    idle()
+    expect([bad.closed, good.closed]).toEqual([unsaved, undefined])
+    expect(good.attachment()).not.toBe(before)
+    expect(logged.join()).toContain("no attachment")
+    engine.sockets.closed(bad)
+    await close()
+  })
+
+  it("L7: is closed as well when it is opened, and when the database refuses the rows of its subscriptions", async () => {
+    const { bad, close, engine, good, idle, send, sqlite } = await twoSockets()
+    const late = new RefusingSocket()
+    late.refuses = true
+    engine.sockets.open(late, session)
+    expect(late.closed).toEqual(unsaved)
+    engine.sockets.message(good, JSON.stringify(request("0", "notes.add", { body: "the first write" })))
+    idle()
+    sqlite.exec("DROP TABLE _dormouse_subscriptions")
+    for (let i = 0; i < 300; i++) send(bad, `${i}`, `body ${i} ${"x".repeat(60)}`)
+    send(good, "1", "x")
+    idle()
+    expect([bad.closed, good.closed]).toEqual([unsaved, undefined])
+    expect(logged.join()).toContain("no such table")
+    await close()
+  })
+
+  it("L7: is closed for a bad message, also when its state cannot be deleted", async () => {
+    const { bad, close, idle, engine } = await twoSockets()
+    idle()
+    bad.refuses = true
+    engine.sockets.message(bad, "not a message")
+    expect(bad.closed).toEqual([1007, expect.any(String)])
+    expect(logged.join()).toContain("no attachment")
+    await close()
+  })
+})
