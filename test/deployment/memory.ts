@@ -8,13 +8,29 @@ import * as RpcSerialization from "effect/rpc/RpcSerialization"
 import * as Socket from "effect/socket/Socket"
 import type { App } from "effect-dormouse"
 import { TestApp, type TestAppOptions } from "effect-dormouse/testing"
+import { vi } from "vitest"
 import * as Transport from "../../src/client/Transport.ts"
+import { MemorySockets } from "../../src/layers/memory/SocketHost.ts"
 import { type Deployment, Peer, toTenant } from "./Deployment.ts"
 
 /** An app in memory, whose objects the test can take apart. */
 export interface MemoryDeployment extends Deployment {
   readonly object: TestApp["Service"]["object"]
   readonly close: () => Promise<void>
+}
+
+/** Changes what objects in memory attach to their sockets, as if they stored something else. Returns what ends it. */
+export const changeAttachments = (change: (text: string) => string): (() => void) => {
+  const { of } = MemorySockets.prototype
+  const changed = new WeakSet<object>()
+  const spy = vi.spyOn(MemorySockets.prototype, "of").mockImplementation(function (this: MemorySockets, socket) {
+    const host = of.call(this, socket)
+    if (changed.has(host)) return host
+    changed.add(host)
+    const { attach } = host
+    return Object.assign(host, { attach: (text: unknown) => attach(change(text as string)) })
+  })
+  return () => spy.mockRestore()
 }
 
 /** Some turns of the event loop, in which everything runs that follows in memory from what has happened. */

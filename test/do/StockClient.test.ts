@@ -12,13 +12,12 @@ import * as RpcClient from "effect/rpc/RpcClient"
 import * as RpcSerialization from "effect/rpc/RpcSerialization"
 import * as Stream from "effect/Stream"
 import * as Socket from "effect/socket/Socket"
-import { describe, vi } from "vitest"
+import { describe } from "vitest"
 import { ChannelExists, ChatApi } from "../../examples/chat/api.ts"
 import { Channel } from "../../examples/chat/schema.ts"
 import * as Server from "../../examples/chat/server.ts"
-import { MemorySockets } from "../../src/layers/memory/SocketHost.ts"
 import { evicting } from "../deployment/evicting.ts"
-import { memory } from "../deployment/memory.ts"
+import { changeAttachments, memory } from "../deployment/memory.ts"
 import { app, NotesApi } from "../worker/notes.ts"
 import { Here, suite } from "./stockClientCases.ts"
 
@@ -80,16 +79,11 @@ describe("evictions between every two messages", () => {
   })
 
   it("control: an object whose attachments lose the subscriptions is found out", async () => {
-    const { of } = MemorySockets.prototype
-    const spy = vi.spyOn(MemorySockets.prototype, "of").mockImplementation(function (this: MemorySockets, socket) {
-      const { attach, ...host } = of.call(this, socket)
-      const forgetful = (text: unknown) => attach(JSON.stringify({ ...JSON.parse(text as string), subscriptions: [] }))
-      return { ...host, attach: forgetful }
-    })
+    const restore = changeAttachments((text) => JSON.stringify({ ...JSON.parse(text), subscriptions: [] }))
     try {
       expect((await converse()).frames).toBe(1)
     } finally {
-      spy.mockRestore()
+      restore()
     }
   })
 })

@@ -11,19 +11,31 @@ import { runBatch } from "../../src/engine/rpc/HttpBatch.ts"
 import * as RpcTransport from "../../src/engine/rpc/RpcTransport.ts"
 import * as ActionRunner from "../../src/engine/worker/ActionRunner.ts"
 import { request } from "../deployment/Deployment.ts"
-import { memory } from "../deployment/memory.ts"
-import { GuardedApi, guardedApp, guardedReactorApp } from "../worker/guarded.ts"
+import { changeAttachments, memory } from "../deployment/memory.ts"
+import { GuardedApi, guardedApp, guardedReactorApp, identify } from "../worker/guarded.ts"
 import { KeepingSocket, makeEngine } from "./EngineHarness.ts"
-import { suite } from "./middlewareCases.ts"
+import { changed, suite } from "./middlewareCases.ts"
 
 suite("The author's middleware in memory", async () => {
-  const [app, reacting] = await Promise.all([memory(guardedApp), memory(guardedReactorApp)])
+  const [app, reacting] = await Promise.all([memory(guardedApp, { identify }), memory(guardedReactorApp)])
   return {
     app,
     reacting,
     close: async () => {
       await Promise.all([app.close(), reacting.close()])
     }
+  }
+})
+
+it("control: an object whose attachments lose the headers of subscriptions is found out", async () => {
+  const restore = changeAttachments((text) => text.replaceAll(/"headers":\[\[.*?\]\]/g, '"headers":[]'))
+  const app = await memory(guardedApp)
+  try {
+    // Without its token the subscriber counts as another caller, who is not refused.
+    expect((await changed(app, "nobody", true)).exit).toBe(undefined)
+  } finally {
+    restore()
+    await app.close()
   }
 })
 

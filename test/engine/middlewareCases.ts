@@ -1,10 +1,41 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { type Deployment, defectOf, errorOf, newTenant, type Peer, post, request } from "../deployment/Deployment.ts"
-import { guarded } from "../worker/guarded.ts"
+import { guarded, moods } from "../worker/guarded.ts"
 
 type Headers = ReadonlyArray<readonly [string, string]>
 
 const as = (token: string): Headers => [["token", token]]
+
+/** The rpc of each kind that answers with the name of the holder: once, or twice as a stream. */
+const kinds = {
+  query: { tag: "guarded.whoami", payload: {} },
+  mutation: { tag: "guarded.add", payload: { text: "one" } },
+  action: { tag: "guarded.act", payload: { text: "one" } },
+  stream: { tag: "guarded.stream", payload: {} },
+  "live query": { tag: "live:guarded.whoami", payload: {} }
+} as const
+
+let changes = 0
+
+/**
+ * A live query whose token the guard accepts at first and takes for another one later, perhaps after an eviction. Returns
+ * how the subscription ended, if it did, and its frames.
+ */
+export const changed = async (app: Deployment, mood: string, isEvicted: boolean) => {
+  const tenant = newTenant("moody")
+  const token = `moody-${changes++}`
+  const [peer, other] = [await app.connect(tenant), await app.connect(tenant)]
+  const live = peer.ask("live:guarded.list", {}, as(token))
+  await peer.itemsOf(live, 1)
+  peer.send({ _tag: "Ack", requestId: live })
+  await peer.settled("free.list")
+  moods.set(token, mood)
+  if (isEvicted) await app.evict(tenant)
+  await other.call("free.add", { text: "one" })
+  await peer.until(() => peer.exits(live)[0] ?? peer.items(live)[1])
+  for (const each of [peer, other]) each.close(1000)
+  return { exit: peer.exits(live)[0] as any, frames: peer.items(live) }
+}
 
 /** The author's middleware in every path of a call. `reacting` is the same app with a reactor. */
 export const suite = (
@@ -150,6 +181,99 @@ export const suite = (
         expect(guarded.get("guarded.list")).toBe(before + 1)
         peer.close(1000)
       })
+    })
+
+    describe("K5 K6: every sort of middleware around every kind of rpc", () => {
+      /** The items of an answer, and its exit. */
+      interface Answer {
+        readonly items: ReadonlyArray<unknown>
+        readonly exit: any
+      }
+      const answered = (messages: ReadonlyArray<any>): Answer => ({
+        items: messages.flatMap((message) => (message._tag === "Chunk" ? message.values : [])),
+        exit: messages.find((message) => message._tag === "Exit")?.exit
+      })
+      type Ask = (tenant: string, kind: keyof typeof kinds, headers: Headers) => Promise<Answer>
+      const asks: Record<string, Ask> = {
+        HTTP: async (tenant, kind, headers) =>
+          answered(await overHttp(tenant, kinds[kind].tag, kinds[kind].payload, headers)),
+        "a socket": async (tenant, kind, headers) => {
+          const peer = await app.connect(tenant)
+          const id = peer.ask(kinds[kind].tag, kinds[kind].payload, headers)
+          let acknowledged = 0
+          await peer.until(() => {
+            const chunks = peer.messages.filter((message) => message._tag === "Chunk" && message.requestId === id)
+            for (; acknowledged < chunks.length; acknowledged++) peer.send({ _tag: "Ack", requestId: id })
+            return peer.exits(id)[0] ?? (kind === "live query" && peer.items(id)[0])
+          })
+          peer.close(1000)
+          return { items: peer.items(id), exit: peer.exits(id)[0] }
+        }
+      }
+      /** Expects that the handler ran for a holder. */
+      const succeeds = ({ exit, items }: Answer, kind: keyof typeof kinds, name: string) => {
+        if (kind === "live query") expect(items).toMatchObject([{ _tag: "Snapshot", value: name }])
+        else if (kind === "stream") expect(items).toEqual([name, name])
+        if (kind !== "live query") expect(exit._tag).toBe("Success")
+        if (kind !== "live query" && kind !== "stream") expect(exit.value).toBe(name)
+      }
+
+      for (const [way, ask] of Object.entries(asks)) {
+        for (const kind of Object.keys(kinds) as ReadonlyArray<keyof typeof kinds>) {
+          it(`K5: ${kind}, over ${way}, also after an eviction`, async () => {
+            const tenant = newTenant("sorts")
+            for (const isEvicted of [false, true]) {
+              const answerTo = async (headers: Headers) => {
+                await overHttp(tenant, "free.list", {}, [])
+                if (isEvicted) await app.evict(tenant)
+                return ask(tenant, kind, headers)
+              }
+              // It reads a header and gives the handler a service.
+              succeeds(await answerTo(as("ada")), kind, "ada")
+              expect(errorOf((await answerTo(as("nobody"))).exit)).toEqual({ _tag: "Denied", token: "nobody" })
+              const died = await answerTo(as("broken"))
+              expect(defectOf(died.exit)).toMatchObject({ _tag: "InternalError" })
+              expect(JSON.stringify(died)).not.toMatch(/password/)
+              const waited = await answerTo(as("late"))
+              if (kind !== "live query") succeeds(waited, kind, "late")
+              else expect(defectOf(waited.exit).message).toContain("the middleware of guarded.whoami waited")
+              // Nobody is identified.
+              expect(errorOf((await answerTo(as("subject"))).exit)).toEqual({ _tag: "Denied", token: "subject" })
+              expect(died.items).toEqual([])
+            }
+          })
+        }
+      }
+
+      it("K5: it reads the identity, around every kind over HTTP", async () => {
+        const tenant = newTenant("sorts")
+        for (const kind of Object.keys(kinds) as ReadonlyArray<keyof typeof kinds>) {
+          for (const name of ["ada", "bo"]) {
+            const { payload, tag } = kinds[kind]
+            const text = JSON.stringify(request("1", tag, payload, as("subject")))
+            const response = await post(app, tenant, text, { "x-test-subject": name })
+            succeeds(answered((await response.json()) as any), kind, name)
+          }
+        }
+      })
+
+      for (const isEvicted of [false, true]) {
+        const when = isEvicted ? "after an eviction" : "in the same heap"
+        it(`K5: a live query whose next run it refuses, breaks or delays ends with that, ${when}`, async () => {
+          const refused = await changed(app, "nobody", isEvicted)
+          expect(errorOf(refused.exit)).toEqual({ _tag: "Denied", token: "nobody" })
+          const died = await changed(app, "broken", isEvicted)
+          expect(defectOf(died.exit)).toMatchObject({ _tag: "InternalError" })
+          const waited = await changed(app, "late", isEvicted)
+          expect(defectOf(waited.exit).message).toContain("the middleware of guarded.list waited")
+          for (const { frames } of [refused, died, waited]) expect(frames).toHaveLength(1)
+          // Another name, or the same, goes on.
+          for (const mood of ["bo", "other value"]) {
+            const { exit, frames } = await changed(app, mood, isEvicted)
+            expect([exit, frames.length]).toEqual([undefined, 2])
+          }
+        })
+      }
     })
 
     it("K5: it runs around what reactors do", async () => {

@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as RpcMiddleware from "effect/rpc/RpcMiddleware"
 import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
 import * as Model from "effect/schema/Model"
 import { Action, Api, App, Auth, Calls, Mutation, Query, Table } from "effect-dormouse"
 
@@ -43,6 +44,8 @@ export class GuardedApi extends Api.make(
   Mutation.make("guarded.add", { payload: { text: Schema.NonEmptyString }, success: Schema.String }).middleware(Guard),
   Mutation.make("guarded.count", { payload: { count: Schema.Int } }).middleware(Guard),
   Action.make("guarded.act", { payload: { text: Schema.NonEmptyString }, success: Schema.String }).middleware(Guard),
+  /** Streams the name of the holder twice. */
+  Action.make("guarded.stream", { payload: {}, success: Schema.String, stream: true }).middleware(Guard),
   Mutation.make("free.add", { payload: { text: Schema.NonEmptyString } }),
   Query.make("free.list", { payload: {}, success: Schema.Array(Schema.String) })
 ) {}
@@ -68,12 +71,22 @@ export const guardedHandlers = GuardedApi.toLayer({
     yield* Effect.orDie(calls.mutate("free.add", { text }))
     return name
   }),
+  "guarded.stream": () => Stream.mapEffect(Stream.range(1, 2), () => Effect.map(Holder, ({ name }) => name)),
   "free.add": ({ text }) => Effect.asVoid(lines.insert({ text, by: "free" })),
   "free.list": () => texts
 })
 
 /** How often the guard ran, by rpc, in this isolate. */
 export const guarded = new Map<string, number>()
+
+/** What the guard takes a token for, in this isolate: what a token may do can change while its live queries run. */
+export const moods = new Map<string, string>()
+
+/** The caller is named by a header of the request that opens a socket or carries a call. */
+export const identify = (request: Request): Auth.Identity => ({
+  subject: request.headers.get("x-test-subject"),
+  claims: {}
+})
 
 /**
  * The guard. A caller without a token is the object itself, and is called `object`; a caller with a subject is known by it
@@ -86,7 +99,8 @@ export const GuardLive = Layer.effect(
     return (effect, { headers, rpc }) =>
       Effect.gen(function* () {
         guarded.set(rpc._tag, (guarded.get(rpc._tag) ?? 0) + 1)
-        const token = headers["token"] ?? ""
+        const sent = headers["token"] ?? ""
+        const token = moods.get(sent) ?? sent
         if (token === "broken") return yield* Effect.die(new Error("SELECT password FROM vault"))
         if (token === "late") yield* Effect.promise(async () => {})
         const name = token === "subject" ? (yield* Auth.identity).subject : names.of(token)

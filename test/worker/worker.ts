@@ -28,7 +28,10 @@ const app = App.make({
   actionServices: Guarded.NamesLive
 })
 
-const served = Cloudflare.serve(app, { tenants: (name) => !name.startsWith("nobody") })
+const served = Cloudflare.serve(app, {
+  tenants: (name) => !name.startsWith("nobody"),
+  identify: Guarded.identify
+})
 
 /** The Worker of the app, with a route of the author's own. */
 export default class extends served.worker {

@@ -11,7 +11,6 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Rpc from "effect/rpc/Rpc"
 import type { RequestId } from "effect/rpc/RpcMessage"
-import { Auth, CurrentIdentity } from "../../contract/Auth.ts"
 import { ActionKind, type AnyKind, isKind, MutationKind, middlewaresOf, QueryKind } from "../../contract/Kind.ts"
 import { sanitizeExit } from "./ErrorBoundary.ts"
 
@@ -66,7 +65,7 @@ export const objectLayer = (kinds: ObjectKinds): Layer.Layer<AnyKind> => {
   )
 }
 
-/** The kinds in the Worker. `Calls` belongs to the caller and is provided with each call. */
+/** The kinds in the Worker. `Calls` and `Auth` belong to the caller and are provided with each call. */
 export const workerLayer: Layer.Layer<AnyKind, never, HttpClient.HttpClient> = Layer.mergeAll(
   Layer.effect(
     ActionKind,
@@ -74,13 +73,10 @@ export const workerLayer: Layer.Layer<AnyKind, never, HttpClient.HttpClient> = L
       HttpClient.HttpClient,
       (http) =>
         (handler: Effect.Effect<any, any, any>, { rpc }: HandlerOptions): Effect.Effect<any, any, any> =>
-          Effect.contextWith((context: Context.Context<any>) =>
-            handler.pipe(
-              Effect.provideService(HttpClient.HttpClient, http),
-              Effect.provideService(Auth, { identity: Effect.succeed(Context.get(context, CurrentIdentity)) }),
-              Effect.exit,
-              Effect.flatMap((exit) => sanitizeExit(rpc, exit))
-            )
+          handler.pipe(
+            Effect.provideService(HttpClient.HttpClient, http),
+            Effect.exit,
+            Effect.flatMap((exit) => sanitizeExit(rpc, exit))
           )
     )
   ),
