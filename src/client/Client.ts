@@ -365,18 +365,18 @@ class Delivery {
   isRepeated = false
   /** Fails when the mutation is too old to be sent again. */
   readonly expired: Effect.Effect<never, OutcomeUnknown>
-  private readonly clock: Clock.Clock
-  private sentAt: number | undefined
-  private isTooOld = false
-  private expire: () => void = () => {}
+  readonly #clock: Clock.Clock
+  #sentAt: number | undefined
+  #isTooOld = false
+  #expire: () => void = () => {}
 
   constructor(tag: string, clock: Clock.Clock, sentAt: number | undefined) {
-    this.clock = clock
-    this.sentAt = sentAt
+    this.#clock = clock
+    this.#sentAt = sentAt
     this.isSent = sentAt !== undefined
     this.expired = Effect.callback((resume) => {
-      this.expire = () => resume(Effect.fail(new OutcomeUnknown({ tag })))
-      if (this.isTooOld) this.expire()
+      this.#expire = () => resume(Effect.fail(new OutcomeUnknown({ tag })))
+      if (this.#isTooOld) this.#expire()
     })
   }
 
@@ -385,11 +385,11 @@ class Delivery {
    * would run again; timers do not guard against that, because they stop while a device sleeps.
    */
   send(): boolean {
-    const now = this.clock.currentTimeMillisUnsafe()
-    this.sentAt ??= now
-    if (now - this.sentAt >= mutationRetention - maxTransit) {
-      this.isTooOld = true
-      this.expire()
+    const now = this.#clock.currentTimeMillisUnsafe()
+    this.#sentAt ??= now
+    if (now - this.#sentAt >= mutationRetention - maxTransit) {
+      this.#isTooOld = true
+      this.#expire()
       return false
     }
     this.isRepeated = this.isSent

@@ -8,27 +8,27 @@ import * as Stream from "effect/Stream"
 
 /** A value that changes. Every `set` calls all listeners before it returns. */
 export class Observable<A> {
-  private current: A
-  private readonly listeners = new Set<(value: A) => void>()
+  #current: A
+  readonly #listeners = new Set<(value: A) => void>()
 
   constructor(initial: A) {
-    this.current = initial
+    this.#current = initial
   }
 
   get value(): A {
-    return this.current
+    return this.#current
   }
 
   set(value: A): void {
-    this.current = value
+    this.#current = value
     // A copy: a listener may add or remove listeners.
-    for (const listener of [...this.listeners]) listener(value)
+    for (const listener of [...this.#listeners]) listener(value)
   }
 
   /** Adds a listener and returns the function that removes it. */
   listen(listener: (value: A) => void): () => void {
-    this.listeners.add(listener)
-    return () => this.listeners.delete(listener)
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
   }
 
   /** The current value, then each change. A slow consumer gets the latest value and misses those in between. */
@@ -37,7 +37,7 @@ export class Observable<A> {
       (queue) =>
         Effect.acquireRelease(
           Effect.sync(() => {
-            Queue.offerUnsafe(queue, this.current)
+            Queue.offerUnsafe(queue, this.#current)
             return this.listen((value) => Queue.offerUnsafe(queue, value))
           }),
           (end) => Effect.sync(end)
@@ -49,7 +49,7 @@ export class Observable<A> {
   /** Completes once the value satisfies the predicate, at once if it already does. */
   until(predicate: (value: A) => boolean): Effect.Effect<void> {
     return Effect.callback((resume) => {
-      if (predicate(this.current)) return resume(Effect.void)
+      if (predicate(this.#current)) return resume(Effect.void)
       const end = this.listen((value) => {
         if (!predicate(value)) return
         end()

@@ -43,11 +43,11 @@ interface Pending {
  * commit have arrived, or the first frames of a connection that was opened after its success was known.
  */
 export class OptimisticChanges {
-  private readonly pending = new Map<string, Pending>()
+  readonly #pending = new Map<string, Pending>()
 
   /** A mutation is called. */
   begin(mutation: string): void {
-    this.pending.set(mutation, {
+    this.#pending.set(mutation, {
       changed: new Set(),
       version: undefined,
       session: undefined,
@@ -58,30 +58,30 @@ export class OptimisticChanges {
 
   /** Adds an optimistic change. It applies to every value of the server that does not contain the mutation. */
   add(mutation: string, live: LiveValue, apply: (value: unknown) => unknown): void {
-    this.pending.get(mutation)?.changed.add(live)
+    this.#pending.get(mutation)?.changed.add(live)
     live.overlays = [...live.overlays, { mutation, apply }]
   }
 
   /** The server reported the version of the mutation's commit. */
   committed(mutation: string, version: number): void {
-    const pending = this.pending.get(mutation)
+    const pending = this.#pending.get(mutation)
     if (pending !== undefined) pending.version = version
   }
 
   /** The mutation's success arrived on this connection. */
   succeeded(mutation: string, session: number): void {
-    const pending = this.pending.get(mutation)
+    const pending = this.#pending.get(mutation)
     if (pending !== undefined) pending.session = session
   }
 
   /** Whether the live values may not contain the mutation yet. */
   isPending(mutation: string): boolean {
-    return this.pending.has(mutation)
+    return this.#pending.has(mutation)
   }
 
   /** Whether the mutation is known to have succeeded. */
   hasSucceeded(mutation: string): boolean {
-    return this.pending.get(mutation)?.session !== undefined
+    return this.#pending.get(mutation)?.session !== undefined
   }
 
   /**
@@ -90,7 +90,7 @@ export class OptimisticChanges {
    */
   delivered(version: number, session: number): ReadonlyArray<LiveValue> {
     const values: Array<LiveValue> = []
-    for (const [mutation, pending] of this.pending) {
+    for (const [mutation, pending] of this.#pending) {
       if (pending.version === undefined || pending.version > version) continue
       pending.isDelivered = true
       for (const live of pending.changed) {
@@ -104,7 +104,7 @@ export class OptimisticChanges {
 
   /** Whether a server value, at this version and on this connection, contains the mutation. */
   contains(mutation: string, session: number, version: number): boolean {
-    const pending = this.pending.get(mutation)
+    const pending = this.#pending.get(mutation)
     if (pending === undefined || pending.isDelivered) return true
     if (pending.session !== undefined && pending.session < session) return true
     return pending.version !== undefined && pending.version <= version
@@ -112,9 +112,9 @@ export class OptimisticChanges {
 
   /** Removes a mutation and its changes. Returns the live values that had them. */
   remove(mutation: string): Iterable<LiveValue> {
-    const pending = this.pending.get(mutation)
+    const pending = this.#pending.get(mutation)
     if (pending === undefined) return []
-    this.pending.delete(mutation)
+    this.#pending.delete(mutation)
     for (const live of pending.changed) withdraw(mutation, live)
     for (const resume of pending.listeners) resume()
     return pending.changed
@@ -122,7 +122,7 @@ export class OptimisticChanges {
 
   /** Every live value is the server's current one on this connection: removes the mutations that they contain. */
   shown(session: number): void {
-    for (const [mutation, pending] of [...this.pending]) {
+    for (const [mutation, pending] of [...this.#pending]) {
       if (pending.session === undefined) continue
       if (pending.isDelivered || pending.session < session) this.remove(mutation)
     }
@@ -130,12 +130,12 @@ export class OptimisticChanges {
 
   /** No query is live any more: no value can lack a mutation that succeeded. */
   unwatched(): void {
-    for (const [mutation, { session }] of [...this.pending]) if (session !== undefined) this.remove(mutation)
+    for (const [mutation, { session }] of [...this.#pending]) if (session !== undefined) this.remove(mutation)
   }
 
   /** Calls `resume` once the live values contain the mutation, or it is removed. Returns the function that cancels. */
   whenShown(mutation: string, resume: () => void): () => void {
-    const pending = this.pending.get(mutation)
+    const pending = this.#pending.get(mutation)
     if (pending === undefined) resume()
     else pending.listeners.add(resume)
     return () => pending?.listeners.delete(resume)
