@@ -33,8 +33,11 @@ export const toTenant = (tenant: string) =>
 /** More turns than any chain of work that an object defers in these suites. */
 const turnsToSettle = 8
 
-/** The next turn of the event loop, which comes after all timers that are due. */
-const nextTurn = () => new Promise((resolve) => setTimeout(resolve, 0))
+/** Twice the milliseconds after which an object counts as idle: a timer of the object that was set before fires before. */
+const idlePause = 20
+
+/** A later turn of the event loop, which comes after all timers that are due before. */
+const pause = (millis: number) => new Promise((resolve) => setTimeout(resolve, millis))
 
 /** The client's end of a socket, without a client: sends messages as given, and collects what arrives. */
 export class Peer {
@@ -127,13 +130,14 @@ export class Peer {
 
   /**
    * Waits until all earlier messages were answered, and what follows from them has arrived: work that the object defers
-   * runs in the next turns of the event loop, so a few calls in different turns come after it.
+   * runs in the next turns of the event loop, or after the pause that makes it idle, so calls in later turns and after a
+   * longer pause come after it.
    */
   async settled(tag = "look", payload: unknown = {}): Promise<void> {
     for (let turn = 0; turn < turnsToSettle; turn++) {
       const exit = await this.call(tag, payload)
       if (exit._tag !== "Success") throw new Error(JSON.stringify(exit))
-      await nextTurn()
+      await pause(turn === turnsToSettle - 2 ? idlePause : 0)
     }
   }
 
