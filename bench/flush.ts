@@ -31,6 +31,7 @@ const measure = (size: number, rounds: number): { readonly object: number; reado
   const run = (rows: ReadonlyArray<typeof Row.Type>) => new QueryResult(Effect.runSync(encode(rows)), ++version)
   const live = new LiveValues({
     onFirst: () => {},
+    onStarted: () => {},
     onLast: () => {},
     onCurrent: () => {},
     contains: () => false,

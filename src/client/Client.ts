@@ -5,7 +5,7 @@
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -81,6 +81,7 @@ export const make: <Rpcs extends Rpc.Any>(
   const updateWanted = () => connection.setWanted(live.size > 0 || streams > 0 || calls.isWaiting)
   const live: LiveValues = new LiveValues({
     onFirst: () => updateWanted(),
+    onStarted: (live) => optimistic.resume(live),
     onLast: () => {
       optimistic.unwatched()
       updateWanted()
@@ -172,7 +173,7 @@ export const make: <Rpcs extends Rpc.Any>(
           : byHttp
       )
       const unknown = Effect.fail(new OutcomeUnknown({ tag }))
-      return Effect.raceFirst(attempt, delivery.expired).pipe(
+      return Effect.raceFirst(attempt, Deferred.await(delivery.expired)).pipe(
         Effect.timeoutOrElse({
           duration: timeout,
           orElse: (): Effect.Effect<never, OutcomeUnknown | CallError> =>
@@ -198,10 +199,7 @@ export const make: <Rpcs extends Rpc.Any>(
   const shown = (tag: string, payload: unknown, mutation: string) =>
     Effect.suspend(() => {
       if (live.size === 0 || !optimistic.isPending(mutation)) return Effect.void
-      const isShown = Effect.callback<void>((resume) => {
-        const end = optimistic.whenShown(mutation, () => resume(Effect.void))
-        return Effect.sync(end)
-      })
+      const isShown = optimistic.whenShown(mutation)
       if (optimistic.hasSucceeded(mutation)) return isShown
       const repeated: Effect.Effect<unknown> = socketClient(tag, payload, { headers: { [mutationHeader]: mutation } })
       return Effect.raceFirst(isShown, Effect.andThen(Effect.ignoreCause(repeated), Effect.never))
@@ -238,7 +236,7 @@ export const make: <Rpcs extends Rpc.Any>(
         optimistic.begin(mutation)
         for (const [value, change] of changes) optimistic.add(mutation, value, change)
         live.publish(new Set(changes.map(([value]) => value)))
-        const timeout = Duration.fromInputUnsafe(mutateOptions.timeout ?? Mutations.defaultTimeout)
+        const timeout = mutateOptions.timeout ?? Mutations.defaultTimeout
         return restore(mutations.run(tag, made, mutation, mutateOptions.timeout)).pipe(
           Effect.tap(() => restore(Effect.timeoutOption(shown(tag, made, mutation), timeout))),
           // The changes of a mutation that succeeded are kept until the server's values contain it.
@@ -364,20 +362,16 @@ class Delivery {
   /** Whether it was sent more than once. */
   isRepeated = false
   /** Fails when the mutation is too old to be sent again. */
-  readonly expired: Effect.Effect<never, OutcomeUnknown>
+  readonly expired = Deferred.makeUnsafe<never, OutcomeUnknown>()
+  readonly #tag: string
   readonly #clock: Clock.Clock
   #sentAt: number | undefined
-  #isTooOld = false
-  #expire: () => void = () => {}
 
   constructor(tag: string, clock: Clock.Clock, sentAt: number | undefined) {
+    this.#tag = tag
     this.#clock = clock
     this.#sentAt = sentAt
     this.isSent = sentAt !== undefined
-    this.expired = Effect.callback((resume) => {
-      this.#expire = () => resume(Effect.fail(new OutcomeUnknown({ tag })))
-      if (this.#isTooOld) this.#expire()
-    })
   }
 
   /**
@@ -388,8 +382,7 @@ class Delivery {
     const now = this.#clock.currentTimeMillisUnsafe()
     this.#sentAt ??= now
     if (now - this.#sentAt >= mutationRetention - maxTransit) {
-      this.#isTooOld = true
-      this.#expire()
+      Deferred.doneUnsafe(this.expired, Effect.fail(new OutcomeUnknown({ tag: this.#tag })))
       return false
     }
     this.isRepeated = this.isSent

@@ -5,12 +5,10 @@
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Equal from "effect/Equal"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as Latch from "effect/Latch"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import type * as Schema from "effect/Schema"
@@ -38,10 +36,10 @@ export interface ConnectionOptions {
   readonly onTooLarge: (reason: string) => void
 }
 
-/** After this time without a message the client sends a ping. */
-const heartbeat = Duration.seconds(20)
-/** The connection is dead if no message arrives within this time after a ping. */
-const pongTimeout = Duration.seconds(10)
+/** Milliseconds. After this time without a message the client sends a ping. */
+const heartbeat = 20_000
+/** Milliseconds. The connection is dead if no message arrives within this time after a ping. */
+const pongTimeout = 10_000
 /** Milliseconds before the first reconnect. Doubles with each failed attempt. */
 const firstDelay = 250
 /** Milliseconds. The longest delay, and the delay while the device reports no network. */
@@ -75,9 +73,7 @@ export const make = Effect.fnUntraced(function* (
   const state = new Observable<ConnectionState>(ConnectionState.Idle())
   const device = yield* DeviceStatus
   const clock = yield* Clock.Clock
-  const wanted = yield* Latch.make(false)
-  const released = yield* Latch.make(true)
-  let isWanted = false
+  const wanted = new Observable(false)
   let isCurrent = true
   /** Attempts in a row that gave no useful connection: one on which a valid message arrived. */
   let attempts = 0
@@ -108,10 +104,12 @@ export const make = Effect.fnUntraced(function* (
    */
   const unwanted = Effect.gen(function* () {
     do {
-      yield* released.await
+      yield* wanted.until((isWanted) => !isWanted)
       yield* Effect.yieldNow
-    } while (isWanted)
+    } while (wanted.value)
   })
+
+  const untilWanted = wanted.until((isWanted) => isWanted)
 
   /** Opens a socket and reads it until it closes, its server cannot be trusted, or it is dead. */
   const open = Effect.gen(function* () {
@@ -151,7 +149,7 @@ export const make = Effect.fnUntraced(function* (
           Effect.as(deviceEvent(device, "wake"), true)
         )
         const asked = yield* Clock.currentTimeMillis
-        if (!isWoken && asked - lastHeard < Duration.toMillis(heartbeat)) continue
+        if (!isWoken && asked - lastHeard < heartbeat) continue
         send(ping)
         yield* Effect.sleep(pongTimeout)
         if (lastHeard < asked) return
@@ -176,11 +174,11 @@ export const make = Effect.fnUntraced(function* (
 
   const loop = Effect.gen(function* () {
     while (true) {
-      if (!isWanted) {
+      if (!wanted.value) {
         attempts = 0
         since = undefined
         setState(ConnectionState.Idle())
-        yield* wanted.await
+        yield* untilWanted
       }
       if (state.value._tag === "Idle" || state.value._tag === "Refused") setState(ConnectionState.Connecting())
       const exit = yield* Effect.exit(Effect.raceFirst(Effect.as(open, "lost"), Effect.as(unwanted, "unwanted")))
@@ -192,7 +190,7 @@ export const make = Effect.fnUntraced(function* (
         setWanted(false)
         setState(ConnectionState.Refused({ reason: refusal }))
         options.onRefused(refusal)
-        yield* wanted.await
+        yield* untilWanted
         continue
       }
       if (code === tooLarge) options.onTooLarge(reason)
@@ -200,24 +198,12 @@ export const make = Effect.fnUntraced(function* (
       // Without a network, still retry with the longest delay: the device's report can be wrong.
       const delay = device.isOnline() ? Math.min(longestDelay, firstDelay * 2 ** attempts++) : longestDelay
       const jitter = yield* Random.nextBetween(0.5, 1)
-      yield* Effect.raceAllFirst([
-        Effect.sleep(Duration.millis(Math.round(delay * jitter))),
-        deviceEvent(device, "wake"),
-        unwanted
-      ])
+      yield* Effect.raceAllFirst([Effect.sleep(Math.round(delay * jitter)), deviceEvent(device, "wake"), unwanted])
     }
   })
 
   const setWanted = (next: boolean) => {
-    if (isWanted === next) return
-    isWanted = next
-    if (next) {
-      released.closeUnsafe()
-      wanted.openUnsafe()
-    } else {
-      wanted.closeUnsafe()
-      released.openUnsafe()
-    }
+    if (wanted.value !== next) wanted.set(next)
   }
 
   yield* Effect.acquireRelease(

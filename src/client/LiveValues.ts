@@ -112,6 +112,8 @@ export interface LiveValuesOptions {
   readonly onFirst: () => void
   /** The last live query has ended. */
   readonly onLast: () => void
+  /** A live query was started. It may have been live before. */
+  readonly onStarted: (live: LiveValue) => void
   /** Whether every shown value is the server's current one. Called while a connection is open; may repeat itself. */
   readonly onCurrent: (isCurrent: boolean) => void
   /** Whether the server's value, at this version and on this connection, contains the effect of a mutation. */
@@ -171,6 +173,7 @@ export class LiveValues {
     if (live === undefined) {
       live = new LiveValue(rpc, payload, key)
       this.#values.set(key, live)
+      this.#options.onStarted(live)
       if (this.#values.size === 1) this.#options.onFirst()
       this.#ask(live, undefined)
     }

@@ -41,7 +41,7 @@ export interface Outbox {
 }
 
 /** How long a mutation is tried without an outbox, and how long its caller waits for the live values to contain it. */
-export const defaultTimeout = Duration.minutes(1)
+export const defaultTimeout: Duration.Input = 60_000
 
 /** The mutations of one client. */
 export interface Mutations {

@@ -2,6 +2,8 @@
  * Optimistic changes: which mutations have changed which live values, and when the server's values contain them.
  * A change is kept from the call of its mutation until then, or until the mutation fails.
  */
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
 import type * as Rpc from "effect/rpc/Rpc"
 import type { TagOf } from "../contract/Api.ts"
 import type { LiveValue } from "./LiveValues.ts"
@@ -34,8 +36,8 @@ interface Pending {
   session: number | undefined
   /** Whether every frame of its commit has arrived. */
   isDelivered: boolean
-  /** Called when the live values contain it. */
-  readonly listeners: Set<() => void>
+  /** Done when the live values contain it, or it is removed. */
+  readonly shown: Deferred.Deferred<void>
 }
 
 /**
@@ -52,7 +54,7 @@ export class OptimisticChanges {
       version: undefined,
       session: undefined,
       isDelivered: false,
-      listeners: new Set()
+      shown: Deferred.makeUnsafe()
     })
   }
 
@@ -60,6 +62,18 @@ export class OptimisticChanges {
   add(mutation: string, live: LiveValue, apply: (value: unknown) => unknown): void {
     this.#pending.get(mutation)?.changed.add(live)
     live.overlays = [...live.overlays, { mutation, apply }]
+  }
+
+  /** A live query was started. The changes that it had when it was live before apply to its new value. */
+  resume(live: LiveValue): void {
+    for (const { changed } of this.#pending.values()) {
+      for (const before of [...changed]) {
+        if (before.key !== live.key) continue
+        changed.delete(before)
+        changed.add(live)
+        live.overlays = before.overlays
+      }
+    }
   }
 
   /** The server reported the version of the mutation's commit. */
@@ -116,7 +130,7 @@ export class OptimisticChanges {
     if (pending === undefined) return []
     this.#pending.delete(mutation)
     for (const live of pending.changed) withdraw(mutation, live)
-    for (const resume of pending.listeners) resume()
+    Deferred.doneUnsafe(pending.shown, Effect.void)
     return pending.changed
   }
 
@@ -133,12 +147,10 @@ export class OptimisticChanges {
     for (const [mutation, { session }] of [...this.#pending]) if (session !== undefined) this.remove(mutation)
   }
 
-  /** Calls `resume` once the live values contain the mutation, or it is removed. Returns the function that cancels. */
-  whenShown(mutation: string, resume: () => void): () => void {
+  /** Waits until the live values contain the mutation, or it is removed. */
+  whenShown(mutation: string): Effect.Effect<void> {
     const pending = this.#pending.get(mutation)
-    if (pending === undefined) resume()
-    else pending.listeners.add(resume)
-    return () => pending?.listeners.delete(resume)
+    return pending === undefined ? Effect.void : Deferred.await(pending.shown)
   }
 }
 

@@ -3,6 +3,7 @@
  * library for that format can apply them. Values are JSON: no `undefined`, no `NaN`. The order of an object's
  * properties is not part of its value, and a patch does not reproduce it.
  */
+import * as Data from "effect/Data"
 import { escapeToken, unescapeToken } from "effect/JsonPointer"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
@@ -10,48 +11,42 @@ import * as Schema from "effect/Schema"
 type Json = Schema.Json
 
 /** One step of a patch. `path` and `from` are JSON Pointers (RFC 6901); `""` is the whole value. */
-export const Operation = Schema.Union([
-  Schema.Struct({ op: Schema.Literal("add"), path: Schema.String, value: Schema.Json }),
-  Schema.Struct({ op: Schema.Literal("remove"), path: Schema.String }),
-  Schema.Struct({ op: Schema.Literal("replace"), path: Schema.String, value: Schema.Json }),
-  Schema.Struct({ op: Schema.Literal("move"), from: Schema.String, path: Schema.String })
-])
-/** One step of a patch. */
-export type Operation = typeof Operation.Type
+export type Operation =
+  | { readonly op: "add"; readonly path: string; readonly value: Json }
+  | { readonly op: "remove"; readonly path: string }
+  | { readonly op: "replace"; readonly path: string; readonly value: Json }
+  | { readonly op: "move"; readonly from: string; readonly path: string }
 
 /** Steps in the order in which they apply, each to the result of the steps before it. */
-export const Patch = Schema.Array(Operation)
-/** Steps in the order in which they apply. */
-export type Patch = typeof Patch.Type
+export type Patch = ReadonlyArray<Operation>
+/** A patch that was received. Its operations are checked when they are applied. */
+export const Patch: Schema.Codec<Patch> = Schema.declare((input): input is Patch => Array.isArray(input))
 
 /** Why an operation failed. */
-export const PatchErrorReason = Schema.Literals([
+export type PatchErrorReason =
   /** Not an operation of this subset, or a required member is missing. */
-  "InvalidOperation",
+  | "InvalidOperation"
   /** Not a JSON Pointer. */
-  "InvalidPointer",
+  | "InvalidPointer"
   /** A container on the path, or the value at its end, does not exist. */
-  "PathNotFound",
+  | "PathNotFound"
   /** A token that is not an index, for an array. */
-  "InvalidIndex",
-  /** An index beyond the end of the array. */
-  "IndexOutOfBounds",
+  | "InvalidIndex"
+  /** The index is beyond the end of the array. */
+  | "IndexOutOfBounds"
   /** The whole value cannot be removed. */
-  "RootRemoved",
+  | "RootRemoved"
   /** A value cannot move into one of its own descendants. */
-  "MovedIntoItself"
-])
-/** Why an operation failed. */
-export type PatchErrorReason = typeof PatchErrorReason.Type
+  | "MovedIntoItself"
 
 /** The patch does not apply: it was made for another value, or it is malformed. A retry fails the same way. */
-export class PatchError extends Schema.TaggedError<PatchError>()("PatchError", {
+export class PatchError extends Data.TaggedError("PatchError")<{
   /** Position of the failed operation in the patch. */
-  index: Schema.Int,
+  readonly index: number
   /** The pointer that failed: the operation's `path`, or `from`. */
-  path: Schema.String,
-  reason: PatchErrorReason
-}) {
+  readonly path: string
+  readonly reason: PatchErrorReason
+}> {
   override get message(): string {
     return `Operation ${this.index} of the patch failed at ${JSON.stringify(this.path)}: ${this.reason}`
   }

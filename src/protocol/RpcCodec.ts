@@ -27,9 +27,9 @@ export class RpcCodec {
   readonly rpc: Rpc.AnyWithProps
   /** The tag of the rpc. */
   readonly tag: string
-  private payload: Codec | undefined
-  private exit: Codec | undefined
-  private value: ((json: Schema.Json) => unknown) | undefined
+  #payload: Codec | undefined
+  #exit: Codec | undefined
+  #value: ((json: Schema.Json) => unknown) | undefined
 
   constructor(rpc: Rpc.AnyWithProps) {
     this.rpc = rpc
@@ -43,7 +43,7 @@ export class RpcCodec {
 
   /** Encodes a decoded payload. Equal payloads have the same JSON, up to the order of properties in records. */
   normalizePayload(payload: unknown): Schema.Json {
-    return Effect.runSync(this.payloadCodec.encode(payload))
+    return Effect.runSync(this.#payloadCodec.encode(payload))
   }
 
   /** Makes a payload from the input of its schema's constructor, with defaults. Throws when the input does not fit. */
@@ -53,17 +53,17 @@ export class RpcCodec {
 
   /** Decodes a payload. A schema that uses services finds them in the context of the effect. */
   decodePayload(json: unknown): Effect.Effect<unknown, Schema.SchemaError> {
-    return this.payloadCodec.decode(json)
+    return this.#payloadCodec.decode(json)
   }
 
   /** Encodes an exit. Fails when its value does not fit the rpc's schemas. */
   encodeExit(exit: Exit.Exit<unknown, unknown>): Effect.Effect<EncodedExit, Schema.SchemaError> {
-    return this.exitCodec.encode(exit)
+    return this.#exitCodec.encode(exit)
   }
 
   /** Decodes an exit. Throws when it does not fit the rpc's schemas. */
   decodeExit(json: unknown): Exit.Exit<unknown, unknown> {
-    return Effect.runSync(this.exitCodec.decode(json))
+    return Effect.runSync(this.#exitCodec.decode(json))
   }
 
   /**
@@ -71,14 +71,14 @@ export class RpcCodec {
    * stays the same object. Throws when the JSON does not fit.
    */
   decodeValue(json: Schema.Json): unknown {
-    this.value ??= valueDecoder(this.rpc.successSchema)
-    return this.value(json)
+    this.#value ??= valueDecoder(this.rpc.successSchema)
+    return this.#value(json)
   }
 
   /** Decodes the failure that ended a live query. Any other exit is a `contractMismatch`. */
   decodeFailure(json: unknown): Cause.Cause<unknown> {
     const what = `the end of live:${this.tag}`
-    const decoded = Effect.runSyncExit(this.exitCodec.decode(json))
+    const decoded = Effect.runSyncExit(this.#exitCodec.decode(json))
     if (Exit.isFailure(decoded)) return contractMismatch(what, decoded.cause)
     const exit: Exit.Exit<unknown, unknown> = decoded.value
     // A live query ends only with a failure. The client requested no interruption.
@@ -86,14 +86,14 @@ export class RpcCodec {
     return exit.cause
   }
 
-  private get payloadCodec(): Codec {
-    this.payload ??= codec(this.rpc.payloadSchema, Context.get(this.rpc.annotations, Rpc.ParseOptions))
-    return this.payload
+  get #payloadCodec(): Codec {
+    this.#payload ??= codec(this.rpc.payloadSchema, Context.get(this.rpc.annotations, Rpc.ParseOptions))
+    return this.#payload
   }
 
-  private get exitCodec(): Codec {
-    this.exit ??= codec(Rpc.exitSchema(this.rpc), Context.get(this.rpc.annotations, Rpc.ParseOptions))
-    return this.exit
+  get #exitCodec(): Codec {
+    this.#exit ??= codec(Rpc.exitSchema(this.rpc), Context.get(this.rpc.annotations, Rpc.ParseOptions))
+    return this.#exit
   }
 }
 

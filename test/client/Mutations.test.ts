@@ -166,6 +166,30 @@ describe("C8 C9: a mutation succeeds when the live values contain it", () => {
     })
   )
 
+  it.effect("an optimistic change is there again when its query is watched again, until the value contains it", () =>
+    Effect.gen(function* () {
+      const { client, frame, observed, server, write } = yield* begin()
+      const writing = yield* write("new")
+      observed.end()
+      yield* settle
+      const shown: Array<ReadonlyArray<string>> = []
+      const again = client.observe("rows", {}, () => {
+        const { value } = again.live()
+        if (Option.isSome(value)) shown.push(value.value)
+      })
+      yield* settle
+      expect(shown.at(-1)).toEqual(["old", "new"])
+      expect(again.live().isOptimistic).toBe(true)
+      const [{ id }] = server.last.requests("write")
+      server.last.deliver(success(id), committed(id, 5), frame(["old", "new"], 5), delivered(5))
+      yield* settle
+      expect(yield* Fiber.join(writing)).toBe(1)
+      expect(shown.at(-1)).toEqual(["old", "new"])
+      expect(again.live().isOptimistic).toBe(false)
+      again.end()
+    })
+  )
+
   it.effect("a failure or an interruption removes the optimistic change at once", () =>
     Effect.gen(function* () {
       const { server, shown, write } = yield* begin()

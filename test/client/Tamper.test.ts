@@ -61,6 +61,7 @@ const newClient = () => {
   const done = { resets: 0, sent: [] as Array<any> }
   const live = new LiveValues({
     onFirst: () => {},
+    onStarted: () => {},
     onLast: () => {},
     onCurrent: () => {},
     contains: () => false,

@@ -474,7 +474,9 @@ describe("Operation", () => {
     expect(JSON.stringify(Result.getOrThrow(decode(JSON.parse(text))))).toBe(text)
   })
 
-  it("S1: refuses operations outside of the subset", () => {
+  it("S1: a patch is an array, and what is outside of the subset is refused when it is applied", () => {
+    expect(Result.isFailure(decode({}))).toBe(true)
+    expect(Result.isFailure(decode(null))).toBe(true)
     const garbage = [
       { op: "test", path: "", value: 1 },
       { op: "copy", from: "", path: "/a" },
@@ -483,6 +485,9 @@ describe("Operation", () => {
       { op: "move", path: "/a" },
       null
     ]
-    for (const op of garbage) expect(Result.isFailure(decode([op]))).toBe(true)
+    for (const op of garbage) {
+      const decoded = Result.getOrThrow(decode(JSON.parse(JSON.stringify([op]))))
+      expect(Result.isFailure(apply({ a: 1 }, decoded))).toBe(true)
+    }
   })
 })
