@@ -8,5 +8,5 @@ suite(
     runInDurableObject(env.PROBE.get(env.PROBE.newUniqueId()), (_, { storage }) =>
       body(CloudflareDatabase.make(storage), {})
     ),
-  8
+  20
 )
