@@ -143,7 +143,7 @@ export const make = /* @__NO_SIDE_EFFECTS__ */ <
     readonly key: K
     readonly indexes?: Indexes
     readonly references?: { readonly [Column in keyof M["fields"] & string]?: Reference }
-    /** Columns that the model no longer has and whose data may be lost. */
+    /** Columns that the model no longer has and whose data may be lost. Others are kept aside, if rows can lack them. */
     readonly dropped?: ReadonlyArray<string>
   }
 ): Table<Name, M, K, Indexes> => {

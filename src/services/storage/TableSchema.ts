@@ -35,6 +35,7 @@ const RecordedTable = Schema.Struct({
   references: Schema.Array(Schema.Struct({ column: Schema.String, table: Schema.String, onDelete: Schema.String }))
 })
 type RecordedColumn = typeof RecordedColumn.Type
+type RecordedIndex = RecordedTable["indexes"][number]
 /** A table as the last migration left it. */
 export type RecordedTable = typeof RecordedTable.Type
 
@@ -217,10 +218,10 @@ export const check = (tables: ReadonlyArray<Table.Any>): void => {
 
 const actions: Record<string, string> = { cascade: "CASCADE", restrict: "RESTRICT", setNull: "SET NULL" }
 
-const createIndex = (table: RecordedTable, index: RecordedTable["indexes"][number]): Statement => ({
-  table: table.name,
+const createIndex = (table: string, index: RecordedIndex): Statement => ({
+  table,
   index: index.name,
-  sql: `CREATE ${index.unique ? "UNIQUE " : ""}INDEX ${quote(indexName(table.name, index.name))} ON ${quote(table.name)} (${index.columns.map(quote).join(", ")})`
+  sql: `CREATE ${index.unique ? "UNIQUE " : ""}INDEX ${quote(indexName(table, index.name))} ON ${quote(table)} (${index.columns.map(quote).join(", ")})`
 })
 
 const columnSql = (column: RecordedColumn, value?: string) =>
@@ -281,7 +282,7 @@ const plan = (
           ...table.references.map((reference) => `FOREIGN KEY (${quote(reference.column)}) ${referenceSql(reference)}`)
         ].join(", ")}) WITHOUT ROWID`
       })
-      statements.push(...table.indexes.map((index) => createIndex(table, index)))
+      statements.push(...table.indexes.map((index) => createIndex(table.name, index)))
       record.push(table)
       continue
     }
@@ -321,7 +322,7 @@ const compare = (
   )
 
   // An index is dropped before one of its columns, and created again after the column.
-  const stays = (index: RecordedTable["indexes"][number], others: ReadonlyArray<typeof index>) =>
+  const stays = (index: RecordedIndex, others: ReadonlyArray<typeof index>) =>
     others.some((other) => Equal.equals(other, index)) && !index.columns.some((column) => widened.has(column))
   for (const index of old.indexes) {
     if (stays(index, table.indexes)) continue
@@ -339,15 +340,18 @@ const compare = (
   }
   for (const [name, column] of oldColumns) {
     if (columns.has(name)) continue
-    if (!table.dropped.has(name) && (!column.notNull || hasDefault(defaults.get(name)))) {
-      kept.push(oldReferences.has(name) ? moved(column) : column)
+    const isReference = oldReferences.has(name)
+    // SQLite cannot drop a reference: it is kept, even if its loss is allowed.
+    const isDropped = table.dropped.has(name) && !isReference
+    if (!isDropped && (!column.notNull || hasDefault(defaults.get(name)))) {
+      kept.push(isReference ? moved(column) : column)
     } else if (!table.dropped.has(name)) {
       report(
         `is in the database (${column.type}) and not in the model, and dropping it would lose its values`,
         `declare it again, or allow the loss with Table.make(…, { dropped: ["${name}"] })`,
         name
       )
-    } else if (oldReferences.has(name)) {
+    } else if (isReference) {
       report("is a reference, and SQLite cannot drop those", "keep it as an optional field", name)
     } else dropColumn(name)
   }
@@ -402,7 +406,7 @@ const compare = (
     }
   }
   for (const index of table.indexes) {
-    if (!stays(index, old.indexes)) statements.push(createIndex(table, index))
+    if (!stays(index, old.indexes)) statements.push(createIndex(table.name, index))
   }
   const isKept = (name: string) => kept.some((column) => column.name === name)
   return {
@@ -488,12 +492,15 @@ export const migrate = (
   })
 }
 
-/** The names of the database's tables and indexes, with the columns of the author's tables and their defaults in SQL. */
+/**
+ * The names of the database's tables and indexes: each with its definition under null, and the author's tables with the
+ * names of their columns and the defaults of these in SQL.
+ */
 type Objects = ReadonlyMap<SqlValue, ReadonlyMap<SqlValue, SqlValue>>
 
 const objectsOf = (database: Database["Service"]): Objects => {
   const { rows } = database.all(
-    "SELECT name, NULL, NULL FROM sqlite_master WHERE type IN ('table', 'index') UNION ALL " +
+    "SELECT name, NULL, sql FROM sqlite_master WHERE type IN ('table', 'index') UNION ALL " +
       "SELECT m.name, p.name, p.dflt_value FROM sqlite_master AS m, pragma_table_info(m.name) AS p " +
       "WHERE m.type = 'table' AND substr(m.name, 1, 1) <> '_'",
     []
@@ -508,7 +515,10 @@ const isIn =
   (objects: Objects) =>
   ({ columns, indexes, name }: RecordedTable): boolean =>
     columns.every((column) => objects.get(name)?.has(column.name)) &&
-    indexes.every((index) => objects.has(indexName(name, index.name)))
+    indexes.every((index) => definitionOf(objects, name, index) === createIndex(name, index).sql)
+
+const definitionOf = (objects: Objects, table: string, index: RecordedIndex): SqlValue | undefined =>
+  objects.get(indexName(table, index.name))?.get(null)
 
 /**
  * The recorded tables without what SQL dropped since. Indexes are then created again. Throws `SchemaMismatch` for tables
@@ -538,7 +548,12 @@ const withoutDropped = (
         .map(({ movedTo, ...column }) =>
           movedTo !== undefined && found.has(movedTo) ? { ...column, movedTo } : column
         ),
-      indexes: table.indexes.filter(({ name }) => objects.has(indexName(table.name, name)))
+      indexes: table.indexes.flatMap((index) => {
+        const definition = definitionOf(objects, table.name, index)
+        if (definition === undefined) return []
+        // Without columns it differs from every declared index, and is replaced.
+        return definition === createIndex(table.name, index).sql ? index : { ...index, columns: [] }
+      })
     }
   })
   if (problems.length > 0) throw new SchemaMismatch({ problems })
