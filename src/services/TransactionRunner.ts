@@ -17,7 +17,7 @@ import type { StorageRuntime } from "./storage/StorageRuntime.ts"
 import { runSyncOrDie, synchronous } from "./storage/Synchronous.ts"
 import { TableReader } from "./storage/TableReader.ts"
 import { TableWriter } from "./storage/TableWriter.ts"
-import { TransactionStorage } from "./storage/TransactionStorage.ts"
+import { SqlTransaction, TransactionStorage } from "./storage/TransactionStorage.ts"
 
 /** The exit of a reading transaction, and what it read. */
 export interface ReadRun<A, E> {
@@ -125,6 +125,7 @@ export class TransactionRunner {
     let services = synchronous(context).pipe(
       Context.add(Storage, new TableReader(storage)),
       Context.add(RawSql.CurrentStorage, storage),
+      Context.add(SqlTransaction, [RawSql.connection, 0]),
       Context.add(SqlClient.SqlClient, this.sql),
       Context.add(Auth, authOf(context, storage.reads)),
       Context.add(Clock.Clock, clock),

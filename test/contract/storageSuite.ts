@@ -1,6 +1,7 @@
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
@@ -8,7 +9,9 @@ import * as Stream from "effect/Stream"
 import * as Model from "effect/schema/Model"
 import * as SqlClient from "effect/sql/SqlClient"
 import * as SqlModel from "effect/sql/SqlModel"
+import * as SqlResolver from "effect/sql/SqlResolver"
 import * as SqlSchema from "effect/sql/SqlSchema"
+import type { Fragment } from "effect/sql/Statement"
 import { Table } from "effect-dormouse"
 import { describe, expect, it } from "vitest"
 import type * as Limits from "../../src/protocol/Limits.ts"
@@ -981,6 +984,170 @@ export const suite = (name: string, run: WithDatabase): void => {
         })
       )
       expect(own.query(plain.query()).map((row) => row.id)).toEqual(["b"])
+    })
+
+    test("ST17 SqlResolver and the resolvers of SqlModel run in a transaction, and batch", (app) => {
+      const resolved = Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        const model = yield* SqlModel.makeResolvers(Member, {
+          tableName: "members",
+          spanPrefix: "Member",
+          idColumn: "id"
+        })
+        const all = { concurrency: "unbounded" } as const
+        const channel = channelId((yield* channels.insert({ name: "a" })).id)
+        const member = (id: string) => Member.insert.make({ id, channel })
+        const batches: Array<number> = []
+        const byId = SqlResolver.findById({
+          Id: Schema.String,
+          Result: Member,
+          ResultId: ({ id }) => id,
+          execute: (ids) => {
+            batches.push(ids.length)
+            return sql`SELECT * FROM members WHERE id IN ${sql.in(ids)}`
+          }
+        })
+        const byChannel = SqlResolver.grouped({
+          Request: ChannelId,
+          RequestGroupKey: (id) => id,
+          Result: Member,
+          ResultGroupKey: ({ channel }) => channel,
+          execute: (ids) => sql`SELECT * FROM members WHERE channel IN ${sql.in(ids)} ORDER BY id`
+        })
+        yield* Effect.forEach(["a", "b"], (id) => SqlResolver.request(member(id), model.insert), all)
+        yield* SqlResolver.request(member("c"), model.insertVoid)
+        const found = yield* Effect.forEach(["b", "c", "a"], SqlResolver.request(byId), all)
+        expect([found.map(({ id }) => id), batches]).toEqual([["b", "c", "a"], [3]])
+        // A part of the transaction ends its own requests.
+        const inPart = Table.atomically(
+          Effect.gen(function* () {
+            yield* SqlResolver.request("a", model.delete)
+            return yield* Effect.flip(SqlResolver.request("a", model.findById))
+          })
+        )
+        expect((yield* inPart)._tag).toBe("NoSuchElementError")
+        const undone = yield* Effect.exit(
+          Table.atomically(Effect.andThen(SqlResolver.request("b", model.delete), Effect.fail("no")))
+        )
+        expect(Exit.isFailure(undone)).toBe(true)
+        return (yield* SqlResolver.request(channel, byChannel)).map(({ id }) => id)
+      })
+      expect(app.mutate(Effect.scoped(resolved))).toEqual(["b", "c"])
+      expect(app.query(members.query()).map(({ id }) => id)).toEqual(["b", "c"])
+    })
+
+    test("ST17 a request belongs to its transaction, and to the part of it that makes it", (app) => {
+      const batches: Array<ReadonlyArray<string>> = []
+      const byId = SqlResolver.findById({
+        Id: Schema.String,
+        Result: Schema.Struct({ id: Schema.String }),
+        ResultId: ({ id }) => id,
+        execute: (ids) => {
+          batches.push(ids)
+          return SqlClient.SqlClient.use((sql) => sql`SELECT id FROM channels WHERE id IN ${sql.in(ids)}`)
+        }
+      })
+      const found = (id: string) => Effect.as(SqlResolver.request(id, byId), id)
+      app.mutate(Effect.forEach(["a", "b"], (id) => channels.insert({ id: channelId(id), name: id })))
+      const both = Effect.all([found("a"), Table.atomically(found("b"))], { concurrency: "unbounded" })
+      expect([app.mutate(both), batches]).toEqual([
+        ["a", "b"],
+        [["b"], ["a"]]
+      ])
+      // A fiber that a transaction leaves behind has not run yet.
+      app.mutate(Effect.forkDetach(found("a"), { startImmediately: true }))
+      expect(app.mutate(found("b"))).toBe("b")
+    })
+
+    test("ST17 a part of a transaction does not run the fibers of what is around it", (app) => {
+      const seen: Array<string> = []
+      const insert = Effect.gen(function* () {
+        const fiber = yield* Effect.forkChild(
+          Effect.andThen(
+            Effect.yieldNow,
+            Effect.suspend(() => {
+              seen.push("outer")
+              return channels.insert({ name: "outer" })
+            })
+          ),
+          { startImmediately: true }
+        )
+        const part = Effect.andThen(
+          Effect.yieldNow,
+          Effect.suspend(() => {
+            seen.push("part")
+            return Effect.fail("no")
+          })
+        )
+        yield* Effect.ignore(Table.atomically(part))
+        yield* Fiber.join(fiber)
+      })
+      app.mutate(insert)
+      expect(seen).toEqual(["part", "outer"])
+      expect(app.query(channels.query()).map(({ name }) => name)).toEqual(["outer"])
+    })
+
+    test("ST17 a violated constraint has the reason that Effect's clients of SQLite give it", (app) => {
+      app.mutate(channel("a"))
+      const insert = (id: string, name: string | null, parent: string | null = null) =>
+        SqlClient.SqlClient.use(
+          (sql) => sql`INSERT INTO channels (id, name, parent, createdAt, updatedAt)
+            VALUES (${id}, ${name}, ${parent}, 0, 0)`
+        )
+      const violation = app.mutate(
+        insert("x", "a").pipe(
+          Effect.catchReason("SqlError", "UniqueViolation", ({ constraint }) => Effect.succeed(constraint))
+        )
+      )
+      expect(violation).toBe("channels.name")
+      const { id } = app.query(channels.query())[0]!
+      expect(app.failure(insert(id, "b")).reason).toMatchObject({ _tag: "UniqueViolation", constraint: "channels.id" })
+      expect(app.failure(insert("x", null)).reason._tag).toBe("ConstraintError")
+      expect(app.failure(insert("x", "b", "none")).reason._tag).toBe("ConstraintError")
+      expect(
+        app.failure(SqlClient.SqlClient.use((sql) => sql`SELECT 'constraint failed' FROM absent`)).reason._tag
+      ).toBe("UnknownError")
+      // A statement that failed can be run again.
+      app.mutate(insert("x", "b"))
+      expect(app.query(channels.query().count)).toBe(2)
+    })
+
+    test("ST17, ST19 a list of sql.in may have more values than a statement may have parameters", (app) => {
+      const sent = (id: string, author: string, likes: number) => ({ id, author, likes, channel: channelId("c") })
+      app.mutate(channel("c", { id: channelId("c") }))
+      app.mutate(
+        messages.insertMany([sent("m0", "ann", 3), sent("m1", "bob", 1), sent("m2", "ann", 2), sent("m3", "eve", 2)])
+      )
+      const numbers = Array.from({ length: 5_000 }, (_, i) => i)
+      const counted = (where: (sql: SqlClient.SqlClient) => Fragment) =>
+        SqlClient.SqlClient.use((sql) => sql<{ n: number }>`SELECT count(*) AS n FROM messages WHERE ${where(sql)}`)
+      const count = (where: (sql: SqlClient.SqlClient) => Fragment) => app.query(counted(where))[0]!.n
+      const keys = numbers.map((i) => `m${i}`)
+      const odd = ["\u0001", "'", '"', "\\", "\u{1f600}", "é", "\n"]
+      expect(count((sql) => sql.in("id", keys))).toBe(4)
+      expect(count((sql) => sql.in("id", keys.slice(2)))).toBe(2)
+      expect(count((sql) => sql`id NOT IN ${sql.in(keys.slice(2))}`)).toBe(2)
+      expect(count((sql) => sql`likes in ${sql.in(numbers.slice(2))}`)).toBe(3)
+      expect(count((sql) => sql`author = ${"ann"} AND ${sql.in("id", keys)} AND ${sql.in("likes", numbers)}`)).toBe(2)
+      // Two lists that are too long only together.
+      expect(count((sql) => sql.and([sql.in("id", keys.slice(0, 90)), sql.in("likes", numbers.slice(0, 90))]))).toBe(4)
+      app.mutate(messages.insertMany(odd.map((id) => sent(id, "odd", -1))))
+      expect(count((sql) => sql.in("id", [...keys.slice(4), ...odd]))).toBe(odd.length)
+      expect(count((sql) => sql.in("likes", [...numbers.slice(4), -1, null, true, 2n, new Date(0)]))).toBe(
+        odd.length + 3
+      )
+      // It reads no other table.
+      const { reads } = app.run(counted((sql) => sql.in("id", keys)))
+      expect([reads.everything, [...reads.tables]]).toEqual([false, ["messages"]])
+      // What JSON would change is not a list: it is refused by the limit, with its name.
+      for (const values of [
+        numbers.map((i) => i + 0.5),
+        keys.map((key) => `${key}\0`),
+        keys.map(() => new Uint8Array(1))
+      ]) {
+        const { reason } = app.queryFailure(counted((sql) => sql.in("id", values)))
+        expect(reason.message).toBe("limit boundParameters is 100, got 5000")
+      }
     })
 
     test("ST17 an error of SQL is an SqlError with SQLite's own message", (app) => {

@@ -98,28 +98,36 @@ export const make = (sqlite: SqliteConnection): Database["Service"] => {
     }
     return cached
   }
+  /** Runs a cached statement. One that failed is dropped: `iterate` of `node:sqlite` would throw its error once more. */
+  const running = <A>(sql: string, body: () => A): A => {
+    try {
+      return body()
+    } catch (cause) {
+      statements.delete(sql)
+      throw cause
+    }
+  }
   let depth = 0
   return {
-    run(sql, params) {
-      prepared(sql).statement.run(...params)
-    },
-    all(sql, params, max) {
-      let { rest, statement } = prepared(sql)
-      while (rest !== "") {
-        statement.all()
-        ;({ rest, statement } = prepare(rest))
-      }
-      const rows: ReadonlyArray<unknown> =
-        max === undefined ? statement.all(...params) : take(statement.iterate(...params), max)
-      if (!rows.every(isRow)) throw notAnArray()
-      return {
-        // Read lazily: most statements need no names.
-        get columns() {
-          return statement.columns().map((column) => column.name)
-        },
-        rows
-      }
-    },
+    run: (sql, params) => running(sql, () => void prepared(sql).statement.run(...params)),
+    all: (sql, params, max) =>
+      running(sql, () => {
+        let { rest, statement } = prepared(sql)
+        while (rest !== "") {
+          statement.all()
+          ;({ rest, statement } = prepare(rest))
+        }
+        const rows: ReadonlyArray<unknown> =
+          max === undefined ? statement.all(...params) : take(statement.iterate(...params), max)
+        if (!rows.every(isRow)) throw notAnArray()
+        return {
+          // Read lazily: most statements need no names.
+          get columns() {
+            return statement.columns().map((column) => column.name)
+          },
+          rows
+        }
+      }),
     // Not a cached statement: executing it again would reset the rows that are still being read.
     iterate: (sql, params) => toRows(prepare(sql).statement.iterate(...params)),
     transaction(body) {

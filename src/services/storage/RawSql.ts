@@ -11,14 +11,21 @@ import * as Scheduler from "effect/Scheduler"
 import * as Stream from "effect/Stream"
 import * as SqlClient from "effect/sql/SqlClient"
 import type { Connection } from "effect/sql/SqlConnection"
-import { classifySqliteError, SqlError } from "effect/sql/SqlError"
+import {
+  ConstraintError,
+  classifySqliteError,
+  SqlError,
+  type SqlErrorReason,
+  UniqueViolation as SqlUniqueViolation
+} from "effect/sql/SqlError"
 import * as Statement from "effect/sql/Statement"
 import { StorageError } from "../../contract/Storage.ts"
+import * as Limits from "../../protocol/Limits.ts"
 import { type Database, type Rows, type SqlValue, toObjects } from "../Database.ts"
 import type { Footprint } from "./SqlFootprint.ts"
 import { checkStatement, limitOf } from "./StatementLimits.ts"
 import { TableWriter } from "./TableWriter.ts"
-import type { TransactionStorage } from "./TransactionStorage.ts"
+import { SqlTransaction, type TransactionStorage } from "./TransactionStorage.ts"
 
 /** The storage of the current transaction. */
 export class CurrentStorage extends Context.Service<CurrentStorage, TransactionStorage>()(
@@ -26,7 +33,7 @@ export class CurrentStorage extends Context.Service<CurrentStorage, TransactionS
 ) {}
 
 /** Runs an author's statement, and records the tables that it reads and writes. */
-export const execute = (storage: TransactionStorage, sql: string, params: ReadonlyArray<SqlValue>): Rows => {
+const runStatement = (storage: TransactionStorage, sql: string, params: ReadonlyArray<SqlValue>): Rows => {
   storage.checkOpen()
   checkStatement(sql, params)
   const footprint = storage.footprint(sql, params.length)
@@ -85,14 +92,28 @@ const attempt = (
       if (!sql.isWellFormed()) throw new Error("a statement of SQL must not have half a surrogate pair")
       if (endsTransaction.test(sql)) throw new Error("a statement cannot roll back the transaction that it runs in")
       if (defersForeignKeys.test(sql)) deferring.add(storage)
-      return execute(storage, sql, params.map(toValue))
+      return runStatement(storage, sql, params.map(toValue))
     },
-    catch: (cause) => {
-      // The message names a limit; the cause has SQLite's own message.
-      const message = cause instanceof StorageError ? cause.reason.message : "Failed to execute statement"
-      return new SqlError({ reason: classifySqliteError(cause, { message, operation: "execute" }) })
-    }
+    catch: (cause) => new SqlError({ reason: reasonOf(cause) })
   })
+
+/**
+ * The reason of an error, as Effect's clients of SQLite report it. They go by SQLite's codes, which `node:sqlite` has under
+ * another name and a Durable Object has not at all: both have the message.
+ */
+const reasonOf = (cause: unknown): SqlErrorReason => {
+  // The message names a limit; the cause has SQLite's own message.
+  const message = cause instanceof StorageError ? cause.reason.message : "Failed to execute statement"
+  const properties = { cause, message, operation: "execute" }
+  const [failed, constraint] = (cause instanceof Error && constraintFailed.exec(cause.message)) || []
+  if (failed === undefined) return classifySqliteError(cause, properties)
+  return constraint === undefined
+    ? new ConstraintError(properties)
+    : new SqlUniqueViolation({ ...properties, constraint })
+}
+
+/** The message for a violated constraint, with the columns of a unique one. A Durable Object adds a code to it. */
+const constraintFailed = /(?:UNIQUE constraint failed: (.+?)|constraint failed.*?)(?:: SQLITE_CONSTRAINT.*)?$/s
 
 /**
  * Statements that roll back the whole transaction on a conflict. They are refused: a Durable Object would be reset, and
@@ -135,29 +156,32 @@ const toValue = (value: unknown): SqlValue => {
   }
 }
 
-const connectionOf = (storage: TransactionStorage): Connection => {
-  const execute: Connection["execute"] = (sql, params, transformRows) =>
-    Effect.map(attempt(storage, sql, params), (rows) => {
-      const records: ReadonlyArray<any> = toObjects(rows)
-      return transformRows === undefined ? records : transformRows(records)
-    })
-  const values: Connection["executeValues"] = (sql, params) =>
-    Effect.map(attempt(storage, sql, params), (rows) => rows.rows)
-  return {
-    execute,
-    executeRaw: (sql, params) => execute(sql, params, undefined),
-    executeStream: (sql, params, transformRows) =>
-      Stream.unwrap(Effect.map(execute(sql, params, transformRows), Stream.fromIterable)),
-    executeValues: values,
-    executeValuesUnprepared: values,
-    executeUnprepared: execute
-  }
-}
-
 const currentStorage = Effect.withFiber<TransactionStorage>((fiber) => {
   const storage = Context.getOption(fiber.context, CurrentStorage)
   return storage._tag === "Some" ? Effect.succeed(storage.value) : Effect.die(new Error("SQL runs only in a handler"))
 })
+
+const run = (sql: string, params: ReadonlyArray<unknown>): Effect.Effect<Rows, SqlError> =>
+  Effect.flatMap(currentStorage, (storage) => attempt(storage, sql, params))
+
+const execute: Connection["execute"] = (sql, params, transformRows) =>
+  Effect.map(run(sql, params), (rows) => {
+    const records: ReadonlyArray<any> = toObjects(rows)
+    return transformRows === undefined ? records : transformRows(records)
+  })
+
+const executeValues: Connection["executeValues"] = (sql, params) => Effect.map(run(sql, params), (rows) => rows.rows)
+
+/** The connection of all transactions: it works on the storage of the one that uses it. */
+export const connection: Connection = {
+  execute,
+  executeRaw: (sql, params) => execute(sql, params, undefined),
+  executeStream: (sql, params, transformRows) =>
+    Stream.unwrap(Effect.map(execute(sql, params, transformRows), Stream.fromIterable)),
+  executeValues,
+  executeValuesUnprepared: executeValues,
+  executeUnprepared: execute
+}
 
 /**
  * Defers an effect until after the commit. It has the services of the handler, but the clock, the random numbers and the
@@ -182,10 +206,58 @@ const withoutTransaction = Context.omit(
   Scheduler.PreventSchedulerYield
 )
 
+const sqlite = Statement.makeCompilerSqlite()
+
+/** Effect's compiler, but a list of `sql.in` with more values than a statement may have parameters is one parameter. */
+const compiler: Statement.Compiler = {
+  dialect: "sqlite",
+  compile: (statement, withoutTransform) => {
+    const { boundParameters } = Limits.sqlite
+    const compiled = sqlite.compile(withLists(statement, boundParameters), withoutTransform)
+    // Several lists can be too long together.
+    return compiled[1].length > boundParameters ? sqlite.compile(withLists(statement, 1), withoutTransform) : compiled
+  },
+  get withoutTransform() {
+    return compiler
+  }
+}
+
+/** The statement with each `IN` of more than so many values as one parameter, a JSON array. */
+const withLists = (statement: Statement.Fragment, max: number): Statement.Fragment => {
+  let isChanged = false
+  const segments = statement.segments.map((segment, i, all) => {
+    const before = all[i - 1]
+    if (segment._tag !== "ArrayHelper" || segment.value.length <= max) return segment
+    if (before?._tag !== "Literal" || !endsWithIn.test(before.value)) return segment
+    const list = listOf(segment.value)
+    if (list === undefined) return segment
+    isChanged = true
+    return Statement.literal("(SELECT value FROM json_each(?))", [list])
+  })
+  return isChanged ? Statement.fragment(segments) : statement
+}
+
+const endsWithIn = /\bIN\s*$/i
+
+/** The values as a JSON array, if SQLite reads the same values from it. */
+const listOf = (values: ReadonlyArray<unknown>): string | undefined => {
+  const list: Array<SqlValue> = []
+  for (const value of values) {
+    if (typeof value === "object" && value !== null && !(value instanceof Date)) return undefined
+    const stored = toValue(value)
+    if (typeof stored === "number" && !Number.isSafeInteger(stored)) return undefined
+    // SQLite ends a text of JSON there.
+    if (typeof stored === "string" && stored.includes("\0")) return undefined
+    list.push(stored)
+  }
+  return JSON.stringify(list)
+}
+
 const make: Effect.Effect<SqlClient.SqlClient> = Effect.gen(function* () {
   const client = yield* SqlClient.make({
-    acquirer: Effect.map(currentStorage, connectionOf),
-    compiler: Statement.makeCompilerSqlite(),
+    acquirer: Effect.succeed(connection),
+    transactionService: SqlTransaction,
+    compiler,
     driver: "sqlite",
     spanAttributes: [["db.system.name", "sqlite"]]
   })

@@ -4,7 +4,7 @@
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
-import type * as Context from "effect/Context"
+import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -25,7 +25,7 @@ import type { Statement } from "./Scan.ts"
 import { checkRow } from "./StatementLimits.ts"
 import { runSyncOrDie } from "./Synchronous.ts"
 import { decode, encode, failure, fieldValue, invalid, rowId, type TableInfo } from "./TableInfo.ts"
-import { attempt, type TransactionStorage } from "./TransactionStorage.ts"
+import { attempt, SqlTransaction, type TransactionStorage } from "./TransactionStorage.ts"
 
 type Fields = Record<string, unknown>
 
@@ -143,10 +143,14 @@ export class TableWriter implements Context.Service.Shape<typeof StorageWriter> 
     return Effect.contextWith((context: Context.Context<R>) => {
       const { storage } = this
       const mark = storage.mark()
+      const part = Option.match(Context.getOption(context, SqlTransaction), {
+        onNone: () => context,
+        onSome: ([connection, depth]) => Context.add(context, SqlTransaction, [connection, depth + 1])
+      })
       let exit: Exit.Exit<A, E> | undefined
       try {
         storage.runtime.database.transaction(() => {
-          exit = runSyncOrDie(effect, context)
+          exit = runSyncOrDie(effect, part)
           storage.bufferOpenCursors()
           if (Exit.isFailure(exit)) throw rolledBack
         })

@@ -4,6 +4,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as SqlClient from "effect/sql/SqlClient"
 import { StatementFailed, StorageError } from "../../contract/Storage.ts"
 import type { Plan } from "../../contract/TablePlan.ts"
 import * as Limits from "../../protocol/Limits.ts"
@@ -47,6 +48,12 @@ export interface TransactionMark {
   readonly written: number
   readonly afterCommit: number
 }
+
+/**
+ * The connection of Effect's SQL to the current transaction, and the depth of the part of it that runs. Each part has a value
+ * of its own: Effect puts requests into one statement only if they have the same.
+ */
+export const SqlTransaction = SqlClient.TransactionConnection(-1)
 
 /** A synchronous operation as an effect. A thrown `StorageError` becomes its failure, any other throw a defect. */
 export const attempt = <A>(body: () => A): Effect.Effect<A, StorageError> =>
