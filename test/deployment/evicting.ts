@@ -18,17 +18,17 @@ export const evicting = (deployment: Deployment): Deployment => {
     evicted.set(tenant, start)
     await deployment.evict(tenant)
   }
-  return { ...deployment, evict, protocol: (kind, tenant) => protocol(deployment, evict, kind, tenant) }
+  return { ...deployment, evict, protocol: (...asked) => protocol(deployment, evict, ...asked) }
 }
 
 const protocol = (
   deployment: Deployment,
   evict: Deployment["evict"],
-  ...[kind, tenant]: Parameters<Deployment["protocol"]>
+  ...[kind, tenant, batch]: Parameters<Deployment["protocol"]>
 ) =>
   Layer.effectContext(
     Effect.gen(function* () {
-      const inner = Context.get(yield* Layer.build(deployment.protocol(kind, tenant)), RpcClient.Protocol)
+      const inner = Context.get(yield* Layer.build(deployment.protocol(kind, tenant, batch)), RpcClient.Protocol)
       const oneByOne = Semaphore.makeUnsafe(1)
       /** The actions that run, and the calls over HTTP that were not answered. */
       const running = new Set<string | number>()
