@@ -101,7 +101,6 @@ export const make: <Rpcs extends Rpc.Any>(
       // Mutations first: the server then answers them before it sends the values that contain them.
       calls.opened(send)
       live.opened(send)
-      live.reportCurrent()
     },
     onClose: () => {
       live.closed()

@@ -40,6 +40,8 @@ export interface ConnectionOptions {
 const heartbeat = 20_000
 /** Milliseconds. The connection is dead if no message arrives within this time after a ping. */
 const pongTimeout = 10_000
+/** Milliseconds within which the token must be there. The handshake has a limit of its own. */
+const openTimeout = 10_000
 /** Milliseconds before the first reconnect. Doubles with each failed attempt. */
 const firstDelay = 250
 /** Milliseconds. The longest delay, and the delay while the device reports no network. */
@@ -113,7 +115,7 @@ export const make = Effect.fnUntraced(function* (
 
   /** Opens a socket and reads it until it closes, its server cannot be trusted, or it is dead. */
   const open = Effect.gen(function* () {
-    const socket = yield* options.socket
+    const socket = yield* Effect.timeout(options.socket, openTimeout)
     const writer = yield* socket.writer
     const { pull } = yield* socket.reader
     const services = yield* Effect.context<never>()
@@ -180,7 +182,10 @@ export const make = Effect.fnUntraced(function* (
         setState(ConnectionState.Idle())
         yield* untilWanted
       }
-      if (state.value._tag === "Idle" || state.value._tag === "Refused") setState(ConnectionState.Connecting())
+      if (state.value._tag === "Idle" || state.value._tag === "Refused") {
+        if (device.isOnline()) setState(ConnectionState.Connecting())
+        else markStale()
+      }
       const exit = yield* Effect.exit(Effect.raceFirst(Effect.as(open, "lost"), Effect.as(unwanted, "unwanted")))
       if (Exit.isSuccess(exit) && exit.value === "unwanted") continue
       const { code, reason } = closeOf(exit)
@@ -209,13 +214,21 @@ export const make = Effect.fnUntraced(function* (
   yield* Effect.acquireRelease(
     Effect.sync(() =>
       device.listen(() => {
-        if (state.value._tag === "Stale" || state.value._tag === "Offline") markStale()
+        const { _tag } = state.value
+        if (_tag === "Stale" || _tag === "Offline" || (_tag === "Connecting" && !device.isOnline())) markStale()
       })
     ),
     (end) => Effect.sync(end)
   )
   const fiber = yield* Effect.forkScoped(loop)
-  yield* Effect.addFinalizer(() => Fiber.interrupt(fiber))
+  yield* Effect.addFinalizer(() =>
+    Effect.andThen(
+      Fiber.interrupt(fiber),
+      Effect.sync(() => {
+        if (state.value._tag === "Live" || state.value._tag === "Connecting") markStale()
+      })
+    )
+  )
 
   return {
     state,

@@ -138,9 +138,9 @@ export class LiveValues {
   readonly #options: LiveValuesOptions
   #send: ((text: string) => void) | undefined
   #nextRequest = 0
-  /** Live queries that show an old value and whose answer on this connection has not arrived completely. */
+  /** Live queries whose answer on this connection has not arrived completely, but for those that were started on it. */
   readonly #awaitingResync = new Set<LiveValue>()
-  /** The messages that arrived while there are such queries, in order. */
+  /** The messages that arrived while such queries show an old value, in order. */
   #buffered: Array<ServerMessage> = []
   /** The checksums of what was received on this connection. What did not change is not read again. */
   #sums = new WeakMap<object, number>()
@@ -201,7 +201,11 @@ export class LiveValues {
     // The first frames of a connection compare everything that is here, also if something has changed it.
     this.#sums = new WeakMap()
     this.#send = send
-    for (const live of this.#values.values()) this.#ask(live, live.decodeFailures === 0 ? live.hash : undefined)
+    for (const live of this.#values.values()) {
+      this.#ask(live, live.decodeFailures === 0 ? live.hash : undefined)
+      this.#markStale(live)
+    }
+    this.reportCurrent()
   }
 
   /** The connection has closed. Values stay as they are. */
@@ -270,7 +274,7 @@ export class LiveValues {
    */
   #applyBuffered(): Set<LiveValue> {
     const changed = new Set<LiveValue>()
-    if (this.#awaitingResync.size > 0) return changed
+    for (const { json } of this.#awaitingResync) if (json !== undefined) return changed
     const messages = this.#buffered
     this.#buffered = []
     for (const message of messages) {
@@ -300,7 +304,7 @@ export class LiveValues {
 
   /** Stops waiting for a query. If it was the last one, the buffered messages are applied and shown. */
   #release(live: LiveValue): void {
-    if (!this.#awaitingResync.delete(live) || this.#awaitingResync.size > 0) return
+    if (!this.#awaitingResync.delete(live)) return
     this.publish(this.#applyBuffered())
     this.reportCurrent()
   }

@@ -429,6 +429,69 @@ describe("C4: device events", () => {
   )
 })
 
+describe("C2: the state is Live only while the values are known to be current", () => {
+  it.effect("on a first connection when every query that was asked has its value", () =>
+    Effect.gen(function* () {
+      const { client, server } = yield* connect()
+      const first = client.observe("value", {}, () => {})
+      const second = client.observe("other", { id: 1 }, () => {})
+      const states = () => [first, second].map((observed) => observed.live().connection._tag)
+      yield* settle
+      expect(states()).toEqual(["Connecting", "Connecting"])
+      const [one, two] = server.last.received
+      server.last.chunk(one.id, { _tag: "Snapshot", value: "one", version: 1, hash: "h" })
+      yield* settle
+      // It is shown as soon as it is there.
+      expect(first.live().value).toEqual(Option.some("one"))
+      expect(states()).toEqual(["Connecting", "Connecting"])
+      server.last.chunk(two.id, { _tag: "Snapshot", value: "two", version: 1, hash: "h" })
+      yield* settle
+      expect(states()).toEqual(["Live", "Live"])
+      // A query that is started later does not make the others stale.
+      const later = yield* watch(client, "other", { id: 2 })
+      expect([...states(), later.value]).toEqual(["Live", "Live", undefined])
+    })
+  )
+
+  it.effect("a token that never comes is a failed attempt", () =>
+    Effect.gen(function* () {
+      const { client, server } = yield* connect({ token: Effect.never })
+      const watched = yield* watch(client)
+      expect(watched.state._tag).toBe("Connecting")
+      yield* wait(10_000)
+      expect(watched.state).toEqual({ _tag: "Stale", since: 10_000 })
+      expect(server.sockets.length).toBe(0)
+    })
+  )
+
+  it.effect("not after the client has ended", () =>
+    Effect.gen(function* () {
+      const server = yield* FakeServer.make
+      server.serve("one")
+      const scope = yield* Scope.make()
+      const client = yield* server.provide(Client.make(SmallApi, { url })).pipe(Scope.provide(scope))
+      const observed = client.observe("value", {}, () => {})
+      yield* settle
+      expect(observed.live().connection._tag).toBe("Live")
+      yield* Scope.close(scope, Exit.void)
+      expect(observed.live().connection._tag).toBe("Stale")
+    })
+  )
+
+  it.effect("and a device without a network is Offline, also before the first value", () =>
+    Effect.gen(function* () {
+      const { setOnline, status } = device()
+      setOnline(false)
+      const { client } = yield* connect({ token: Effect.never }).pipe(Effect.provideService(DeviceStatus, status))
+      const watched = yield* watch(client)
+      expect(watched.state).toEqual({ _tag: "Offline", since: 0 })
+      setOnline(true)
+      yield* settle
+      expect(watched.state._tag).toBe("Stale")
+    })
+  )
+})
+
 describe("C3: a server that refuses", () => {
   it.effect.each([4400, 4401, 4403, 4404, 4499, 1008])(
     "with code %i: live streams fail, and the client does not reconnect",
