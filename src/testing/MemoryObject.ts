@@ -60,9 +60,8 @@ export class MemoryObject<Rpcs extends Rpc.Any> {
   }
 
   /** The engine. Starts the object if it is not in memory. */
-  async engine(): Promise<TenantEngine.TenantEngine> {
-    this.heap ??= this.start()
-    return this.heap.engine
+  engine(): Promise<TenantEngine.TenantEngine> {
+    return this.event((engine) => engine)
   }
 
   /** Makes the next commit fail: the turn is rolled back, none of its messages are sent, and the heap is lost. */
@@ -76,6 +75,8 @@ export class MemoryObject<Rpcs extends Rpc.Any> {
       this.heap ??= this.start()
       const { heap } = this
       const engine = await heap.engine
+      // The commit of the start failed, before this object had the heap.
+      if (heap.isLost && heap === this.heap) await this.crash()
       if (heap === this.heap) return body(engine, heap)
     }
   }
@@ -200,7 +201,7 @@ class Heap {
   private output: Array<() => void> | undefined
   private isAlive = true
   /** Whether the commit of a turn failed. */
-  private isLost = false
+  isLost = false
   /** Whether the heap was evicted, with no work pending. */
   isEvicted = false
 

@@ -36,6 +36,18 @@ it.effect("R2: the stock client calls and watches an app in memory, across an ev
   }).pipe(Effect.provide(TestApp.layer(app)))
 )
 
+it.effect("R2: an object whose first commit after a start fails starts again", () =>
+  Effect.gen(function* () {
+    const { object } = yield* TestApp
+    object().failNextCommit()
+    const rpc = yield* TestApp.rpc(ChatApi)
+    const { name } = yield* rpc("channels.create", { name: "general" })
+    expect(name).toBe("general")
+    // The commit of the start itself failed: that heap is lost, and the call is of the next one.
+    expect(object().starts).toBe(2)
+  }).pipe(Effect.provide(TestApp.layer(app)))
+)
+
 class Outside extends Context.Service<Outside, { readonly name: string }>()("test/Outside") {}
 class Tag extends Context.Service<Tag, { readonly text: string }>()("test/Tag") {}
 class Tagging extends RpcMiddleware.Service<Tagging, { provides: Tag }>()("test/Tagging") {}
