@@ -250,59 +250,6 @@ describe("L7: an eviction must not be noticeable", () => {
     expect(await pinged(ping, env.PINGED)).toEqual({ answer: pong, woken: 1 })
   })
 
-  it("fault 6, fault 10, L8: an object with two sockets that were opened at once, and that ping, hibernates", async () => {
-    const prompt = [["dormouse-prompt", "1"]] as const
-    const idle = async (
-      namespace: DurableObjectNamespace,
-      headers: Parameters<typeof request>[3] = [],
-      acknowledges = true
-    ) => {
-      const opened = open("idle", namespace)
-      const peers = await Promise.all([opened.connect(), opened.connect()])
-      const lives = await Promise.all(peers.map((peer) => watch(peer, "notes.list", {}, undefined, headers)))
-      // Everything that could leave work behind: a call, a commit with its flush, an action.
-      await peers[0].call("notes.add", { body: "one" })
-      await peers[0].call("act.end", { ending: "promise" })
-      for (const [i, peer] of peers.entries()) {
-        await peer.itemsOf(lives[i]!, 2)
-        if (acknowledges) ack(peer, lives[i]!)
-      }
-      let pings = 0
-      const pinging = setInterval(() => {
-        pings++
-        for (const peer of peers) peer.sendText(ping)
-      }, 2000)
-      await rest()
-      clearInterval(pinging)
-      const pongsOf = ({ texts }: Peer) => texts.filter((text) => text === pong).length
-      for (const peer of peers) await peer.until(() => pongsOf(peer) === pings)
-      const slept = opened.starts()
-      if (!acknowledges) for (const [i, peer] of peers.entries()) ack(peer, lives[i]!)
-      await peers[0].call("notes.add", { body: "two" })
-      for (const [i, peer] of peers.entries()) await peer.itemsOf(lives[i]!, 3)
-      return { isPinged: pings > 0, starts: [slept, opened.starts()], closed: peers.map(({ closed }) => closed) }
-    }
-    const [quiet, acknowledged, stock, waiting, exporting, restless, pinged] = await Promise.all([
-      idle(env.TENANT_OBJECT),
-      idle(env.TENANT_OBJECT, prompt),
-      idle(env.TENANT_OBJECT, [], false),
-      idle(env.TENANT_OBJECT, prompt, false),
-      idle(env.TELEMETRY),
-      idle(env.RESTLESS),
-      idle(env.PINGED)
-    ])
-    const others = { isPinged: true, closed: [undefined, undefined] }
-    expect(quiet).toEqual({ ...others, starts: [1, 2] })
-    expect(acknowledged).toEqual({ ...others, starts: [1, 2] })
-    expect(stock).toEqual({ ...others, starts: [1, 2] })
-    // It waits for the acknowledgement of a client that promised one, 30 s at most.
-    expect(waiting).toEqual({ ...others, starts: [1, 1] })
-    expect(exporting).toEqual({ ...others, starts: [1, 2] })
-    // The controls: a timer keeps an object awake, and so do pings that it answers itself.
-    expect(restless).toEqual({ ...others, starts: [1, 1] })
-    expect(pinged).toEqual({ ...others, starts: [1, 1] })
-  })
-
   it("fault 10: two sockets that were opened at once both survive", async () => {
     const opened = open("two")
     const peers = await Promise.all([opened.connect(), opened.connect()])
@@ -390,7 +337,61 @@ describe("L7: an eviction must not be noticeable", () => {
   })
 })
 
-describe("L7: a stream whose reader takes its time", () => {
+// Together, because each of them waits until the platform would have evicted the object.
+describe.concurrent("L7, L8: what hibernates, and what stays awake", () => {
+  it("fault 6, fault 10, L8: an object with two sockets that were opened at once, and that ping, hibernates", async () => {
+    const prompt = [["dormouse-prompt", "1"]] as const
+    const idle = async (
+      namespace: DurableObjectNamespace,
+      headers: Parameters<typeof request>[3] = [],
+      acknowledges = true
+    ) => {
+      const opened = open("idle", namespace)
+      const peers = await Promise.all([opened.connect(), opened.connect()])
+      const lives = await Promise.all(peers.map((peer) => watch(peer, "notes.list", {}, undefined, headers)))
+      // Everything that could leave work behind: a call, a commit with its flush, an action.
+      await peers[0].call("notes.add", { body: "one" })
+      await peers[0].call("act.end", { ending: "promise" })
+      for (const [i, peer] of peers.entries()) {
+        await peer.itemsOf(lives[i]!, 2)
+        if (acknowledges) ack(peer, lives[i]!)
+      }
+      let pings = 0
+      const pinging = setInterval(() => {
+        pings++
+        for (const peer of peers) peer.sendText(ping)
+      }, 2000)
+      await rest()
+      clearInterval(pinging)
+      const pongsOf = ({ texts }: Peer) => texts.filter((text) => text === pong).length
+      for (const peer of peers) await peer.until(() => pongsOf(peer) === pings)
+      const slept = opened.starts()
+      if (!acknowledges) for (const [i, peer] of peers.entries()) ack(peer, lives[i]!)
+      await peers[0].call("notes.add", { body: "two" })
+      for (const [i, peer] of peers.entries()) await peer.itemsOf(lives[i]!, 3)
+      return { isPinged: pings > 0, starts: [slept, opened.starts()], closed: peers.map(({ closed }) => closed) }
+    }
+    const [quiet, acknowledged, stock, waiting, exporting, restless, pinged] = await Promise.all([
+      idle(env.TENANT_OBJECT),
+      idle(env.TENANT_OBJECT, prompt),
+      idle(env.TENANT_OBJECT, [], false),
+      idle(env.TENANT_OBJECT, prompt, false),
+      idle(env.TELEMETRY),
+      idle(env.RESTLESS),
+      idle(env.PINGED)
+    ])
+    const others = { isPinged: true, closed: [undefined, undefined] }
+    expect(quiet).toEqual({ ...others, starts: [1, 2] })
+    expect(acknowledged).toEqual({ ...others, starts: [1, 2] })
+    expect(stock).toEqual({ ...others, starts: [1, 2] })
+    // It waits for the acknowledgement of a client that promised one, 30 s at most.
+    expect(waiting).toEqual({ ...others, starts: [1, 1] })
+    expect(exporting).toEqual({ ...others, starts: [1, 2] })
+    // The controls: a timer keeps an object awake, and so do pings that it answers itself.
+    expect(restless).toEqual({ ...others, starts: [1, 1] })
+    expect(pinged).toEqual({ ...others, starts: [1, 1] })
+  })
+
   it("L7: an object stays awake while a chunk of an open stream is not acknowledged and its client pings", async () => {
     const pause = async (isKept: boolean) => {
       const opened = open("slow")
