@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest"
 import { forAllAsync, isLong, Violation } from "../random.ts"
-import { type Options, run, type Tally } from "./histories.ts"
+import { type Options, run } from "./histories.ts"
+import type { Tally } from "./users.ts"
 
 /** Seeds that once found a bug, besides those of each run. */
 const kept = [5, 1021, 2727]

@@ -12,6 +12,7 @@ import { ChatApi } from "../../examples/chat/api.ts"
 import { ChatHandlers } from "../../examples/chat/handlers.ts"
 import { channels, messages } from "../../examples/chat/schema.ts"
 import { make } from "../../src/do/TenantObject.ts"
+import { app as marksApp } from "../client/mutationApp.ts"
 import * as Guarded from "./guarded.ts"
 import { ledgerApp } from "./ledger.ts"
 import * as ListsApp from "./lists.ts"
@@ -112,6 +113,9 @@ export class GuardedObject extends counted(make(Guarded.guardedReactorApp) as ne
 
 /** A service of the author's own that takes part in transactions. */
 export class LedgerObject extends counted(make(ledgerApp) as never) {}
+
+/** The marks app, for the soak. */
+export class Marks extends counted(make(marksApp) as never) {}
 
 /** The lists app, for live queries. */
 export class Lists extends counted(make(ListsApp.app) as never) {}
