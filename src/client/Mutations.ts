@@ -17,6 +17,7 @@ export interface MutationsOptions {
   /** The URL of the Worker. */
   readonly url: string
   readonly tenant?: string
+  readonly token?: string | Effect.Effect<string>
   readonly outbox?: Outbox
   readonly device: DeviceStatus
   /** Sends a mutation until it has an answer, or until `timeout` after the call of `deliver`. */

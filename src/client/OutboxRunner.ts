@@ -13,12 +13,10 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
-import * as Result from "effect/Result"
 import { RpcClientError } from "effect/rpc/RpcClientError"
-import * as Schema from "effect/Schema"
 import type { Scope } from "effect/Scope"
 import { kindOf } from "../contract/Kind.ts"
-import { CallError, InternalError, LimitExceeded } from "../protocol/CallError.ts"
+import { CallError, LimitExceeded } from "../protocol/CallError.ts"
 import { sentAfterHeader, timePath } from "../protocol/MutationId.ts"
 import { OutcomeUnknown } from "./ClientError.ts"
 import { type DeviceStatus, deviceEvent } from "./DeviceStatus.ts"
@@ -36,7 +34,7 @@ export interface StoredMutation {
   readonly payload: unknown
 }
 
-/** The outcome of a mutation that an earlier page left in the outbox. */
+/** The outcome of a mutation that no caller waits for: an earlier page left it, or its caller has stopped waiting. */
 export interface Replayed extends StoredMutation {
   /** Its value, or a failure. `OutcomeUnknown` also when the contract has no such mutation, or cannot decode the payload. */
   readonly exit: Exit.Exit<unknown, unknown>
@@ -54,7 +52,10 @@ export interface OutboxOptions {
   readonly storage: OutboxStorage["Service"]
   /** Names the caller. Mutations of one identity are never sent with the token of another. Empty unless given. */
   readonly identity?: string
-  /** Called with the outcome of each mutation that an earlier page left. No caller is waiting for these. */
+  /**
+   * Called with the outcome of each mutation that no caller waits for: an earlier page left it, or its caller was interrupted or
+   * got `OutcomePending`.
+   */
   readonly onReplayed?: (replayed: Replayed) => Effect.Effect<void>
   /**
    * Called with each mutation that the storage refused, because it is blocked or full. The mutation is sent all the same, and
@@ -89,13 +90,16 @@ class Unmarked extends Data.TaggedError("Unmarked") {}
  */
 export const make = (options: MutationsOptions, outbox: OutboxOptions): Effect.Effect<Mutations["run"], never, Scope> =>
   Effect.gen(function* () {
-    const { device, ended, kept } = options
+    const { device, ended, kept, token } = options
     const { storage } = outbox
     const owner = `${options.url} ${options.tenant ?? "main"} ${outbox.identity ?? ""}`
     const scope = yield* Effect.scope
     const serverTime = yield* makeServerTime(options.url)
     const work = yield* Queue.unbounded<Effect.Effect<void>>()
     yield* attempt("lock its client id", storage.claim(options.clientId))
+
+    const replayed = ({ payload, tag }: OutboxEntry, exit: Exit.Exit<unknown, unknown>) =>
+      attempt("report", outbox.onReplayed?.({ tag, payload, exit }))
 
     const unstored = ({ payload, tag }: OutboxEntry) => attempt("report", outbox.onUnstored?.({ tag, payload }))
 
@@ -122,6 +126,9 @@ export const make = (options: MutationsOptions, outbox: OutboxOptions): Effect.E
     /** Sends a mutation, until it has an answer or is refused. */
     const sendOnce = Effect.fnUntraced(function* (job: Job) {
       yield* online(device)
+      // A token that cannot be had dies, and so would the call: that says nothing about the mutation.
+      const hasToken = !Effect.isEffect(token) || (yield* attempt("get a token", token))
+      if (!hasToken) return yield* new NoOutcome({ reason: "there is no token" })
       const isSent = job.entry.sentAfter !== null
       if (!isSent) yield* mark(job)
       const { id, sentAfter, tag } = job.entry
@@ -190,7 +197,7 @@ export const make = (options: MutationsOptions, outbox: OutboxOptions): Effect.E
         if (!(yield* remove)) sent.add(entry.id)
         exit = Exit.fail(new OutcomeUnknown({ tag: entry.tag }))
       }
-      yield* attempt("report", outbox.onReplayed?.({ tag: entry.tag, payload: entry.payload, exit }))
+      yield* replayed(entry, exit)
     })
 
     const left = Effect.map(storage.entries, (entries) =>
@@ -287,8 +294,9 @@ export const make = (options: MutationsOptions, outbox: OutboxOptions): Effect.E
               "Unmarked",
               () => Effect.succeed(Exit.fail(new OutcomeUnknown({ tag })))
             )
-            Deferred.doneUnsafe(caller, outcome)
-            if (!callers.has(mutation)) ended(mutation)
+            if (callers.has(mutation)) return void Deferred.doneUnsafe(caller, outcome)
+            ended(mutation)
+            yield* replayed(entry, outcome)
           })
           Queue.offerUnsafe(work, turn)
           const waited = timeoutOf(Deferred.await(caller), tag, timeout)
@@ -336,8 +344,6 @@ const reasonOf = ({ reason }: RpcClientError): string =>
 
 const errorOf = (exit: Exit.Exit<unknown, unknown>): unknown => Option.getOrUndefined(Exit.findErrorOption(exit))
 
-const isInternalError = Schema.is(InternalError)
-
 /** Whether a failure is the outcome of the mutation: the server refused it and says so. */
 const isOutcome = (exit: Exit.Failure<unknown, unknown>): boolean => {
   const error = errorOf(exit)
@@ -349,9 +355,8 @@ const isOutcome = (exit: Exit.Failure<unknown, unknown>): boolean => {
       (error instanceof CallError && error.isRetryable)
     )
   }
-  // A defect of the server is reported. One of this page, for example of `token`, says nothing about the mutation.
-  const defect = Exit.findDefect(exit)
-  return Result.isSuccess(defect) && isInternalError(defect.success)
+  // A defect is one of the server: what can die in this page was tried before.
+  return Cause.hasDies(exit.cause)
 }
 
 /** Ends the wait of a caller, not the mutation. */

@@ -590,7 +590,10 @@ it.effect("C7 C8 C12: a timeout ends the waiting of the caller, and the mutation
     const { object } = yield* TestApp
     const storage = yield* storageOf
     const { set, status } = device()
-    const { client } = yield* page(storage, status)
+    const replayed: Array<unknown> = []
+    const onReplayed = ({ exit, payload }: Outbox.Replayed) =>
+      Effect.sync(() => void replayed.push([(payload as any).body, exit._tag]))
+    const { client } = yield* page(storage, status, undefined, { onReplayed })
     const channel = yield* client.mutate("channels.create", { name: "general" })
     set(false)
     object().network.offline()
@@ -611,6 +614,11 @@ it.effect("C7 C8 C12: a timeout ends the waiting of the caller, and the mutation
     yield* hour
     expect((yield* Fiber.join(last)).body).toBe("last")
     expect([yield* bodiesOf(client, channel.id), yield* storage.entries]).toEqual([["timed", "stopped", "last"], []])
+    // Nobody waits for the outcomes of these two.
+    expect(replayed).toEqual([
+      ["timed", "Success"],
+      ["stopped", "Success"]
+    ])
     // All have ended: the next one settles them.
     yield* client.mutate(...send("more"))
     const [row] = object()
