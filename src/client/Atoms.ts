@@ -16,6 +16,7 @@ import type { TagOf } from "../contract/Api.ts"
 import type { ConnectionRefused, OutcomeUnknown } from "./ClientError.ts"
 import type { Client, LiveSnapshot, MutateOptions } from "./ClientTypes.ts"
 import { ConnectionState } from "./ConnectionState.ts"
+import type { OutcomePending } from "./OutcomePending.ts"
 import { type UntypedMutateOptions, untyped } from "./UntypedClient.ts"
 
 type Of<Rpcs extends Rpc.Any, Tag extends string> = Rpc.ExtractTag<Rpcs, Tag>
@@ -56,7 +57,11 @@ export interface Atoms<in out Rpcs extends Rpc.Any, out E = never> {
    */
   readonly mutation: <Tag extends TagOf<Rpcs, "mutation">>(
     tag: Tag
-  ) => Atom.AtomResultFn<Call<Rpcs, Tag>, Rpc.Success<Of<Rpcs, Tag>>, Rpc.Error<Of<Rpcs, Tag>> | OutcomeUnknown | E>
+  ) => Atom.AtomResultFn<
+    Call<Rpcs, Tag>,
+    Rpc.Success<Of<Rpcs, Tag>>,
+    Rpc.Error<Of<Rpcs, Tag>> | OutcomeUnknown | OutcomePending | E
+  >
   /** The state of the connection; `Idle` until the client is made. */
   readonly connection: Atom.Atom<ConnectionState>
 }

@@ -12,11 +12,12 @@ export interface Browser extends Partial<EventTarget> {
 /** The part of the Web Locks API that is used. */
 export interface Locks {
   /**
-   * Calls `body` with the lock, or with `null` when it is taken. The lock is held until the promise of `body` settles.
+   * Calls `body` with the lock as soon as it is free; with `ifAvailable` at once, with `null` when it is taken. The lock is held
+   * until the promise of `body` settles.
    */
   readonly request: (
     name: string,
-    options: { readonly ifAvailable: true },
+    options: { readonly ifAvailable?: true; readonly signal?: AbortSignal },
     body: (lock: unknown) => Promise<void> | undefined
   ) => Promise<void>
 }

@@ -21,7 +21,7 @@ import type { Scope } from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type * as Api from "../contract/Api.ts"
 import { CallError, Unavailable } from "../protocol/CallError.ts"
-import { mutationHeader, mutationRetention } from "../protocol/MutationId.ts"
+import { mutationHeader, mutationMargin, mutationRetention } from "../protocol/MutationId.ts"
 import { ConnectionRefused, OutcomeUnknown } from "./ClientError.ts"
 import type { Client, LiveSnapshot } from "./ClientTypes.ts"
 import * as Connection from "./Connection.ts"
@@ -63,7 +63,7 @@ export const make: <Rpcs extends Rpc.Any>(
   // --- one socket for all live queries, and for the calls made while it is open
 
   const calls = new SocketRpcProtocol({
-    onSend: (mutation) => deliveries.get(mutation)?.send() !== false,
+    onSend: (mutation) => deliveries.get(mutation)?.() !== false,
     onAnswered: (mutation, isSuccess) => {
       if (isSuccess) optimistic.succeeded(mutation, live.session)
     },
@@ -142,22 +142,43 @@ export const make: <Rpcs extends Rpc.Any>(
       return unavailable(attempt(0))
     })
 
-  /** The mutations without an answer, by id. */
-  const deliveries = new Map<string, Delivery>()
+  /** What is called before each sending of a mutation without an answer, by id. Returns whether it may be sent. */
+  const deliveries = new Map<string, () => boolean>()
 
   /** Sends a mutation, again after each lost connection, until it has an answer or its time is over. */
-  const deliver: Mutations.MutationsOptions["deliver"] = (tag, payload, mutation, { timeout, sentAt }) =>
+  const deliver: Mutations.MutationsOptions["deliver"] = (tag, payload, mutation, timeout, stored) =>
     Effect.suspend(() => {
-      const headers = { [mutationHeader]: mutation }
-      const delivery = new Delivery(tag, clock, sentAt)
-      deliveries.set(mutation, delivery)
+      const headers = { ...stored?.headers, [mutationHeader]: mutation }
+      const unknown = Effect.fail(new OutcomeUnknown({ tag }))
+      /** Fails when the mutation is too old to be sent again. */
+      const expired = Deferred.makeUnsafe<never, OutcomeUnknown>()
+      /** Whether it was sent, so that the server may have run it. */
+      let isSent = stored?.isSent ?? false
+      let isRepeated = false
+      let sentAt: number | undefined
+      // After the server has deleted its outcome it would run again; timers do not guard against that, because they stop
+      // while a device sleeps. The server itself refuses the mutations of an outbox, which say when they were first sent.
+      const send = () => {
+        const now = clock.currentTimeMillisUnsafe()
+        sentAt ??= now
+        if (!stored && now - sentAt >= mutationRetention - mutationMargin) {
+          Deferred.doneUnsafe(expired, unknown)
+          return false
+        }
+        isRepeated = isSent
+        isSent = true
+        return true
+      }
+      deliveries.set(mutation, send)
       let attempts = 0
       const byHttp: Effect.Effect<any, any> = Effect.suspend(() => {
-        const isFirst = !delivery.isSent
-        if (!delivery.send()) return Effect.never
+        const isFirst = !isSent
+        if (!send()) return Effect.never
         const answer: Effect.Effect<any, any> = httpClient(tag, payload, { headers })
         return Effect.catch(answer, (error): Effect.Effect<any, any> => {
-          if (Transport.isRefused(error)) return isFirst ? unavailable(Effect.fail(error)) : unknown
+          if (Transport.isRefused(error)) {
+            return stored?.onRefused(error, isFirst) ?? (isFirst ? unavailable(Effect.fail(error)) : unknown)
+          }
           if (!isTransient(error)) return Effect.fail(error)
           return Effect.andThen(backoff(attempts++), attempt)
         })
@@ -171,19 +192,18 @@ export const make: <Rpcs extends Rpc.Any>(
           ? Effect.raceFirst(socketClient(tag, payload, { headers }), Effect.andThen(refused, byHttp))
           : byHttp
       )
-      const unknown = Effect.fail(new OutcomeUnknown({ tag }))
-      return Effect.raceFirst(attempt, Deferred.await(delivery.expired)).pipe(
+      return Effect.raceFirst(attempt, Deferred.await(expired)).pipe(
         Effect.timeoutOrElse({
           duration: timeout,
           orElse: (): Effect.Effect<never, OutcomeUnknown | CallError> =>
-            delivery.isSent ? unknown : Effect.fail(notSent())
+            isSent ? unknown : Effect.fail(unavailableError("no connection: the mutation was not sent"))
         }),
         // The server answered something unreadable: it may have run the mutation.
         Effect.catchDefect((defect) => (Schema.isSchemaError(defect) ? unknown : Effect.die(defect))),
         // Its first copy may have run, as another caller or in another form of the contract.
         Effect.catch((error) => {
           const reason = error instanceof CallError && error.reason._tag
-          return reason === "OutcomeUnreadable" || (reason === "MutationMismatch" && delivery.isRepeated)
+          return reason === "OutcomeUnreadable" || (reason === "MutationMismatch" && isRepeated)
             ? unknown
             : Effect.fail(error)
         }),
@@ -205,11 +225,14 @@ export const make: <Rpcs extends Rpc.Any>(
     })
 
   const mutations = yield* Mutations.make({
+    ...options,
     clientId,
-    server: `${options.url} ${options.tenant ?? "main"}`,
-    outbox: options.outbox,
     device: yield* DeviceStatus,
     deliver,
+    // The changes of a mutation that succeeded are kept until the server's values contain it.
+    ended: (mutation) => {
+      if (live.size === 0 || !optimistic.hasSucceeded(mutation)) live.publish(optimistic.remove(mutation))
+    },
     rpcOf: (tag) => (group.requests.has(tag) ? codecOf(group, tag) : undefined)
   })
 
@@ -238,13 +261,7 @@ export const make: <Rpcs extends Rpc.Any>(
         const timeout = mutateOptions.timeout ?? Mutations.defaultTimeout
         return restore(mutations.run(tag, made, mutation, mutateOptions.timeout)).pipe(
           Effect.tap(() => restore(Effect.timeoutOption(shown(tag, made, mutation), timeout))),
-          // The changes of a mutation that succeeded are kept until the server's values contain it.
-          Effect.onExit(() =>
-            Effect.sync(() => {
-              mutations.ended(mutation)
-              if (live.size === 0 || !optimistic.hasSucceeded(mutation)) live.publish(optimistic.remove(mutation))
-            })
-          )
+          Effect.ensuring(Effect.sync(() => mutations.ended(mutation)))
         )
       })
     )
@@ -354,45 +371,6 @@ export const Service =
 /** Calls an rpc by its tag. Returns an `Effect`, or a `Stream` when the rpc streams. */
 type UntypedRpcClient = (tag: string, payload: unknown, options?: { readonly headers: Record<string, string> }) => any
 
-/** A mutation that is being sent. */
-class Delivery {
-  /** Whether it was sent, so that the server may have run it. */
-  isSent: boolean
-  /** Whether it was sent more than once. */
-  isRepeated = false
-  /** Fails when the mutation is too old to be sent again. */
-  readonly expired = Deferred.makeUnsafe<never, OutcomeUnknown>()
-  readonly #tag: string
-  readonly #clock: Clock.Clock
-  #sentAt: number | undefined
-
-  constructor(tag: string, clock: Clock.Clock, sentAt: number | undefined) {
-    this.#tag = tag
-    this.#clock = clock
-    this.#sentAt = sentAt
-    this.isSent = sentAt !== undefined
-  }
-
-  /**
-   * Called before each attempt. Returns whether the mutation may be sent. After the server has deleted its outcome it
-   * would run again; timers do not guard against that, because they stop while a device sleeps.
-   */
-  send(): boolean {
-    const now = this.#clock.currentTimeMillisUnsafe()
-    this.#sentAt ??= now
-    if (now - this.#sentAt >= mutationRetention - maxTransit) {
-      Deferred.doneUnsafe(this.expired, Effect.fail(new OutcomeUnknown({ tag: this.#tag })))
-      return false
-    }
-    this.isRepeated = this.isSent
-    this.isSent = true
-    return true
-  }
-}
-
-/** Milliseconds that a message may take to the server. Subtracted from the time for which outcomes are kept. */
-const maxTransit = 60_000
-
 /** The delay before a retry. Clients that lost the server at the same time come back at different times. */
 const backoff = (attempt: number): Effect.Effect<void> =>
   Effect.flatMap(Random.nextBetween(0.75, 1), (jitter) =>
@@ -416,4 +394,3 @@ const unavailable = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E | Ca
 
 const unavailableError = (detail: string) => new CallError({ reason: new Unavailable({ detail }) })
 const unreadable = "the server's answer does not fit the contract"
-const notSent = () => unavailableError("no connection: the mutation was not sent")

@@ -13,6 +13,7 @@ import type * as Api from "../contract/Api.ts"
 import type { ConnectionRefused, OutcomeUnknown } from "./ClientError.ts"
 import type { ConnectionState } from "./ConnectionState.ts"
 import type { View } from "./Optimistic.ts"
+import type { OutcomePending } from "./OutcomePending.ts"
 
 /** The value of a live query at one moment, and how fresh it is. */
 export interface LiveSnapshot<A> {
@@ -42,7 +43,8 @@ export interface MutateOptions<Rpcs extends Rpc.Any> {
   readonly optimistic?: (view: View<Rpcs>) => void
   /**
    * How long to keep trying when no answer arrives. A minute unless given, and at most a day, which is how long the
-   * server keeps outcomes. With an outbox, a day unless given.
+   * server keeps outcomes. With an outbox, how long the caller waits: then it gets `OutcomePending`, and the mutation is
+   * still sent. It waits for the outcome unless given.
    */
   readonly timeout?: Duration.Input
 }
@@ -59,13 +61,14 @@ export interface Client<in out Rpcs extends Rpc.Any> {
   /**
    * Runs a mutation. It is sent until it is answered, and the server runs it once, however often it is sent. Succeeds
    * when the live values of this client contain it, so a caller that reads after it reads its effect. Fails with
-   * `OutcomeUnknown` when it was sent and no readable answer arrived in time. An interruption does not take it back.
+   * `OutcomeUnknown` when it was sent and no readable answer arrived in time, and with an outbox with `OutcomePending` when
+   * `timeout` has passed. An interruption does not take it back.
    */
   readonly mutate: <Tag extends Api.TagOf<Rpcs, "mutation">>(
     tag: Tag,
     payload: Rpc.PayloadConstructor<Of<Rpcs, Tag>>,
     options?: MutateOptions<Rpcs>
-  ) => Effect.Effect<Rpc.Success<Of<Rpcs, Tag>>, Rpc.Error<Of<Rpcs, Tag>> | OutcomeUnknown>
+  ) => Effect.Effect<Rpc.Success<Of<Rpcs, Tag>>, Rpc.Error<Of<Rpcs, Tag>> | OutcomeUnknown | OutcomePending>
   /**
    * Runs an action. It is sent once and never retried. An action that streams returns a `Stream`, others an `Effect`.
    */

@@ -4,6 +4,7 @@
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import type { RpcClientError } from "effect/rpc/RpcClientError"
 import type { Scope } from "effect/Scope"
 import { formatMutationId, mutationRetention } from "../protocol/MutationId.ts"
 import type { RpcCodec } from "../protocol/RpcCodec.ts"
@@ -13,25 +14,36 @@ import type { DeviceStatus } from "./DeviceStatus.ts"
 export interface MutationsOptions {
   /** An id that no other client has. Part of every mutation id. */
   readonly clientId: string
-  /** The URL and the tenant. An outbox sends a stored mutation only to the same server. */
-  readonly server: string
-  readonly outbox: Outbox | undefined
+  /** The URL of the Worker. */
+  readonly url: string
+  readonly tenant?: string
+  readonly token?: string | Effect.Effect<string>
+  readonly outbox?: Outbox
   readonly device: DeviceStatus
   /** Sends a mutation until it has an answer, or until `timeout` after the call of `deliver`. */
   readonly deliver: (
     tag: string,
     payload: unknown,
     mutation: string,
-    options: {
-      readonly timeout: Duration.Duration
-      /** When it was first sent, in milliseconds, if an earlier page sent it. */
-      readonly sentAt?: number | undefined
-    }
+    timeout: Duration.Duration,
+    stored?: StoredDelivery
   ) => Effect.Effect<unknown, unknown>
   /** The codecs of a mutation; `undefined` for a tag that the contract does not have. */
   readonly rpcOf: (tag: string) => RpcCodec | undefined
-  /** The mutations that an outbox has stored: a later page may send them. */
-  readonly stored: Set<string>
+  /** The mutations that an outbox still sends, or that a later page may send. They are not settled. */
+  readonly kept: Set<string>
+  /** A mutation that is not kept any more has ended, and nobody waits for it. */
+  readonly ended: (mutation: string) => void
+}
+
+/** How a mutation of an outbox is delivered. */
+export interface StoredDelivery {
+  /** Says when it was first sent, by the server's clock: the server refuses a copy that would run again. */
+  readonly headers: Record<string, string>
+  /** Whether an earlier copy may have reached the server. */
+  readonly isSent: boolean
+  /** The server refused the request before it ran anything. `isFirst`: no earlier copy can have run either. */
+  readonly onRefused: (error: RpcClientError, isFirst: boolean) => Effect.Effect<never, unknown>
 }
 
 /** The outbox of a client, for `Client.make({ outbox })`. */
@@ -47,7 +59,7 @@ export const defaultTimeout: Duration.Input = 60_000
 export interface Mutations {
   /** The id of the next mutation. It also says which ones are settled. */
   readonly nextId: () => string
-  /** A mutation has ended, and this client does not send it again. */
+  /** The call of a mutation has ended. Unless an outbox keeps it, this client does not send it again. */
   readonly ended: (mutation: string) => void
   /** Runs a mutation with a checked payload. Without a `timeout` the default applies. */
   readonly run: (
@@ -59,12 +71,12 @@ export interface Mutations {
 }
 
 /** Makes the mutations of one client. With an outbox, also sends what earlier pages left in it. */
-export const make = (options: Omit<MutationsOptions, "stored">): Effect.Effect<Mutations, never, Scope> => {
+export const make = (options: Omit<MutationsOptions, "kept">): Effect.Effect<Mutations, never, Scope> => {
   const { clientId: client, outbox } = options
   let count = 0
   /** The numbers of the mutations that are not settled, in ascending order. */
   const open = new Map<string, number>()
-  const stored = new Set<string>()
+  const kept = new Set<string>()
   const nextId = () => {
     const number = count++
     const [below = number] = open.values()
@@ -73,17 +85,21 @@ export const make = (options: Omit<MutationsOptions, "stored">): Effect.Effect<M
     return id
   }
   const ended = (mutation: string) => {
-    if (!stored.has(mutation)) open.delete(mutation)
+    if (kept.has(mutation)) return
+    open.delete(mutation)
+    options.ended(mutation)
   }
-  const all = { ...options, stored }
+  const direct: Mutations["run"] = (tag, payload, mutation, timeout) =>
+    options.deliver(
+      tag,
+      payload,
+      mutation,
+      Duration.min(Duration.fromInputUnsafe(timeout ?? defaultTimeout), Duration.millis(mutationRetention))
+    )
   // The outbox brings its own `run`, so that a page without an outbox does not load that code.
-  const run = outbox === undefined ? Effect.succeed(direct(all)) : outbox.run(all)
-  return Effect.map(run, (run) => ({ nextId, ended, run }))
+  return Effect.map(outbox?.run({ ...options, kept, ended }) ?? Effect.succeed(direct), (run) => ({
+    nextId,
+    ended,
+    run
+  }))
 }
-
-const direct =
-  (options: MutationsOptions): Mutations["run"] =>
-  (tag, payload, mutation, timeout) =>
-    options.deliver(tag, payload, mutation, {
-      timeout: Duration.min(Duration.fromInputUnsafe(timeout ?? defaultTimeout), Duration.millis(mutationRetention))
-    })

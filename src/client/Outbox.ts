@@ -6,7 +6,7 @@ import type { Outbox } from "./Mutations.ts"
 import * as OutboxRunner from "./OutboxRunner.ts"
 
 export type { Outbox } from "./Mutations.ts"
-export type { OutboxOptions, Replayed } from "./OutboxRunner.ts"
+export type { OutboxOptions, Replayed, StoredMutation, Waiting } from "./OutboxRunner.ts"
 export { layerIndexedDb, layerMemory, OutboxEntry, OutboxStorage } from "./OutboxStorage.ts"
 
 /** Makes an outbox. Each mutation is stored before it is sent, and removed when its outcome is known. */

@@ -31,6 +31,7 @@ import { ConnectionState } from "./ConnectionState.ts"
 import { keyOf } from "./LiveValues.ts"
 import { LoadedPages } from "./LoadedPages.ts"
 import type { View } from "./Optimistic.ts"
+import type { OutcomePending } from "./OutcomePending.ts"
 import type * as Pages from "./Pages.ts"
 import { type Query, Store } from "./ReactStore.ts"
 import { codecOf, type UntypedView, untyped } from "./UntypedClient.ts"
@@ -145,7 +146,7 @@ export interface Hooks<in out Rpcs extends Rpc.Any> {
   ) => readonly [
     call: (
       payload: Payload<Rpcs, Tag>
-    ) => Promise<Outcome<Rpc.Success<Of<Rpcs, Tag>>, Rpc.Error<Of<Rpcs, Tag>> | OutcomeUnknown>>,
+    ) => Promise<Outcome<Rpc.Success<Of<Rpcs, Tag>>, Rpc.Error<Of<Rpcs, Tag>> | OutcomeUnknown | OutcomePending>>,
     isPending: boolean
   ]
   /** The state of the client's connection: `Idle` while no query is live. */

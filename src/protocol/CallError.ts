@@ -50,7 +50,7 @@ export class MutationMismatch extends Schema.TaggedError<MutationMismatch>(
 
 /**
  * The mutation has ended before under its number, and its outcome cannot be repeated: the record does not fit the contract
- * any more, or the client had settled it and it was deleted. Nothing ran.
+ * any more, or it was deleted, because the client had settled it or because it may be older than a day. Nothing ran.
  */
 export class OutcomeUnreadable extends Schema.TaggedError<OutcomeUnreadable>(
   "effect-dormouse/CallError/OutcomeUnreadable"

@@ -234,6 +234,30 @@ export const suite = (
       })
     }
 
+    it("T3: a number that may have been sent before outcomes were deleted does not run", async () => {
+      const tenant = newTenant("t3")
+      const peer = await deployment.connect(tenant)
+      const time = (await (await deployment.fetch(`/rpc/time?tenant=${tenant}`)).json()) as number
+      const day = 24 * 60 * 60 * 1000
+      const add = (number: number, sentAfter: unknown) =>
+        peer.call("notes.add", { body: String(number) }, [
+          [header, `a-client/${number}`],
+          ["dormouse-sent-after", String(sentAfter)]
+        ])
+      const first = await add(1, time)
+      expect(first).toMatchObject({ _tag: "Success" })
+      expect(await add(2, time - day + 5 * 60_000)).toMatchObject({ _tag: "Success" })
+      // A minute before the end of the day: the clocks of Worker and object may differ.
+      expect(errorOf(await add(3, time - day + 50_000))).toEqual(unreadable)
+      expect(errorOf(await add(4, time - 2 * day))).toEqual(unreadable)
+      // What is recorded is answered, however old it is.
+      expect(await add(1, time - 2 * day)).toEqual(first)
+      for (const malformed of ["", "-1", "now", "1.5"]) {
+        expect(errorOf(await add(5, malformed))).toMatchObject({ reason: { _tag: "PayloadInvalid" } })
+      }
+      expect(await bodies(deployment, tenant)).toEqual(["1", "2"])
+    })
+
     it("T3: the name of the header is case-insensitive", async () => {
       const tenant = newTenant("t3")
       const peer = await deployment.connect(tenant)

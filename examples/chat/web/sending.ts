@@ -69,6 +69,8 @@ const reasonOf = (error: Extract<Outcome, { _tag: "Failure" }>["error"]): string
       return "This channel does not exist any more."
     case "OutcomeUnknown":
       return "The server did not answer. It may have been sent all the same."
+    case "OutcomePending":
+      return "It is sent as soon as the server answers."
     case "CallError":
       return error.reason._tag === "LimitExceeded" ? "The message is too long." : "The server could not be reached."
   }

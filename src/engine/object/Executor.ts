@@ -31,7 +31,14 @@ import {
 } from "../../protocol/CallError.ts"
 import { type EncodedExit, limitExceeded, successText } from "../../protocol/Exit.ts"
 import * as Limits from "../../protocol/Limits.ts"
-import { mutationHeader, parseMutationId } from "../../protocol/MutationId.ts"
+import {
+  mutationHeader,
+  mutationMargin,
+  mutationRetention,
+  parseMutationId,
+  parseSentAfter,
+  sentAfterHeader
+} from "../../protocol/MutationId.ts"
 import * as RpcCodec from "../../protocol/RpcCodec.ts"
 import { type ReadSet, readsOfNothing } from "../../services/storage/ReadSet.ts"
 import { runSyncOrDie, synchronous } from "../../services/storage/Synchronous.ts"
@@ -364,6 +371,13 @@ export class Executor {
     const binding = bindingOf({ subject, tag, payload: sent })
     const found = this.options.log.find(id)
     if (found._tag === "New") {
+      const sentAfter = headers[sentAfterHeader]
+      if (sentAfter !== undefined) {
+        const time = parseSentAfter(sentAfter)
+        if (time === undefined) return refused(new PayloadInvalid({ issue: "this time of sending is malformed" }))
+        // An earlier copy may have run, and its outcome may have been deleted since.
+        if (millisOf(context) - time > mutationRetention - mutationMargin) return refused(new OutcomeUnreadable())
+      }
       const numbered = { id, newest: found.newest, caller: JSON.stringify(subject), tag, binding }
       return this.commit(procedure, handler, context, numbered, alongside)
     }
@@ -438,8 +452,7 @@ export class Executor {
   private record(numbered: Numbered, outcome: string, context: Context.Context<any>): StorageError | undefined {
     const exceeded = exceeds("rowBytes", recordBytes, outcome)
     if (exceeded !== undefined) return exceeded
-    const now = Math.floor(Context.get(context, Clock.Clock).currentTimeMillisUnsafe())
-    this.options.log.record(numbered, outcome, now)
+    this.options.log.record(numbered, outcome, millisOf(context))
     return undefined
   }
 
@@ -482,6 +495,9 @@ const exceeds = (limit: Limits.LimitName, max: number, text: string): StorageErr
   const actual = Limits.bytesBeyond(text, max)
   return actual === undefined ? undefined : new StorageError({ reason: new StorageLimit({ limit, max, actual }) })
 }
+
+const millisOf = (context: Context.Context<any>): number =>
+  Math.floor(Context.get(context, Clock.Clock).currentTimeMillisUnsafe())
 
 const misfit = (cause: unknown): Error => new Error(`the result does not fit its schema: ${cause}`)
 

@@ -3,6 +3,7 @@
  * the other calls on to the tenant's object.
  */
 import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type * as Rpc from "effect/rpc/Rpc"
 import type { FromServerEncoded } from "effect/rpc/RpcMessage"
@@ -11,6 +12,7 @@ import { anonymous, type Identity } from "../../contract/Auth.ts"
 import { unavailable } from "../../protocol/Exit.ts"
 import * as Limits from "../../protocol/Limits.ts"
 import type { Request as RpcRequest } from "../../protocol/Messages.ts"
+import { timePath } from "../../protocol/MutationId.ts"
 import { toInternalError } from "../rpc/ErrorBoundary.ts"
 import {
   answerAll,
@@ -112,6 +114,7 @@ export class Gateway<Rpcs extends Rpc.Any> {
     { isCollected = false, request, trustedSession }: GatewayRequest
   ): Promise<Response> {
     const url = new URL(request.url)
+    if (url.pathname === timePath && request.method === "GET") return timeResponse(host)
     const isExplain = url.pathname === explainPath && ((await this.options.explain?.(request)) ?? false)
     if (!isRpcPath(url.pathname) && !isExplain) return errorResponse(404, "not found")
     const session = trustedSession ?? (await this.identify(request, url))
@@ -241,6 +244,10 @@ export class Gateway<Rpcs extends Rpc.Any> {
       : errorResponse(431, Limits.describe("identityBytes", Limits.identityBytes, actual))
   }
 }
+
+/** What time it is, for clients that store mutations. */
+const timeResponse = async (host: GatewayHost): Promise<Response> =>
+  Response.json(Math.floor(await host.run(Clock.currentTimeMillis)), { headers: { "cache-control": "no-store" } })
 
 /**
  * Runs actions until they end or their caller has disconnected. They are interrupted then, and nobody reads the answer.

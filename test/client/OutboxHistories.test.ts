@@ -1,0 +1,54 @@
+import * as Effect from "effect/Effect"
+import { describe, expect, it } from "vitest"
+import { forAllAsync, isLong, Violation } from "../random.ts"
+import { run, type Sabotage, type Tally } from "./outboxHistories.ts"
+
+describe("C12: the outbox at random", () => {
+  const tally: Tally = {}
+
+  it(
+    "every mutation that was stored runs once or is reported",
+    () => forAllAsync(150, (_, seed) => run(seed, tally)),
+    isLong ? 1_800_000 : 120_000
+  )
+
+  it("covers every kind of event and outcome", () => {
+    console.info(tally)
+    const events = [
+      "mutate",
+      "sleep",
+      "clock",
+      "cut",
+      "device",
+      "refuse",
+      "storage",
+      "evict",
+      "interrupt",
+      "open",
+      "kill"
+    ]
+    const outcomes = ["done", "failed", "unknown", "pending", "interrupted"]
+    expect([...events, ...outcomes].filter((name) => (tally[name] ?? 0) < 10)).toEqual([])
+  })
+})
+
+describe("control: the histories of the outbox detect", () => {
+  // Which of the checks fails first depends on the seed.
+  const finds = (sabotage: Sabotage) =>
+    expect(forAllAsync(100, (_, seed) => run(seed, {}, sabotage))).rejects.toThrow(Violation)
+
+  it("ages by the clock of the device", () => finds({ time: (device) => Math.max(0, device) }), 60_000)
+
+  it(
+    "a storage that shows a page only one entry",
+    () =>
+      finds({
+        storage: (storage) => ({
+          ...storage,
+          entries: Effect.map(storage.entries, (entries) => entries.slice(1)),
+          remove: () => Effect.void
+        })
+      }),
+    60_000
+  )
+})
