@@ -608,7 +608,13 @@ export const suite = (name: string, withFresh: WithFresh, runs: number): void =>
 
     it("ST20 the control: a row that a start loses is found", async () => {
       const sabotage = (database: Database["Service"], tables: ReadonlyArray<Any>) => {
-        for (const { name } of tables) database.all(`DELETE FROM "${name}"`, [])
+        for (const { name } of tables) {
+          try {
+            database.all(`DELETE FROM "${name}"`, [])
+          } catch {
+            // A reference restricts it.
+          }
+        }
       }
       await expect(all(30, { sabotage })).rejects.toThrow(/rows of/)
     })
