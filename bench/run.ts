@@ -9,6 +9,7 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs"
 import { performance } from "node:perf_hooks"
 import { URL } from "node:url"
 import { parseArgs } from "node:util"
+import { measureGrowth } from "./growth.ts"
 import { Server } from "./harness.ts"
 import { deadline, median } from "./measure.ts"
 import { copyOf, handwritten, type Subject } from "./subjects.ts"
@@ -27,13 +28,22 @@ const { values: options } = parseArgs({
 
 type Samples = ReadonlyMap<Subject, ReadonlyArray<Sample> | Error>
 
-const chosen = workloads.filter(({ name }) => options.only === undefined || name.includes(options.only))
-if (chosen.length === 0) throw new Error(`There are ${workloads.map(({ name }) => name).join(", ")}`)
+const isChosen = (name: string) => options.only === undefined || name.includes(options.only)
+const chosen = workloads.filter(({ name }) => isChosen(name))
+if (chosen.length === 0 && !isChosen("growth")) {
+  throw new Error(`There are ${workloads.map(({ name }) => name).join(", ")}, growth`)
+}
 
 for (const workload of chosen) {
   const table = tableOf(workload, await run(workload, subjectsOf(workload)))
   process.stdout.write(`\n${table}\n`)
   if (options.write) writeTable(workload.name, table)
+}
+
+if (isChosen("growth")) {
+  const table = await measureGrowth((what) => void process.stderr.write(`growth: ${what}\n`))
+  process.stdout.write(`\n${table}\n`)
+  if (options.write) writeTable("growth", table)
 }
 
 function subjectsOf(workload: Workload): ReadonlyArray<Subject> {
