@@ -439,7 +439,8 @@ const valueOf = (tag: Watched["tag"], value: any): Value =>
 export const outcomeOf = (exit: Exit.Exit<unknown, unknown>): Outcome => {
   if (Exit.isSuccess(exit)) return "done"
   const error: any = Option.getOrUndefined(Exit.findErrorOption(exit))
-  if (error?._tag === "OutcomeUnknown") return "unknown"
+  // With an outbox the mutation of a caller that does not wait any longer is still sent.
+  if (error?._tag === "OutcomeUnknown" || error?._tag === "OutcomePending") return "unknown"
   if (error !== undefined) return "failed"
   return Exit.hasInterrupts(exit) ? "interrupted" : "defect"
 }
