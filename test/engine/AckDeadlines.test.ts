@@ -34,9 +34,14 @@ const open = async () => {
     },
     frames: (socket: KeepingSocket) =>
       socket.messages.filter(({ _tag }) => _tag === "Chunk").flatMap(({ values }) => values),
-    delays: () => [...timers].map(({ millis }) => millis),
+    /** The timers that run once the object is idle. */
+    delays: () => {
+      harness.idle()
+      return [...timers].map(({ millis }) => millis)
+    },
     /** Time passes, and the timer that is due runs. */
     pass: (millis: number) => {
+      harness.idle()
       now += millis
       for (const timer of [...timers]) {
         timers.delete(timer)

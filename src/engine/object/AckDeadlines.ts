@@ -9,13 +9,18 @@ export const ackTimeout = 30_000
 /** How the deadlines are kept. */
 export interface AckDeadlinesOptions<S> {
   readonly now: () => number
+  /** Runs a task when the object is idle, before it can hibernate. */
+  readonly whenIdle: (task: () => void) => void
   /** Runs a task after some milliseconds. Returns what cancels it. */
   readonly after: (millis: number, task: () => void) => () => void
   /** The client of this subscription has not acknowledged a frame in time. */
   readonly onMissed: (subscription: S) => void
 }
 
-/** The deadlines of an object. There is one timer while a frame is not acknowledged, and none otherwise. */
+/**
+ * The deadlines of an object. There is one timer while a frame is not acknowledged, and none otherwise. It is set when the
+ * object is idle: by then nearly every frame is acknowledged, and a timer for each would cost more than the frame.
+ */
 export class AckDeadlines<S> {
   private readonly options: AckDeadlinesOptions<S>
   /** The deadlines, the earliest first: each is added with the same delay. */
@@ -30,7 +35,7 @@ export class AckDeadlines<S> {
   start(subscription: S): void {
     this.deadlines.delete(subscription)
     this.deadlines.set(subscription, this.options.now() + ackTimeout)
-    this.cancel ??= this.options.after(ackTimeout, this.check)
+    if (this.cancel === undefined) this.options.whenIdle(this.arm)
   }
 
   /** Everything was acknowledged, or the subscription has ended. */
@@ -48,8 +53,14 @@ export class AckDeadlines<S> {
       this.deadlines.delete(subscription)
       missed.push(subscription)
     }
-    const [next] = this.deadlines.values()
-    this.cancel = next === undefined ? undefined : this.options.after(next - now, this.check)
+    this.cancel = undefined
+    this.arm()
     for (const subscription of missed) this.options.onMissed(subscription)
+  }
+
+  /** Sets the timer for the earliest deadline. */
+  private readonly arm = (): void => {
+    const [next] = this.deadlines.values()
+    if (next !== undefined) this.cancel ??= this.options.after(next - this.options.now(), this.check)
   }
 }

@@ -55,6 +55,7 @@ export class SocketHub {
       ...options,
       deadlines: new AckDeadlines({
         now: options.now,
+        whenIdle: options.whenIdle,
         after: options.after,
         onMissed: ({ session }) => {
           // Another subscription of the same socket may have missed its deadline, too.
