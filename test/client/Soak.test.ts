@@ -1,7 +1,5 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Logger from "effect/Logger"
-import * as EffectRandom from "effect/Random"
 import * as RpcClient from "effect/rpc/RpcClient"
 import * as RpcSerialization from "effect/rpc/RpcSerialization"
 import * as TestClock from "effect/testing/TestClock"
@@ -11,9 +9,10 @@ import { ReadIndex } from "../../src/engine/object/ReadIndex.ts"
 import type { MemoryObject } from "../../src/testing/MemoryObject.ts"
 import { forAllAsync, isLong, Random, Violation } from "../random.ts"
 import { rowsOf, settle, tickOf } from "./histories.ts"
-import { app, MarksApi } from "./mutationApp.ts"
+import { MarksApi } from "./mutationApp.ts"
 import { soak, type World } from "./soak.ts"
 import { makeStock, type Tally } from "./users.ts"
+import { runInVirtualTime } from "./virtualTime.ts"
 
 /** The soak in memory, under virtual time. Messages are held, and arrive one by one in a random order. */
 
@@ -97,14 +96,7 @@ const run = (seed: number, tally: Tally, steps: number, sabotage: Sabotage = {})
         world.pass(random)
       )
     yield* soak({ ...world, pass }, new Random(seed), tally, { steps })
-  }).pipe(
-    Effect.scoped,
-    Effect.provide(TestApp.layer(app)),
-    EffectRandom.withSeed(seed),
-    Effect.provide(TestClock.layer()),
-    Effect.provide(Logger.layer([])),
-    Effect.runPromise
-  )
+  }).pipe(runInVirtualTime(seed))
 
 describe("a soak of stock and own clients with evictions, crashes and cuts, in memory", () => {
   const tally: Tally = {}

@@ -1,9 +1,7 @@
 /// <reference types="node" />
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
-import * as EffectRandom from "effect/Random"
 import * as Schema from "effect/Schema"
 import * as TestClock from "effect/testing/TestClock"
 import { Api, Query } from "effect-dormouse"
@@ -19,6 +17,7 @@ import * as RpcCodec from "../../src/protocol/RpcCodec.ts"
 import type { MemoryObject } from "../../src/testing/MemoryObject.ts"
 import { forAllAsync, Random, seeds } from "../random.ts"
 import { app, MarksApi } from "./mutationApp.ts"
+import { runInVirtualTime } from "./virtualTime.ts"
 
 /** What the network does to frames: it changes a character, repeats, drops, holds or reorders them. */
 
@@ -312,13 +311,8 @@ const run = (seed: number, tally: Tally, tamper?: (random: Random) => Tamper, st
       observed[i]!.end()
     }
   }).pipe(
-    Effect.scoped,
-    Effect.provide(TestApp.layer(app)),
-    EffectRandom.withSeed(seed),
-    Effect.provide(TestClock.layer()),
-    Effect.provide(Logger.layer([])),
     Effect.catchCause((cause) => Effect.die(new Error(`seed ${seed}: ${cause}`))),
-    Effect.runPromise
+    runInVirtualTime(seed)
   )
 
 describe("C2: a frame that is dropped and that no other follows", () => {

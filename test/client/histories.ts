@@ -1,13 +1,12 @@
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
-import * as Logger from "effect/Logger"
-import * as EffectRandom from "effect/Random"
 import * as TestClock from "effect/testing/TestClock"
 import { TestApp } from "effect-dormouse/testing"
 import type { MemoryObject } from "../../src/testing/MemoryObject.ts"
 import { Random } from "../random.ts"
-import { app, MarksApi } from "./mutationApp.ts"
+import { MarksApi } from "./mutationApp.ts"
 import { History, type MarkRow, type Tally, User } from "./users.ts"
+import { runInVirtualTime } from "./virtualTime.ts"
 
 /**
  * Random histories of several clients of one object, with lost connections, evictions and crashes at every point. The
@@ -134,11 +133,4 @@ export const run = (seed: number, tally: Tally, options: Options = {}): Promise<
     history.checkValues(rowsOf(object()), tickOf(object()))
     countMessages(history, object())
     for (const { watched } of history.users) for (const query of watched) query.end()
-  }).pipe(
-    Effect.scoped,
-    Effect.provide(TestApp.layer(app)),
-    EffectRandom.withSeed(seed),
-    Effect.provide(TestClock.layer()),
-    Effect.provide(Logger.layer([])),
-    Effect.runPromise
-  )
+  }).pipe(runInVirtualTime(seed))

@@ -4,16 +4,15 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
-import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
-import * as EffectRandom from "effect/Random"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import { Client, DeviceStatus, Outbox } from "effect-dormouse/client"
 import { TestApp } from "effect-dormouse/testing"
 import { Fetch } from "../../src/client/Transport.ts"
 import { Random, Violation } from "../random.ts"
-import { app, MarksApi } from "./mutationApp.ts"
+import { MarksApi } from "./mutationApp.ts"
+import { runInVirtualTime } from "./virtualTime.ts"
 
 /**
  * Random histories of an outbox: tabs that share a storage, vanish, lose their network and their token, and whose clocks are
@@ -297,11 +296,4 @@ export const run = (seed: number, tally: Tally, sabotage: Sabotage = {}): Promis
       if (order.some((before, i) => i > 0 && before < order[i - 1]!)) throw wrong(`out of order: ${order}`)
     }
     for (const tab of openTabs()) yield* Scope.close(tab.scope, Exit.void)
-  }).pipe(
-    Effect.scoped,
-    Effect.provide(TestApp.layer(app)),
-    EffectRandom.withSeed(seed),
-    Effect.provide(TestClock.layer()),
-    Effect.provide(Logger.layer([])),
-    Effect.runPromise
-  )
+  }).pipe(runInVirtualTime(seed))
