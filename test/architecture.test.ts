@@ -17,7 +17,7 @@ const allowed: Readonly<Record<string, ReadonlyArray<string>>> = {
   "layers/cloudflare": ["contract", "protocol", "services"],
   "engine/rpc": ["contract", "protocol", "services"],
   "engine/object": ["contract", "protocol", "services", "engine/rpc"],
-  "engine/worker": ["contract", "protocol", "engine/rpc"],
+  "engine/worker": ["contract", "protocol", "services", "engine/rpc"],
   do: ["contract", "protocol", "services", "engine/rpc", "engine/object", "engine/worker", "layers/cloudflare"],
   testing: [
     "contract",

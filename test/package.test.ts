@@ -154,10 +154,11 @@ describe("the published package", () => {
 
   it("R3: the classes are what the types of Workers, and those that wrangler generates, expect", () => {
     const worker = `
+      import { Auth } from "effect-dormouse/auth"
       import { Cloudflare as Dormouse } from "effect-dormouse/cloudflare"
       import { Database } from "effect-dormouse/storage"
       import { app } from "../chat/app.ts"
-      const served = Dormouse.serve(app, { identify: (request: Request) => ({ subject: request.url, claims: {} }) })
+      const served = Dormouse.serve(app, { auth: Auth.layerAnonymous, enter: ({ identity }) => identity.subject === null })
       export class TenantObject extends served.TenantObject {
         declare protected readonly ctx: DurableObjectState
         constructor(ctx: DurableObjectState, env: Env) {

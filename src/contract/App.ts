@@ -9,6 +9,7 @@ import * as SchemaAST from "effect/SchemaAST"
 import type { Contravariant, Covariant } from "effect/Types"
 import * as Limits from "../protocol/Limits.ts"
 import * as Api from "./Api.ts"
+import type { AnyService } from "./Auth.ts"
 import type * as Handlers from "./Handlers.ts"
 import type { AnyKind, KindOf } from "./Kind.ts"
 import type { Reactor } from "./Reactor.ts"
@@ -35,6 +36,8 @@ export interface App<in out Rpcs extends Rpc.Any, Services = never, ActionServic
   readonly tables: ReadonlyArray<AnyTable>
   readonly limits: Limits.Limits
   readonly reactors: ReadonlyArray<Reactor>
+  /** Who may be calling, if the author declared it: the gateway refuses tokens whose claims do not fit. */
+  readonly identity: AnyService | undefined
   /** The author's own services that take part in transactions. */
   readonly transactional: ReadonlyArray<Transactional.Any>
   /** The layers that the two runtimes build: the object those for transactions, the Worker those for actions. */
@@ -118,6 +121,8 @@ export const make = <
     /** Mutations that run when the result of a query changes; see `react`. */
     readonly reactors?: ReadonlyArray<Reactor>
     readonly transactional?: T
+    /** Who may be calling: the class of `Auth.Service`. A token whose claims do not fit it is refused. */
+    readonly identity?: AnyService
     readonly middleware?: Layer.Layer<MiddlewareOut, never, MiddlewareIn>
   } & Given<"services", Services<Rpcs, OutOf<H>, InOf<H>, MiddlewareIn, T[number]>> &
     Given<"actionServices", ActionServices<Rpcs, OutOf<H>, InOf<H>, MiddlewareIn>> &
@@ -146,6 +151,7 @@ export const make = <
     tables: options.tables,
     limits: { ...Limits.defaults, ...options.limits },
     reactors: options.reactors ?? [],
+    identity: options.identity,
     transactional: options.transactional ?? [],
     layers: {
       // Only layers are a `Provides`.

@@ -1,10 +1,16 @@
 /**
- * The identity of the caller, and the service through which handlers read it.
- * The gateway establishes the identity once per request or socket. Nothing that a client sends later changes it.
+ * The identity of the caller, and the services through which handlers read it.
+ * The gateway establishes the identity once per request or socket, and again when a socket gets a new token. Nothing else
+ * that a client sends changes it.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Effectable from "effect/Effectable"
+import * as Exit from "effect/Exit"
+import { memoize } from "effect/Function"
+import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import { CallError, Forbidden, Unauthenticated } from "../protocol/CallError.ts"
 
 /** The caller, as the gateway verified it. */
 export const Identity = Schema.Struct({
@@ -19,6 +25,18 @@ export type Identity = typeof Identity.Type
 /** A caller without an identity. */
 export const anonymous: Identity = { subject: null, claims: {} }
 
+/** What is known of the token that an identity comes from. Times are milliseconds since the epoch. */
+export const Credential = Schema.Struct({
+  /** From this time on the token is not accepted. `null` if it does not expire. */
+  expires: Schema.NullOr(Schema.Number),
+  /** When the token was issued: a revocation says up to when tokens are refused. `null` if the token does not say so. */
+  issued: Schema.NullOr(Schema.Number),
+  /** The session that the token belongs to (`sid`, or else `jti`), which can be revoked alone. */
+  session: Schema.NullOr(Schema.String)
+})
+/** What is known of the token that an identity comes from. */
+export type Credential = typeof Credential.Type
+
 /** The caller of the running rpc. The engine sets it for each call; anonymous unless set. */
 export const CurrentIdentity: Context.Reference<Identity> = Context.Reference<Identity>(
   "effect-dormouse/CurrentIdentity",
@@ -32,3 +50,78 @@ export class Auth extends Context.Service<Auth, { readonly identity: Effect.Effe
 
 /** The identity of the caller. */
 export const identity: Effect.Effect<Identity, never, Auth> = Effect.flatMap(Auth, (auth) => auth.identity)
+
+/** A caller who is signed in, with claims of the author's own type. */
+export interface SignedIn<Claims> {
+  readonly subject: string
+  readonly claims: Claims
+}
+
+/** The failure of `require`. */
+export const forbidden: CallError = new CallError({ reason: new Forbidden() })
+
+const unauthenticated = new CallError({ reason: new Unauthenticated({ problem: "missing" }) })
+
+/** Fails with `Forbidden` unless the condition holds for the caller. */
+export const require = (condition: (identity: Identity) => boolean): Effect.Effect<void, CallError, Auth> =>
+  Effect.flatMap(identity, (identity) => (condition(identity) ? Effect.void : Effect.fail(forbidden)))
+
+/** What `Service` declares: an effect of the caller who is signed in. */
+export interface Service<Self, Claims> extends Effect.Effect<SignedIn<Claims>, CallError, Auth> {
+  new (_: never): { readonly "~effect-dormouse/Auth/Service": Self }
+  readonly key: string
+  readonly claims: Schema.Codec<Claims, any>
+  /** The caller if somebody is signed in. */
+  readonly option: Effect.Effect<Option.Option<SignedIn<Claims>>, never, Auth>
+  /** The caller. Fails with `Unauthenticated` when nobody is signed in, and with `Forbidden` unless the condition holds. */
+  readonly require: (condition: (me: SignedIn<Claims>) => boolean) => Effect.Effect<SignedIn<Claims>, CallError, Auth>
+}
+
+/** A declaration of any type, as the gateway sees it. */
+export interface AnyService {
+  readonly key: string
+  readonly claims: Schema.Codec<any, any>
+}
+
+/**
+ * Declares who may be calling: the schema of the claims. Give it to `App.make` as `identity`: the gateway then refuses a
+ * token whose claims do not fit. In handlers the class is an effect of the caller, which fails with `Unauthenticated` when
+ * nobody is signed in.
+ *
+ *     class Me extends Auth.Service<Me>()("chat/Me", { claims: Schema.Struct({ name: Schema.String }) }) {}
+ *     const me = yield* Me
+ */
+export const Service =
+  <Self>() =>
+  <Claims, Encoded>(
+    key: string,
+    options: { readonly claims: Schema.Codec<Claims, Encoded> }
+  ): Service<Self, Claims> => {
+    const decode = Schema.decodeUnknownExit(Schema.toCodecJson(options.claims))
+    // An identity is one object for all calls of a caller.
+    const signedIn = memoize((identity: Identity): Exit.Exit<Option.Option<SignedIn<Claims>>> => {
+      const { subject } = identity
+      if (subject === null) return Exit.succeed(Option.none())
+      const claims = decode(identity.claims)
+      return Exit.isSuccess(claims)
+        ? Exit.succeed(Option.some({ subject, claims: claims.value }))
+        : Exit.die(new Error(`the claims do not fit ${key}: give it to App.make as \`identity\``))
+    })
+    const option = Effect.flatMap(identity, signedIn)
+    const me = Effect.flatMap(
+      option,
+      Option.match({ onNone: () => Effect.fail(unauthenticated), onSome: Effect.succeed })
+    )
+    class Declared {}
+    // The class itself is the effect: its prototype is that of an effect.
+    Object.setPrototypeOf(Declared, Effectable.Prototype({ label: `Auth.Service(${key})`, evaluate: () => me }))
+    const members = {
+      key,
+      claims: options.claims,
+      option,
+      require: (condition: (me: SignedIn<Claims>) => boolean) =>
+        Effect.flatMap(me, (me) => (condition(me) ? Effect.succeed(me) : Effect.fail(forbidden)))
+    }
+    // The prototype makes the class an effect of `me`, and nothing constructs it.
+    return Object.assign(Declared, members) as unknown as Service<Self, Claims>
+  }

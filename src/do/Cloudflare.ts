@@ -3,9 +3,11 @@
  * The Worker's runtime is built with the first request of an isolate; the gateway decides everything else.
  */
 import { WorkerEntrypoint } from "cloudflare:workers"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as FetchHttpClient from "effect/http/FetchHttpClient"
+import * as Layer from "effect/Layer"
 import type * as Rpc from "effect/rpc/Rpc"
 import * as Scope from "effect/Scope"
 import type { App } from "../contract/App.ts"
@@ -17,6 +19,7 @@ import * as ActionRunner from "../engine/worker/ActionRunner.ts"
 import { collectAnswers } from "../engine/worker/CollectedActions.ts"
 import { Gateway, type GatewayOptions } from "../engine/worker/Gateway.ts"
 import { type CloseSocket, closeRefused } from "../engine/worker/Refusal.ts"
+import { Authenticator } from "../services/Authenticator.ts"
 import {
   exportsOf,
   Flushing,
@@ -56,6 +59,8 @@ interface WorkerRuntime<R> {
   readonly isTraced: Promise<Exit.Exit<boolean>>
   /** Built when the first action is called. */
   actions: Promise<ActionRunner.ActionRunner> | undefined
+  /** The author's `auth`, built with the first request. */
+  authenticator: Promise<Authenticator["Service"]> | undefined
 }
 
 /**
@@ -74,9 +79,22 @@ export const serve = <Rpcs extends Rpc.Any, R = never>(app: App<Rpcs>, options: 
       runtime,
       flushing: new Flushing(runtime, options),
       isTraced: runtime.runPromiseExit(Effect.map(Effect.context<never>(), isTraced)),
-      actions: undefined
+      actions: undefined,
+      authenticator: undefined
     }
   }
+
+  const makeAuthenticator = (
+    auth: NonNullable<GatewayOptions["auth"]>,
+    runtime: HostRuntime<R>
+  ): Promise<Authenticator["Service"]> =>
+    runtime.runPromise(
+      Layer.build(Layer.provide(auth, FetchHttpClient.layer)).pipe(
+        Effect.map((built) => Context.get(built, Authenticator)),
+        Effect.orDie,
+        Scope.provide(Scope.makeUnsafe())
+      )
+    )
 
   const makeActions = (runtime: HostRuntime<R>): Promise<ActionRunner.ActionRunner> =>
     runtime.runPromise(
@@ -127,6 +145,17 @@ export const serve = <Rpcs extends Rpc.Any, R = never>(app: App<Rpcs>, options: 
             else signal.addEventListener("abort", disconnect, { once: true })
             return answers
           },
+          authenticator:
+            options.auth &&
+            (() => {
+              own.authenticator ??= makeAuthenticator(options.auth!, runtime).catch((cause) => {
+                own.authenticator = undefined
+                throw cause
+              })
+              waitUntil(own.authenticator)
+              return own.authenticator
+            }),
+          addressOf: (request) => request.headers.get("cf-connecting-ip") ?? undefined,
           waitUntil,
           run: (effect) => runtime.runPromise(effect),
           isTraced: traced,

@@ -66,6 +66,47 @@ export class Unavailable extends Schema.TaggedError<Unavailable>("effect-dormous
   readonly isRetryable = true
 }
 
+/** Why a token is not accepted. `missing`: there is none, and the app has no anonymous callers. */
+export const TokenProblem = Schema.Literals([
+  "missing",
+  "malformed",
+  "algorithm",
+  "key",
+  "signature",
+  "issuer",
+  "audience",
+  "expired",
+  "early",
+  "claims",
+  "revoked"
+])
+/** Why a token is not accepted. */
+export type TokenProblem = typeof TokenProblem.Type
+
+/** The caller is not signed in, or its token is not accepted (any more). */
+export class Unauthenticated extends Schema.TaggedError<Unauthenticated>("effect-dormouse/CallError/Unauthenticated")(
+  "Unauthenticated",
+  { problem: TokenProblem }
+) {
+  readonly isRetryable = false
+}
+
+/** The caller may not do this. */
+export class Forbidden extends Schema.TaggedError<Forbidden>("effect-dormouse/CallError/Forbidden")("Forbidden", {}) {
+  readonly isRetryable = false
+}
+
+/** The caller made too many calls. Nothing ran. */
+export class TooManyRequests extends Schema.TaggedError<TooManyRequests>("effect-dormouse/CallError/TooManyRequests")(
+  "TooManyRequests",
+  {
+    /** Milliseconds after which a retry may be accepted. */
+    retryAfter: Schema.Number
+  }
+) {
+  readonly isRetryable = true
+}
+
 /** Why a call failed. */
 export const CallErrorReason = Schema.Union([
   PayloadInvalid,
@@ -74,6 +115,9 @@ export const CallErrorReason = Schema.Union([
   CallLost,
   MutationMismatch,
   OutcomeUnreadable,
+  Unauthenticated,
+  Forbidden,
+  TooManyRequests,
   Unavailable
 ])
 /** Why a call failed. */

@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as FetchHttpClient from "effect/http/FetchHttpClient"
 import type * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import type * as Rpc from "effect/rpc/Rpc"
 import * as RpcClient from "effect/rpc/RpcClient"
 import type { RpcClientError } from "effect/rpc/RpcClientError"
@@ -19,7 +20,6 @@ import * as Client from "../client/Client.ts"
 import * as Transport from "../client/Transport.ts"
 import * as Api from "../contract/Api.ts"
 import type { App } from "../contract/App.ts"
-import type { Identity } from "../contract/Auth.ts"
 import * as Live from "../contract/Live.ts"
 import type { ObjectStub } from "../engine/rpc/ObjectStub.ts"
 import { isTraced } from "../engine/rpc/RequestSpan.ts"
@@ -28,6 +28,7 @@ import * as ActionRunner from "../engine/worker/ActionRunner.ts"
 import { Gateway, type GatewayHost, type GatewayOptions } from "../engine/worker/Gateway.ts"
 import type { Close } from "../engine/worker/Refusal.ts"
 import { tenantOf } from "../engine/worker/Routing.ts"
+import * as Auth from "../services/Auth.ts"
 import * as TableSchema from "../services/storage/TableSchema.ts"
 import * as Transactor from "../services/Transactor.ts"
 import { MemoryObject } from "./MemoryObject.ts"
@@ -42,8 +43,14 @@ export interface TestAppOptions<Services = never, ActionServices = never, Middle
   readonly middleware?: Layer.Layer<Middleware>
   /** The HTTP client of actions; the global `fetch` unless given. */
   readonly http?: Layer.Layer<HttpClient.HttpClient>
-  /** The caller of every request. `identify` instead derives the caller from each request. */
-  readonly identity?: Identity
+  /** The caller of every request without a token. */
+  readonly identity?: Auth.Identity
+}
+
+/** The options of a client in a test. */
+export interface TestClientOptions extends Omit<Client.ClientOptions, "url"> {
+  /** The caller, for backends that accept the tokens of `Auth.layerTest`: all that are not given another `auth`. */
+  readonly as?: Auth.TestCaller
 }
 
 /** A backend with one object per tenant, made when the tenant is first used. */
@@ -69,11 +76,15 @@ export class TestApp extends Context.Service<
   /** A client of the backend, typed by its contract. */
   static readonly client: <Rpcs extends Rpc.Any>(
     api: Api.Declared<Rpcs>,
-    options?: Omit<Client.ClientOptions, "url">
-  ) => Effect.Effect<Client.Client<Rpcs>, never, TestApp | Scope> = (api, options) =>
+    options?: TestClientOptions
+  ) => Effect.Effect<Client.Client<Rpcs>, never, TestApp | Scope> = (api, { as, ...options } = {}) =>
     Effect.gen(function* () {
       const { transport, url } = yield* TestApp
-      return yield* Effect.provideContext(Client.make(api, { url, ...options }), yield* Layer.build(transport))
+      const token = as === undefined ? {} : { token: Auth.testToken(as) }
+      return yield* Effect.provideContext(
+        Client.make(api, { url, ...token, ...options }),
+        yield* Layer.build(transport)
+      )
     })
 
   /** The value of a query, now and after every change, read in the object itself without a socket. */
@@ -119,6 +130,12 @@ export class TestApp extends Context.Service<
 
 const url = "http://dormouse.test"
 
+/** Every caller without a token is this one. */
+const fixed = (identity: Auth.Identity): Layer.Layer<Auth.Authenticator> =>
+  Auth.layer(({ token }) =>
+    Effect.succeed(token === undefined ? Option.some({ identity, credential: Auth.noCredential }) : Option.none())
+  )
+
 const layer = <Rpcs extends Rpc.Any>(tested: App<Rpcs>, options: TestAppOptions = {}): Layer.Layer<TestApp> =>
   Layer.effect(
     TestApp,
@@ -128,14 +145,14 @@ const layer = <Rpcs extends Rpc.Any>(tested: App<Rpcs>, options: TestAppOptions 
         http = FetchHttpClient.layer,
         identity,
         middleware,
-        services,
+        services: appServices,
         ...gatewayOptions
       } = options
       const app: App<Rpcs> = {
         ...tested,
         layers: {
           ...tested.layers,
-          ...(services && { services }),
+          ...(appServices && { services: appServices }),
           ...(actionServices && { actionServices }),
           ...(middleware && { middleware })
         }
@@ -143,7 +160,8 @@ const layer = <Rpcs extends Rpc.Any>(tested: App<Rpcs>, options: TestAppOptions 
       // An object would not start, and a client would call it again and again.
       yield* Effect.sync(() => TableSchema.check(app.tables))
       const context = yield* Effect.context<never>()
-      const actions = yield* Effect.provideContext(ActionRunner.make(app), yield* Layer.build(http))
+      const services = yield* Layer.build(http)
+      const actions = yield* Effect.provideContext(ActionRunner.make(app), services)
       const objects = new Map<string, MemoryObject<Rpcs>>()
       const databases: Array<DatabaseSync> = []
       const object = (tenant = "main") => {
@@ -162,13 +180,16 @@ const layer = <Rpcs extends Rpc.Any>(tested: App<Rpcs>, options: TestAppOptions 
           for (const database of databases) database.close()
         })
       )
-      const gateway = new Gateway(app, {
-        ...(identity && { identify: () => identity }),
-        ...gatewayOptions
-      })
+      const gateway = new Gateway(app, gatewayOptions)
+      const auth = gatewayOptions.auth ?? Auth.layerFirst(Auth.layerTest, fixed(identity ?? Auth.anonymous))
+      const authenticator = Context.get(
+        yield* Layer.build(auth).pipe(Effect.provideContext(services), Effect.orDie),
+        Auth.Authenticator
+      )
       const host: GatewayHost = {
         object: (tenant) => object(tenant).stub,
         actions: () => Promise.resolve(actions),
+        authenticator: () => Promise.resolve(authenticator),
         waitUntil: () => {},
         run: (effect) => Effect.runPromiseWith(context)(effect),
         isTraced: isTraced(context)

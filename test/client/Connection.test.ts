@@ -10,6 +10,7 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import { Action, Api, App, Query } from "effect-dormouse"
+import { Auth } from "effect-dormouse/auth"
 import { Client, ConnectionRefused, type ConnectionState, DeviceStatus } from "effect-dormouse/client"
 import { TestApp } from "effect-dormouse/testing"
 import { ping } from "../../src/protocol/Messages.ts"
@@ -578,11 +579,13 @@ describe("C3: a server that refuses", () => {
     const attempts: Array<number> = []
     let isDown = true
     const layer = TestApp.layer(app, {
-      identify: () => {
+      auth: Auth.layer(() => {
         attempts.push(1)
-        if (isDown) throw new Error("no answer from the issuer")
-        return { subject: "ada", claims: {} }
-      }
+        return isDown
+          ? Effect.die(new Error("no answer from the issuer"))
+          : Effect.succeed(Option.some({ identity: { subject: "ada", claims: {} }, credential: Auth.noCredential }))
+      }),
+      enter: () => true
     })
     return Effect.gen(function* () {
       const client = yield* TestApp.client(MarksApi)

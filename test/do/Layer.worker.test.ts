@@ -4,8 +4,10 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
+import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { Action, Api, App, Query } from "effect-dormouse"
+import { Auth } from "effect-dormouse/auth"
 import { Cloudflare } from "effect-dormouse/cloudflare"
 import { afterEach, expect, it, vi } from "vitest"
 import { objectUrl, sessionHeaders } from "../../src/engine/rpc/SessionHeader.ts"
@@ -80,9 +82,11 @@ const fetchFrom = (deployment: Cloudflare.Deployment, request: Request, props = 
   return new deployment.worker(ctx, variables).fetch!(request)
 }
 
+const auth = Auth.layer(() => Effect.succeed(Option.some({ identity, credential: Auth.noCredential })))
+
 it("object and Worker have the environment, its configuration, and the author's loggers", async () => {
   built = 0
-  const deployment = Cloudflare.serve(app, { layer, identify: () => identity })
+  const deployment = Cloudflare.serve(app, { layer, auth, enter: () => true })
   const answer = await inObject(deployment, (object) => object.call({ tenant: "main", identity }, body("object.seen")))
   expect(JSON.parse(answer.body)[0].exit).toEqual({ _tag: "Success", value: ["a binding", "eu"] })
   expect(built).toBe(1)

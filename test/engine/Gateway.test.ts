@@ -1,18 +1,29 @@
 import { expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Logger from "effect/Logger"
+import * as Option from "effect/Option"
+import type { Auth } from "effect-dormouse"
 import { Gateway, type GatewayHost, type GatewayOptions } from "../../src/engine/worker/Gateway.ts"
 import type { Close } from "../../src/engine/worker/Refusal.ts"
+import { Unauthenticated, Unavailable } from "../../src/protocol/CallError.ts"
+import { type Authenticator, noCredential, type Refusal } from "../../src/services/Authenticator.ts"
 import { request as call, errorOf } from "../deployment/Deployment.ts"
 import { app } from "../worker/notes.ts"
 
-/** How the gateway handles failures of the object, of actions and of the author's `identify`. */
+/** How the gateway handles failures of the object, of actions and of the author's authenticator. */
 
 interface Behind {
   /** The object: it returns a body for a call, a response for a socket. */
   readonly object?: (tenant: string) => Promise<Response>
   readonly options?: GatewayOptions
+  /** The author's authenticator. */
+  readonly authenticate?: Authenticator["Service"]["authenticate"]
 }
+
+/** An authenticator that accepts everybody as this caller. */
+const accepts = (claims: Auth.Identity["claims"]) => () =>
+  Effect.succeed(Option.some({ identity: { subject: "a", claims }, credential: noCredential }))
+const refuses = (refusal: Refusal) => () => Effect.fail(refusal)
 
 const log: Array<string> = []
 
@@ -22,7 +33,11 @@ interface Closed {
   readonly headers: Record<string, string>
 }
 
-const enter = ({ object, options = {} }: Behind, init: RequestInit = {}, onClose?: (closed: Closed) => void) =>
+const enter = (
+  { authenticate, object, options = {} }: Behind,
+  init: RequestInit = {},
+  onClose?: (closed: Closed) => void
+) =>
   Effect.gen(function* () {
     const context = yield* Effect.context<never>()
     const reach = (tenant: string) => {
@@ -50,6 +65,7 @@ const enter = ({ object, options = {} }: Behind, init: RequestInit = {}, onClose
             requests.map(({ id }) => ({ _tag: "Exit", requestId: id, exit: { _tag: "Success", value: "acted" } }))
           )
       }),
+      authenticator: authenticate && (async () => ({ authenticate })),
       waitUntil: () => {},
       run: (effect) => Effect.runPromiseWith(context)(effect),
       isTraced: false,
@@ -113,11 +129,10 @@ for (const [what, object] of silent) {
   )
 }
 
-it.effect("S2: an error thrown by the author's identify does not reach the caller", () =>
+it.effect("S2: an error thrown by the author's authenticator does not reach the caller", () =>
   Effect.gen(function* () {
     log.length = 0
-    const identify = () => Promise.reject(new Error("the secret reason"))
-    const response = yield* enter({ options: { identify } })
+    const response = yield* enter({ authenticate: () => Effect.die(new Error("the secret reason")) })
     expect(response.status).toBe(500)
     const { error, id } = yield* json(response)
     expect(error).not.toContain("secret")
@@ -126,71 +141,70 @@ it.effect("S2: an error thrown by the author's identify does not reach the calle
   })
 )
 
-const refusals: ReadonlyArray<readonly [string, GatewayOptions, Close]> = [
-  ["a refused tenant", { tenants: () => false }, { code: 4404, reason: "no such tenant" }],
+const refusals: ReadonlyArray<readonly [string, Behind, Close]> = [
+  ["a refused tenant", { options: { tenants: () => false } }, { code: 4404, reason: "no such tenant" }],
+  ["a caller who may not enter", { options: { enter: () => false } }, { code: 4404, reason: "no such tenant" }],
   [
-    "a caller whom identify refuses",
-    { identify: () => new Response("token expired", { status: 401 }) },
-    { code: 4401, reason: "token expired" }
+    "a caller whose token is refused",
+    { authenticate: refuses(new Unauthenticated({ problem: "expired" })) },
+    { code: 4401, reason: "unauthenticated: expired" }
   ],
   [
-    "a caller whom identify refuses with a long text",
-    { identify: () => new Response("é".repeat(100), { status: 403 }) },
-    { code: 4403, reason: "é".repeat(61) }
-  ],
-  [
-    "too many attempts",
-    { identify: () => Response.json({ error: "slow down" }, { status: 429 }) },
-    { code: 1013, reason: "slow down" }
+    "a caller whose token cannot be verified now, with a long reason",
+    { authenticate: refuses(new Unavailable({ detail: "é".repeat(100) })) },
+    { code: 1013, reason: "é".repeat(61) }
   ],
   [
     "an identity that is too large",
-    { identify: () => ({ subject: "a", claims: { roles: "x".repeat(5000) } }) },
+    { authenticate: accepts({ roles: "x".repeat(5000) }) },
     { code: 4431, reason: expect.stringMatching(/^limit identityBytes is 4096, got \d+$/) }
   ],
   [
-    "an identify that throws",
-    { identify: () => Promise.reject(new Error("the secret reason")) },
+    "an authenticator that throws",
+    { authenticate: () => Effect.die(new Error("the secret reason")) },
     { code: 1011, reason: expect.stringMatching(/^the server could not answer.* under [0-9a-z]+$/) }
   ]
 ]
 
-it.effect.each(refusals)("S1: a socket of %s is opened and closed, and a call gets the status", ([, options, close]) =>
+it.effect.each(refusals)("S1: a socket of %s is opened and closed, and a call gets the status", ([, behind, close]) =>
   Effect.gen(function* () {
-    expect(yield* upgrade({ options })).toEqual({ close, headers: {} })
+    expect(yield* upgrade(behind)).toEqual({ close, headers: {} })
     // A client that offers the protocol fails the handshake itself when it is not answered with it.
     const offered = "dormouse, dormouse.bearer.t"
     const answered = { close, headers: { "sec-websocket-protocol": "dormouse" } }
-    expect(yield* upgrade({ options }, { "sec-websocket-protocol": offered })).toEqual(answered)
+    expect(yield* upgrade(behind, { "sec-websocket-protocol": offered })).toEqual(answered)
     const { code } = close
-    const { status } = yield* enter({ options })
+    const { status } = yield* enter(behind)
     expect(code > 4000 ? [code - 4000] : [429, 500, 503]).toContain(status)
     // The control: the same caller opens no socket elsewhere.
-    expect((yield* enter({ options }, { method: "GET", body: null, headers: { upgrade: "h2c" } })).status).toBe(status)
+    expect((yield* enter(behind, { method: "GET", body: null, headers: { upgrade: "h2c" } })).status).toBe(status)
   })
 )
 
-it.effect("S1: a refusal of identify reaches a caller over HTTP as it is", () =>
+it.effect("S1: a refused token gets 401 with the problem and nothing else", () =>
   Effect.gen(function* () {
-    const identify = () => new Response("token expired", { status: 401, headers: { "www-authenticate": "Bearer" } })
-    const response = yield* enter({ options: { identify } })
-    expect([response.status, response.headers.get("www-authenticate")]).toEqual([401, "Bearer"])
-    expect(yield* Effect.promise(() => response.text())).toBe("token expired")
+    const response = yield* enter({ authenticate: refuses(new Unauthenticated({ problem: "audience" })) })
+    const challenge = response.headers.get("www-authenticate")
+    expect([response.status, challenge]).toEqual([401, 'Bearer error="invalid_token"'])
+    expect(yield* json(response)).toEqual({ error: "unauthenticated: audience", problem: "audience" })
+    const without = yield* enter({ authenticate: () => Effect.succeed(Option.none()) })
+    expect([without.status, without.headers.get("www-authenticate")]).toEqual([401, "Bearer"])
+    expect(yield* json(without)).toMatchObject({ problem: "missing" })
   })
 )
 
 it.effect("S1, T5: an identity that is too large for a socket is refused with the name of the limit", () =>
   Effect.gen(function* () {
-    const identity = (length: number) => ({ subject: "a", claims: { roles: "x".repeat(length) } })
-    const refused = yield* enter({ options: { identify: () => identity(5000) } })
+    const roles = (length: number) => accepts({ roles: "x".repeat(length) })
+    const refused = yield* enter({ authenticate: roles(5000) })
     expect(refused.status).toBe(431)
     expect((yield* json(refused)).error).toContain("limit identityBytes is 4096")
     const object = async () => Response.json([])
-    expect((yield* enter({ object, options: { identify: () => identity(4000) } })).status).toBe(200)
+    expect((yield* enter({ object, authenticate: roles(4000) })).status).toBe(200)
   })
 )
 
-it.effect("S1: an invalid or refused tenant reaches neither identify nor an object", () =>
+it.effect("S1: an invalid or refused tenant reaches no object", () =>
   Effect.gen(function* () {
     expect((yield* enter({ options: { tenants: () => false } })).status).toBe(404)
     const headers = { "x-dormouse-tenant": "not a tenant" }

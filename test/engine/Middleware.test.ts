@@ -12,12 +12,12 @@ import * as RpcTransport from "../../src/engine/rpc/RpcTransport.ts"
 import * as ActionRunner from "../../src/engine/worker/ActionRunner.ts"
 import { request } from "../deployment/Deployment.ts"
 import { changeAttachments, memory } from "../deployment/memory.ts"
-import { GuardedApi, guardedApp, guardedReactorApp, identify } from "../worker/guarded.ts"
+import { auth, enter, GuardedApi, guardedApp, guardedReactorApp } from "../worker/guarded.ts"
 import { KeepingSocket, makeEngine } from "./EngineHarness.ts"
 import { changed, suite } from "./middlewareCases.ts"
 
 suite("The author's middleware in memory", async () => {
-  const [app, reacting] = await Promise.all([memory(guardedApp, { identify }), memory(guardedReactorApp)])
+  const [app, reacting] = await Promise.all([memory(guardedApp, { auth, enter }), memory(guardedReactorApp)])
   return {
     app,
     reacting,

@@ -5,11 +5,13 @@ import * as Fiber from "effect/Fiber"
 import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as RpcMiddleware from "effect/rpc/RpcMiddleware"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
-import { Action, Api, App, Auth, Query } from "effect-dormouse"
+import { Action, Api, App, Query } from "effect-dormouse"
+import { Auth } from "effect-dormouse/auth"
 import { TestApp } from "effect-dormouse/testing"
 import { ChatApi } from "../../examples/chat/api.ts"
 import { app } from "../../examples/chat/app.ts"
@@ -105,7 +107,14 @@ const swaps: ReadonlyArray<readonly [string, Parameters<typeof TestApp.layer<any
   ["actionServices", { actionServices: named("test") }, { act: "test" }],
   ["middleware", { middleware: tagging("test") }, { tagged: "test" }],
   ["identity", { identity: ada }, { who: ada }],
-  ["identify", { identify: () => ada }, { who: ada }]
+  [
+    "auth",
+    {
+      auth: Auth.layer(() => Effect.succeed(Option.some({ identity: ada, credential: Auth.noCredential }))),
+      enter: () => true
+    },
+    { who: ada }
+  ]
 ]
 for (const [option, options, changed] of swaps) {
   it.effect(`R2: \`${option}\` is swapped, and nothing else`, () =>

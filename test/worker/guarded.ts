@@ -1,11 +1,13 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as RpcMiddleware from "effect/rpc/RpcMiddleware"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as Model from "effect/schema/Model"
 import { Action, Api, App, Auth, Calls, Mutation, Query, Table } from "effect-dormouse"
+import { Auth as AuthLayers } from "effect-dormouse/auth"
 
 /**
  * An app whose rpcs have middleware of the author's own: a guard that reads a header, gives the handler a service, refuses,
@@ -83,10 +85,17 @@ export const guarded = new Map<string, number>()
 export const moods = new Map<string, string>()
 
 /** The caller is named by a header of the request that opens a socket or carries a call. */
-export const identify = (request: Request): Auth.Identity => ({
-  subject: request.headers.get("x-test-subject"),
-  claims: {}
-})
+export const auth = AuthLayers.layer(({ request }) =>
+  Effect.succeed(
+    Option.some({
+      identity: { subject: request.headers.get("x-test-subject"), claims: {} },
+      credential: AuthLayers.noCredential
+    })
+  )
+)
+
+/** Everybody may enter every tenant. */
+export const enter = () => true
 
 /**
  * The guard. A caller without a token is the object itself, and is called `object`; a caller with a subject is known by it

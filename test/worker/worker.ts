@@ -31,7 +31,8 @@ const app = App.make({
 
 const served = Cloudflare.serve(app, {
   tenants: (name) => !name.startsWith("nobody"),
-  identify: Guarded.identify
+  auth: Guarded.auth,
+  enter: Guarded.enter
 })
 
 /** The Worker of the app, with a route of the author's own. */

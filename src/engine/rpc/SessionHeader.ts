@@ -4,10 +4,17 @@
  */
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import { Identity } from "../../contract/Auth.ts"
+import { Credential, Identity } from "../../contract/Auth.ts"
 
 /** What a call or a socket belongs to. */
-export const RequestSession = Schema.Struct({ tenant: Schema.String, identity: Identity })
+export const RequestSession = Schema.Struct({
+  tenant: Schema.String,
+  identity: Identity,
+  /** What is known of the caller's token. */
+  credential: Schema.optionalKey(Credential),
+  /** The network address of the caller, where the platform knows it. */
+  address: Schema.optionalKey(Schema.String)
+})
 export type RequestSession = typeof RequestSession.Type
 
 const sessionHeader = "x-dormouse-session"

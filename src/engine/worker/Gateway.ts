@@ -5,14 +5,21 @@
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as HttpClient from "effect/http/HttpClient"
+import type * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import type * as Rpc from "effect/rpc/Rpc"
 import type { FromServerEncoded } from "effect/rpc/RpcMessage"
+import * as Schema from "effect/Schema"
 import type { App } from "../../contract/App.ts"
-import { anonymous, type Identity } from "../../contract/Auth.ts"
+import { anonymous, Identity } from "../../contract/Auth.ts"
+import { Unauthenticated } from "../../protocol/CallError.ts"
 import { unavailable } from "../../protocol/Exit.ts"
 import * as Limits from "../../protocol/Limits.ts"
 import type { Request as RpcRequest } from "../../protocol/Messages.ts"
 import { timePath } from "../../protocol/MutationId.ts"
+import { type Authenticator, noCredential, type Refusal, type Verified } from "../../services/Authenticator.ts"
 import { toInternalError } from "../rpc/ErrorBoundary.ts"
 import {
   answerAll,
@@ -30,18 +37,24 @@ import { encodeMessage } from "../rpc/RpcTransport.ts"
 import { explainPath, type RequestSession } from "../rpc/SessionHeader.ts"
 import type { ActionRunner } from "./ActionRunner.ts"
 import { collectedLine } from "./CollectedActions.ts"
-import { type CloseSocket, closeRefused, handshakeHeaders, isRpcPath, isUpgrade } from "./Refusal.ts"
+import { type CloseSocket, closeRefused, handshakeHeaders, isRpcPath, isUpgrade, tokenOf } from "./Refusal.ts"
 import { type Routes, route, tenantOf } from "./Routing.ts"
 
-/** What the author decides: which tenants exist, who is calling, and who may read `explain`. */
+/** What the author decides: who is calling, who may enter which tenant, and who may read `explain`. */
 export interface GatewayOptions {
   /** Which tenants exist. Every well-formed name unless given. A name that is refused wakes no object. */
   readonly tenants?: (name: string) => boolean
   /**
-   * The caller, from the request that opens a socket or carries a call, or the response that refuses it. A socket is then
-   * closed with 4000 more than a status below 500, and with the error of the response as the reason. Anonymous unless given.
+   * Who is calling: one of the layers of `Auth`. Everybody is anonymous unless given. A caller who is refused gets 401; a
+   * socket is then closed with 4401.
    */
-  readonly identify?: (request: Request) => Identity | Response | Promise<Identity | Response>
+  readonly auth?: Layer.Layer<Authenticator, unknown, AuthServices>
+  /**
+   * Who may enter which tenant. Unless given: everybody, without `auth`; with `auth` whose claim `tenants` lists the
+   * tenant. A caller who may not enter gets what a tenant that does not exist gets: 404, or a socket that is closed with
+   * 4404.
+   */
+  readonly enter?: (caller: Entering) => boolean | Effect.Effect<boolean>
   /**
    * Which requests may read `GET /rpc/explain`: what each live query of a tenant reads, which commit last invalidated it, how
    * often it ran and with how many unchanged results, and what it sent. None unless given.
@@ -49,8 +62,22 @@ export interface GatewayOptions {
   readonly explain?: (request: Request) => boolean | Promise<boolean>
 }
 
+/** A caller at the door of a tenant. */
+export interface Entering {
+  /** With all claims of the token, also those that the app's `identity` does not declare. */
+  readonly identity: Identity
+  readonly tenant: string
+}
+
+/** The services that a layer of `Auth` may require; the platform provides them. */
+export type AuthServices = HttpClient.HttpClient
+
 /** What the platform does for the gateway. */
 export interface GatewayHost {
+  /** The author's `auth`, built. Everybody is anonymous without it. */
+  readonly authenticator?: (() => Promise<Authenticator["Service"]>) | undefined
+  /** The network address of a request, where the platform knows it. */
+  readonly addressOf?: (request: Request) => string | undefined
   /** The object of a tenant. */
   readonly object: (tenant: string) => ObjectStub
   readonly actions: () => Promise<ActionRunner>
@@ -81,6 +108,8 @@ export interface GatewayRequest {
   /** Whether the messages of these actions are collected for one body. */
   readonly isCollected?: boolean | undefined
 }
+
+const decodeClaims = Schema.decodeUnknownOption(Identity.fields.claims)
 
 /** Answers the requests to the Worker of an app. */
 export class Gateway<Rpcs extends Rpc.Any> {
@@ -117,7 +146,7 @@ export class Gateway<Rpcs extends Rpc.Any> {
     if (url.pathname === timePath && request.method === "GET") return timeResponse(host)
     const isExplain = url.pathname === explainPath && ((await this.options.explain?.(request)) ?? false)
     if (!isRpcPath(url.pathname) && !isExplain) return errorResponse(404, "not found")
-    const session = trustedSession ?? (await this.identify(request, url))
+    const session = trustedSession ?? (await this.open(host, request, url))
     if (session instanceof Response) return session
     const object = host.object(session.tenant)
     if (isExplain) return Response.json(await object.explain(session))
@@ -231,19 +260,86 @@ export class Gateway<Rpcs extends Rpc.Any> {
   }
 
   /** The tenant and the caller of a request, or the response that refuses it. */
-  private async identify(request: Request, url: URL): Promise<RequestSession | Response> {
-    const { identify, tenants } = this.options
+  private async open(host: GatewayHost, request: Request, url: URL): Promise<RequestSession | Response> {
     const tenant = tenantOf(request, url)
-    if (tenant === undefined || tenants?.(tenant) === false) return errorResponse(404, "no such tenant")
-    if (identify === undefined) return { tenant, identity: anonymous }
-    const identity = await identify(request)
-    if (identity instanceof Response) return identity
-    const actual = Limits.bytesBeyond(JSON.stringify(identity), Limits.identityBytes)
-    return actual === undefined
-      ? { tenant, identity }
-      : errorResponse(431, Limits.describe("identityBytes", Limits.identityBytes, actual))
+    if (tenant === undefined) return noSuchTenant()
+    const verified = await this.authenticate(host, request)
+    if (verified instanceof Response) return verified
+    const { credential, identity } = verified
+    const claims = this.readClaims(identity)
+    if (claims === undefined) return refusalResponse(new Unauthenticated({ problem: "claims" }))
+    const declared = { subject: identity.subject, claims }
+    const actual = Limits.bytesBeyond(JSON.stringify(declared), Limits.identityBytes)
+    if (actual !== undefined) return errorResponse(431, Limits.describe("identityBytes", Limits.identityBytes, actual))
+    // Last, so that nobody who is refused learns which tenants exist.
+    if (!(await this.mayEnter(host, { tenant, identity }))) return noSuchTenant()
+    const address = host.addressOf?.(request)
+    return {
+      tenant,
+      identity: declared,
+      ...(credential === noCredential ? {} : { credential }),
+      ...(address !== undefined && { address })
+    }
+  }
+
+  /** The caller of a request, or the response that refuses it. */
+  private async authenticate(host: GatewayHost, request: Request): Promise<Verified | Response> {
+    if (host.authenticator === undefined) return anonymousCaller
+    const { authenticate } = await host.authenticator()
+    const token = tokenOf(request)
+    const exit = await host.run(Effect.exit(authenticate({ token, request })))
+    if (Exit.isFailure(exit)) {
+      const refusal = Cause.findErrorOption(exit.cause)
+      if (Option.isSome(refusal)) return refusalResponse(refusal.value)
+      throw Cause.squash(exit.cause)
+    }
+    return Option.getOrElse(exit.value, () =>
+      refusalResponse(new Unauthenticated({ problem: token === undefined ? "missing" : "key" }))
+    )
+  }
+
+  /** The claims that the author declared, or `undefined` when they do not fit. */
+  private readClaims({ claims, subject }: Identity): Identity["claims"] | undefined {
+    const declared = this.app.identity
+    if (declared === undefined || subject === null) return claims
+    const codec = Schema.toCodecJson(declared.claims)
+    // What the schema does not name is dropped.
+    return Option.getOrUndefined(
+      Option.flatMap(Schema.decodeUnknownOption(codec)(claims), (decoded) =>
+        Option.flatMap(Schema.encodeUnknownOption(codec)(decoded), decodeClaims)
+      )
+    )
+  }
+
+  private async mayEnter(host: GatewayHost, entering: Entering): Promise<boolean> {
+    const { auth, enter = auth === undefined ? everybody : whoseClaimsSaySo, tenants } = this.options
+    if (tenants?.(entering.tenant) === false) return false
+    const answer = enter(entering)
+    return typeof answer === "boolean" ? answer : host.run(answer)
   }
 }
+
+const anonymousCaller: Verified = { identity: anonymous, credential: noCredential }
+
+const everybody = () => true
+
+/** Whether the claim `tenants` lists the tenant. */
+const whoseClaimsSaySo = ({ identity, tenant }: Entering): boolean => {
+  const { tenants } = identity.claims
+  return Array.isArray(tenants) && tenants.includes(tenant)
+}
+
+const noSuchTenant = () => errorResponse(404, "no such tenant")
+
+const refusalResponse = (refusal: Refusal): Response =>
+  refusal._tag === "Unavailable"
+    ? errorResponse(503, refusal.detail)
+    : Response.json(
+        { error: `unauthenticated: ${refusal.problem}`, problem: refusal.problem },
+        { status: 401, headers: { "www-authenticate": refusal.problem === "missing" ? "Bearer" : invalidToken } }
+      )
+
+const invalidToken = 'Bearer error="invalid_token"'
 
 /** What time it is, for clients that store mutations. */
 const timeResponse = async (host: GatewayHost): Promise<Response> =>

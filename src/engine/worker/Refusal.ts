@@ -22,6 +22,17 @@ export const isUpgrade = (request: Request): boolean =>
 /** Whether a path is that of calls and sockets. The stock client ends it with a slash. */
 export const isRpcPath = (path: string): boolean => path === "/rpc" || path === "/rpc/"
 
+/** Offers a token beside the subprotocol: browsers cannot set headers on a socket. */
+const tokenProtocol = `${subprotocol}.bearer.`
+
+/** The token of a request: a header over HTTP, a subprotocol of a socket. */
+export const tokenOf = (request: Request): string | undefined => {
+  const [, bearer] = /^Bearer +(\S+) *$/i.exec(request.headers.get("authorization") ?? "") ?? []
+  if (bearer !== undefined) return bearer
+  const offered = (request.headers.get(protocolHeader) ?? "").split(",").map((name) => name.trim())
+  return offered.find((name) => name.startsWith(tokenProtocol))?.slice(tokenProtocol.length) || undefined
+}
+
 /** The headers that answer a handshake: a client that offers the protocol, with its token beside it, must be answered with it. */
 export const handshakeHeaders = (request: Request): Record<string, string> => {
   const offered = request.headers.get(protocolHeader)?.split(",") ?? []

@@ -1,0 +1,87 @@
+/**
+ * Who is calling: the identity of a caller, the services through which handlers read it, and the layers that verify tokens.
+ * `Cloudflare.serve(app, { auth })` takes one of the layers.
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Base64Url from "effect/encoding/Base64Url"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import { anonymous, Credential, Identity } from "../contract/Auth.ts"
+import { Unauthenticated } from "../protocol/CallError.ts"
+import { Authenticator, type Credentials, noCredential, type Refusal, type Verified } from "./Authenticator.ts"
+
+export * from "../contract/Auth.ts"
+export { Authenticator, type Credentials, noCredential, type Refusal, type Verified } from "./Authenticator.ts"
+
+/** Accepts callers without a token, as anonymous. It does not know any token. */
+export const layerAnonymous: Layer.Layer<Authenticator> = Layer.succeed(Authenticator, {
+  authenticate: ({ token }) =>
+    Effect.succeed(token === undefined ? Option.some({ identity: anonymous, credential: noCredential }) : Option.none())
+})
+
+/** An authenticator of the author's own. It sees the whole request. */
+export const layer = (
+  authenticate: (credentials: Credentials) => Effect.Effect<Option.Option<Verified>, Refusal>
+): Layer.Layer<Authenticator> => Layer.succeed(Authenticator, { authenticate })
+
+/** Asks several authenticators in order: the first that knows the token decides. */
+export const layerFirst = <
+  const Layers extends readonly [Layer.Layer<Authenticator, any, any>, ...Array<Layer.Layer<Authenticator, any, any>>]
+>(
+  ...layers: Layers
+): Layer.Layer<Authenticator, Layer.Error<Layers[number]>, Layer.Services<Layers[number]>> =>
+  Layer.effect(
+    Authenticator,
+    Effect.gen(function* () {
+      const all: Array<Authenticator["Service"]> = []
+      for (const layer of layers) all.push(Context.get(yield* Layer.build(layer), Authenticator))
+      const first = <A, E>(
+        ask: (authenticator: Authenticator["Service"]) => Effect.Effect<Option.Option<A>, E>
+      ): Effect.Effect<Option.Option<A>, E> =>
+        Effect.gen(function* () {
+          for (const authenticator of all) {
+            const answer = yield* ask(authenticator)
+            if (Option.isSome(answer)) return answer
+          }
+          return Option.none()
+        })
+      return {
+        authenticate: (credentials) => first(({ authenticate }) => authenticate(credentials)),
+        respond: (request) => first(({ respond }) => respond?.(request) ?? Effect.succeed(Option.none()))
+      }
+    })
+  )
+
+const TestToken = Schema.fromJsonString(Schema.Struct({ identity: Identity, credential: Credential }))
+const decodeTestToken = Schema.decodeUnknownOption(TestToken)
+
+/** For tests: accepts what `testToken` made, without any signature, until it expires by the Effect clock. */
+export const layerTest: Layer.Layer<Authenticator> = Layer.succeed(Authenticator, {
+  authenticate: Effect.fnUntraced(function* ({ token }) {
+    if (token === undefined) return Option.none()
+    const decoded = Option.flatMap(Result.getSuccess(Base64Url.decodeString(token)), decodeTestToken)
+    if (Option.isNone(decoded)) return yield* new Unauthenticated({ problem: "malformed" })
+    const { expires } = decoded.value.credential
+    if (expires !== null && expires <= (yield* Clock.currentTimeMillis)) {
+      return yield* new Unauthenticated({ problem: "expired" })
+    }
+    return decoded
+  })
+})
+
+/** A caller in a test: anonymous, with a token that never expires, but for what is given. */
+export interface TestCaller extends Partial<Identity>, Partial<Credential> {}
+
+/** A token for `layerTest`. */
+export const testToken = ({ claims, subject, ...credential }: TestCaller): string =>
+  // A token stands in a header, where only some characters may.
+  Base64Url.encode(
+    JSON.stringify({
+      identity: { ...anonymous, ...(subject !== undefined && { subject }), ...(claims && { claims }) },
+      credential: { ...noCredential, ...credential }
+    })
+  )
