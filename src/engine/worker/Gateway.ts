@@ -288,8 +288,9 @@ export class Gateway<Rpcs extends Rpc.Any> {
   /** The caller of a request, or the response that refuses it. */
   private async authenticate(host: GatewayHost, request: Request): Promise<Verified | Response> {
     if (host.authenticator === undefined) return anonymousCaller
-    const { authenticate } = await host.authenticator()
     const token = tokenOf(request)
+    if (token === "") return refusalResponse(new Unauthenticated({ problem: "malformed" }))
+    const { authenticate } = await host.authenticator()
     const exit = await host.run(Effect.exit(authenticate({ token, request })))
     if (Exit.isFailure(exit)) {
       const refusal = Cause.findErrorOption(exit.cause)
