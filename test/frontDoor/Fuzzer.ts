@@ -1,6 +1,6 @@
 import { type Random, Violation } from "../random.ts"
-import { type Decision, decide, tenants } from "./callers.ts"
-import { checkMessages, checkText, ensure } from "./checks.ts"
+import { type Admitted, type Decision, decide, doorHost, tenants, unreachable } from "./callers.ts"
+import { checkMessages, checkText, ensure, type Reader } from "./checks.ts"
 import type { Answer, Door } from "./Door.ts"
 import { Keeper } from "./Keeper.ts"
 import type { Thread } from "./messages.ts"
@@ -70,16 +70,21 @@ class Round {
         reaching.add(prepared.tenant)
         const { decision } = prepared
         if (!("peer" in answer) || "statuses" in decision) return
-        this.sockets.push(new OpenSocket(answer.peer, decision, this.models.get(decision.tenant)!))
+        this.sockets.push(new OpenSocket(answer.peer, this.readerOf(decision), this.models.get(decision.tenant)!))
       })
     )
     this.checkReached(before, reaching)
   }
 
+  private readerOf({ caller, tenant }: Admitted): Reader {
+    return { caller, tenant, isDeclared: this.door.isDeclared }
+  }
+
   private prepare(isSocket: boolean): Prepared {
     this.tally.sent++
-    const request = sent(this.thread, this.door.issuer, isSocket)
-    const url = new URL(`https://door.test${request.path}`)
+    const made = sent(this.thread, this.door.issuer, isSocket)
+    const request = this.door.normalized?.(made) ?? made
+    const url = new URL(`https://${doorHost}${request.path}`)
     const headers = new Headers(request.headers as Array<[string, string]>)
     const decision = decide(this.door.issuer, url, headers)
     return { request, url, headers, decision, tenant: "tenant" in decision ? decision.tenant : "" }
@@ -105,17 +110,24 @@ class Round {
       const { headers, status } = answer.response
       this.tally.add(String(status))
       const text = await answer.response.text()
-      const reader = "tenant" in decision ? decision : undefined
+      const reader = "tenant" in decision ? this.readerOf(decision) : undefined
       checkText(`${JSON.stringify([...headers])} ${text}`, reader)
       if (url.pathname === "/rpc/time" && request.method === "GET") {
-        ensure(status === 200 && Number.isInteger(JSON.parse(text)), () => text)
+        ensure(status === 200 && Number.isInteger(parse(text)), () => text)
         return false
       }
       if (isExplain(prepared) && "tenant" in decision) {
-        ensure(status === 200 && Array.isArray(JSON.parse(text)), () => `${status} ${text}`)
+        ensure(status === 200 && (request.method === "HEAD" || Array.isArray(parse(text))), () => `${status} ${text}`)
         return true
       }
-      if (!isRpc(url) && !isExplain(prepared)) return refused(text, status, [404])
+      const isPath = isRpc(url) || isExplain(prepared)
+      // Where the platform drops the body of an answer to HEAD, the status is all there is.
+      if (request.method === "HEAD" && text === "") {
+        const statuses = !isPath ? [404] : "statuses" in decision ? decision.statuses : [405]
+        ensure(statuses.includes(status), () => `the status is ${status}, not one of ${statuses}`)
+        return false
+      }
+      if (!isPath) return refused(text, status, [404])
       if ("statuses" in decision) return refused(text, status, decision.statuses)
       if (request.method.toUpperCase() === "GET") return refused(text, status, [426])
       // Methods are normalized: `post` is `POST`.
@@ -127,16 +139,11 @@ class Round {
     }
   }
 
-  private checkBody(
-    { request }: Prepared,
-    decision: Exclude<Decision, { readonly statuses: unknown }>,
-    status: number,
-    text: string
-  ): boolean {
+  private checkBody({ request }: Prepared, decision: Admitted, status: number, text: string): boolean {
     const model = this.models.get(decision.tenant)!
     const body = decodeBody(request.body)
     const calls = body === undefined ? undefined : callsIn(body)
-    const answer = JSON.parse(text)
+    const answer = parse(text)
     if (!Array.isArray(answer)) return refused(text, status, [400, 413])
     ensure([200, 404, 413].includes(status), () => `${status} ${text}`)
     if (calls === undefined) throw new Violation(`a body that is not JSON is answered: ${text}`)
@@ -174,6 +181,9 @@ class Round {
   /** Closes everything, and checks that nothing is left. */
   async end(): Promise<void> {
     await this.check()
+    for (const tenant of unreachable) {
+      ensure(this.door.reached(tenant) === 0, () => `the object of ${tenant} is reached`)
+    }
     while (this.sockets.length > 0) await this.endSocket()
     for (const keeper of this.keepers.values()) keeper.close()
     const { left } = this.door
@@ -206,7 +216,7 @@ const isExplain = ({ headers, url }: Prepared): boolean =>
 /** Checks that a request is refused with one of these statuses, and with an error. Returns false: it reaches no object. */
 const refused = (text: string, status: number, statuses: ReadonlyArray<number>): false => {
   ensure(statuses.includes(status), () => `the status is ${status}, not one of ${statuses}: ${text.slice(0, 500)}`)
-  const { error } = JSON.parse(text)
+  const { error } = parse(text)
   ensure(typeof error === "string" && error !== "", () => text)
   // A tenant that exists is not told apart from one that does not.
   if (status === 404 && statuses.length === 1) {
@@ -229,6 +239,14 @@ const checkSocket = async ({ decision, headers, request, url }: Prepared, peer: 
   ensure(codes.includes(code), () => `the socket is closed with ${code}, not one of ${codes}`)
   ensure(peer.messages.length === 0, () => "a refused socket gets messages")
   return false
+}
+
+const parse = (text: string): any => {
+  try {
+    return JSON.parse(text)
+  } catch {
+    throw new Violation(`an answer is not JSON: ${JSON.stringify(text.slice(0, 500))}`)
+  }
 }
 
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: false })

@@ -1,7 +1,6 @@
 import { type Peer, request } from "../deployment/Deployment.ts"
 import type { Random } from "../random.ts"
-import type { Caller } from "./callers.ts"
-import { checkExit, checkFrames, checkText, closesForMessages, ensure } from "./checks.ts"
+import { checkExit, checkFrames, checkText, closesForMessages, ensure, type Reader } from "./checks.ts"
 import { bytes, type Thread, text } from "./messages.ts"
 import { callsIn, type SentCall, type TenantModel } from "./model.ts"
 
@@ -11,8 +10,7 @@ const patience = 20_000
 /** A socket that the fuzzer has open: sends frames, and checks what comes back. */
 export class OpenSocket {
   readonly peer: Peer
-  readonly tenant: string
-  private readonly caller: Caller
+  private readonly reader: Reader
   private readonly model: TenantModel
   /** The calls that were sent, by id. */
   private readonly calls = new Map<string, SentCall>()
@@ -26,10 +24,9 @@ export class OpenSocket {
   private seenMessages = 0
   private barriers = 0
 
-  constructor(peer: Peer, admitted: { readonly tenant: string; readonly caller: Caller }, model: TenantModel) {
+  constructor(peer: Peer, reader: Reader, model: TenantModel) {
     this.peer = peer
-    this.tenant = admitted.tenant
-    this.caller = admitted.caller
+    this.reader = reader
     this.model = model
   }
 
@@ -53,7 +50,7 @@ export class OpenSocket {
     const calls = read === undefined ? undefined : callsIn(read)
     if (calls === undefined || read?.endsWith("\n")) this.isBroken = true
     if (!this.isBroken) {
-      this.model.accept(this.caller.subject, calls ?? [])
+      this.model.accept(this.reader.caller.subject, calls ?? [])
       for (const call of calls ?? []) this.remember(call)
     }
     this.sendText(data)
@@ -70,7 +67,7 @@ export class OpenSocket {
       this.peer.sendText(data)
     } catch (cause) {
       // A client's own end refuses frames after the close.
-      ensure(this.peer.closed !== undefined, () => `a frame cannot be sent: ${cause}`)
+      ensure(this.isOurs || this.peer.closed !== undefined, () => `a frame cannot be sent: ${cause}`)
     }
   }
 
@@ -87,21 +84,17 @@ export class OpenSocket {
     ensure(closesForMessages.has(closed.code) || this.isOurs, () => `the socket is closed: ${JSON.stringify(closed)}`)
   }
 
-  private get reader() {
-    return { tenant: this.tenant, caller: this.caller }
-  }
-
   private checkMessage(message: any): void {
     const call = this.calls.get(JSON.stringify(message?.requestId))
     switch (message?._tag) {
       case "Chunk":
         if (this.reused.has(JSON.stringify(message.requestId))) return
-        return checkFrames(call, message.values, this.caller)
+        return checkFrames(call, message.values, this.reader.caller)
       case "Exit": {
         if (String(message.requestId).startsWith("barrier-")) return
         ensure(call !== undefined, () => `nobody asked for ${JSON.stringify(message).slice(0, 500)}`)
         const isKnown = !this.reused.has(JSON.stringify(message.requestId))
-        const row = isKnown ? checkExit(call, message.exit, this.caller) : undefined
+        const row = isKnown ? checkExit(call, message.exit, this.reader.caller) : undefined
         if (row !== undefined) this.model.tell(row)
         return
       }

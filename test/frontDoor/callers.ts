@@ -25,6 +25,11 @@ export const throwing = "door-throws"
 
 /** The tenants that have an object. */
 export const tenants = ["door-a", "door-b", open, sealed] as const
+/** Names that the fuzzer uses, and that nobody may enter. */
+export const unreachable = ["nobody", "nobody-else", throwing, "main", "DOOR-A", "constructor"]
+
+/** The host of the front door. */
+export const doorHost = "door.test"
 
 export const ada: Caller = { subject: "ada", tenants: ["door-a"] }
 export const bo: Caller = { subject: "bo", tenants: ["door-a", "door-b"] }
@@ -73,7 +78,8 @@ const known = new Map([...callers, keeper].map((caller) => [tokenOf(caller), ver
 const problems = { "tok-expired": "expired", "tok-revoked": "revoked", "tok-audience": "audience" } as const
 const exploding = "tok-explodes"
 
-const nobody = { identity: Auth.anonymous, credential: Auth.noCredential }
+/** An anonymous caller, who can be told from those of other hosts. */
+const nobody = verified(anonymous, { host: doorHost })
 
 const authenticate: Parameters<typeof Auth.layer>[0] = ({ token }) => {
   if (token === undefined) return Effect.succeed(Option.some(nobody))
@@ -119,6 +125,9 @@ export const unsigned: Issuer = {
   isStrict: false
 }
 
+/** Whether the caller was verified by an issuer of this module. */
+export const isAtDoor = ({ identity }: Entering): boolean => "hidden" in identity.claims || "host" in identity.claims
+
 /** Who may enter which tenant. */
 export const enter = ({ identity, tenant }: Entering): boolean | Effect.Effect<boolean> => {
   if (tenant === throwing) throw new Error("SELECT password FROM vault")
@@ -133,10 +142,14 @@ export const exists = (tenant: string): boolean => !tenant.startsWith("nobody")
 /** Which requests may read what the live queries of a tenant cost. */
 export const explain = (request: Request): boolean => request.headers.get("x-explain") === "yes"
 
-/** What the door decides: a session, or the statuses that may refuse the request. */
-export type Decision =
-  | { readonly tenant: string; readonly caller: Caller }
-  | { readonly statuses: ReadonlyArray<number> }
+/** A caller who is let in. */
+export interface Admitted {
+  readonly tenant: string
+  readonly caller: Caller
+}
+
+/** What the door decides: who is let in, or the statuses that may refuse the request. */
+export type Decision = Admitted | { readonly statuses: ReadonlyArray<number> }
 
 /** The tenant that a request names. */
 const tenantOf = (url: URL, headers: Headers): string =>

@@ -16,7 +16,7 @@ import { tenantOf } from "../../src/engine/worker/Routing.ts"
 import { MemoryObject } from "../../src/testing/MemoryObject.ts"
 import { Peer } from "../deployment/Deployment.ts"
 import { marks, NotesApi, NotesHandlers, notes } from "../worker/notes.ts"
-import { enter, exists, explain, type Issuer, Me } from "./callers.ts"
+import { doorHost, enter, exists, explain, type Issuer, Me } from "./callers.ts"
 import type { Door } from "./Door.ts"
 
 /** The app of `worker/notes.ts`, which declares who may be calling. */
@@ -63,10 +63,11 @@ export const memoryDoor = async (issuer: Issuer, weakness: Weakness = {}): Promi
   }
   return {
     issuer,
+    isDeclared: true,
     isExact: true,
     reached: (tenant) => reached.get(tenant) ?? 0,
     send: async ({ body, headers, method, path }) => {
-      const request = new Request(`https://door.test${path}`, {
+      const request = new Request(`https://${doorHost}${path}`, {
         method,
         headers: headers as Array<[string, string]>,
         ...(body !== undefined && { body })
