@@ -1,4 +1,5 @@
 import { DurableObject } from "cloudflare:workers"
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as HttpClient from "effect/http/HttpClient"
@@ -13,12 +14,14 @@ import { ChatApi } from "../../examples/chat/api.ts"
 import { ChatHandlers } from "../../examples/chat/handlers.ts"
 import { channels, messages } from "../../examples/chat/schema.ts"
 import { make } from "../../src/do/TenantObject.ts"
+import { Authenticator } from "../../src/services/Authenticator.ts"
 import { app as marksApp } from "../client/mutationApp.ts"
+import * as Callers from "../frontDoor/callers.ts"
 import * as Guarded from "./guarded.ts"
 import { ledgerApp } from "./ledger.ts"
 import * as ListsApp from "./lists.ts"
 import * as Notes from "./notes.ts"
-import { starts } from "./starts.ts"
+import { reached, starts } from "./starts.ts"
 import * as System from "./system.ts"
 
 /** One app of the chat, of `notes.ts` and of `guarded.ts`. */
@@ -31,10 +34,24 @@ const app = App.make({
   actionServices: Guarded.NamesLive
 })
 
+/** Callers at the host of the front door's fuzzer have tokens; others are named by a header. */
+const auth = Layer.effect(
+  Authenticator,
+  Effect.gen(function* () {
+    const guarded = Context.get(yield* Layer.build(Auth.layerFirst(System.auth, Guarded.auth)), Authenticator)
+    const door = Context.get(yield* Layer.build(Callers.listed.layer), Authenticator)
+    return {
+      authenticate: (credentials) =>
+        (new URL(credentials.request.url).hostname === Callers.doorHost ? door : guarded).authenticate(credentials)
+    }
+  })
+)
+
 const served = Cloudflare.serve(app, {
-  tenants: (name) => !name.startsWith("nobody"),
-  auth: Auth.layerFirst(System.auth, Guarded.auth),
-  enter: Guarded.enter
+  tenants: Callers.exists,
+  auth,
+  enter: (entering) => (Callers.isAtDoor(entering) ? Callers.enter(entering) : Guarded.enter()),
+  explain: Callers.explain
 })
 
 /** The Worker of the app, with a route of the author's own. */
@@ -57,7 +74,25 @@ const counted = (Base: typeof served.TenantObject) =>
     }
   }
 
-export class TenantObject extends counted(served.TenantObject) {}
+/** Counts what reaches it. */
+export class TenantObject extends counted(served.TenantObject) {
+  private count(): void {
+    const id = this.ctx.id.toString()
+    reached.set(id, (reached.get(id) ?? 0) + 1)
+  }
+  override call(...call: Parameters<InstanceType<typeof served.TenantObject>["call"]>) {
+    this.count()
+    return super.call(...call)
+  }
+  override fetch(request: Request) {
+    this.count()
+    return super.fetch(request)
+  }
+  override explain() {
+    this.count()
+    return super.explain()
+  }
+}
 
 /** Answers pings in the object, without the platform's automatic response. */
 export class Pinged extends counted(
