@@ -86,23 +86,29 @@ interface Rate {
   readonly name: "callsPerIdentity" | "callsPerAddress"
   readonly limit: number
   readonly window: number
-  readonly refillRate: Duration.Duration
+  /** Milliseconds after which a call counts as returned. */
+  readonly interval: number
+}
+
+/** What is counted of a caller. */
+interface Counter {
+  window: RateLimitState.FixedWindow
 }
 
 const rateOf = (name: Rate["name"], { limit, window }: CallRate): Rate | undefined => {
   if (limit === Number.POSITIVE_INFINITY) return undefined
   const millis = Math.max(1, Duration.toMillis(Duration.fromInputUnsafe(window)))
-  return { name, limit, window: millis, refillRate: Duration.millis(millis / limit) }
+  return { name, limit, window: millis, interval: millis / limit }
 }
 
-/** States that each new one looks at, to find those that have expired. */
+/** Counters that each new one looks at, to find those that have expired. */
 const sweptPerKey = 2
 
 /** The calls of all callers that were counted here. */
 export class CallRates {
   private readonly identity: Rate | undefined
   private readonly address: Rate | undefined
-  private readonly states = new Map<string, RateLimitState.FixedWindow>()
+  private readonly counters = new Map<string, Counter>()
 
   constructor(limits: Pick<CallerLimits, "callsPerIdentity" | "callsPerAddress">) {
     this.identity = rateOf("callsPerIdentity", limits.callsPerIdentity)
@@ -111,45 +117,56 @@ export class CallRates {
 
   /** How many callers are counted. */
   get size(): number {
-    return this.states.size
+    return this.counters.size
   }
 
   /** Counts so many calls of a caller, all or none. Returns why none were. */
   charge({ address, identity }: CallerKeys, calls: number, now: number): TooMany | undefined {
-    const byIdentity = this.decide(this.identity, identity, calls, now)
-    const byAddress = this.decide(this.address, address, calls, now)
+    const ofIdentity = identity === undefined ? undefined : this.counters.get(identity)
+    const ofAddress = address === undefined ? undefined : this.counters.get(address)
+    const byIdentity = decide(this.identity, identity, ofIdentity, calls, now)
+    const byAddress = decide(this.address, address, ofAddress, calls, now)
     const refused = refusalOf(this.identity, byIdentity) ?? refusalOf(this.address, byAddress)
     if (refused !== undefined) return refused
-    this.keep(identity, byIdentity, now)
-    this.keep(address, byAddress, now)
+    this.keep(identity, ofIdentity, byIdentity, now)
+    this.keep(address, ofAddress, byAddress, now)
     return undefined
   }
 
-  private decide(rate: Rate | undefined, key: string | undefined, tokens: number, now: number): Counted | undefined {
-    if (rate === undefined || key === undefined) return undefined
-    const { limit, refillRate } = rate
-    return RateLimitState.fixedWindow(this.states.get(key), now, { key, tokens, limit, refillRate })
+  private keep(key: string | undefined, counter: Counter | undefined, next: Counted | undefined, now: number): void {
+    if (key === undefined || next?.state === undefined) return
+    if (counter !== undefined) {
+      counter.window = next.state
+      return
+    }
+    this.sweep(now)
+    this.counters.set(key, { window: next.state })
   }
 
-  private keep(key: string | undefined, counted: Counted | undefined, now: number): void {
-    if (key === undefined || counted?.state === undefined) return
-    if (!this.states.has(key)) this.sweep(now)
-    this.states.set(key, counted.state)
-  }
-
-  /** Looks at the states that were not looked at for longest. Each new one looks at two, so that expired ones run out. */
+  /** Looks at the counters that were not looked at for longest. Each new one looks at two, so that expired ones run out. */
   private sweep(now: number): void {
     for (let i = 0; i < sweptPerKey; i++) {
-      const [oldest] = this.states
+      const [oldest] = this.counters
       if (oldest === undefined) return
-      const [key, state] = oldest
-      this.states.delete(key)
-      if (state.expires > now) this.states.set(key, state)
+      const [key, counter] = oldest
+      this.counters.delete(key)
+      if (counter.window.expires > now) this.counters.set(key, counter)
     }
   }
 }
 
-type Counted = ReturnType<typeof RateLimitState.fixedWindow>
+type Counted = ReturnType<typeof RateLimitState.takeFromWindow>
+
+const decide = (
+  rate: Rate | undefined,
+  key: string | undefined,
+  counter: Counter | undefined,
+  calls: number,
+  now: number
+): Counted | undefined =>
+  rate === undefined || key === undefined
+    ? undefined
+    : RateLimitState.takeFromWindow(counter?.window, now, calls, rate.limit, rate.interval)
 
 const refusalOf = (rate: Rate | undefined, counted: Counted | undefined): TooMany | undefined => {
   if (rate === undefined || counted === undefined || counted.answer[0] <= rate.limit) return undefined
