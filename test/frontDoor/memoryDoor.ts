@@ -13,6 +13,8 @@ import type { ObjectStub } from "../../src/engine/rpc/ObjectStub.ts"
 import * as ActionRunner from "../../src/engine/worker/ActionRunner.ts"
 import { Gateway, type GatewayHost, type GatewayOptions, type GatewayRequest } from "../../src/engine/worker/Gateway.ts"
 import { tenantOf } from "../../src/engine/worker/Routing.ts"
+import { makeCalls } from "../../src/engine/worker/SystemObject.ts"
+import { SystemCalls } from "../../src/services/SystemCalls.ts"
 import { MemoryObject } from "../../src/testing/MemoryObject.ts"
 import { Peer } from "../deployment/Deployment.ts"
 import { marks, NotesApi, NotesHandlers, notes } from "../worker/notes.ts"
@@ -37,7 +39,9 @@ export const memoryDoor = async (issuer: Issuer, weakness: Weakness = {}): Promi
   // The log of refused and failing calls is long, and nobody reads it.
   const context = await Effect.runPromise(Scope.provide(Layer.build(Logger.layer([])), scope))
   const run = Effect.runPromiseWith(context)
-  const built = Layer.mergeAll(issuer.layer.pipe(Layer.provide(FetchHttpClient.layer)), FetchHttpClient.layer)
+  const system = makeCalls({ call: () => Promise.reject(new Error("nothing here calls the deployment's own object")) })
+  const platform = Layer.merge(FetchHttpClient.layer, Layer.succeed(SystemCalls, system))
+  const built = Layer.provideMerge(issuer.layer, platform)
   const services = await run(Scope.provide(Layer.build(built), scope))
   const actions = await run(ActionRunner.make(app).pipe(Effect.provideContext(services), Scope.provide(scope)))
   const gateway = new Gateway(app, { auth: issuer.layer, enter, tenants: exists, explain, ...weakness.options })
@@ -55,6 +59,7 @@ export const memoryDoor = async (issuer: Issuer, weakness: Weakness = {}): Promi
   const count = (tenant: string) => reached.set(tenant, (reached.get(tenant) ?? 0) + 1)
   const host: Omit<GatewayHost, "object" | "closeSocket"> = {
     actions: async () => actions,
+    system,
     authenticator: async () => Context.get(services, Auth.Authenticator),
     addressOf: (request) => request.headers.get("cf-connecting-ip") ?? undefined,
     waitUntil: () => {},
