@@ -7,6 +7,7 @@ import * as Layer from "effect/Layer"
 import * as Otlp from "effect/observability/Otlp"
 import * as OtlpExporter from "effect/observability/OtlpExporter"
 import { Api, App, Handlers } from "effect-dormouse"
+import { Auth } from "effect-dormouse/auth"
 import { Cloudflare } from "effect-dormouse/cloudflare"
 import { ChatApi } from "../../examples/minimal/api.ts"
 import { ChatHandlers } from "../../examples/minimal/handlers.ts"
@@ -18,6 +19,7 @@ import { ledgerApp } from "./ledger.ts"
 import * as ListsApp from "./lists.ts"
 import * as Notes from "./notes.ts"
 import { starts } from "./starts.ts"
+import * as System from "./system.ts"
 
 /** One app of the chat, of `notes.ts` and of `guarded.ts`. */
 const app = App.make({
@@ -31,7 +33,7 @@ const app = App.make({
 
 const served = Cloudflare.serve(app, {
   tenants: (name) => !name.startsWith("nobody"),
-  auth: Guarded.auth,
+  auth: Auth.layerFirst(System.auth, Guarded.auth),
   enter: Guarded.enter
 })
 
