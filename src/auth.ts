@@ -1,5 +1,6 @@
 /**
- * Who is calling: the layers of Auth, which verify tokens.
+ * Who is calling, and what it may do: the layers of Auth, which verify tokens, and policies of tables.
  * For `Cloudflare.serve(app, { auth })` and for other Effect apps.
  */
 export * as Auth from "./services/Auth.ts"
+export * as Policy from "./services/Policy.ts"
