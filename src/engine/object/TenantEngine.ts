@@ -94,6 +94,7 @@ export const make = <Rpcs extends Rpc.Any>(
     const services: Context.Context<any> = yield* Effect.context<any>()
     const runner = yield* makeRunner({
       tables: app.tables,
+      policies: app.policies,
       limits: app.limits,
       transactional: app.transactional,
       // Anybody may read a tenant that does not exist: that must not make a database.
