@@ -27,6 +27,8 @@ import { Background } from "../services/Background.ts"
 import { Database } from "../services/Database.ts"
 import { SocketHost } from "../services/SocketHost.ts"
 import { Transactor } from "../services/Transactor.ts"
+import { systemName } from "../system/SystemApi.ts"
+import { systemApp } from "../system/SystemApp.ts"
 import { Flushing, fetchActions, type HostOptions, HostRuntime, hungDetail, logStartFailure } from "./Host.ts"
 import type { ObjectBase, ObjectSocket, ObjectState } from "./Platform.ts"
 
@@ -91,7 +93,10 @@ export const make = <Rpcs extends Rpc.Any, R = never>(
           runAction: (request, session, signal) => this.runAction(request, session, signal)
         })
       )
-      return TenantEngine.make(app, { tenant: this.ctx.id.name, now: Date.now }).pipe(
+      const { name: tenant } = this.ctx.id
+      const options = { tenant, now: Date.now }
+      const engine = tenant === systemName ? TenantEngine.make(systemApp(), options) : TenantEngine.make(app, options)
+      return engine.pipe(
         Effect.provideContext(host),
         // The engine lives as long as the heap; nothing ends it before.
         Scope.provide(Scope.makeUnsafe())

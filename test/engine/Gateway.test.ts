@@ -60,6 +60,7 @@ const enter = (
         connect: () => reach(tenant),
         explain: () => reach(tenant)
       }),
+      system: { query: () => Effect.die("not called"), mutate: () => Effect.die("not called") },
       actions: async () => ({
         run: ({ requests }) =>
           Effect.succeed(

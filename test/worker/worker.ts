@@ -8,6 +8,7 @@ import * as Layer from "effect/Layer"
 import * as Otlp from "effect/observability/Otlp"
 import * as OtlpExporter from "effect/observability/OtlpExporter"
 import { Api, App, Handlers } from "effect-dormouse"
+import { Auth } from "effect-dormouse/auth"
 import { Cloudflare } from "effect-dormouse/cloudflare"
 import { ChatApi } from "../../examples/chat/api.ts"
 import { ChatHandlers } from "../../examples/chat/handlers.ts"
@@ -21,6 +22,7 @@ import { ledgerApp } from "./ledger.ts"
 import * as ListsApp from "./lists.ts"
 import * as Notes from "./notes.ts"
 import { reached, starts } from "./starts.ts"
+import * as System from "./system.ts"
 
 /** One app of the chat, of `notes.ts` and of `guarded.ts`. */
 const app = App.make({
@@ -36,11 +38,11 @@ const app = App.make({
 const auth = Layer.effect(
   Authenticator,
   Effect.gen(function* () {
-    const guarded = Context.get(yield* Layer.build(Guarded.auth), Authenticator)
+    const others = Context.get(yield* Layer.build(Auth.layerFirst(System.auth, Guarded.auth)), Authenticator)
     const door = Context.get(yield* Layer.build(Callers.listed.layer), Authenticator)
     return {
       authenticate: (credentials) =>
-        (new URL(credentials.request.url).hostname === Callers.doorHost ? door : guarded).authenticate(credentials)
+        (new URL(credentials.request.url).hostname === Callers.doorHost ? door : others).authenticate(credentials)
     }
   })
 )

@@ -17,6 +17,8 @@ import type { TurnQueue } from "./TurnQueue.ts"
 export interface SocketHubOptions extends Omit<SocketSessionOptions, "onOutput" | "onDirty" | "turn" | "deadlines"> {
   readonly host: SocketHost["Service"]
   readonly turns: TurnQueue
+  /** Runs a task in a later turn. */
+  readonly defer: (task: () => void) => void
   /** Runs a task when the object is idle, before it can hibernate. */
   readonly whenIdle: (task: () => void) => void
   /** Runs a task after some milliseconds, and keeps the object awake until then. Returns what cancels it. */
@@ -33,6 +35,9 @@ interface RestoreCache {
   readonly decode: ReturnType<typeof attachmentDecoder>
   readonly readQueryKey: ReadQueryKey
 }
+
+/** Rows that are written in one turn to save sessions: that takes a few milliseconds, and calls are handled between the turns. */
+const rowsPerSave = 200
 
 /** A close code and its reason. */
 type Close = readonly [code: number, reason: string]
@@ -87,7 +92,7 @@ export class SocketHub {
   open(socket: HostSocket, session: RequestSession): void {
     const opened = new SocketSession(this.sessionOptions, socket, this.options.host.newId(), session)
     this.sessions.set(socket, opened)
-    this.save(opened)
+    this.save(opened, rowsPerSave)
   }
 
   /** A message of a socket. */
@@ -174,18 +179,25 @@ export class SocketHub {
   }
 
   private readonly saveDirty = (): void => {
-    const sessions = this.dirty
-    this.dirty = new Set()
-    for (const session of sessions) this.save(session)
+    let left = rowsPerSave
+    for (const session of this.dirty) {
+      left -= this.save(session, left)
+      if (left === 0) return this.options.defer(this.saveDirty)
+      this.dirty.delete(session)
+    }
   }
 
-  /** Saves a session. If the platform or the database refuses, closes its socket so that the client reconnects. */
-  private save(session: SocketSession): void {
+  /**
+   * Saves a session, with at most so many rows; returns how many it wrote. If the platform or the database refuses, closes its
+   * socket so that the client reconnects.
+   */
+  private save(session: SocketSession, maxRows: number): number {
     try {
-      session.save()
+      return session.save(maxRows)
     } catch (cause) {
       this.options.log("the state of a socket could not be saved", cause)
       session.closeUnsaved()
+      return 0
     }
   }
 

@@ -419,9 +419,12 @@ export class SocketSession implements Subscriber {
 
   // --- what survives hibernation
 
-  /** Saves what must survive hibernation. */
-  save(): void {
-    if (this.isClosed) return
+  /**
+   * Saves what must survive hibernation. Returns how many rows it wrote; when that is `maxRows`, more may be left, and it must
+   * be called again: until the last row is written, the socket keeps what was attached before.
+   */
+  save(maxRows: number): number {
+    if (this.isClosed) return 0
     const subscriptions = [...this.subscriptions.values()]
     const { hasProgress, overflowed, text } = encodeAttachment(this.prefix, {
       version: this.options.live.currentVersion,
@@ -430,30 +433,36 @@ export class SocketSession implements Subscriber {
       subscriptions,
       overflowed: this.stored !== undefined
     })
-    if (hasProgress && text === this.attached) return
+    if (hasProgress && text === this.attached) return 0
     if (!fits(text)) {
-      return this.socket.close(1009, `limit socketAttachmentBytes is ${Limits.socketAttachmentBytes}`)
+      this.socket.close(1009, `limit socketAttachmentBytes is ${Limits.socketAttachmentBytes}`)
+      return 0
     }
-    if (overflowed) this.store(subscriptions, hasProgress)
-    if (text === this.attached) return
+    const rows = overflowed ? this.store(subscriptions, hasProgress, maxRows) : 0
+    if (rows === maxRows || text === this.attached) return rows
     this.socket.attach(text)
     this.attached = text
+    return rows
   }
 
   /**
    * Writes rows for the subscriptions that have none. Progress is written to them only when the attachment has no room for
    * it, and only where it changed: rows are paid for.
    */
-  private store(subscriptions: ReadonlyArray<SocketSubscription>, hasProgress: boolean): void {
+  private store(subscriptions: ReadonlyArray<SocketSubscription>, hasProgress: boolean, maxRows: number): number {
     this.stored ??= new Map()
+    let rows = 0
     for (const subscription of subscriptions) {
       const { id, idText, requestText } = subscription
       const before = this.stored.get(id)
       const text = hasProgress ? (before ?? requestText) : rowWithProgress(subscription)
       if (text === before) continue
+      if (rows === maxRows) break
       this.options.rows.write(this.id, idText, text)
       this.stored.set(id, text)
+      rows++
     }
+    return rows
   }
 
   /** Takes up what was saved before the object left memory. `readQueryKey` reads the keys of many sockets at once. */

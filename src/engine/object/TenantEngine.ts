@@ -211,6 +211,7 @@ class Engine implements TenantEngine {
     this.sockets = new SocketHub({
       host: parts.sockets,
       turns,
+      defer: background.defer,
       whenIdle: background.whenIdle,
       after: background.after,
       now,

@@ -20,6 +20,7 @@ import * as Limits from "../../protocol/Limits.ts"
 import type { Request as RpcRequest } from "../../protocol/Messages.ts"
 import { timePath } from "../../protocol/MutationId.ts"
 import { type Authenticator, noCredential, type Refusal, type Verified } from "../../services/Authenticator.ts"
+import type { SystemCalls } from "../../services/SystemCalls.ts"
 import { toInternalError } from "../rpc/ErrorBoundary.ts"
 import {
   answerAll,
@@ -70,7 +71,7 @@ export interface Entering {
 }
 
 /** The services that a layer of `Auth` may require; the platform provides them. */
-export type AuthServices = HttpClient.HttpClient
+export type AuthServices = HttpClient.HttpClient | SystemCalls
 
 /** What the platform does for the gateway. */
 export interface GatewayHost {
@@ -80,6 +81,8 @@ export interface GatewayHost {
   readonly addressOf?: (request: Request) => string | undefined
   /** The object of a tenant. */
   readonly object: (tenant: string) => ObjectStub
+  /** Calls of the deployment's own object. */
+  readonly system: SystemCalls["Service"]
   readonly actions: () => Promise<ActionRunner>
   /**
    * Runs the actions of a body in a request of their own, and returns the texts of their messages. Absent on a platform that
