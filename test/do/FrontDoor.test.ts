@@ -6,6 +6,7 @@ import { type Issuer, keeper, lenient, listed, unsigned } from "../frontDoor/cal
 import { round, Tally } from "../frontDoor/Fuzzer.ts"
 import { memoryDoor, type Weakness } from "../frontDoor/memoryDoor.ts"
 import { forAllAsync, Violation } from "../random.ts"
+import { cases } from "./frontDoorCases.ts"
 
 /** Random requests and frames against the gateway and its objects in memory, and gateways that let too much through. */
 
@@ -20,6 +21,8 @@ const fuzz = async (runs: number, issuer: Issuer, weakness?: Weakness): Promise<
   }
   return tally
 }
+
+cases("The front door in memory", () => memoryDoor(listed))
 
 describe("S1, S2, S3, A1, A4: whatever is sent to the front door", () => {
   it("S1: nobody gets in or sees what is not theirs, and every object goes on", async () => {

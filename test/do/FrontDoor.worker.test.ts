@@ -4,8 +4,11 @@ import type { Door } from "../frontDoor/Door.ts"
 import { round, Tally } from "../frontDoor/Fuzzer.ts"
 import { workerDoor } from "../frontDoor/workerDoor.ts"
 import { forAllAsync, Violation } from "../random.ts"
+import { cases } from "./frontDoorCases.ts"
 
 /** Random requests and frames against a Worker and its Durable Objects. */
+
+cases("The front door of a Worker", async () => workerDoor())
 
 const fuzz = async (door: Door): Promise<Tally> => {
   const tally = new Tally()

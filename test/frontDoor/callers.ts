@@ -26,7 +26,7 @@ export const throwing = "door-throws"
 /** The tenants that have an object. */
 export const tenants = ["door-a", "door-b", open, sealed] as const
 /** Names that the fuzzer uses, and that nobody may enter. */
-export const unreachable = ["nobody", "nobody-else", throwing, "main", "DOOR-A", "constructor"]
+export const unreachable = ["nobody", "nobody-else", throwing, "main", "DOOR-A", "constructor", "~system"]
 
 /** The host of the front door. */
 export const doorHost = "door.test"

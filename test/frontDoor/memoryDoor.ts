@@ -15,6 +15,8 @@ import { Gateway, type GatewayHost, type GatewayOptions, type GatewayRequest } f
 import { tenantOf } from "../../src/engine/worker/Routing.ts"
 import { makeCalls } from "../../src/engine/worker/SystemObject.ts"
 import { SystemCalls } from "../../src/services/SystemCalls.ts"
+import { systemName } from "../../src/system/SystemApi.ts"
+import { systemApp } from "../../src/system/SystemApp.ts"
 import { MemoryObject } from "../../src/testing/MemoryObject.ts"
 import { Peer } from "../deployment/Deployment.ts"
 import { marks, NotesApi, NotesHandlers, notes } from "../worker/notes.ts"
@@ -39,9 +41,10 @@ export const memoryDoor = async (issuer: Issuer, weakness: Weakness = {}): Promi
   // The log of refused and failing calls is long, and nobody reads it.
   const context = await Effect.runPromise(Scope.provide(Layer.build(Logger.layer([])), scope))
   const run = Effect.runPromiseWith(context)
-  const system = makeCalls({ call: () => Promise.reject(new Error("nothing here calls the deployment's own object")) })
-  const platform = Layer.merge(FetchHttpClient.layer, Layer.succeed(SystemCalls, system))
-  const built = Layer.provideMerge(issuer.layer, platform)
+  // The deployment's own object is reached through no stub that counts.
+  const system = makeCalls({ call: (...call) => object(systemName).stub.call(...call) })
+  const host = Layer.mergeAll(FetchHttpClient.layer, Layer.succeed(SystemCalls, system))
+  const built = Layer.provideMerge(issuer.layer, host)
   const services = await run(Scope.provide(Layer.build(built), scope))
   const actions = await run(ActionRunner.make(app).pipe(Effect.provideContext(services), Scope.provide(scope)))
   const gateway = new Gateway(app, { auth: issuer.layer, enter, tenants: exists, explain, ...weakness.options })
@@ -51,15 +54,16 @@ export const memoryDoor = async (issuer: Issuer, weakness: Weakness = {}): Promi
     let found = objects.get(tenant)
     if (found === undefined) {
       const database = new DatabaseSync(":memory:", { enableForeignKeyConstraints: true })
-      found = new MemoryObject({ tenant, app, database, actions, context })
+      const own = tenant === systemName ? systemApp() : app
+      found = new MemoryObject<any>({ tenant, app: own, database, actions, context })
       objects.set(tenant, found)
     }
     return found
   }
   const count = (tenant: string) => reached.set(tenant, (reached.get(tenant) ?? 0) + 1)
-  const host: Omit<GatewayHost, "object" | "closeSocket"> = {
-    actions: async () => actions,
+  const platform: Omit<GatewayHost, "object" | "closeSocket"> = {
     system,
+    actions: async () => actions,
     authenticator: async () => Context.get(services, Auth.Authenticator),
     addressOf: (request) => request.headers.get("cf-connecting-ip") ?? undefined,
     waitUntil: () => {},
@@ -100,7 +104,7 @@ export const memoryDoor = async (issuer: Issuer, weakness: Weakness = {}): Promi
       if (weakness.wakes === true && tenant !== undefined) await stubOf(tenant).explain(noSession)
       const response = await gateway.handle(
         {
-          ...host,
+          ...platform,
           object: (tenant) => weakness.stub?.(stubOf(tenant), tenant, stubOf) ?? stubOf(tenant),
           closeSocket: ({ code, reason }) => {
             peer = new Peer({ send: () => {}, close: () => {} })

@@ -257,7 +257,7 @@ const sizes = [1 << 10, 1 << 16, 1 << 20, (4 << 20) - 200, 4 << 20, 5 << 20]
 /** The text of a socket message, or of an HTTP body. */
 export const text = (thread: Thread, isSocket: boolean): string => {
   const { random } = thread
-  if (random.chance(0.001)) {
+  if (random.chance(0.0003)) {
     const value = "x".repeat(random.pick(sizes))
     return JSON.stringify({ _tag: "Request", id: `i${thread.next++}`, tag: "echo", payload: { value }, headers: [] })
   }

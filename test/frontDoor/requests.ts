@@ -48,6 +48,8 @@ const noTenants = [
   "DOOR-A",
   "-door",
   "x".repeat(64),
+  "~system",
+  "%7Esystem",
   "__proto__",
   "constructor",
   "main",

@@ -39,11 +39,11 @@ const app = App.make({
 const auth = Layer.effect(
   Authenticator,
   Effect.gen(function* () {
-    const guarded = Context.get(yield* Layer.build(Auth.layerFirst(System.auth, Guarded.auth)), Authenticator)
+    const others = Context.get(yield* Layer.build(Auth.layerFirst(System.auth, Guarded.auth)), Authenticator)
     const door = Context.get(yield* Layer.build(Callers.listed.layer), Authenticator)
     return {
       authenticate: (credentials) =>
-        (new URL(credentials.request.url).hostname === Callers.doorHost ? door : guarded).authenticate(credentials)
+        (new URL(credentials.request.url).hostname === Callers.doorHost ? door : others).authenticate(credentials)
     }
   })
 )
