@@ -169,7 +169,8 @@ const layer = <Rpcs extends Rpc.Any>(tested: App<Rpcs>, options: TestAppOptions 
       yield* Effect.sync(() => TableSchema.check(app.tables))
       const context = yield* Effect.context<never>()
       const services = yield* Layer.build(http)
-      const actions = yield* Effect.provideContext(ActionRunner.make(app), services)
+      const issuer = Effect.sync(() => Context.getOption(built, Auth.TokenIssuer))
+      const actions = yield* Effect.provideContext(ActionRunner.make(app, issuer), services)
       const objects = new Map<string, MemoryObject<any>>()
       const databases: Array<DatabaseSync> = []
       const object = (tenant = "main") => {
@@ -192,10 +193,11 @@ const layer = <Rpcs extends Rpc.Any>(tested: App<Rpcs>, options: TestAppOptions 
       const gateway = new Gateway(app, gatewayOptions)
       const auth = gatewayOptions.auth ?? Auth.layerFirst(Auth.layerTest, fixed(identity ?? Auth.anonymous))
       const system = makeCalls({ call: (...call) => object(systemName).stub.call(...call) })
-      const authenticator = Context.get(
-        yield* Layer.build(auth).pipe(Effect.provideContext(Context.add(services, SystemCalls, system)), Effect.orDie),
-        Auth.Authenticator
+      const built = yield* Layer.build(auth).pipe(
+        Effect.provideContext(Context.add(services, SystemCalls, system)),
+        Effect.orDie
       )
+      const authenticator = Context.get(built, Auth.Authenticator)
       const host: GatewayHost = {
         object: (tenant) => object(tenant).stub,
         system,

@@ -161,7 +161,7 @@ export class Gateway<Rpcs extends Rpc.Any> {
     const url = new URL(request.url)
     if (url.pathname === timePath && request.method === "GET") return timeResponse(host)
     const isExplain = url.pathname === explainPath && ((await this.options.explain?.(request)) ?? false)
-    if (!isRpcPath(url.pathname) && !isExplain) return errorResponse(404, "not found")
+    if (!isRpcPath(url.pathname) && !isExplain) return this.respond(host, request)
     const session = trustedSession ?? (await this.open(host, request, url))
     if (session instanceof Response) return session
     const object = host.object(session.tenant)
@@ -189,6 +189,13 @@ export class Gateway<Rpcs extends Rpc.Any> {
     // The Worker that collects has a span for the body.
     if (!host.isTraced || isCollected) return this.run(host, object, session, body, options)
     return traced(host, session, body, (body) => this.run(host, object, session, body, options))
+  }
+
+  /** Answers a request to another path, if the author's authenticator has an answer. */
+  private async respond(host: GatewayHost, request: Request): Promise<Response> {
+    const authenticator = await host.authenticator?.()
+    const answer = authenticator?.respond && (await host.run(authenticator.respond(request)))
+    return answer?.pipe(Option.getOrUndefined) ?? errorResponse(404, "not found")
   }
 
   /** Has requests answered: by the object, by the actions here, or by both. `text` is their text as it came. */
@@ -366,13 +373,13 @@ const whoseClaimsSaySo = ({ identity, tenant }: Entering): boolean => {
 
 const noSuchTenant = () => errorResponse(404, "no such tenant")
 
-const refusalResponse = (refusal: Refusal): Response =>
-  refusal._tag === "Unavailable"
-    ? errorResponse(503, refusal.detail)
-    : Response.json(
-        { error: `unauthenticated: ${refusal.problem}`, problem: refusal.problem },
-        { status: 401, headers: { "www-authenticate": refusal.problem === "missing" ? "Bearer" : invalidToken } }
-      )
+const refusalResponse = (refusal: Refusal): Response => {
+  if (refusal._tag === "Unavailable") return errorResponse(503, refusal.detail)
+  if (refusal._tag === "Forbidden") return errorResponse(403, "forbidden")
+  const { problem } = refusal
+  const headers = { "www-authenticate": problem === "missing" ? "Bearer" : invalidToken }
+  return Response.json({ error: `unauthenticated: ${problem}`, problem }, { status: 401, headers })
+}
 
 const invalidToken = 'Bearer error="invalid_token"'
 
