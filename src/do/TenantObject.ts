@@ -27,7 +27,15 @@ import { Background } from "../services/Background.ts"
 import { Database } from "../services/Database.ts"
 import { SocketHost } from "../services/SocketHost.ts"
 import { Transactor } from "../services/Transactor.ts"
-import { Flushing, fetchActions, type HostOptions, HostRuntime, hungDetail, logStartFailure } from "./Host.ts"
+import {
+  Flushing,
+  fetchActions,
+  fetchSession,
+  type HostOptions,
+  HostRuntime,
+  hungDetail,
+  logStartFailure
+} from "./Host.ts"
 import type { ObjectBase, ObjectSocket, ObjectState } from "./Platform.ts"
 
 // The declarations of the two classes agree: a test compiles classes of ours with the platform's types.
@@ -88,10 +96,11 @@ export const make = <Rpcs extends Rpc.Any, R = never>(
         Context.add(SocketHost, this.sockets.service),
         Context.add(Background, CloudflareBackground.make(this.ctx)),
         Context.add(ActionHost, {
-          runAction: (request, session, signal) => this.runAction(request, session, signal)
+          runAction: (request, session, signal) => this.runAction(request, session, signal),
+          renewSession: (token, session, signal) => fetchSession(this.ctx, token, session, signal)
         })
       )
-      return TenantEngine.make(app, { tenant: this.ctx.id.name, now: Date.now }).pipe(
+      return TenantEngine.make(app, { tenant: this.ctx.id.name, now: Date.now, sessions: options }).pipe(
         Effect.provideContext(host),
         // The engine lives as long as the heap; nothing ends it before.
         Scope.provide(Scope.makeUnsafe())

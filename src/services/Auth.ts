@@ -15,6 +15,7 @@ import { Unauthenticated } from "../protocol/CallError.ts"
 import { Authenticator, type Credentials, noCredential, type Refusal, type Verified } from "./Authenticator.ts"
 
 export * from "../contract/Auth.ts"
+export { type Revocation, revoke } from "../contract/Revocation.ts"
 export { Authenticator, type Credentials, noCredential, type Refusal, type Verified } from "./Authenticator.ts"
 
 /** Accepts callers without a token, as anonymous. It does not know any token. */

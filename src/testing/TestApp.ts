@@ -24,6 +24,7 @@ import * as Live from "../contract/Live.ts"
 import type { ObjectStub } from "../engine/rpc/ObjectStub.ts"
 import { isTraced } from "../engine/rpc/RequestSpan.ts"
 import { protocolHeader, type RequestSession } from "../engine/rpc/SessionHeader.ts"
+import type { SessionOptions } from "../engine/rpc/SessionOptions.ts"
 import * as ActionRunner from "../engine/worker/ActionRunner.ts"
 import { Gateway, type GatewayHost, type GatewayOptions } from "../engine/worker/Gateway.ts"
 import type { Close } from "../engine/worker/Refusal.ts"
@@ -34,7 +35,9 @@ import * as Transactor from "../services/Transactor.ts"
 import { MemoryObject } from "./MemoryObject.ts"
 
 /** What a test replaces in an app, and the options of its gateway. */
-export interface TestAppOptions<Services = never, ActionServices = never, Middleware = never> extends GatewayOptions {
+export interface TestAppOptions<Services = never, ActionServices = never, Middleware = never>
+  extends GatewayOptions,
+    SessionOptions {
   /** Replaces the app's `services`. */
   readonly services?: Layer.Layer<Services>
   /** Replaces the app's `actionServices`. */
@@ -142,8 +145,10 @@ const layer = <Rpcs extends Rpc.Any>(tested: App<Rpcs>, options: TestAppOptions 
     Effect.gen(function* () {
       const {
         actionServices,
+        expired = "close",
         http = FetchHttpClient.layer,
         identity,
+        maxTokenLifetime,
         middleware,
         services: appServices,
         ...gatewayOptions
@@ -162,6 +167,7 @@ const layer = <Rpcs extends Rpc.Any>(tested: App<Rpcs>, options: TestAppOptions 
       const context = yield* Effect.context<never>()
       const services = yield* Layer.build(http)
       const actions = yield* Effect.provideContext(ActionRunner.make(app), services)
+      const sessions: SessionOptions = { expired, ...(maxTokenLifetime !== undefined && { maxTokenLifetime }) }
       const objects = new Map<string, MemoryObject<Rpcs>>()
       const databases: Array<DatabaseSync> = []
       const object = (tenant = "main") => {
@@ -169,7 +175,8 @@ const layer = <Rpcs extends Rpc.Any>(tested: App<Rpcs>, options: TestAppOptions 
         if (found === undefined) {
           const database = new DatabaseSync(":memory:", { enableForeignKeyConstraints: true })
           databases.push(database)
-          found = new MemoryObject({ tenant, app, database, actions, context })
+          const renew = (request: Request, renews: RequestSession) => gateway.handle(host, { request, renews })
+          found = new MemoryObject({ tenant, app, database, actions, context, renew, sessions })
           objects.set(tenant, found)
         }
         return found

@@ -8,8 +8,11 @@ import type { FromServerEncoded } from "effect/rpc/RpcMessage"
 export interface Deployment {
   /** Sends any request to the gateway. */
   readonly fetch: (path: string, init?: RequestInit) => Promise<Response>
-  /** Opens a socket. The tenant is named by the header, where the platform can set one, unless `place` is `query`. */
-  readonly connect: (tenant: string, place?: "header" | "query") => Promise<Peer>
+  /**
+   * Opens a socket, with a bearer token if given. The tenant is named by the header, where the platform can set one, unless
+   * `place` is `query`.
+   */
+  readonly connect: (tenant: string, place?: "header" | "query", token?: string) => Promise<Peer>
   /** The transport of Effect's own client to a tenant. `batch` collects the calls of so many milliseconds in one body. */
   readonly protocol: (
     kind: "http" | "socket",

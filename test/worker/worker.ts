@@ -17,13 +17,14 @@ import * as Guarded from "./guarded.ts"
 import { ledgerApp } from "./ledger.ts"
 import * as ListsApp from "./lists.ts"
 import * as Notes from "./notes.ts"
+import * as Sessions from "./sessions.ts"
 import { starts } from "./starts.ts"
 
-/** One app of the chat, of `notes.ts` and of `guarded.ts`. */
+/** One app of the chat, of `notes.ts`, of `guarded.ts` and of `sessions.ts`. */
 const app = App.make({
-  api: Api.merge(ChatApi, Notes.NotesApi, Guarded.GuardedApi),
-  tables: [channels, messages, Notes.notes, Notes.marks, Guarded.lines],
-  handlers: Handlers.merge(ChatHandlers, Notes.NotesHandlers, Guarded.guardedHandlers),
+  api: Api.merge(ChatApi, Notes.NotesApi, Guarded.GuardedApi, Sessions.SessionsApi),
+  tables: [channels, messages, Notes.notes, Notes.marks, Guarded.lines, Sessions.entries],
+  handlers: Handlers.merge(ChatHandlers, Notes.NotesHandlers, Guarded.guardedHandlers, Sessions.SessionsHandlers),
   middleware: Guarded.GuardLive,
   services: Guarded.NamesLive,
   actionServices: Guarded.NamesLive
@@ -31,8 +32,8 @@ const app = App.make({
 
 const served = Cloudflare.serve(app, {
   tenants: (name) => !name.startsWith("nobody"),
-  auth: Guarded.auth,
-  enter: Guarded.enter
+  auth: Sessions.authOr(Guarded.auth),
+  enter: Sessions.enter
 })
 
 /** The Worker of the app, with a route of the author's own. */

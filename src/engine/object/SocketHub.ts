@@ -14,7 +14,8 @@ import { attachmentDecoder } from "./SubscriptionStore.ts"
 import type { TurnQueue } from "./TurnQueue.ts"
 
 /** What the sockets of an object work with. */
-export interface SocketHubOptions extends Omit<SocketSessionOptions, "onOutput" | "onDirty" | "turn" | "deadlines"> {
+export interface SocketHubOptions
+  extends Omit<SocketSessionOptions, "onOutput" | "onDirty" | "onRenewed" | "onEnded" | "turn" | "deadlines"> {
   readonly host: SocketHost["Service"]
   readonly turns: TurnQueue
   /** Runs a task when the object is idle, before it can hibernate. */
@@ -65,7 +66,9 @@ export class SocketHub {
       }),
       turn: (body) => options.turns.run(body),
       onOutput: (session) => this.output.push(session),
-      onDirty: (session) => this.scheduleSave(session)
+      onDirty: (session) => this.scheduleSave(session),
+      onRenewed: (session) => this.saveRenewed(session),
+      onEnded: ({ socket }, problem) => this.drop(socket, [unauthenticated, `unauthenticated: ${problem}`])
     }
   }
 
@@ -88,6 +91,13 @@ export class SocketHub {
     const opened = new SocketSession(this.sessionOptions, socket, this.options.host.newId(), session)
     this.sessions.set(socket, opened)
     this.save(opened)
+    // The Worker does not know what was revoked.
+    if (this.options.ends.endOf(session) !== undefined) this.options.turns.run(() => opened.isEnded())
+  }
+
+  /** Ends the sessions whose tokens have expired or were revoked. */
+  endSessions(): void {
+    for (const session of [...this.sessions.values()]) session.isEnded()
   }
 
   /** A message of a socket. */
@@ -189,6 +199,16 @@ export class SocketHub {
     }
   }
 
+  /** Saves a session of another caller. If that fails, no message of the socket is handled any more. */
+  private saveRenewed(session: SocketSession): void {
+    try {
+      session.save()
+    } catch (cause) {
+      this.options.log("the state of a socket could not be saved", cause)
+      this.drop(session.socket, [1011, "the server could not save the state of this socket; the cause is in its log"])
+    }
+  }
+
   private restoreCache(): RestoreCache {
     return { decode: attachmentDecoder(), readQueryKey: memoizeByRequest(this.options.readQueryKey) }
   }
@@ -202,10 +222,16 @@ export class SocketHub {
     const { id, session } = attachment.value
     const restored = new SocketSession(this.sessionOptions, socket, id, session)
     this.sessions.set(socket, restored)
-    this.options.turns.run(() => restored.restore(attachment.value, readQueryKey))
+    this.options.turns.run(() => {
+      restored.restore(attachment.value, readQueryKey)
+      restored.isEnded()
+    })
     return restored
   }
 }
+
+/** The close code for a token that is not accepted (any more). */
+const unauthenticated = 4401
 
 const noAck = `no acknowledgement of a frame within ${ackTimeout / 1000} s`
 const notMessages = "not messages of effect/rpc as JSON: use RpcSerialization.layerJson"
