@@ -184,7 +184,12 @@ export const serve = <Rpcs extends Rpc.Any, R = never>(app: App<Rpcs>, options: 
           isTraced: traced,
           closeSocket
         },
-        { request, trustedSession: this.ctx.props?.session, isCollected: this.ctx.props?.isCollected }
+        {
+          request,
+          trustedSession: this.ctx.props?.session,
+          isCollected: this.ctx.props?.isCollected,
+          renews: this.ctx.props?.renews
+        }
       )
       flushing.request(waitUntil)
       return response

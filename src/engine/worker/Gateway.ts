@@ -121,6 +121,8 @@ export interface GatewayRequest {
   readonly trustedSession?: RequestSession | undefined
   /** Whether the messages of these actions are collected for one body. */
   readonly isCollected?: boolean | undefined
+  /** The session of a socket whose object has a new token verified, which is the token of this request. */
+  readonly renews?: RequestSession | undefined
 }
 
 const decodeClaims = Schema.decodeUnknownOption(Identity.fields.claims)
@@ -156,8 +158,9 @@ export class Gateway<Rpcs extends Rpc.Any> {
 
   private async answer(
     host: GatewayHost,
-    { isCollected = false, request, trustedSession }: GatewayRequest
+    { isCollected = false, renews, request, trustedSession }: GatewayRequest
   ): Promise<Response> {
+    if (renews !== undefined) return this.renew(host, request, renews)
     const url = new URL(request.url)
     if (url.pathname === timePath && request.method === "GET") return timeResponse(host)
     const isExplain = url.pathname === explainPath && ((await this.options.explain?.(request)) ?? false)
@@ -303,7 +306,22 @@ export class Gateway<Rpcs extends Rpc.Any> {
   /** The tenant and the caller of a request, or the response that refuses it. */
   private async open(host: GatewayHost, request: Request, url: URL): Promise<RequestSession | Response> {
     const tenant = tenantOf(request, url)
-    if (tenant === undefined) return noSuchTenant()
+    return tenant === undefined ? noSuchTenant() : this.enterAs(host, request, tenant, host.addressOf?.(request))
+  }
+
+  /** The session of a socket with the token of this request, in the tenant of the socket, or the response that refuses it. */
+  private async renew(host: GatewayHost, request: Request, { address, tenant }: RequestSession): Promise<Response> {
+    const session = await this.enterAs(host, request, tenant, address)
+    return session instanceof Response ? session : Response.json(session)
+  }
+
+  /** The session of a request in a tenant, or the response that refuses it. */
+  private async enterAs(
+    host: GatewayHost,
+    request: Request,
+    tenant: string,
+    address: string | undefined
+  ): Promise<RequestSession | Response> {
     const verified = await this.authenticate(host, request)
     if (verified instanceof Response) return verified
     const { credential, identity } = verified
@@ -314,7 +332,6 @@ export class Gateway<Rpcs extends Rpc.Any> {
     if (actual !== undefined) return errorResponse(431, Limits.describe("identityBytes", Limits.identityBytes, actual))
     // Last, so that nobody who is refused learns which tenants exist.
     if (!(await this.mayEnter(host, { tenant, identity }))) return noSuchTenant()
-    const address = host.addressOf?.(request)
     return {
       tenant,
       identity: declared,
