@@ -14,7 +14,7 @@ import type { FromServerEncoded } from "effect/rpc/RpcMessage"
 import type { Scope } from "effect/Scope"
 import * as Tracer from "effect/Tracer"
 import { type App, handlersOf } from "../../contract/App.ts"
-import { Auth, CurrentIdentity } from "../../contract/Auth.ts"
+import { Auth, CurrentAddress, CurrentIdentity } from "../../contract/Auth.ts"
 import { Calls } from "../../contract/Calls.ts"
 import { CallError, Unavailable } from "../../protocol/CallError.ts"
 import type { Request } from "../../protocol/Messages.ts"
@@ -54,6 +54,7 @@ export const make = <Rpcs extends Rpc.Any>(
       Effect.callback<ReadonlyArray<FromServerEncoded>>((resume) => {
         const context = Context.make(Calls, callsTo(app, object, session)).pipe(
           Context.add(CurrentIdentity, session.identity),
+          Context.add(CurrentAddress, session.address),
           // For handlers, and for the author's middleware around them.
           Context.add(Auth, { identity: Effect.succeed(session.identity) }),
           Context.add(References.CurrentLogAnnotations, {

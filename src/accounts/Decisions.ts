@@ -1,0 +1,87 @@
+/**
+ * What accounts decide, as functions from data to data: who signs in as whom, what a refresh token is worth, when an attempt
+ * comes too early.
+ */
+
+/** What a caller shows: nothing, a name and password that it chooses, or something that proves an identity. */
+export type Proof = "anonymous" | "signUp" | "signIn" | "verified"
+
+/** The caller's own account, and the account that the identity belongs to. */
+export interface Known<Id> {
+  readonly proof: Proof
+  readonly method: string
+  /** The account that the caller is signed in to, with its methods. */
+  readonly caller: { readonly account: Id; readonly methods: ReadonlyArray<string> } | undefined
+  /** The account that has the identity. */
+  readonly owner: Id | undefined
+}
+
+/** As whom a caller is signed in, and what changes. */
+export type Entrance<Id> =
+  | { readonly _tag: "Create" }
+  | { readonly _tag: "Link"; readonly account: Id }
+  | { readonly _tag: "SignIn"; readonly account: Id }
+  | { readonly _tag: "Merge"; readonly from: Id; readonly into: Id }
+  | { readonly _tag: "NameTaken" | "AlreadyLinked" | "InvalidCredentials" }
+
+/** Decides as whom a caller is signed in. An account keeps its id, unless it was anonymous and its owner has another one. */
+export const entrance = <Id>({ caller, method, owner, proof }: Known<Id>): Entrance<Id> => {
+  if (proof === "anonymous") return { _tag: "Create" }
+  if (proof === "signUp") {
+    if (caller?.methods.includes(method)) return { _tag: "AlreadyLinked" }
+    if (owner !== undefined) return { _tag: "NameTaken" }
+  }
+  if (owner === undefined) {
+    if (proof === "signIn") return { _tag: "InvalidCredentials" }
+    return caller === undefined ? { _tag: "Create" } : { _tag: "Link", account: caller.account }
+  }
+  if (caller === undefined || caller.account === owner) return { _tag: "SignIn", account: owner }
+  return caller.methods.length === 0 ? { _tag: "Merge", from: caller.account, into: owner } : { _tag: "AlreadyLinked" }
+}
+
+/** What is known of a session. Times are milliseconds since the epoch. */
+export interface SessionState {
+  readonly current: string
+  readonly previous: string | null
+  /** When the current token replaced the one before. */
+  readonly usedAt: number
+  readonly expires: number
+}
+
+/**
+ * What a refresh token is worth. `Repeat`: it was used a moment ago, and its answer may have been lost, so it gets the same answer.
+ * `Reuse`: it was used before, so somebody else has it too.
+ */
+export type Rotation = "Rotate" | "Repeat" | "Reuse" | "Expired"
+
+/** Decides what a refresh token of a session's family is worth. */
+export const rotation = (
+  { current, expires, previous, usedAt }: SessionState,
+  presented: string,
+  now: number,
+  grace: number
+): Rotation => {
+  if (expires <= now) return "Expired"
+  if (presented === current) return "Rotate"
+  return presented === previous && now < usedAt + grace ? "Repeat" : "Reuse"
+}
+
+/** How many attempts are accepted at once, and how long each takes to be forgotten, in milliseconds. */
+export interface Pace {
+  readonly burst: number
+  readonly every: number
+}
+
+/**
+ * Charges one attempt (generic cell rate algorithm). `due` is when the next attempt would be due if all had been made at the
+ * regular pace. Returns the new `due`, or how long to wait.
+ */
+export const charge = (
+  due: number,
+  now: number,
+  { burst, every }: Pace
+): { readonly due: number } | { readonly retryAfter: number } => {
+  const next = Math.max(due, now) + every
+  const early = next - now - burst * every
+  return early > 0 ? { retryAfter: early } : { due: next }
+}
