@@ -203,9 +203,9 @@ export const make: <Rpcs extends Rpc.Any>(
         // Its first copy may have run, as another caller or in another form of the contract.
         Effect.catch((error) => {
           const reason = error instanceof CallError && error.reason._tag
-          return reason === "OutcomeUnreadable" || (reason === "MutationMismatch" && isRepeated)
-            ? unknown
-            : Effect.fail(error)
+          const isOfAnotherCopy =
+            reason === "MutationMismatch" || (reason === "TooManyRequests" && stored === undefined)
+          return reason === "OutcomeUnreadable" || (isRepeated && isOfAnotherCopy) ? unknown : Effect.fail(error)
         }),
         Effect.ensuring(Effect.sync(() => deliveries.delete(mutation)))
       )
@@ -379,7 +379,10 @@ const backoff = (attempt: number): Effect.Effect<void> =>
 
 /** Whether a query or a mutation must be sent again: the server did not receive it, or did not report its outcome. */
 const isTransient = (error: unknown): boolean =>
-  error instanceof RpcClientError || (error instanceof CallError && error.isRetryable)
+  error instanceof RpcClientError || (error instanceof CallError && error.isRetryable && !isLimited(error))
+
+/** Whether the caller made too many calls: it decides itself whether it waits for so long. */
+const isLimited = (error: CallError): boolean => error.reason._tag === "TooManyRequests"
 
 /** Turns failures of the transport, and answers that cannot be decoded, into `CallError`s. */
 const unavailable = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E | CallError> =>

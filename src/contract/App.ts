@@ -7,6 +7,7 @@ import type * as Rpc from "effect/rpc/Rpc"
 import * as Schema from "effect/Schema"
 import * as SchemaAST from "effect/SchemaAST"
 import type { Contravariant, Covariant } from "effect/Types"
+import * as CallerLimits from "../protocol/CallerLimits.ts"
 import * as Limits from "../protocol/Limits.ts"
 import * as Api from "./Api.ts"
 import type { AnyService } from "./Auth.ts"
@@ -34,7 +35,7 @@ type GuardedKinds<Rpcs extends Rpc.Any> = Rpcs extends Rpc.Any
 export interface App<in out Rpcs extends Rpc.Any, Services = never, ActionServices = never, Middleware = never> {
   readonly api: Api.Api<Rpcs>
   readonly tables: ReadonlyArray<AnyTable>
-  readonly limits: Limits.Limits
+  readonly limits: Limits.Limits & CallerLimits.CallerLimits
   readonly reactors: ReadonlyArray<Reactor>
   /** Who may be calling, if the author declared it: the gateway refuses tokens whose claims do not fit. */
   readonly identity: AnyService | undefined
@@ -116,8 +117,8 @@ export const make = <
     readonly api: Api.Declared<Rpcs>
     readonly tables: ReadonlyArray<AnyTable>
     readonly handlers: H
-    /** Limits that differ from `Limits.defaults`. */
-    readonly limits?: Partial<Limits.Limits>
+    /** Limits that differ from `Limits.defaults` and `CallerLimits.defaults`. */
+    readonly limits?: Partial<Limits.Limits & CallerLimits.CallerLimits>
     /** Mutations that run when the result of a query changes; see `react`. */
     readonly reactors?: ReadonlyArray<Reactor>
     readonly transactional?: T
@@ -149,7 +150,7 @@ export const make = <
   return {
     api: Api.toGroup(options.api),
     tables: options.tables,
-    limits: { ...Limits.defaults, ...options.limits },
+    limits: { ...Limits.defaults, ...CallerLimits.defaults, ...options.limits },
     reactors: options.reactors ?? [],
     identity: options.identity,
     transactional: options.transactional ?? [],

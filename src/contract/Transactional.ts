@@ -35,6 +35,13 @@ export interface Tx {
    * Runs an effect after the commit, and never after a rollback. The effect may be asynchronous; failures are logged.
    */
   readonly afterCommit: (effect: Effect.Effect<void>) => void
+  /**
+   * Runs writes that no rollback undoes: now, and again after each rollback that has undone them. When only a part of the
+   * transaction was rolled back (`Table.atomically`) that is at once, and when all of it was, in a transaction of its own,
+   * before anything else runs. The function must write the same each time, because it may run several times, and only rows
+   * that nothing else writes.
+   */
+  readonly outlive: (writes: () => void) => void
 }
 
 /** A service that takes part in transactions. */

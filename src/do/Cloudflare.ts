@@ -2,7 +2,7 @@
  * `Cloudflare.serve(app)`: the Durable Object class of an app and the Worker in front of it.
  * The Worker's runtime is built with the first request of an isolate; the gateway decides everything else.
  */
-import { WorkerEntrypoint } from "cloudflare:workers"
+import { exports, WorkerEntrypoint } from "cloudflare:workers"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -19,7 +19,10 @@ import * as ActionRunner from "../engine/worker/ActionRunner.ts"
 import { collectAnswers } from "../engine/worker/CollectedActions.ts"
 import { Gateway, type GatewayOptions } from "../engine/worker/Gateway.ts"
 import { type CloseSocket, closeRefused } from "../engine/worker/Refusal.ts"
+import { makeCalls } from "../engine/worker/SystemObject.ts"
 import { Authenticator } from "../services/Authenticator.ts"
+import { SystemCalls } from "../services/SystemCalls.ts"
+import { systemName } from "../system/SystemApi.ts"
 import {
   exportsOf,
   Flushing,
@@ -89,7 +92,7 @@ export const serve = <Rpcs extends Rpc.Any, R = never>(app: App<Rpcs>, options: 
     runtime: HostRuntime<R>
   ): Promise<Authenticator["Service"]> =>
     runtime.runPromise(
-      Layer.build(Layer.provide(auth, FetchHttpClient.layer)).pipe(
+      Layer.build(Layer.provide(auth, [FetchHttpClient.layer, Layer.succeed(SystemCalls, system)])).pipe(
         Effect.map((built) => Context.get(built, Authenticator)),
         Effect.orDie,
         Scope.provide(Scope.makeUnsafe())
@@ -118,6 +121,7 @@ export const serve = <Rpcs extends Rpc.Any, R = never>(app: App<Rpcs>, options: 
       const response = await gateway.handle(
         {
           object: (tenant) => stubOf(objects.getByName(tenant)),
+          system,
           actions: () => {
             own.actions ??= makeActions(runtime).catch((cause) => {
               // The next call tries again.
@@ -156,6 +160,7 @@ export const serve = <Rpcs extends Rpc.Any, R = never>(app: App<Rpcs>, options: 
               return own.authenticator
             }),
           addressOf: (request) => request.headers.get("cf-connecting-ip") ?? undefined,
+          now: Date.now,
           waitUntil,
           run: (effect) => runtime.runPromise(effect),
           isTraced: traced,
@@ -195,6 +200,14 @@ const closeSocket: CloseSocket = ({ code, reason }, headers) => {
   server.close(code, reason)
   return new Response(null, { status: 101, webSocket: client, headers })
 }
+
+/** A stub belongs to the request that made it: each call makes one. */
+const system = makeCalls({
+  call: (...call) =>
+    exportsOf({ exports })
+      .TenantObject.getByName(systemName)
+      .call(...call)
+})
 
 const stubOf = (stub: TenantStub): ObjectStub => ({
   call: (session, body, isRewritten) => stub.call(session, body, isRewritten),

@@ -15,6 +15,7 @@ import { Live } from "../contract/Live.ts"
 import { ActionEnded, ActionHost } from "../engine/object/ActionRelay.ts"
 import type { Explanation } from "../engine/object/LiveQueries.ts"
 import * as TenantEngine from "../engine/object/TenantEngine.ts"
+import { describeTooMany, retryHeaders } from "../engine/rpc/CallRates.ts"
 import { errorResponse } from "../engine/rpc/HttpBody.ts"
 import { readAnswers } from "../engine/rpc/Ndjson.ts"
 import type { ObjectAnswer } from "../engine/rpc/ObjectStub.ts"
@@ -27,6 +28,8 @@ import { Background } from "../services/Background.ts"
 import { Database } from "../services/Database.ts"
 import { SocketHost } from "../services/SocketHost.ts"
 import { Transactor } from "../services/Transactor.ts"
+import { systemName } from "../system/SystemApi.ts"
+import { systemApp } from "../system/SystemApp.ts"
 import { Flushing, fetchActions, type HostOptions, HostRuntime, hungDetail, logStartFailure } from "./Host.ts"
 import type { ObjectBase, ObjectSocket, ObjectState } from "./Platform.ts"
 
@@ -91,7 +94,10 @@ export const make = <Rpcs extends Rpc.Any, R = never>(
           runAction: (request, session, signal) => this.runAction(request, session, signal)
         })
       )
-      return TenantEngine.make(app, { tenant: this.ctx.id.name, now: Date.now }).pipe(
+      const { name: tenant } = this.ctx.id
+      const options = { tenant, now: Date.now }
+      const engine = tenant === systemName ? TenantEngine.make(systemApp(), options) : TenantEngine.make(app, options)
+      return engine.pipe(
         Effect.provideContext(host),
         // The engine lives as long as the heap; nothing ends it before.
         Scope.provide(Scope.makeUnsafe())
@@ -104,6 +110,10 @@ export const make = <Rpcs extends Rpc.Any, R = never>(
       const session = readSession(request)
       if (session === undefined) return errorResponse(403, "only the Worker in front of the object may call it")
       if (request.headers.get("upgrade") !== "websocket") return errorResponse(426, "only sockets are opened here")
+      const refused = engine.sockets.refusal(session)
+      if (refused !== undefined) {
+        return errorResponse(429, describeTooMany(refused), retryHeaders(refused.retryAfter))
+      }
       const { 0: client, 1: server } = new WebSocketPair()
       engine.sockets.open(this.sockets.accept(server), session)
       const protocol = request.headers.get(protocolHeader)

@@ -2,6 +2,7 @@
  * Runs effects as transactions: synchronously to their end, with a clock that stands still and seeded random numbers.
  * The engine runs handlers with it; `Transactor` is its public form.
  */
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -94,6 +95,7 @@ export class TransactionRunner {
     } catch (cause) {
       if (cause !== rolledBack) exit = Exit.die(cause)
       storage.rolledBack()
+      exit = this.repeatOutliving(storage, exit!)
     } finally {
       storage.close()
       this.storage.footprints.invalidateIfSchemaChanged()
@@ -105,6 +107,18 @@ export class TransactionRunner {
       if (storage.afterCommit.length > 0) this.options.afterCommit(storage.afterCommit)
     }
     return ended
+  }
+
+  /** After a rollback: repeats the writes that it must not undo, in a transaction of their own. */
+  private repeatOutliving<A, E>(storage: TransactionStorage, exit: Exit.Exit<A, E>): Exit.Exit<A, E> {
+    if (storage.outliving.length === 0) return exit
+    try {
+      this.storage.database.transaction(() => storage.repeatOutliving(0))
+      return exit
+    } catch (cause) {
+      const died = Cause.die(cause)
+      return Exit.failCause(Exit.isFailure(exit) ? Cause.combine(exit.cause, died) : died)
+    }
   }
 
   /** The time of a transaction. It never goes back while the object is in memory, even if the machine's clock does. */
@@ -165,6 +179,12 @@ const txOf = (storage: TransactionStorage, clock: TransactionClock, random: Rand
   afterCommit: (effect) => {
     storage.checkOpen()
     storage.afterCommit.push(effect)
+  },
+  outlive: (writes) => {
+    storage.checkOpen()
+    if (storage.readOnly) throw new Error("a query cannot write: make it a mutation")
+    writes()
+    storage.outliving.push(writes)
   }
 })
 

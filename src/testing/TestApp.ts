@@ -3,6 +3,7 @@
  * Each tenant has a `MemoryObject`; clients reach it through the transport of `TestApp`.
  */
 import { DatabaseSync } from "node:sqlite"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as FetchHttpClient from "effect/http/FetchHttpClient"
@@ -28,9 +29,13 @@ import * as ActionRunner from "../engine/worker/ActionRunner.ts"
 import { Gateway, type GatewayHost, type GatewayOptions } from "../engine/worker/Gateway.ts"
 import type { Close } from "../engine/worker/Refusal.ts"
 import { tenantOf } from "../engine/worker/Routing.ts"
+import { makeCalls } from "../engine/worker/SystemObject.ts"
 import * as Auth from "../services/Auth.ts"
+import { SystemCalls } from "../services/SystemCalls.ts"
 import * as TableSchema from "../services/storage/TableSchema.ts"
 import * as Transactor from "../services/Transactor.ts"
+import { systemName } from "../system/SystemApi.ts"
+import { systemApp } from "../system/SystemApp.ts"
 import { MemoryObject } from "./MemoryObject.ts"
 
 /** What a test replaces in an app, and the options of its gateway. */
@@ -45,6 +50,8 @@ export interface TestAppOptions<Services = never, ActionServices = never, Middle
   readonly http?: Layer.Layer<HttpClient.HttpClient>
   /** The caller of every request without a token. */
   readonly identity?: Auth.Identity
+  /** The network address of a request. In memory there is none unless given. */
+  readonly addressOf?: (request: Request) => string | undefined
 }
 
 /** The options of a client in a test. */
@@ -142,6 +149,7 @@ const layer = <Rpcs extends Rpc.Any>(tested: App<Rpcs>, options: TestAppOptions 
     Effect.gen(function* () {
       const {
         actionServices,
+        addressOf,
         http = FetchHttpClient.layer,
         identity,
         middleware,
@@ -162,14 +170,15 @@ const layer = <Rpcs extends Rpc.Any>(tested: App<Rpcs>, options: TestAppOptions 
       const context = yield* Effect.context<never>()
       const services = yield* Layer.build(http)
       const actions = yield* Effect.provideContext(ActionRunner.make(app), services)
-      const objects = new Map<string, MemoryObject<Rpcs>>()
+      const objects = new Map<string, MemoryObject<any>>()
       const databases: Array<DatabaseSync> = []
       const object = (tenant = "main") => {
         let found = objects.get(tenant)
         if (found === undefined) {
           const database = new DatabaseSync(":memory:", { enableForeignKeyConstraints: true })
           databases.push(database)
-          found = new MemoryObject({ tenant, app, database, actions, context })
+          const own = tenant === systemName ? systemApp() : app
+          found = new MemoryObject<any>({ tenant, app: own, database, actions, context })
           objects.set(tenant, found)
         }
         return found
@@ -182,14 +191,18 @@ const layer = <Rpcs extends Rpc.Any>(tested: App<Rpcs>, options: TestAppOptions 
       )
       const gateway = new Gateway(app, gatewayOptions)
       const auth = gatewayOptions.auth ?? Auth.layerFirst(Auth.layerTest, fixed(identity ?? Auth.anonymous))
+      const system = makeCalls({ call: (...call) => object(systemName).stub.call(...call) })
       const authenticator = Context.get(
-        yield* Layer.build(auth).pipe(Effect.provideContext(services), Effect.orDie),
+        yield* Layer.build(auth).pipe(Effect.provideContext(Context.add(services, SystemCalls, system)), Effect.orDie),
         Auth.Authenticator
       )
       const host: GatewayHost = {
         object: (tenant) => object(tenant).stub,
+        system,
         actions: () => Promise.resolve(actions),
         authenticator: () => Promise.resolve(authenticator),
+        addressOf: (request) => addressOf?.(request),
+        now: () => Context.get(context, Clock.Clock).currentTimeMillisUnsafe(),
         waitUntil: () => {},
         run: (effect) => Effect.runPromiseWith(context)(effect),
         isTraced: isTraced(context)

@@ -50,6 +50,8 @@ export interface EngineHarness {
   readonly timers: Set<{ readonly millis: number; readonly task: () => void }>
   /** Runs the tasks that are deferred now, as the next turn of the event loop does. */
   readonly nextTurn: () => void
+  /** Runs the tasks for an idle object that are there now. */
+  readonly idleTurn: () => void
   /** Runs the deferred tasks, and then those for an idle object, until there are none. */
   readonly idle: () => void
   readonly close: () => Promise<void>
@@ -91,6 +93,12 @@ export const makeEngine = async (
   const engine = await Effect.runPromiseWith(context)(
     TenantEngine.make(app, { now: () => 1, ...engineOptions }).pipe(Effect.provide(host), Scope.provide(scope))
   )
+  const idleTurn = () => {
+    for (const task of idleTasks) {
+      idleTasks.delete(task)
+      task()
+    }
+  }
   return {
     engine,
     sqlite,
@@ -100,13 +108,11 @@ export const makeEngine = async (
     nextTurn: () => {
       for (const task of tasks.splice(0)) task()
     },
+    idleTurn,
     idle: () => {
       while (tasks.length + idleTasks.size > 0) {
         while (tasks.length > 0) tasks.shift()!()
-        for (const task of idleTasks) {
-          idleTasks.delete(task)
-          task()
-        }
+        idleTurn()
       }
     },
     close: async () => {

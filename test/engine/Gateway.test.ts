@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import type { Auth } from "effect-dormouse"
+import { anonymous } from "../../src/contract/Auth.ts"
 import { Gateway, type GatewayHost, type GatewayOptions } from "../../src/engine/worker/Gateway.ts"
 import type { Close } from "../../src/engine/worker/Refusal.ts"
 import { Unauthenticated, Unavailable } from "../../src/protocol/CallError.ts"
@@ -59,6 +60,7 @@ const enter = (
         connect: () => reach(tenant),
         explain: () => reach(tenant)
       }),
+      system: { query: () => Effect.die("not called"), mutate: () => Effect.die("not called") },
       actions: async () => ({
         run: ({ requests }) =>
           Effect.succeed(
@@ -190,6 +192,43 @@ it.effect("S1: a refused token gets 401 with the problem and nothing else", () =
     const without = yield* enter({ authenticate: () => Effect.succeed(Option.none()) })
     expect([without.status, without.headers.get("www-authenticate")]).toEqual([401, "Bearer"])
     expect(yield* json(without)).toMatchObject({ problem: "missing" })
+  })
+)
+
+it.effect("A1: a caller who announces a token that cannot be read is refused, and never anonymous", () =>
+  Effect.gen(function* () {
+    const asked: Array<string | undefined> = []
+    const authenticate: Behind["authenticate"] = ({ token }) => {
+      asked.push(token)
+      return Effect.succeed(Option.some({ identity: anonymous, credential: noCredential }))
+    }
+    const object = async () => Response.json([])
+    const status = (headers: Record<string, string>) =>
+      Effect.map(enter({ authenticate, object }, { headers }), (response) => response.status)
+    for (const authorization of [
+      "Bearer",
+      "Bearer ",
+      "bearer",
+      "Bearer a b",
+      "Bearer a, Bearer b",
+      "Bearer:a",
+      "Bearer\ta"
+    ]) {
+      const response = yield* enter({ authenticate, object }, { headers: { authorization } })
+      expect([authorization, response.status, yield* json(response)]).toEqual([
+        authorization,
+        401,
+        { error: "unauthenticated: malformed", problem: "malformed" }
+      ])
+    }
+    expect(yield* status({ "sec-websocket-protocol": "dormouse, dormouse.bearer." })).toBe(401)
+    expect(asked).toEqual([])
+    // The control: one token, or none, reaches the authenticator.
+    expect(yield* status({ authorization: "bEARER  a" })).toBe(200)
+    expect(yield* status({ authorization: "Basic a" })).toBe(200)
+    expect(yield* status({ "sec-websocket-protocol": "dormouse" })).toBe(200)
+    expect(yield* status({ "sec-websocket-protocol": "dormouse, dormouse.bearer.a" })).toBe(200)
+    expect(asked).toEqual(["a", undefined, undefined, "a"])
   })
 )
 

@@ -81,3 +81,31 @@ describe("a socket whose state cannot be saved", () => {
     await close()
   })
 })
+
+it("T6: many live queries are saved in several turns, and the socket keeps what was attached until the last", async () => {
+  const { bad: socket, close, engine, idle, idleTurn, nextTurn, send, sqlite } = await twoSockets()
+  engine.sockets.message(socket, JSON.stringify(request("n", "notes.add", { body: "the first write" })))
+  idle()
+  const before = socket.attachment()
+  for (let i = 0; i < 600; i++) send(socket, `${i}`, `body ${i} ${"x".repeat(60)}`)
+  while (engine.live.explain().length < 600) nextTurn()
+  const saved: Array<readonly [rows: number, isAttached: boolean]> = []
+  const look = () => {
+    const { rows } = sqlite.prepare("SELECT count(*) AS rows FROM _dormouse_subscriptions").get() as { rows: number }
+    saved.push([rows, socket.attachment() !== before])
+  }
+  idleTurn()
+  look()
+  for (let turn = 0; turn < 3; turn++) {
+    nextTurn()
+    look()
+  }
+  expect(saved).toEqual([
+    [200, false],
+    [400, false],
+    [600, false],
+    [600, true]
+  ])
+  idle()
+  await close()
+})

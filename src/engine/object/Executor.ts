@@ -435,8 +435,8 @@ export class Executor {
 
   /**
    * Records the failure of a numbered mutation. It has rolled everything back, so its record is a write of its own. A failure
-   * that is too large for a record is not recorded: the same mutation fails with it again. A defect is no outcome: the
-   * mutation can be tried again.
+   * that is too large for a record is not recorded: the same mutation fails with it again. A defect is no outcome, and
+   * neither is a `CallError` that says that a retry can help: the mutation can be tried again.
    */
   private recordFailure(
     numbered: Numbered,
@@ -444,7 +444,7 @@ export class Executor {
     exit: Exit.Exit<unknown, unknown>,
     context: Context.Context<any>
   ): void {
-    if (Exit.isFailure(exit) && Cause.hasDies(exit.cause)) return
+    if (Exit.isFailure(exit) && (Cause.hasDies(exit.cause) || isRetryable(exit.cause))) return
     const encoded = runSyncOrDie(procedure.codec.encodeExit(exit), context)
     if (Exit.isSuccess(encoded)) this.record(numbered, JSON.stringify(encoded.value), context)
   }
@@ -498,6 +498,12 @@ const exceeds = (limit: Limits.LimitName, max: number, text: string): StorageErr
 
 const millisOf = (context: Context.Context<any>): number =>
   Math.floor(Context.get(context, Clock.Clock).currentTimeMillisUnsafe())
+
+/** Whether a mutation failed with a `CallError` after which the same call may succeed. */
+const isRetryable = (cause: Cause.Cause<unknown>): boolean => {
+  const error = Option.getOrUndefined(Cause.findErrorOption(cause))
+  return error instanceof CallError && error.isRetryable
+}
 
 const misfit = (cause: unknown): Error => new Error(`the result does not fit its schema: ${cause}`)
 

@@ -13,6 +13,7 @@ import type * as RpcGroup from "effect/rpc/RpcGroup"
 import type { FromServerEncoded } from "effect/rpc/RpcMessage"
 import type { Scope } from "effect/Scope"
 import * as Tracer from "effect/Tracer"
+import type * as Api from "../../contract/Api.ts"
 import { type App, handlersOf } from "../../contract/App.ts"
 import { Auth, CurrentAddress, CurrentIdentity } from "../../contract/Auth.ts"
 import { Calls } from "../../contract/Calls.ts"
@@ -52,7 +53,7 @@ export const make = <Rpcs extends Rpc.Any>(
     const annotations = yield* References.CurrentLogAnnotations
     const run: ActionRunner["run"] = ({ object, onMessage, requests, resultBytes, session }) =>
       Effect.callback<ReadonlyArray<FromServerEncoded>>((resume) => {
-        const context = Context.make(Calls, callsTo(app, object, session)).pipe(
+        const context = Context.make(Calls, callsTo(app.api, object, session)).pipe(
           Context.add(CurrentIdentity, session.identity),
           Context.add(CurrentAddress, session.address),
           // For handlers, and for the author's middleware around them.
@@ -82,15 +83,15 @@ export const make = <Rpcs extends Rpc.Any>(
 
 const unanswered = new CallError({ reason: new Unavailable({ detail: "the tenant's object did not answer" }) })
 
-/** Calls of the tenant's object in the name of the action's caller. */
-const callsTo = <Rpcs extends Rpc.Any>(
-  app: App<Rpcs>,
-  object: ObjectStub,
+/** Calls of an object by their contract, for example in the name of an action's caller. */
+export const callsTo = <Rpcs extends Rpc.Any>(
+  api: Api.Declared<Rpcs>,
+  object: Pick<ObjectStub, "call">,
   session: RequestSession
 ): Calls["Service"] => ({
   call: (tag, payload) =>
     Effect.gen(function* () {
-      const rpc: Rpc.Any | undefined = app.api.declared.requests.get(tag)
+      const rpc: Rpc.Any | undefined = api.declared.requests.get(tag)
       if (rpc === undefined) return yield* Effect.die(new Error(`the contract has no rpc ${tag}`))
       const codec = RpcCodec.of(rpc)
       const span = yield* Effect.serviceOption(Tracer.ParentSpan)
@@ -103,7 +104,7 @@ const callsTo = <Rpcs extends Rpc.Any>(
         ...(Option.isSome(span) && spanFields(span.value))
       }
       const { body } = yield* Effect.tryPromise({
-        try: () => object.call(session, JSON.stringify(request)),
+        try: () => object.call({ ...session, fromAction: true }, JSON.stringify(request)),
         catch: () => unanswered
       })
       const answers: unknown = JSON.parse(body)

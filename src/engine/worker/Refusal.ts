@@ -25,12 +25,15 @@ export const isRpcPath = (path: string): boolean => path === "/rpc" || path === 
 /** Offers a token beside the subprotocol: browsers cannot set headers on a socket. */
 const tokenProtocol = `${subprotocol}.bearer.`
 
-/** The token of a request: a header over HTTP, a subprotocol of a socket. */
+/**
+ * The token of a request: a header over HTTP, a subprotocol of a socket. Empty when the request announces a token and has
+ * none that can be read: its caller must not be taken for one without a token.
+ */
 export const tokenOf = (request: Request): string | undefined => {
-  const [, bearer] = /^Bearer +(\S+) *$/i.exec(request.headers.get("authorization") ?? "") ?? []
-  if (bearer !== undefined) return bearer
+  const [, bearer] = /^Bearer(.*)$/is.exec(request.headers.get("authorization") ?? "") ?? []
+  if (bearer !== undefined) return /^ +(\S+)$/.exec(bearer)?.[1] ?? ""
   const offered = (request.headers.get(protocolHeader) ?? "").split(",").map((name) => name.trim())
-  return offered.find((name) => name.startsWith(tokenProtocol))?.slice(tokenProtocol.length) || undefined
+  return offered.find((name) => name.startsWith(tokenProtocol))?.slice(tokenProtocol.length)
 }
 
 /** The headers that answer a handshake: a client that offers the protocol, with its token beside it, must be answered with it. */

@@ -47,6 +47,7 @@ export interface TransactionMark {
   readonly writes: WriteMark
   readonly written: number
   readonly afterCommit: number
+  readonly outliving: number
 }
 
 /**
@@ -89,6 +90,8 @@ export class TransactionStorage {
   readonly writes: WriteRecorder | undefined
   /** Effects to run after the commit. */
   readonly afterCommit: Array<Effect.Effect<void>> = []
+  /** Writes that are repeated after a rollback, in their order. */
+  readonly outliving: Array<() => void> = []
   private readonly scans: Array<ScanState> = []
   private readonly openCursors = new Set<OpenCursor>()
   /** The rows that were written, whose cached values a rollback drops. */
@@ -396,7 +399,8 @@ export class TransactionStorage {
     return {
       writes: this.writes?.mark() ?? 0,
       written: this.written.length,
-      afterCommit: this.afterCommit.length
+      afterCommit: this.afterCommit.length,
+      outliving: this.outliving.length
     }
   }
 
@@ -405,6 +409,13 @@ export class TransactionStorage {
     this.dropWritten(mark.written)
     this.writes?.rollbackTo(mark.writes)
     this.afterCommit.length = mark.afterCommit
+    // They stay in the list: what is around this part may be rolled back as well.
+    this.repeatOutliving(mark.outliving)
+  }
+
+  /** Repeats the writes that a rollback has undone and must not undo, from a position in their list on. */
+  repeatOutliving(from: number): void {
+    for (const writes of this.outliving.slice(from)) writes()
   }
 
   /** Call when the transaction was rolled back. */
