@@ -7,8 +7,9 @@ import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import * as Api from "../contract/Api.ts"
 import type * as Table from "../contract/Table.ts"
+import * as RateLimits from "../services/RateLimits.ts"
 import { type AccountsOptions, settingsOf } from "./AccountsOptions.ts"
-import { accounts, attempts, flows, identities, sessions } from "./AccountsTables.ts"
+import { accounts, flows, identities, sessions } from "./AccountsTables.ts"
 import * as ActionHandlers from "./ActionHandlers.ts"
 import { AccountsApi } from "./contract/AccountsApi.ts"
 import { InternalApi } from "./Internal.ts"
@@ -36,6 +37,7 @@ const shortSecret = new Error(
  *       api: Api.merge(ChatApi, accounts.api),
  *       tables: [messages, ...accounts.tables],
  *       handlers: Handlers.merge(ChatHandlers, accounts.handlers),
+ *       transactional: accounts.transactional,
  *       …
  *     })
  *
@@ -50,6 +52,6 @@ export const make = (options: AccountsOptions = {}) => {
       return { ...TransactionHandlers.make(secret, settings), ...ActionHandlers.make(secret, settings) }
     })
   )
-  const tables: ReadonlyArray<Table.Any> = [accounts, identities, sessions, flows, attempts]
-  return { api: ServerApi, tables, handlers }
+  const tables: ReadonlyArray<Table.Any> = [accounts, identities, sessions, flows]
+  return { api: ServerApi, tables, handlers, transactional: [RateLimits.transactional] as const }
 }

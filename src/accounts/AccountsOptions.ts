@@ -12,7 +12,6 @@ import type { Calls } from "../contract/CallsTag.ts"
 import type { MutationServices } from "../contract/Kind.ts"
 import type { RowNotFound, StorageError } from "../contract/Storage.ts"
 import type { Account, AccountId } from "./contract/AccountsApi.ts"
-import type { Pace } from "./Decisions.ts"
 import { type Cost, defaultCost } from "./Password.ts"
 import type { Provider } from "./Provider.ts"
 
@@ -59,8 +58,8 @@ export interface AccountsOptions {
     /** How long a used refresh token gets the same answer again, because the first may be lost: 10 seconds unless given. */
     readonly grace?: Duration.Input
   }
-  /** How many attempts are accepted at once, and how often another one. */
-  readonly attempts?: Partial<typeof defaultPaces>
+  /** How many attempts are accepted with one name, for one email address, and of one network address. */
+  readonly attempts?: { readonly [Key in keyof typeof defaultPaces]?: Pace }
   /** The claims of the tokens of an account, `{}` unless given. It runs whenever a token is issued, in a transaction. */
   readonly claims?: (
     account: Account
@@ -75,19 +74,23 @@ export interface AccountsOptions {
   }) => Effect.Effect<void, StorageError | RowNotFound, MutationServices>
 }
 
-const pace = (burst: number, every: Duration.Input): Pace => ({ burst, every: Duration.toMillis(every) })
+/** How many attempts are accepted in any window (milliseconds); a part of the window returns a part of them. */
+export interface Pace {
+  readonly limit: number
+  readonly window: number
+}
 
 /**
  * A person mistypes a password a few times; a program that guesses gets 1,440 guesses a day for one name. An address can be
  * that of a whole company.
  */
-const defaultPaces = {
+const defaultPaces: Readonly<Record<"name" | "email" | "address", Pace>> = {
   /** Sign-ins with one name. */
-  name: pace(10, "1 minute"),
+  name: { limit: 10, window: 10 * 60_000 },
   /** Links to one email address. */
-  email: pace(5, "5 minutes"),
+  email: { limit: 5, window: 30 * 60_000 },
   /** All of this of one network address, and new accounts. */
-  address: pace(100, "5 seconds")
+  address: { limit: 100, window: 10 * 60_000 }
 }
 
 /** The options with their defaults. */

@@ -78,13 +78,3 @@ class FlowRow extends Model.Class<FlowRow>("effect-dormouse/accounts/Flow")({
 
 /** Sign-ins that have begun elsewhere: links that were sent, and redirects to providers. Each row is used once. */
 export const flows = Table.make("accounts_flows", FlowRow, { key: "id", indexes: { byExpiry: ["expires"] } })
-
-class AttemptsRow extends Model.Class<AttemptsRow>("effect-dormouse/accounts/Attempts")({
-  /** What is counted, hashed: a name, an address. */
-  id: Schema.String,
-  /** When the next attempt would be due if all had been made at the regular pace. */
-  due: Schema.Number
-}) {}
-
-/** How many attempts were made lately. */
-export const attempts = Table.make("accounts_attempts", AttemptsRow, { key: "id", indexes: { byDue: ["due"] } })

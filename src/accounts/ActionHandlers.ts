@@ -6,9 +6,9 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import { CurrentAddress } from "../contract/Auth.ts"
-import { CallError, TooManyRequests, Unavailable } from "../protocol/CallError.ts"
+import { CallError, Unavailable } from "../protocol/CallError.ts"
 import { TokenIssuer } from "../services/TokenIssuer.ts"
-import type { Settings } from "./AccountsOptions.ts"
+import type { Pace, Settings } from "./AccountsOptions.ts"
 import { Tokens } from "./contract/AccountsApi.ts"
 import {
   AlreadyLinked,
@@ -19,7 +19,6 @@ import {
   PasswordRefused,
   SessionEnded
 } from "./contract/AccountsError.ts"
-import type { Pace } from "./Decisions.ts"
 import * as Internal from "./Internal.ts"
 import * as Password from "./Password.ts"
 import * as Secrets from "./Secrets.ts"
@@ -74,9 +73,8 @@ export const make = (secret: Secret, settings: Settings) => {
     const address = yield* CurrentAddress
     const all = [...charges, ...(address === undefined ? [] : [{ key: `address ${address}`, pace: attempts.address }])]
     if (all.length === 0) return
-    const payload = all.map(({ key, pace }) => ({ key: Secrets.hash(key), ...pace }))
-    const { retryAfter } = yield* Internal.call(secret, Internal.chargeAttempts, payload)
-    if (retryAfter !== null) return yield* new CallError({ reason: new TooManyRequests({ retryAfter }) })
+    const payload = all.map(({ key, pace }) => ({ key: `accounts ${Secrets.hash(key)}`, ...pace }))
+    yield* Internal.call(secret, Internal.chargeAttempts, payload)
   })
 
   const nameKey = (name: string) => `name ${name}`
@@ -86,7 +84,7 @@ export const make = (secret: Secret, settings: Settings) => {
     method: string,
     subject: string,
     { device = "" }: OnDevice,
-    more: { readonly expected?: string; readonly secret?: string; readonly forget?: string } = {}
+    more: { readonly expected?: string; readonly secret?: string } = {}
   ) {
     const { current, family, token } = yield* Secrets.newRefreshToken
     const entered = yield* Internal.call(secret, Internal.enter, {
@@ -95,7 +93,6 @@ export const make = (secret: Secret, settings: Settings) => {
       subject,
       expected: more.expected ?? null,
       secret: more.secret ?? null,
-      forget: more.forget === undefined ? null : Secrets.hash(more.forget),
       session: { family, current, device }
     })
     if (entered._tag === "Opened") return yield* tokensOf(settings, entered, token, entered.merged)
@@ -170,7 +167,6 @@ export const make = (secret: Secret, settings: Settings) => {
       const more = Password.isOutdated(stored, cost) ? { secret: yield* Password.hash(password, cost) } : {}
       return yield* enter("signIn", "password", name, device, {
         expected: stored,
-        forget: nameKey(name),
         ...more
       }).pipe(Effect.catchTag("NameTaken", Effect.die))
     }),

@@ -1,6 +1,6 @@
 /**
- * What accounts decide, as functions from data to data: who signs in as whom, what a refresh token is worth, when an attempt
- * comes too early.
+ * What accounts decide, as functions from data to data: who signs in as whom, and what a refresh token is worth.
+ * The mutations carry it out.
  */
 
 /** What a caller shows: nothing, a name and password that it chooses, or something that proves an identity. */
@@ -64,24 +64,4 @@ export const rotation = (
   if (expires <= now) return "Expired"
   if (presented === current) return "Rotate"
   return presented === previous && now < usedAt + grace ? "Repeat" : "Reuse"
-}
-
-/** How many attempts are accepted at once, and how long each takes to be forgotten, in milliseconds. */
-export interface Pace {
-  readonly burst: number
-  readonly every: number
-}
-
-/**
- * Charges one attempt (generic cell rate algorithm). `due` is when the next attempt would be due if all had been made at the
- * regular pace. Returns the new `due`, or how long to wait.
- */
-export const charge = (
-  due: number,
-  now: number,
-  { burst, every }: Pace
-): { readonly due: number } | { readonly retryAfter: number } => {
-  const next = Math.max(due, now) + every
-  const early = next - now - burst * every
-  return early > 0 ? { retryAfter: early } : { due: next }
 }

@@ -49,11 +49,11 @@ const Opened = Schema.TaggedStruct("Opened", {
   merged: Schema.optionalKey(AccountId)
 })
 
-/** Charges attempts, all or none. */
+/** Charges attempts. A charge stays when a later one is refused. */
 export const chargeAttempts = operation(
   "accounts.internal.charge",
-  Schema.Array(Schema.Struct({ key: Schema.String, burst: Schema.Number, every: Schema.Number })),
-  Schema.Struct({ retryAfter: Schema.NullOr(Schema.Number) })
+  Schema.Array(Schema.Struct({ key: Schema.String, limit: Schema.Number, window: Schema.Number })),
+  Schema.Void
 )
 
 /** Begins a session, in the account that the decision names. */
@@ -67,8 +67,6 @@ export const enter = operation(
     expected: Schema.NullOr(Schema.String),
     /** The hash to store. */
     secret: Schema.NullOr(Schema.String),
-    /** The attempts to forget when it succeeds. */
-    forget: Schema.NullOr(Schema.String),
     session: NewSession
   }),
   Schema.Union([

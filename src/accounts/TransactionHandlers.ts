@@ -8,8 +8,9 @@ import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import { identity } from "../contract/Auth.ts"
 import { CallError, Unauthenticated } from "../protocol/CallError.ts"
+import * as RateLimits from "../services/RateLimits.ts"
 import type { Settings } from "./AccountsOptions.ts"
-import { accounts, attempts, flows, identities, type SessionRow, sessions } from "./AccountsTables.ts"
+import { accounts, flows, identities, type SessionRow, sessions } from "./AccountsTables.ts"
 import { type Account, AccountId, type SessionId } from "./contract/AccountsApi.ts"
 import * as Decisions from "./Decisions.ts"
 import * as Internal from "./Internal.ts"
@@ -112,20 +113,9 @@ export const make = (secret: Redacted.Redacted<string>, settings: Settings) => {
   })
 
   return {
-    [Internal.chargeAttempts.tag]: Internal.handler(
-      secret,
-      Internal.chargeAttempts,
-      Effect.fnUntraced(function* (charges, now) {
-        const rows = yield* attempts.getMany(charges.map(({ key }) => key))
-        const charged = charges.map((pace, i) => Decisions.charge(Option.getOrUndefined(rows[i]!)?.due ?? 0, now, pace))
-        const waits = charged.flatMap((charge) => ("retryAfter" in charge ? [charge.retryAfter] : []))
-        if (waits.length > 0) return { retryAfter: Math.max(...waits) }
-        for (const [i, charge] of charged.entries()) {
-          if ("due" in charge) yield* attempts.upsert({ id: charges[i]!.key, due: charge.due })
-        }
-        // A row whose time has come says the same as no row.
-        for (const { id } of yield* attempts.query("byDue").lte("due", now).take(swept)) yield* attempts.delete(id)
-        return { retryAfter: null }
+    [Internal.chargeAttempts.tag]: Internal.handler(secret, Internal.chargeAttempts, (charges) =>
+      Effect.forEach(charges, (charge) => RateLimits.charge({ ...charge, algorithm: "token-bucket" }), {
+        discard: true
       })
     ),
 
@@ -133,7 +123,7 @@ export const make = (secret: Redacted.Redacted<string>, settings: Settings) => {
       secret,
       Internal.enter,
       Effect.fnUntraced(
-        function* ({ expected, forget, method, proof, session, subject, secret: stored }, now) {
+        function* ({ expected, method, proof, session, subject, secret: stored }, now) {
           const caller = yield* callerAccount
           const id = identityId(method, subject)
           const known = yield* find(identities.getMany([id]))
@@ -151,7 +141,6 @@ export const make = (secret: Redacted.Redacted<string>, settings: Settings) => {
           if (known !== undefined && proof === "signIn" && stored !== null && entrance._tag !== "AlreadyLinked") {
             yield* identities.patch(id, { secret: stored })
           }
-          if (forget !== null) yield* attempts.delete(forget)
           switch (entrance._tag) {
             case "Create": {
               const account = yield* accounts.insert({})

@@ -80,6 +80,7 @@ export const appOf = ({ merged, sent }: Outside, options: Accounts.AccountsOptio
     api: Api.merge(NotesApi, accounts.api),
     tables: [notes, ...accounts.tables],
     handlers: Handlers.merge(NotesHandlers, accounts.handlers),
+    transactional: accounts.transactional,
     actionServices: issuer
   })
 }
