@@ -16,6 +16,7 @@ import { Authenticator, type Credentials, noCredential, type Refusal, type Verif
 
 export * from "../contract/Auth.ts"
 export { Authenticator, type Credentials, noCredential, type Refusal, type Verified } from "./Authenticator.ts"
+export { type IssuedToken, TokenIssuer, type TokenRequest } from "./TokenIssuer.ts"
 export { type JwksOptions, layerJwks } from "./auth/Jwks.ts"
 export { layerSecret, type Secret, type SecretOptions } from "./auth/Secret.ts"
 
