@@ -5,7 +5,7 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
-import { CurrentAddress } from "../contract/Auth.ts"
+import { CurrentNetwork } from "../contract/Auth.ts"
 import { CallError, Unavailable } from "../protocol/CallError.ts"
 import { TokenIssuer } from "../contract/TokenIssuer.ts"
 import type { Pace, Settings } from "./AccountsOptions.ts"
@@ -70,8 +70,8 @@ export const make = (secret: Secret, settings: Settings) => {
 
   /** Charges attempts in a transaction of their own: what fails later does not take them back. */
   const charge = Effect.fnUntraced(function* (charges: ReadonlyArray<{ readonly key: string; readonly pace: Pace }>) {
-    const address = yield* CurrentAddress
-    const all = [...charges, ...(address === undefined ? [] : [{ key: `address ${address}`, pace: attempts.address }])]
+    const network = yield* CurrentNetwork
+    const all = [...charges, ...(network === undefined ? [] : [{ key: `network ${network}`, pace: attempts.address }])]
     if (all.length === 0) return
     const payload = all.map(({ key, pace }) => ({ key: `accounts ${Secrets.hash(key)}`, ...pace }))
     yield* Internal.call(secret, Internal.chargeAttempts, payload)

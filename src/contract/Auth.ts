@@ -43,9 +43,12 @@ export const CurrentIdentity: Context.Reference<Identity> = Context.Reference<Id
   { defaultValue: () => anonymous }
 )
 
-/** The network address of the caller of the running action, where the platform knows it. The Worker sets it. */
-export const CurrentAddress: Context.Reference<string | undefined> = Context.Reference<string | undefined>(
-  "effect-dormouse/CurrentAddress",
+/**
+ * The network of the caller of the running action, where the platform knows it: an IPv4 address, or the first 64 bits of an IPv6
+ * address. The Worker sets it. It is made for counting.
+ */
+export const CurrentNetwork: Context.Reference<string | undefined> = Context.Reference<string | undefined>(
+  "effect-dormouse/CurrentNetwork",
   { defaultValue: () => undefined }
 )
 

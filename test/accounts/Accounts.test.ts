@@ -457,6 +457,11 @@ describe("accounts", () => {
         nobody.act("accounts.link.send", { email: "a@example.com", challenge: "x" })
       ]
       for (const call of others) expect((yield* failure(call))._tag).toBe("TooManyRequests")
+      address = "2001:db8::1"
+      for (const name of ["d", "e", "f"]) expect((yield* attempt(name))._tag).toBe("InvalidCredentials")
+      // The same network.
+      address = "2001:db8::2"
+      expect((yield* attempt("g"))._tag).toBe("TooManyRequests")
       address = "192.0.2.2"
       expect((yield* attempt("d"))._tag).toBe("InvalidCredentials")
     }).pipe(Effect.provide(TestApp.layer(app, { addressOf: () => address })))

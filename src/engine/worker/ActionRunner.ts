@@ -15,12 +15,13 @@ import type { Scope } from "effect/Scope"
 import * as Tracer from "effect/Tracer"
 import type * as Api from "../../contract/Api.ts"
 import { type App, handlersOf } from "../../contract/App.ts"
-import { Auth, CurrentAddress, CurrentIdentity } from "../../contract/Auth.ts"
+import { Auth, CurrentIdentity, CurrentNetwork } from "../../contract/Auth.ts"
 import { Calls } from "../../contract/Calls.ts"
 import { TokenIssuer } from "../../contract/TokenIssuer.ts"
 import { CallError, Unavailable } from "../../protocol/CallError.ts"
 import type { Request } from "../../protocol/Messages.ts"
 import * as RpcCodec from "../../protocol/RpcCodec.ts"
+import { networkOf } from "../rpc/CallRates.ts"
 import { runBatch } from "../rpc/HttpBatch.ts"
 import * as KindMiddleware from "../rpc/KindMiddleware.ts"
 import type { ObjectStub } from "../rpc/ObjectStub.ts"
@@ -64,7 +65,7 @@ export const make = <Rpcs extends Rpc.Any>(
       Effect.callback<ReadonlyArray<FromServerEncoded>>((resume) => {
         const context = Context.make(Calls, callsTo(app.api, object, session)).pipe(
           Context.add(CurrentIdentity, session.identity),
-          Context.add(CurrentAddress, session.address),
+          Context.add(CurrentNetwork, session.address === undefined ? undefined : networkOf(session.address)),
           // For handlers, and for the author's middleware around them.
           Context.add(Auth, { identity: Effect.succeed(session.identity) }),
           Context.add(TokenIssuer, tokens),
