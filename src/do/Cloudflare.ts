@@ -160,6 +160,7 @@ export const serve = <Rpcs extends Rpc.Any, R = never>(app: App<Rpcs>, options: 
               return own.authenticator
             }),
           addressOf: (request) => request.headers.get("cf-connecting-ip") ?? undefined,
+          now: Date.now,
           waitUntil,
           run: (effect) => runtime.runPromise(effect),
           isTraced: traced,

@@ -15,6 +15,7 @@ import { Live } from "../contract/Live.ts"
 import { ActionEnded, ActionHost } from "../engine/object/ActionRelay.ts"
 import type { Explanation } from "../engine/object/LiveQueries.ts"
 import * as TenantEngine from "../engine/object/TenantEngine.ts"
+import { describeTooMany, retryHeaders } from "../engine/rpc/CallRates.ts"
 import { errorResponse } from "../engine/rpc/HttpBody.ts"
 import { readAnswers } from "../engine/rpc/Ndjson.ts"
 import type { ObjectAnswer } from "../engine/rpc/ObjectStub.ts"
@@ -109,6 +110,10 @@ export const make = <Rpcs extends Rpc.Any, R = never>(
       const session = readSession(request)
       if (session === undefined) return errorResponse(403, "only the Worker in front of the object may call it")
       if (request.headers.get("upgrade") !== "websocket") return errorResponse(426, "only sockets are opened here")
+      const refused = engine.sockets.refusal(session)
+      if (refused !== undefined) {
+        return errorResponse(429, describeTooMany(refused), retryHeaders(refused.retryAfter))
+      }
       const { 0: client, 1: server } = new WebSocketPair()
       engine.sockets.open(this.sockets.accept(server), session)
       const protocol = request.headers.get(protocolHeader)

@@ -16,6 +16,8 @@ import { Authenticator, type Credentials, noCredential, type Refusal, type Verif
 
 export * from "../contract/Auth.ts"
 export { Authenticator, type Credentials, noCredential, type Refusal, type Verified } from "./Authenticator.ts"
+export { type JwksOptions, layerJwks } from "./auth/Jwks.ts"
+export { layerSecret, type Secret, type SecretOptions } from "./auth/Secret.ts"
 
 /** Accepts callers without a token, as anonymous. It does not know any token. */
 export const layerAnonymous: Layer.Layer<Authenticator> = Layer.succeed(Authenticator, {

@@ -16,6 +16,7 @@ import type { WebSocketLike } from "effect/socket/Socket"
 import type { App } from "../contract/App.ts"
 import { ActionHost } from "../engine/object/ActionRelay.ts"
 import * as TenantEngine from "../engine/object/TenantEngine.ts"
+import { describeTooMany } from "../engine/rpc/CallRates.ts"
 import type { ObjectAnswer, ObjectStub } from "../engine/rpc/ObjectStub.ts"
 import type { RequestSession } from "../engine/rpc/SessionHeader.ts"
 import type { ActionRunner } from "../engine/worker/ActionRunner.ts"
@@ -106,11 +107,14 @@ export class MemoryObject<Rpcs extends Rpc.Any> {
     const wire = this.network.open(socket, async () => {
       const session = await identify()
       if (session === undefined || "code" in session) return session
-      await this.event(({ sockets }, heap) => {
+      const refused = await this.event(({ sockets }, heap) => {
+        const refused = sockets.refusal(session)
+        if (refused !== undefined) return refused
         this.sockets.add(socket)
         sockets.open(heap.sockets.of(socket), session)
+        return undefined
       })
-      return "accepted"
+      return refused === undefined ? "accepted" : { code: 1013, reason: describeTooMany(refused) }
     })
     socket.wire = wire
     return wire.client

@@ -3,6 +3,7 @@
  * Each tenant has a `MemoryObject`; clients reach it through the transport of `TestApp`.
  */
 import { DatabaseSync } from "node:sqlite"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as FetchHttpClient from "effect/http/FetchHttpClient"
@@ -49,6 +50,8 @@ export interface TestAppOptions<Services = never, ActionServices = never, Middle
   readonly http?: Layer.Layer<HttpClient.HttpClient>
   /** The caller of every request without a token. */
   readonly identity?: Auth.Identity
+  /** The network address of a request. In memory there is none unless given. */
+  readonly addressOf?: (request: Request) => string | undefined
 }
 
 /** The options of a client in a test. */
@@ -146,6 +149,7 @@ const layer = <Rpcs extends Rpc.Any>(tested: App<Rpcs>, options: TestAppOptions 
     Effect.gen(function* () {
       const {
         actionServices,
+        addressOf,
         http = FetchHttpClient.layer,
         identity,
         middleware,
@@ -197,6 +201,8 @@ const layer = <Rpcs extends Rpc.Any>(tested: App<Rpcs>, options: TestAppOptions 
         system,
         actions: () => Promise.resolve(actions),
         authenticator: () => Promise.resolve(authenticator),
+        addressOf: (request) => addressOf?.(request),
+        now: () => Context.get(context, Clock.Clock).currentTimeMillisUnsafe(),
         waitUntil: () => {},
         run: (effect) => Effect.runPromiseWith(context)(effect),
         isTraced: isTraced(context)

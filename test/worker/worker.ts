@@ -10,13 +10,14 @@ import * as OtlpExporter from "effect/observability/OtlpExporter"
 import { Api, App, Handlers } from "effect-dormouse"
 import { Auth } from "effect-dormouse/auth"
 import { Cloudflare } from "effect-dormouse/cloudflare"
-import { ChatApi } from "../../examples/chat/api.ts"
-import { ChatHandlers } from "../../examples/chat/handlers.ts"
-import { channels, messages } from "../../examples/chat/schema.ts"
+import { ChatApi } from "../../examples/minimal/api.ts"
+import { ChatHandlers } from "../../examples/minimal/handlers.ts"
+import { channels, messages } from "../../examples/minimal/schema.ts"
 import { make } from "../../src/do/TenantObject.ts"
 import { Authenticator } from "../../src/services/Authenticator.ts"
 import { app as marksApp } from "../client/mutationApp.ts"
 import * as Callers from "../frontDoor/callers.ts"
+import { openDoors, smallDoors } from "./doors.ts"
 import * as Guarded from "./guarded.ts"
 import { ledgerApp } from "./ledger.ts"
 import * as ListsApp from "./lists.ts"
@@ -151,6 +152,10 @@ export class GuardedObject extends counted(make(Guarded.guardedReactorApp) as ne
 
 /** A service of the author's own that takes part in transactions. */
 export class LedgerObject extends counted(make(ledgerApp) as never) {}
+
+/** Limits of callers that a test can reach, and none. */
+export class SmallDoors extends counted(make(smallDoors) as never) {}
+export class OpenDoors extends counted(make(openDoors) as never) {}
 
 /** The marks app, for the soak. */
 export class Marks extends counted(make(marksApp) as never) {}

@@ -8,6 +8,7 @@ import { livePrefix } from "../../protocol/Frame.ts"
 import type * as Limits from "../../protocol/Limits.ts"
 import { describe } from "../../protocol/Limits.ts"
 import type { Request } from "../../protocol/Messages.ts"
+import { type CallRates, keysOf, type TooMany, tooManyExit } from "../rpc/CallRates.ts"
 import { answerAll, joinMessages, limitsInside, parseRequests } from "../rpc/HttpBody.ts"
 import type { ObjectAnswer } from "../rpc/ObjectStub.ts"
 import { parentOf } from "../rpc/RequestSpan.ts"
@@ -26,6 +27,8 @@ export interface ObjectHttpOptions {
   readonly runQuery: (key: QueryKey) => QueryRun
   readonly turns: TurnQueue
   readonly limits: Limits.Limits
+  readonly rates: CallRates
+  readonly now: () => number
   readonly isMutation: (tag: string) => boolean
 }
 
@@ -45,6 +48,11 @@ export class ObjectHttp {
     const body = parseRequests(text, isRewritten ? limitsInside(limits) : limits)
     if (body instanceof Response) return { status: body.status, body: await body.text() }
     const { requests } = body
+    const refused = session.fromAction === true ? undefined : this.tooMany(session, requests.length)
+    if (refused !== undefined) {
+      const body = joinMessages(answerAll(requests, tooManyExit(refused)))
+      return { status: 429, body, retryAfter: refused.retryAfter }
+    }
     const caller = this.callerFor(session)
     return new Promise((resolve, reject) => {
       const refused = turns.submit({
@@ -66,6 +74,10 @@ export class ObjectHttp {
       const exit = unavailable(describe(refused, limits[refused]))
       resolve({ status: 503, body: joinMessages(answerAll(requests, exit)) })
     })
+  }
+
+  private tooMany(session: RequestSession, calls: number): TooMany | undefined {
+    return this.options.rates.charge(keysOf(session), calls, this.options.now())
   }
 
   private callerFor(session: RequestSession): Caller {

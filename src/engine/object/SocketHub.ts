@@ -4,17 +4,26 @@
  */
 import * as Option from "effect/Option"
 import type { FromClientEncoded } from "effect/rpc/RpcMessage"
+import type { CallerLimits } from "../../protocol/CallerLimits.ts"
 import * as Limits from "../../protocol/Limits.ts"
 import type { HostSocket, SocketHost } from "../../services/SocketHost.ts"
+import { type CallRates, describeTooMany, keysOf, type TooMany } from "../rpc/CallRates.ts"
 import { decodeText, isRequest, OverLimit, readMessages } from "../rpc/HttpBody.ts"
 import type { RequestSession } from "../rpc/SessionHeader.ts"
 import { AckDeadlines, ackTimeout } from "./AckDeadlines.ts"
+import { SocketCounts } from "./SocketCounts.ts"
 import { type ReadQueryKey, SocketSession, type SocketSessionOptions } from "./SocketSession.ts"
 import { attachmentDecoder } from "./SubscriptionStore.ts"
 import type { TurnQueue } from "./TurnQueue.ts"
 
 /** What the sockets of an object work with. */
-export interface SocketHubOptions extends Omit<SocketSessionOptions, "onOutput" | "onDirty" | "turn" | "deadlines"> {
+export interface SocketHubOptions
+  extends Omit<
+    SocketSessionOptions,
+    "onOutput" | "onDirty" | "turn" | "deadlines" | "charge" | "onFlood" | "liveQueriesPerSocket"
+  > {
+  readonly rates: CallRates
+  readonly callerLimits: CallerLimits
   readonly host: SocketHost["Service"]
   readonly turns: TurnQueue
   /** Runs a task in a later turn. */
@@ -46,6 +55,7 @@ type Close = readonly [code: number, reason: string]
 export class SocketHub {
   private readonly options: SocketHubOptions
   private readonly sessionOptions: SocketSessionOptions
+  private readonly counts: SocketCounts
   private readonly sessions = new Map<HostSocket, SocketSession>()
   /** Sessions with something to send at the end of the turn. */
   private output: Array<SocketSession> = []
@@ -56,8 +66,12 @@ export class SocketHub {
 
   constructor(options: SocketHubOptions) {
     this.options = options
+    this.counts = new SocketCounts(options.callerLimits)
     this.sessionOptions = {
       ...options,
+      liveQueriesPerSocket: options.callerLimits.liveQueriesPerSocket,
+      charge: ({ keys }) => options.rates.charge(keys, 1, options.now()),
+      onFlood: ({ socket }, refused) => this.drop(socket, [1013, describeTooMany(refused)]),
       deadlines: new AckDeadlines({
         now: options.now,
         whenIdle: options.whenIdle,
@@ -88,10 +102,16 @@ export class SocketHub {
     })
   }
 
+  /** Why a caller cannot open a socket. Opening one counts as a call. */
+  refusal(session: RequestSession): TooMany | undefined {
+    const keys = keysOf(session)
+    return this.counts.refusal(keys) ?? this.options.rates.charge(keys, 1, this.options.now())
+  }
+
   /** A new socket. */
   open(socket: HostSocket, session: RequestSession): void {
     const opened = new SocketSession(this.sessionOptions, socket, this.options.host.newId(), session)
-    this.sessions.set(socket, opened)
+    this.add(opened)
     this.save(opened, rowsPerSave)
   }
 
@@ -142,8 +162,16 @@ export class SocketHub {
 
   /** A socket closed. */
   closed(socket: HostSocket): void {
-    this.sessions.get(socket)?.close()
+    const session = this.sessions.get(socket)
+    if (session === undefined) return
     this.sessions.delete(socket)
+    this.counts.closed(session.keys)
+    session.close()
+  }
+
+  private add(session: SocketSession): void {
+    this.sessions.set(session.socket, session)
+    this.counts.opened(session.keys)
   }
 
   /** Sends what the sessions collected in this turn. */
@@ -213,7 +241,7 @@ export class SocketHub {
     }
     const { id, session } = attachment.value
     const restored = new SocketSession(this.sessionOptions, socket, id, session)
-    this.sessions.set(socket, restored)
+    this.add(restored)
     this.options.turns.run(() => restored.restore(attachment.value, readQueryKey))
     return restored
   }

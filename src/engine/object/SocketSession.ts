@@ -11,6 +11,7 @@ import * as Limits from "../../protocol/Limits.ts"
 import { pong, type Request } from "../../protocol/Messages.ts"
 import { mutationHeader } from "../../protocol/MutationId.ts"
 import type { HostSocket } from "../../services/SocketHost.ts"
+import { type CallerKeys, keysOf, type TooMany, tooManyExit } from "../rpc/CallRates.ts"
 import { parentOf } from "../rpc/RequestSpan.ts"
 import { encodeMessage } from "../rpc/RpcTransport.ts"
 import type { RequestSession } from "../rpc/SessionHeader.ts"
@@ -48,6 +49,11 @@ export interface SocketSessionOptions {
   readonly actions: ActionHost["Service"]
   readonly rows: SubscriptionRows
   readonly limits: Limits.Limits
+  readonly liveQueriesPerSocket: number
+  /** Counts a call. Returns why it must not run. */
+  readonly charge: (session: SocketSession) => TooMany | undefined
+  /** The socket goes on although its calls are refused. */
+  readonly onFlood: (session: SocketSession, refused: TooMany) => void
   readonly deadlines: AckDeadlines<SocketSubscription>
   readonly isAction: (tag: string) => boolean
   /** Runs a task later, and keeps the object awake until then. Returns the function that cancels it. */
@@ -104,6 +110,10 @@ export class SocketSession implements Subscriber {
   /** The text that was last attached. */
   private attached: string | undefined
   private isClosed = false
+  /** Under which keys its caller counts. */
+  readonly keys: CallerKeys
+  /** Calls that were refused since the last one that was not. */
+  private refusals = 0
   /** How many messages were received. */
   private received = 0
 
@@ -114,6 +124,7 @@ export class SocketSession implements Subscriber {
     this.identity = JSON.stringify(session.identity)
     this.prefix = attachmentPrefix(id, session)
     this.caller = callerOf(session)
+    this.keys = keysOf(session)
     this.actions = new ActionRelay({
       host: options.actions,
       session,
@@ -129,11 +140,17 @@ export class SocketSession implements Subscriber {
   /** Takes the messages of one socket message, in order. */
   receive(messages: ReadonlyArray<FromClientEncoded>): void {
     this.received++
-    for (const message of messages) this.handle(message)
+    for (const message of messages) {
+      this.handle(message)
+      // A flood: what follows is not handled.
+      if (this.isClosed) return
+    }
   }
 
   /** Answers requests that are not run with the same exit. */
   refuse(requests: ReadonlyArray<Request>, exit: EncodedExit): void {
+    // Reading it cost as much as a call.
+    if (this.isTooMany() !== undefined && this.isClosed) return
     const text = JSON.stringify(exit)
     for (const { id, isNotification } of requests) {
       this.abandon(id)
@@ -141,11 +158,20 @@ export class SocketSession implements Subscriber {
     }
   }
 
+  /** Counts a call. Closes the socket when its client goes on although its calls are refused. */
+  private isTooMany(): TooMany | undefined {
+    const refused = this.options.charge(this)
+    this.refusals = refused === undefined ? 0 : this.refusals + 1
+    if (refused !== undefined && this.refusals > refusalsBeforeClose) this.options.onFlood(this, refused)
+    return refused
+  }
+
   private handle(message: FromClientEncoded): void {
     switch (message._tag) {
       case "Request":
         // An id that is used again means the new request: nothing more is sent for the old one.
         this.abandon(message.id)
+        if (this.isRefused(message)) return
         if (message.tag.startsWith(livePrefix)) return this.subscribe(message)
         if (this.options.isAction(message.tag)) return this.actions.start(message)
         return this.call(message)
@@ -156,6 +182,12 @@ export class SocketSession implements Subscriber {
       case "Ping":
         return this.write(pong)
     }
+  }
+
+  private isRefused({ id, isNotification }: Request): boolean {
+    const refused = this.isTooMany()
+    if (refused !== undefined && isNotification !== true) this.exit(id, tooManyExit(refused))
+    return refused !== undefined
   }
 
   /** Runs a query or a mutation. */
@@ -214,6 +246,11 @@ export class SocketSession implements Subscriber {
     // A notification gets no messages, so its frames could not be sent.
     if (request.isNotification === true) return
     if (request.discard === true) return this.exit(request.id, done)
+    const count = this.subscriptions.size + 1
+    const { liveQueriesPerSocket } = this.options
+    if (count > liveQueriesPerSocket) {
+      return this.exit(request.id, limitExceeded("liveQueriesPerSocket", liveQueriesPerSocket, count))
+    }
     const key = readQueryKey(request.tag.slice(livePrefix.length), {
       payload: request.payload,
       headers: request.headers.filter(([name]) => !ownHeaders.has(name.toLowerCase())),
@@ -504,6 +541,9 @@ export class SocketSession implements Subscriber {
     if (calls.length > 0) this.options.onDirty(this)
   }
 }
+
+/** Calls in a row that are refused before the socket is closed: a client that waits for answers sees the first of them. */
+const refusalsBeforeClose = 100
 
 /** The caller of all calls of a session. */
 export const callerOf = ({ identity, tenant }: RequestSession): Caller => ({

@@ -15,6 +15,7 @@ import { type App, handlersOf } from "../../contract/App.ts"
 import { anonymous, Identity } from "../../contract/Auth.ts"
 import { type Kind, kindOf } from "../../contract/Kind.ts"
 import type { Live } from "../../contract/Live.ts"
+import type { CallerLimits } from "../../protocol/CallerLimits.ts"
 import { livePrefix } from "../../protocol/Frame.ts"
 import { canonical } from "../../protocol/JsonCodec.ts"
 import { Background } from "../../services/Background.ts"
@@ -24,6 +25,7 @@ import { makeRunner, type SchemaMismatch } from "../../services/Storage.ts"
 import { readsOfNothing, type WriteRecorder } from "../../services/storage/ReadSet.ts"
 import type { TransactionRunner } from "../../services/TransactionRunner.ts"
 import * as Transactor from "../../services/Transactor.ts"
+import { CallRates, configured } from "../rpc/CallRates.ts"
 import { unknownRpc } from "../rpc/ErrorBoundary.ts"
 import { requireMiddleware } from "../rpc/KindMiddleware.ts"
 import { isTraced } from "../rpc/RequestSpan.ts"
@@ -92,6 +94,7 @@ export const make = <Rpcs extends Rpc.Any>(
     const services: Context.Context<any> = yield* Effect.context<any>()
     const runner = yield* makeRunner({
       tables: app.tables,
+      policies: app.policies,
       limits: app.limits,
       transactional: app.transactional,
       // Anybody may read a tenant that does not exist: that must not make a database.
@@ -105,6 +108,7 @@ export const make = <Rpcs extends Rpc.Any>(
       afterCommit: (effects) => background.defer(() => runAfterCommit(background, services, effects))
     })
     const handlers = yield* Layer.build(handlersOf(app.layers, app.layers.services))
+    const callerLimits = yield* Effect.orDie(configured(app.limits))
     yield* requireMiddleware(app.api.declared.requests.values(), handlers)
     const engine = new Engine(app, options, {
       database: runner.storage.database,
@@ -112,6 +116,7 @@ export const make = <Rpcs extends Rpc.Any>(
       sockets: yield* SocketHost,
       actions: yield* ActionHost,
       runner,
+      callerLimits,
       services,
       context: Context.merge(services, handlers)
     })
@@ -137,6 +142,8 @@ interface Parts {
   readonly sockets: SocketHost["Service"]
   readonly actions: ActionHost["Service"]
   readonly runner: TransactionRunner
+  /** Those of the app, with what the environment overrides. */
+  readonly callerLimits: CallerLimits
   readonly services: Context.Context<any>
   /** The services, the handlers and the middleware. */
   readonly context: Context.Context<any>
@@ -168,6 +175,8 @@ class Engine implements TenantEngine {
     const { background, database, runner } = parts
     const { commitTurn = run, now, queriesPerSlice, smallFlush = 50, tenant } = options
     const { limits, reactors } = app
+    const { callerLimits } = parts
+    const rates = new CallRates(callerLimits)
     const group: RpcGroup.RpcGroup<any> = app.api.declared
     this.parts = parts
     this.smallFlush = smallFlush
@@ -223,6 +232,8 @@ class Engine implements TenantEngine {
       actions: parts.actions,
       rows: new SubscriptionRows(database),
       limits,
+      rates,
+      callerLimits,
       log: (message, cause) => this.log(message, cause)
     })
     this.http = new ObjectHttp({
@@ -232,6 +243,8 @@ class Engine implements TenantEngine {
       runQuery: (key) => this.runQuery(key, undefined),
       turns,
       limits,
+      rates,
+      now,
       isMutation
     })
     this.local = makeLocalLive({ group, live, readQueryKey, turn })

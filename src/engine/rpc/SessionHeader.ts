@@ -13,7 +13,9 @@ export const RequestSession = Schema.Struct({
   /** What is known of the caller's token. */
   credential: Schema.optionalKey(Credential),
   /** The network address of the caller, where the platform knows it. */
-  address: Schema.optionalKey(Schema.String)
+  address: Schema.optionalKey(Schema.String),
+  /** Whether an action calls in the caller's name: the action itself was counted. */
+  fromAction: Schema.optionalKey(Schema.Boolean)
 })
 export type RequestSession = typeof RequestSession.Type
 

@@ -103,7 +103,7 @@ export const callsTo = <Rpcs extends Rpc.Any>(
         ...(Option.isSome(span) && spanFields(span.value))
       }
       const { body } = yield* Effect.tryPromise({
-        try: () => object.call(session, JSON.stringify(request)),
+        try: () => object.call({ ...session, fromAction: true }, JSON.stringify(request)),
         catch: () => unanswered
       })
       const answers: unknown = JSON.parse(body)

@@ -21,6 +21,15 @@ import type { Request as RpcRequest } from "../../protocol/Messages.ts"
 import { timePath } from "../../protocol/MutationId.ts"
 import { type Authenticator, noCredential, type Refusal, type Verified } from "../../services/Authenticator.ts"
 import type { SystemCalls } from "../../services/SystemCalls.ts"
+import {
+  CallRates,
+  configured,
+  describeTooMany,
+  keysOf,
+  retryHeaders,
+  type TooMany,
+  tooManyExit
+} from "../rpc/CallRates.ts"
 import { toInternalError } from "../rpc/ErrorBoundary.ts"
 import {
   answerAll,
@@ -79,6 +88,8 @@ export interface GatewayHost {
   readonly authenticator?: (() => Promise<Authenticator["Service"]>) | undefined
   /** The network address of a request, where the platform knows it. */
   readonly addressOf?: (request: Request) => string | undefined
+  /** What time it is, in milliseconds. Without it the calls of a caller are counted by the object alone. */
+  readonly now?: () => number
   /** The object of a tenant. */
   readonly object: (tenant: string) => ObjectStub
   /** Calls of the deployment's own object. */
@@ -118,6 +129,8 @@ const decodeClaims = Schema.decodeUnknownOption(Identity.fields.claims)
 export class Gateway<Rpcs extends Rpc.Any> {
   private readonly app: App<Rpcs>
   private readonly options: GatewayOptions
+  /** Counts the calls that this isolate sees: an object that it need not call is not woken, and actions run here. */
+  private rates: CallRates | undefined
 
   constructor(app: App<Rpcs>, options: GatewayOptions) {
     this.app = app
@@ -153,12 +166,24 @@ export class Gateway<Rpcs extends Rpc.Any> {
     if (session instanceof Response) return session
     const object = host.object(session.tenant)
     if (isExplain) return Response.json(await object.explain(session))
+    const isCounted = trustedSession === undefined && host.now !== undefined
+    if (request.method === "GET") {
+      const refused = isCounted ? await this.tooMany(host, session, 1) : undefined
+      if (refused !== undefined) {
+        return errorResponse(429, describeTooMany(refused), retryHeaders(refused.retryAfter))
+      }
+    }
     if (request.method === "GET") return this.connect(host, object, session, request)
     if (request.method !== "POST") return errorResponse(405, "use POST", { allow: "GET, POST" })
     // Object and Worker have checked the requests of actions that they have run here.
     const { limits } = this.app
     const body = await readRequests(request, trustedSession === undefined ? limits : limitsInside(limits))
     if (body instanceof Response) return body
+    const refused = isCounted ? await this.tooMany(host, session, body.requests.length) : undefined
+    if (refused !== undefined) {
+      const answers = answerAll(body.requests, tooManyExit(refused))
+      return messagesResponse(joinMessages(answers), 429, retryHeaders(refused.retryAfter))
+    }
     const isStream = trustedSession !== undefined && request.headers.get("accept") === ndjson
     const options = { isStream, isCollected, signal: request.signal }
     // The Worker that collects has a span for the body.
@@ -176,11 +201,17 @@ export class Gateway<Rpcs extends Rpc.Any> {
   ): Promise<Response> {
     const routes = route(this.app, requests)
     if (routes.transactions.length > 0 && routes.transactions.length === requests.length) {
-      const { body, status } = await this.transact(host, object, session, requests, text)
-      return messagesResponse(body, status)
+      const { body, retryAfter, status } = await this.transact(host, object, session, requests, text)
+      return messagesResponse(body, status, retryAfter === undefined ? {} : retryHeaders(retryAfter))
     }
     const isUnknown = routes.unknown.length > 0 && routes.unknown.length === requests.length
     return this.mixed(host, object, session, routes, { ...options, isUnknown })
+  }
+
+  /** Counts calls of a caller. Returns why they must not run. */
+  private async tooMany(host: GatewayHost, session: RequestSession, calls: number): Promise<TooMany | undefined> {
+    this.rates ??= new CallRates(await host.run(Effect.orDie(configured(this.app.limits))))
+    return this.rates.charge(keysOf(session), calls, host.now?.() ?? 0)
   }
 
   /** Opens a socket. */
