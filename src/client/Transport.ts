@@ -22,6 +22,8 @@ export interface TransportOptions {
    * return a fresh token.
    */
   readonly token?: string | Effect.Effect<string>
+  /** The publishable key of this app, for a backend with `Auth.withAppKeys`. */
+  readonly appKey?: string
 }
 
 /** The `fetch` that calls over HTTP use. The runtime's own unless provided. */
@@ -52,6 +54,7 @@ export const make = Effect.fnUntraced(function* (options: TransportOptions): Eff
   const socketUrl = new URL(url)
   socketUrl.protocol = socketUrl.protocol.replace("http", "ws")
   socketUrl.searchParams.set("tenant", tenant)
+  if (options.appKey !== undefined) socketUrl.searchParams.set("key", options.appKey)
   const socket = Effect.flatMap(token, (token) =>
     Socket.makeWebSocket(
       socketUrl.href,
@@ -66,6 +69,7 @@ export const make = Effect.fnUntraced(function* (options: TransportOptions): Eff
         if (request._tag !== "Request") return
         const bearer = yield* token
         const headers: Record<string, string> = { "content-type": "application/json", "x-dormouse-tenant": tenant }
+        if (options.appKey !== undefined) headers["x-dormouse-key"] = options.appKey
         if (bearer !== undefined) headers["authorization"] = `Bearer ${bearer}`
         const answers = yield* Effect.tryPromise({
           try: async (signal) => {

@@ -11,6 +11,7 @@ import * as Layer from "effect/Layer"
 import type * as Rpc from "effect/rpc/Rpc"
 import * as Scope from "effect/Scope"
 import type { App } from "../contract/App.ts"
+import { TokenIssuer } from "../contract/TokenIssuer.ts"
 import { errorResponse } from "../engine/rpc/HttpBody.ts"
 import type { ObjectStub } from "../engine/rpc/ObjectStub.ts"
 import { isTraced } from "../engine/rpc/RequestSpan.ts"
@@ -63,7 +64,7 @@ interface WorkerRuntime<R> {
   /** Built when the first action is called. */
   actions: Promise<ActionRunner.ActionRunner> | undefined
   /** The author's `auth`, built with the first request. */
-  authenticator: Promise<Authenticator["Service"]> | undefined
+  auth: Promise<Context.Context<Authenticator>> | undefined
 }
 
 /**
@@ -83,30 +84,50 @@ export const serve = <Rpcs extends Rpc.Any, R = never>(app: App<Rpcs>, options: 
       flushing: new Flushing(runtime, options),
       isTraced: runtime.runPromiseExit(Effect.map(Effect.context<never>(), isTraced)),
       actions: undefined,
-      authenticator: undefined
+      auth: undefined
     }
   }
 
-  const makeAuthenticator = (
+  const makeAuth = (
     auth: NonNullable<GatewayOptions["auth"]>,
     runtime: HostRuntime<R>
-  ): Promise<Authenticator["Service"]> =>
+  ): Promise<Context.Context<Authenticator>> =>
     runtime.runPromise(
       Layer.build(Layer.provide(auth, [FetchHttpClient.layer, Layer.succeed(SystemCalls, system)])).pipe(
-        Effect.map((built) => Context.get(built, Authenticator)),
         Effect.orDie,
         Scope.provide(Scope.makeUnsafe())
       )
     )
 
-  const makeActions = (runtime: HostRuntime<R>): Promise<ActionRunner.ActionRunner> =>
-    runtime.runPromise(
-      ActionRunner.make(app).pipe(
+  /** The author's `auth`. It is built once for all requests, and again if that failed. */
+  const authOf = (
+    own: WorkerRuntime<R>,
+    auth: NonNullable<GatewayOptions["auth"]>
+  ): Promise<Context.Context<Authenticator>> => {
+    own.auth ??= makeAuth(auth, own.runtime).catch((cause) => {
+      own.auth = undefined
+      throw cause
+    })
+    return own.auth
+  }
+
+  const makeActions = (own: WorkerRuntime<R>): Promise<ActionRunner.ActionRunner> => {
+    const { auth } = options
+    const issuer =
+      auth === undefined
+        ? Effect.succeedNone
+        : Effect.map(
+            Effect.promise(() => authOf(own, auth)),
+            (built) => Context.getOption(built, TokenIssuer)
+          )
+    return own.runtime.runPromise(
+      ActionRunner.make(app, issuer).pipe(
         Effect.provide(FetchHttpClient.layer),
         // The handlers live as long as the isolate.
         Scope.provide(Scope.makeUnsafe())
       )
     )
+  }
 
   const worker = class extends Base<WorkerProps> {
     override async fetch(request: Request): Promise<Response> {
@@ -123,7 +144,7 @@ export const serve = <Rpcs extends Rpc.Any, R = never>(app: App<Rpcs>, options: 
           object: (tenant) => stubOf(objects.getByName(tenant)),
           system,
           actions: () => {
-            own.actions ??= makeActions(runtime).catch((cause) => {
+            own.actions ??= makeActions(own).catch((cause) => {
               // The next call tries again.
               own.actions = undefined
               throw cause
@@ -151,13 +172,10 @@ export const serve = <Rpcs extends Rpc.Any, R = never>(app: App<Rpcs>, options: 
           },
           authenticator:
             options.auth &&
-            (() => {
-              own.authenticator ??= makeAuthenticator(options.auth!, runtime).catch((cause) => {
-                own.authenticator = undefined
-                throw cause
-              })
-              waitUntil(own.authenticator)
-              return own.authenticator
+            (async () => {
+              const auth = authOf(own, options.auth!)
+              waitUntil(auth)
+              return Context.get(await auth, Authenticator)
             }),
           addressOf: (request) => request.headers.get("cf-connecting-ip") ?? undefined,
           now: Date.now,
@@ -166,7 +184,12 @@ export const serve = <Rpcs extends Rpc.Any, R = never>(app: App<Rpcs>, options: 
           isTraced: traced,
           closeSocket
         },
-        { request, trustedSession: this.ctx.props?.session, isCollected: this.ctx.props?.isCollected }
+        {
+          request,
+          trustedSession: this.ctx.props?.session,
+          isCollected: this.ctx.props?.isCollected,
+          renews: this.ctx.props?.renews
+        }
       )
       flushing.request(waitUntil)
       return response

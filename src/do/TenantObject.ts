@@ -30,7 +30,15 @@ import { SocketHost } from "../services/SocketHost.ts"
 import { Transactor } from "../services/Transactor.ts"
 import { systemName } from "../system/SystemApi.ts"
 import { systemApp } from "../system/SystemApp.ts"
-import { Flushing, fetchActions, type HostOptions, HostRuntime, hungDetail, logStartFailure } from "./Host.ts"
+import {
+  Flushing,
+  fetchActions,
+  fetchSession,
+  type HostOptions,
+  HostRuntime,
+  hungDetail,
+  logStartFailure
+} from "./Host.ts"
 import type { ObjectBase, ObjectSocket, ObjectState } from "./Platform.ts"
 
 // The declarations of the two classes agree: a test compiles classes of ours with the platform's types.
@@ -91,12 +99,14 @@ export const make = <Rpcs extends Rpc.Any, R = never>(
         Context.add(SocketHost, this.sockets.service),
         Context.add(Background, CloudflareBackground.make(this.ctx)),
         Context.add(ActionHost, {
-          runAction: (request, session, signal) => this.runAction(request, session, signal)
+          runAction: (request, session, signal) => this.runAction(request, session, signal),
+          renewSession: (token, session, signal) => fetchSession(this.ctx, token, session, signal)
         })
       )
       const { name: tenant } = this.ctx.id
-      const options = { tenant, now: Date.now }
-      const engine = tenant === systemName ? TenantEngine.make(systemApp(), options) : TenantEngine.make(app, options)
+      const engineOptions = { tenant, now: Date.now, sessions: options }
+      const engine =
+        tenant === systemName ? TenantEngine.make(systemApp(), engineOptions) : TenantEngine.make(app, engineOptions)
       return engine.pipe(
         Effect.provideContext(host),
         // The engine lives as long as the heap; nothing ends it before.

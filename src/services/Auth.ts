@@ -15,8 +15,12 @@ import { Unauthenticated } from "../protocol/CallError.ts"
 import { Authenticator, type Credentials, noCredential, type Refusal, type Verified } from "./Authenticator.ts"
 
 export * from "../contract/Auth.ts"
+export { type Revocation, revoke } from "../contract/Revocation.ts"
+export { type IssuedToken, TokenIssuer, type TokenRequest } from "../contract/TokenIssuer.ts"
 export { Authenticator, type Credentials, noCredential, type Refusal, type Verified } from "./Authenticator.ts"
+export { type AppKey, withAppKeys } from "./auth/AppKeys.ts"
 export { type JwksOptions, layerJwks } from "./auth/Jwks.ts"
+export { type LocalOptions, layerLocal, layerLocalWith } from "./auth/Local.ts"
 export { layerSecret, type Secret, type SecretOptions } from "./auth/Secret.ts"
 
 /** Accepts callers without a token, as anonymous. It does not know any token. */
@@ -30,17 +34,18 @@ export const layer = (
   authenticate: (credentials: Credentials) => Effect.Effect<Option.Option<Verified>, Refusal>
 ): Layer.Layer<Authenticator> => Layer.succeed(Authenticator, { authenticate })
 
-/** Asks several authenticators in order: the first that knows the token decides. */
-export const layerFirst = <
-  const Layers extends readonly [Layer.Layer<Authenticator, any, any>, ...Array<Layer.Layer<Authenticator, any, any>>]
->(
+type AnyLayer = Layer.Layer<Authenticator, any, any>
+
+/** Asks several authenticators in order: the first that knows the token decides. What else the layers have, it has too. */
+export const layerFirst: <const Layers extends readonly [AnyLayer, ...Array<AnyLayer>]>(
   ...layers: Layers
-): Layer.Layer<Authenticator, Layer.Error<Layers[number]>, Layer.Services<Layers[number]>> =>
-  Layer.effect(
-    Authenticator,
+) => Layer.Layer<Layer.Success<Layers[number]>, Layer.Error<Layers[number]>, Layer.Services<Layers[number]>> = (
+  ...layers: ReadonlyArray<Layer.Layer<any, any, any>>
+) =>
+  Layer.effectContext(
     Effect.gen(function* () {
-      const all: Array<Authenticator["Service"]> = []
-      for (const layer of layers) all.push(Context.get(yield* Layer.build(layer), Authenticator))
+      const built = yield* Effect.forEach(layers, (layer) => Layer.build(layer))
+      const all = built.map((context) => Context.get(context, Authenticator))
       const first = <A, E>(
         ask: (authenticator: Authenticator["Service"]) => Effect.Effect<Option.Option<A>, E>
       ): Effect.Effect<Option.Option<A>, E> =>
@@ -51,10 +56,10 @@ export const layerFirst = <
           }
           return Option.none()
         })
-      return {
+      return Context.add(Context.mergeAll(...built), Authenticator, {
         authenticate: (credentials) => first(({ authenticate }) => authenticate(credentials)),
         respond: (request) => first(({ respond }) => respond?.(request) ?? Effect.succeed(Option.none()))
-      }
+      })
     })
   )
 

@@ -25,6 +25,7 @@ import * as Live from "../contract/Live.ts"
 import type { ObjectStub } from "../engine/rpc/ObjectStub.ts"
 import { isTraced } from "../engine/rpc/RequestSpan.ts"
 import { protocolHeader, type RequestSession } from "../engine/rpc/SessionHeader.ts"
+import type { SessionOptions } from "../engine/rpc/SessionOptions.ts"
 import * as ActionRunner from "../engine/worker/ActionRunner.ts"
 import { Gateway, type GatewayHost, type GatewayOptions } from "../engine/worker/Gateway.ts"
 import type { Close } from "../engine/worker/Refusal.ts"
@@ -39,7 +40,9 @@ import { systemApp } from "../system/SystemApp.ts"
 import { MemoryObject } from "./MemoryObject.ts"
 
 /** What a test replaces in an app, and the options of its gateway. */
-export interface TestAppOptions<Services = never, ActionServices = never, Middleware = never> extends GatewayOptions {
+export interface TestAppOptions<Services = never, ActionServices = never, Middleware = never>
+  extends GatewayOptions,
+    SessionOptions {
   /** Replaces the app's `services`. */
   readonly services?: Layer.Layer<Services>
   /** Replaces the app's `actionServices`. */
@@ -150,8 +153,10 @@ const layer = <Rpcs extends Rpc.Any>(tested: App<Rpcs>, options: TestAppOptions 
       const {
         actionServices,
         addressOf,
+        expired = "close",
         http = FetchHttpClient.layer,
         identity,
+        maxTokenLifetime,
         middleware,
         services: appServices,
         ...gatewayOptions
@@ -169,7 +174,9 @@ const layer = <Rpcs extends Rpc.Any>(tested: App<Rpcs>, options: TestAppOptions 
       yield* Effect.sync(() => TableSchema.check(app.tables))
       const context = yield* Effect.context<never>()
       const services = yield* Layer.build(http)
-      const actions = yield* Effect.provideContext(ActionRunner.make(app), services)
+      const issuer = Effect.sync(() => Context.getOption(built, Auth.TokenIssuer))
+      const actions = yield* Effect.provideContext(ActionRunner.make(app, issuer), services)
+      const sessions: SessionOptions = { expired, ...(maxTokenLifetime !== undefined && { maxTokenLifetime }) }
       const objects = new Map<string, MemoryObject<any>>()
       const databases: Array<DatabaseSync> = []
       const object = (tenant = "main") => {
@@ -178,7 +185,8 @@ const layer = <Rpcs extends Rpc.Any>(tested: App<Rpcs>, options: TestAppOptions 
           const database = new DatabaseSync(":memory:", { enableForeignKeyConstraints: true })
           databases.push(database)
           const own = tenant === systemName ? systemApp() : app
-          found = new MemoryObject<any>({ tenant, app: own, database, actions, context })
+          const renew = (request: Request, renews: RequestSession) => gateway.handle(host, { request, renews })
+          found = new MemoryObject<any>({ tenant, app: own, database, actions, context, renew, sessions })
           objects.set(tenant, found)
         }
         return found
@@ -192,10 +200,11 @@ const layer = <Rpcs extends Rpc.Any>(tested: App<Rpcs>, options: TestAppOptions 
       const gateway = new Gateway(app, gatewayOptions)
       const auth = gatewayOptions.auth ?? Auth.layerFirst(Auth.layerTest, fixed(identity ?? Auth.anonymous))
       const system = makeCalls({ call: (...call) => object(systemName).stub.call(...call) })
-      const authenticator = Context.get(
-        yield* Layer.build(auth).pipe(Effect.provideContext(Context.add(services, SystemCalls, system)), Effect.orDie),
-        Auth.Authenticator
+      const built = yield* Layer.build(auth).pipe(
+        Effect.provideContext(Context.add(services, SystemCalls, system)),
+        Effect.orDie
       )
+      const authenticator = Context.get(built, Auth.Authenticator)
       const host: GatewayHost = {
         object: (tenant) => object(tenant).stub,
         system,

@@ -10,6 +10,7 @@ import * as Scope from "effect/Scope"
 import { App } from "effect-dormouse"
 import { Auth } from "effect-dormouse/auth"
 import type { ObjectStub } from "../../src/engine/rpc/ObjectStub.ts"
+import type { RequestSession } from "../../src/engine/rpc/SessionHeader.ts"
 import * as ActionRunner from "../../src/engine/worker/ActionRunner.ts"
 import { Gateway, type GatewayHost, type GatewayOptions, type GatewayRequest } from "../../src/engine/worker/Gateway.ts"
 import { tenantOf } from "../../src/engine/worker/Routing.ts"
@@ -63,7 +64,17 @@ export const memoryDoor = async (issuer: Issuer, weakness: Weakness = {}): Promi
     if (found === undefined) {
       const database = new DatabaseSync(":memory:", { enableForeignKeyConstraints: true })
       const own = tenant === systemName ? systemApp() : app
-      found = new MemoryObject<any>({ tenant, app: own, database, actions, context })
+      const renew = (request: Request, renews: RequestSession) =>
+        gateway.handle({ ...platform, object: (tenant) => object(tenant).stub }, { request, renews })
+      found = new MemoryObject<any>({
+        tenant,
+        app: own,
+        database,
+        actions,
+        context,
+        renew,
+        sessions: { expired: "close" }
+      })
       objects.set(tenant, found)
     }
     return found

@@ -22,14 +22,15 @@ import * as Guarded from "./guarded.ts"
 import { ledgerApp } from "./ledger.ts"
 import * as ListsApp from "./lists.ts"
 import * as Notes from "./notes.ts"
+import * as Sessions from "./sessions.ts"
 import { reached, starts } from "./starts.ts"
 import * as System from "./system.ts"
 
-/** One app of the chat, of `notes.ts` and of `guarded.ts`. */
+/** One app of the chat, of `notes.ts`, of `guarded.ts` and of `sessions.ts`. */
 const app = App.make({
-  api: Api.merge(ChatApi, Notes.NotesApi, Guarded.GuardedApi),
-  tables: [channels, messages, Notes.notes, Notes.marks, Guarded.lines],
-  handlers: Handlers.merge(ChatHandlers, Notes.NotesHandlers, Guarded.guardedHandlers),
+  api: Api.merge(ChatApi, Notes.NotesApi, Guarded.GuardedApi, Sessions.SessionsApi),
+  tables: [channels, messages, Notes.notes, Notes.marks, Guarded.lines, Sessions.entries],
+  handlers: Handlers.merge(ChatHandlers, Notes.NotesHandlers, Guarded.guardedHandlers, Sessions.SessionsHandlers),
   middleware: Guarded.GuardLive,
   services: Guarded.NamesLive,
   actionServices: Guarded.NamesLive
@@ -39,7 +40,10 @@ const app = App.make({
 const auth = Layer.effect(
   Authenticator,
   Effect.gen(function* () {
-    const others = Context.get(yield* Layer.build(Auth.layerFirst(System.auth, Guarded.auth)), Authenticator)
+    const others = Context.get(
+      yield* Layer.build(Auth.layerFirst(System.auth, Sessions.authOr(Guarded.auth))),
+      Authenticator
+    )
     const door = Context.get(yield* Layer.build(Callers.listed.layer), Authenticator)
     return {
       authenticate: (credentials) =>
@@ -51,7 +55,7 @@ const auth = Layer.effect(
 const served = Cloudflare.serve(app, {
   tenants: Callers.exists,
   auth,
-  enter: (entering) => (Callers.isAtDoor(entering) ? Callers.enter(entering) : Guarded.enter()),
+  enter: (entering) => (Callers.isAtDoor(entering) ? Callers.enter(entering) : Sessions.enter(entering)),
   explain: Callers.explain
 })
 

@@ -38,6 +38,10 @@ export const readSession = (request: Request): RequestSession | undefined => {
   }
 }
 
+/** The headers of a request that carries a token, `null` for none. */
+export const tokenHeaders = (token: string | null): Record<string, string> =>
+  token === null ? {} : { authorization: `Bearer ${token}` }
+
 /** The subprotocol of sockets. A client that sends a token as a subprotocol must offer this one as well. */
 export const subprotocol = "dormouse"
 /** The header that names the subprotocols of a socket. */

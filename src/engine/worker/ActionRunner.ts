@@ -15,8 +15,9 @@ import type { Scope } from "effect/Scope"
 import * as Tracer from "effect/Tracer"
 import type * as Api from "../../contract/Api.ts"
 import { type App, handlersOf } from "../../contract/App.ts"
-import { Auth, CurrentIdentity } from "../../contract/Auth.ts"
+import { Auth, CurrentAddress, CurrentIdentity } from "../../contract/Auth.ts"
 import { Calls } from "../../contract/Calls.ts"
+import { TokenIssuer } from "../../contract/TokenIssuer.ts"
 import { CallError, Unavailable } from "../../protocol/CallError.ts"
 import type { Request } from "../../protocol/Messages.ts"
 import * as RpcCodec from "../../protocol/RpcCodec.ts"
@@ -40,9 +41,10 @@ export interface ActionRunner {
   }) => Effect.Effect<ReadonlyArray<FromServerEncoded>>
 }
 
-/** Builds the handlers of actions, once for all that run here. */
+/** Builds the handlers of actions, once for all that run here. The author's `auth` may be what issues tokens. */
 export const make = <Rpcs extends Rpc.Any>(
-  app: App<Rpcs>
+  app: App<Rpcs>,
+  issuer: Effect.Effect<Option.Option<TokenIssuer["Service"]>> = Effect.succeedNone
 ): Effect.Effect<ActionRunner, never, HttpClient.HttpClient | Scope> =>
   Effect.gen(function* () {
     const own = yield* Layer.build(handlersOf(app.layers, app.layers.actionServices))
@@ -51,12 +53,21 @@ export const make = <Rpcs extends Rpc.Any>(
     yield* KindMiddleware.requireMiddleware(group.requests.values(), own)
     const server = yield* Effect.provideContext(RpcTransport.make(group), Context.merge(own, kinds))
     const annotations = yield* References.CurrentLogAnnotations
+    const tokens: TokenIssuer["Service"] = {
+      issue: (request) =>
+        Effect.flatMap(
+          issuer,
+          Option.match({ onNone: () => Effect.die(new Error(noIssuer)), onSome: ({ issue }) => issue(request) })
+        )
+    }
     const run: ActionRunner["run"] = ({ object, onMessage, requests, resultBytes, session }) =>
       Effect.callback<ReadonlyArray<FromServerEncoded>>((resume) => {
         const context = Context.make(Calls, callsTo(app.api, object, session)).pipe(
           Context.add(CurrentIdentity, session.identity),
+          Context.add(CurrentAddress, session.address),
           // For handlers, and for the author's middleware around them.
           Context.add(Auth, { identity: Effect.succeed(session.identity) }),
+          Context.add(TokenIssuer, tokens),
           Context.add(References.CurrentLogAnnotations, {
             ...annotations,
             tenant: session.tenant,
@@ -79,6 +90,8 @@ export const make = <Rpcs extends Rpc.Any>(
       })
     return { run }
   })
+
+const noIssuer = "nothing issues tokens here: TokenIssuer needs Auth.layerLocal as the option `auth`"
 
 const unanswered = new CallError({ reason: new Unavailable({ detail: "the tenant's object did not answer" }) })
 

@@ -121,6 +121,8 @@ export interface GatewayRequest {
   readonly trustedSession?: RequestSession | undefined
   /** Whether the messages of these actions are collected for one body. */
   readonly isCollected?: boolean | undefined
+  /** The session of a socket whose object has a new token verified, which is the token of this request. */
+  readonly renews?: RequestSession | undefined
 }
 
 const decodeClaims = Schema.decodeUnknownOption(Identity.fields.claims)
@@ -156,12 +158,13 @@ export class Gateway<Rpcs extends Rpc.Any> {
 
   private async answer(
     host: GatewayHost,
-    { isCollected = false, request, trustedSession }: GatewayRequest
+    { isCollected = false, renews, request, trustedSession }: GatewayRequest
   ): Promise<Response> {
+    if (renews !== undefined) return this.renew(host, request, renews)
     const url = new URL(request.url)
     if (url.pathname === timePath && request.method === "GET") return timeResponse(host)
     const isExplain = url.pathname === explainPath && ((await this.options.explain?.(request)) ?? false)
-    if (!isRpcPath(url.pathname) && !isExplain) return errorResponse(404, "not found")
+    if (!isRpcPath(url.pathname) && !isExplain) return this.respond(host, request)
     const session = trustedSession ?? (await this.open(host, request, url))
     if (session instanceof Response) return session
     const object = host.object(session.tenant)
@@ -189,6 +192,13 @@ export class Gateway<Rpcs extends Rpc.Any> {
     // The Worker that collects has a span for the body.
     if (!host.isTraced || isCollected) return this.run(host, object, session, body, options)
     return traced(host, session, body, (body) => this.run(host, object, session, body, options))
+  }
+
+  /** Answers a request to another path, if the author's authenticator has an answer. */
+  private async respond(host: GatewayHost, request: Request): Promise<Response> {
+    const authenticator = await host.authenticator?.()
+    const answer = authenticator?.respond && (await host.run(authenticator.respond(request)))
+    return answer?.pipe(Option.getOrUndefined) ?? errorResponse(404, "not found")
   }
 
   /** Has requests answered: by the object, by the actions here, or by both. `text` is their text as it came. */
@@ -296,7 +306,22 @@ export class Gateway<Rpcs extends Rpc.Any> {
   /** The tenant and the caller of a request, or the response that refuses it. */
   private async open(host: GatewayHost, request: Request, url: URL): Promise<RequestSession | Response> {
     const tenant = tenantOf(request, url)
-    if (tenant === undefined) return noSuchTenant()
+    return tenant === undefined ? noSuchTenant() : this.enterAs(host, request, tenant, host.addressOf?.(request))
+  }
+
+  /** The session of a socket with the token of this request, in the tenant of the socket, or the response that refuses it. */
+  private async renew(host: GatewayHost, request: Request, { address, tenant }: RequestSession): Promise<Response> {
+    const session = await this.enterAs(host, request, tenant, address)
+    return session instanceof Response ? session : Response.json(session)
+  }
+
+  /** The session of a request in a tenant, or the response that refuses it. */
+  private async enterAs(
+    host: GatewayHost,
+    request: Request,
+    tenant: string,
+    address: string | undefined
+  ): Promise<RequestSession | Response> {
     const verified = await this.authenticate(host, request)
     if (verified instanceof Response) return verified
     const { credential, identity } = verified
@@ -307,7 +332,6 @@ export class Gateway<Rpcs extends Rpc.Any> {
     if (actual !== undefined) return errorResponse(431, Limits.describe("identityBytes", Limits.identityBytes, actual))
     // Last, so that nobody who is refused learns which tenants exist.
     if (!(await this.mayEnter(host, { tenant, identity }))) return noSuchTenant()
-    const address = host.addressOf?.(request)
     return {
       tenant,
       identity: declared,
@@ -366,13 +390,13 @@ const whoseClaimsSaySo = ({ identity, tenant }: Entering): boolean => {
 
 const noSuchTenant = () => errorResponse(404, "no such tenant")
 
-const refusalResponse = (refusal: Refusal): Response =>
-  refusal._tag === "Unavailable"
-    ? errorResponse(503, refusal.detail)
-    : Response.json(
-        { error: `unauthenticated: ${refusal.problem}`, problem: refusal.problem },
-        { status: 401, headers: { "www-authenticate": refusal.problem === "missing" ? "Bearer" : invalidToken } }
-      )
+const refusalResponse = (refusal: Refusal): Response => {
+  if (refusal._tag === "Unavailable") return errorResponse(503, refusal.detail)
+  if (refusal._tag === "Forbidden") return errorResponse(403, "forbidden")
+  const { problem } = refusal
+  const headers = { "www-authenticate": problem === "missing" ? "Bearer" : invalidToken }
+  return Response.json({ error: `unauthenticated: ${problem}`, problem }, { status: 401, headers })
+}
 
 const invalidToken = 'Bearer error="invalid_token"'
 

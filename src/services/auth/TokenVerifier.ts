@@ -71,10 +71,12 @@ export const make = (
         if (text.issuer === undefined) return yield* refuse("issuer")
         if (text.issuer !== options.issuer) return Option.none()
         if (!options.algorithms.includes(text.header.alg)) return yield* refuse("algorithm")
+        const before = source.loads()
         let keys = yield* source.current
         let outcome = yield* verify(token, text.header, keys, now)
-        if (outcome === "key" || (outcome === "signature" && text.header.kid === undefined)) {
-          const newer = yield* source.newerThan(now)
+        const isUnknown = outcome === "key" || (outcome === "signature" && text.header.kid === undefined)
+        if (isUnknown && source.loads() === before) {
+          const newer = yield* source.search
           if (newer !== keys) {
             keys = newer
             outcome = yield* verify(token, text.header, keys, now)
