@@ -24,8 +24,16 @@ import { marks, NotesApi, NotesHandlers, notes } from "../worker/notes.ts"
 import { doorHost, enter, exists, explain, type Issuer, Me } from "./callers.ts"
 import type { Door } from "./Door.ts"
 
-/** The app of `worker/notes.ts`, which declares who may be calling. */
-const app = App.make({ api: NotesApi, tables: [notes, marks], handlers: NotesHandlers, identity: Me })
+const endlessly = { limit: Number.POSITIVE_INFINITY, window: "1 minute" } as const
+
+/** The app of `worker/notes.ts`, which declares who may be calling. Nobody calls too often. */
+const app = App.make({
+  api: NotesApi,
+  tables: [notes, marks],
+  handlers: NotesHandlers,
+  identity: Me,
+  limits: { callsPerIdentity: endlessly, callsPerAddress: endlessly }
+})
 
 /** What a control changes: it removes one check. */
 export interface Weakness {

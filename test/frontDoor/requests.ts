@@ -155,6 +155,8 @@ const forged: ReadonlyArray<readonly [string, string]> = [
   ["x-dormouse-identity", '{"subject":"keeper","claims":{}}'],
   ["x-test-subject", "keeper"],
   ["cf-connecting-ip", "127.0.0.1"],
+  ["cf-connecting-ip", "::ffff:x"],
+  ["cf-connecting-ip", "::".repeat(40)],
   ["x-forwarded-for", "127.0.0.1"],
   ["x-forwarded-host", sealed],
   ["cf-worker", "dormouse"],
