@@ -36,7 +36,7 @@ export const copyOf = (subject: Subject): Subject => ({ ...subject, name: "copy"
 
 export const dormouse: Subject = {
   name: "dormouse",
-  entry: pathOf("../examples/chat/worker.ts"),
+  entry: pathOf("../examples/minimal/worker.ts"),
   object: "TenantObject",
   bindings: {},
   wire: wire.rpc,

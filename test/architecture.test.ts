@@ -41,6 +41,9 @@ const allowed: Readonly<Record<string, ReadonlyArray<string>>> = {
     "client"
   ],
   client: ["contract", "protocol"],
+  "accounts/contract": ["contract", "protocol"],
+  "accounts/client": ["contract", "protocol", "client", "accounts/contract"],
+  accounts: ["contract", "protocol", "services", "accounts/contract"],
   // Only what puts the layers of one port together.
   layers: ["services", "layers/memory", "layers/cloudflare"]
 }

@@ -16,13 +16,13 @@ import * as Server from "../examples/chat/server.ts"
  *     // example: <name>     a module, type-checked and run in Node; blocks of one name on a page are one module
  *     // file: <path>        lines of a file of this repository, verbatim; a line "// …" leaves lines out
  *
- * Relative imports are relative to the page. An example that calls http://localhost:8787 reaches the chat.
+ * Relative imports are relative to the page. An example that calls http://localhost:8787 reaches examples/minimal.
  */
 
 const root = fileURLToPath(new URL("..", import.meta.url))
 /** Inside the project, so that `effect-dormouse` resolves to the code under test. */
 const scratch = join(root, "test/.examples")
-const chatUrl = "http://localhost:8787"
+const minimalUrl = "http://localhost:8787"
 
 const pages = [
   "README.md",
@@ -87,12 +87,12 @@ const missingFrom = (file: string, excerpt: string): string | undefined => {
   return undefined
 }
 
-/** The module of an example, with imports resolved from its page and with the address of the running chat. */
+/** The module of an example, with imports resolved from its page and with the address of the running server. */
 const moduleOf = ({ code, page }: Example, url: string): string => {
   const fromPage = (path: string) => relative(scratch, join(root, dirname(page), path))
   return `/// <reference types="node" />\n${code}\n\nexport {}\n`
     .replace(/(from|import) "(\.[^"]*)"/g, (_, word, path) => `${word} "${fromPage(path)}"`)
-    .replaceAll(chatUrl, url)
+    .replaceAll(minimalUrl, url)
 }
 
 const blocks = pages
@@ -107,9 +107,11 @@ describe("the code in the pages", () => {
   beforeAll(async () => {
     rmSync(scratch, { recursive: true, force: true })
     mkdirSync(scratch, { recursive: true })
-    const url = examples.some(({ code }) => code.includes(chatUrl))
-      ? await Effect.runPromise(Server.make({ port: 0, data }).pipe(Scope.provide(scope)))
-      : chatUrl
+    const url = examples.some(({ code }) => code.includes(minimalUrl))
+      ? await Effect.runPromise(
+          Server.make({ port: 0, data, worker: join(root, "examples/minimal/worker.ts") }).pipe(Scope.provide(scope))
+        )
+      : minimalUrl
     for (const example of examples) writeFileSync(example.file, moduleOf(example, url))
     // The compiler ignores folders whose names begin with a dot.
     const files = examples.map(({ file }) => file)
@@ -210,6 +212,6 @@ describe("extracting", () => {
       '```ts\n// example: one\nimport { a } from "./a.ts"\n```\n\n```ts\n// example: one\nimport "../b.ts"\n```'
     const [example, ...others] = examplesOf(blocksOf("docs/page.md", text))
     expect(others).toEqual([])
-    expect(moduleOf(example!, chatUrl)).toContain('import { a } from "../../docs/a.ts"\nimport "../../b.ts"')
+    expect(moduleOf(example!, minimalUrl)).toContain('import { a } from "../../docs/a.ts"\nimport "../../b.ts"')
   })
 })

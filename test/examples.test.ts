@@ -93,6 +93,20 @@ describe("npm start", () => {
   })
 })
 
+describe("npm run minimal", () => {
+  it("prints a working call", async () => {
+    const { child, output } = npm(["run", "minimal"], { PORT: "0", DATA: join(folder, "minimal") })
+    const [, url, body] = await until("the command to call it with", () => {
+      if (child.exitCode !== null) throw new Error(output())
+      return /curl (http:\S+) -d '(.*)'/.exec(output()) ?? undefined
+    })
+    const response = await fetch(url!, { method: "POST", body: body! })
+    expect(JSON.parse(await response.text())).toMatchObject([{ exit: { _tag: "Success", value: { name: "general" } } }])
+    child.kill("SIGTERM")
+    expect(await ended(child)).toBe(0)
+  })
+})
+
 describe("npm run demo", () => {
   it("sends a corpus over sockets and finds every message", async () => {
     const { child, output } = npm(["run", "demo", "--", "--addresses", "5"])

@@ -38,7 +38,7 @@ beforeAll(() => {
   }
   write("package.json", JSON.stringify({ type: "module" }))
   for (const file of ["schema", "api", "handlers", "app", "worker"]) {
-    cpSync(join(root, `examples/chat/${file}.ts`), join(project, `chat/${file}.ts`))
+    cpSync(join(root, `examples/minimal/${file}.ts`), join(project, `chat/${file}.ts`))
   }
 }, 60_000)
 

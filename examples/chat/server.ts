@@ -1,6 +1,7 @@
 /// <reference types="node" />
 import { createServer } from "node:net"
 import { fileURLToPath, URL } from "node:url"
+import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Runtime from "effect/Runtime"
 import * as Schema from "effect/Schema"
@@ -33,14 +34,22 @@ export interface Options {
   readonly port: number
   /** The folder of the page, as `Page.build` left it. Without it there are only rpcs. */
   readonly page?: string
+  /** The module of the Worker; that of the chat unless given. */
+  readonly worker?: string
 }
+
+/** The environment variable PORT. 0 takes any free port. */
+export const port = Config.schema(
+  Schema.NumberFromString.check(Schema.isInt(), Schema.isBetween({ minimum: 0, maximum: 65_535 })),
+  "PORT"
+).pipe(Config.withDefault(8787))
 
 const pathOf = (relative: string) => fileURLToPath(new URL(relative, import.meta.url))
 
-/** Runs the chat's Worker on a workerd of its own for as long as the scope is open; gives its URL. */
+/** Runs the Worker on a workerd of its own for as long as the scope is open; gives its URL. */
 export const make = Effect.fnUntraced(function* (options: Options) {
   yield* reserve(options.port)
-  const code = yield* bundle
+  const code = yield* bundle(options.worker ?? pathOf("worker.ts"))
   const server = yield* Effect.acquireRelease(
     Effect.try({
       try: () => withoutSignalHandlers(() => start(options, code)),
@@ -56,24 +65,25 @@ export const make = Effect.fnUntraced(function* (options: Options) {
 })
 
 /** The Worker as one module. Wrangler bundles in the same way when it deploys. */
-const bundle = Effect.tryPromise({
-  try: () =>
-    Esbuild.build({
-      entryPoints: [pathOf("worker.ts")],
-      bundle: true,
-      write: false,
-      format: "esm",
-      target: "es2024",
-      conditions: ["source", "workerd", "worker", "browser"],
-      external: ["cloudflare:*"],
-      logLevel: "silent"
-    }),
-  catch: (cause) => new ServerError({ problem: "the Worker could not be bundled", cause })
-}).pipe(
-  // esbuild is a process of its own, and would wait for more to bundle.
-  Effect.ensuring(Effect.promise(() => Esbuild.stop())),
-  Effect.map((built) => built.outputFiles[0]!.text)
-)
+const bundle = (entry: string) =>
+  Effect.tryPromise({
+    try: () =>
+      Esbuild.build({
+        entryPoints: [entry],
+        bundle: true,
+        write: false,
+        format: "esm",
+        target: "es2024",
+        conditions: ["source", "workerd", "worker", "browser"],
+        external: ["cloudflare:*"],
+        logLevel: "silent"
+      }),
+    catch: (cause) => new ServerError({ problem: "the Worker could not be bundled", cause })
+  }).pipe(
+    // esbuild is a process of its own, and would wait for more to bundle.
+    Effect.ensuring(Effect.promise(() => Esbuild.stop())),
+    Effect.map((built) => built.outputFiles[0]!.text)
+  )
 
 const start = ({ data, page, port }: Options, code: string) =>
   new Miniflare({

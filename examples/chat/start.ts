@@ -11,12 +11,8 @@ import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
-import * as Schema from "effect/Schema"
 import * as Page from "./page.ts"
 import * as Server from "./server.ts"
-
-/** 0 takes any free port. */
-const Port = Schema.NumberFromString.check(Schema.isInt(), Schema.isBetween({ minimum: 0, maximum: 65_535 }))
 
 const usage = (url: string) => {
   const request = { _tag: "Request", id: "1", tag: "channels.create", payload: { name: "general" }, headers: [] }
@@ -33,7 +29,7 @@ Press Ctrl+C to stop.
 }
 
 Effect.gen(function* () {
-  const port = yield* Config.schema(Port, "PORT").pipe(Config.withDefault(8787))
+  const port = yield* Server.port
   const folder = fileURLToPath(new URL(".data", import.meta.url))
   const data = yield* Config.String("DATA").pipe(Config.withDefault(folder))
   const page = yield* Effect.flatMap(

@@ -7,11 +7,13 @@ import type * as Rpc from "effect/rpc/Rpc"
 import * as Schema from "effect/Schema"
 import * as SchemaAST from "effect/SchemaAST"
 import type { Contravariant, Covariant } from "effect/Types"
+import * as CallerLimits from "../protocol/CallerLimits.ts"
 import * as Limits from "../protocol/Limits.ts"
 import * as Api from "./Api.ts"
 import type { AnyService } from "./Auth.ts"
 import type * as Handlers from "./Handlers.ts"
 import type { AnyKind, KindOf } from "./Kind.ts"
+import type { Policy } from "./Policy.ts"
 import type { Reactor } from "./Reactor.ts"
 import * as SensitiveFields from "./SensitiveFields.ts"
 import { fieldsOf } from "./Table.ts"
@@ -34,7 +36,9 @@ type GuardedKinds<Rpcs extends Rpc.Any> = Rpcs extends Rpc.Any
 export interface App<in out Rpcs extends Rpc.Any, Services = never, ActionServices = never, Middleware = never> {
   readonly api: Api.Api<Rpcs>
   readonly tables: ReadonlyArray<AnyTable>
-  readonly limits: Limits.Limits
+  /** Who may read and write which rows. A table without policies is open to everybody. */
+  readonly policies: ReadonlyArray<Policy>
+  readonly limits: Limits.Limits & CallerLimits.CallerLimits
   readonly reactors: ReadonlyArray<Reactor>
   /** Who may be calling, if the author declared it: the gateway refuses tokens whose claims do not fit. */
   readonly identity: AnyService | undefined
@@ -116,8 +120,10 @@ export const make = <
     readonly api: Api.Declared<Rpcs>
     readonly tables: ReadonlyArray<AnyTable>
     readonly handlers: H
-    /** Limits that differ from `Limits.defaults`. */
-    readonly limits?: Partial<Limits.Limits>
+    /** Who may read and write which rows, from `Policy.make`. A table without policies is open to everybody. */
+    readonly policies?: ReadonlyArray<Policy>
+    /** Limits that differ from `Limits.defaults` and `CallerLimits.defaults`. */
+    readonly limits?: Partial<Limits.Limits & CallerLimits.CallerLimits>
     /** Mutations that run when the result of a query changes; see `react`. */
     readonly reactors?: ReadonlyArray<Reactor>
     readonly transactional?: T
@@ -145,11 +151,13 @@ export const make = <
     }
   }
   for (const table of options.tables) checkTable(table, options.tables)
+  for (const policy of options.policies ?? []) checkPolicy(policy, options.tables)
   SensitiveFields.check(options.api.declared.requests.values(), options.tables)
   return {
     api: Api.toGroup(options.api),
     tables: options.tables,
-    limits: { ...Limits.defaults, ...options.limits },
+    policies: options.policies ?? [],
+    limits: { ...Limits.defaults, ...CallerLimits.defaults, ...options.limits },
     reactors: options.reactors ?? [],
     identity: options.identity,
     transactional: options.transactional ?? [],
@@ -178,6 +186,15 @@ const checkTable = (table: AnyTable, tables: ReadonlyArray<AnyTable>): void => {
       const problem = `index ${index.name} needs an order, and nested values have none; index a plain field`
       throw new Error(`table ${table.name}, column ${column}: ${problem}`)
     }
+  }
+}
+
+/** Throws for a policy of a table that the app does not have, or that looks at one. */
+const checkPolicy = (policy: Policy, tables: ReadonlyArray<AnyTable>): void => {
+  for (const table of policy.tables) {
+    if (tables.includes(table)) continue
+    const problem = `uses table ${table.name}, which is not one of the app's; add it to App.make({ tables })`
+    throw new Error(`a policy of table ${policy.table.name} ${problem}`)
   }
 }
 

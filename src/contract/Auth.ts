@@ -43,6 +43,12 @@ export const CurrentIdentity: Context.Reference<Identity> = Context.Reference<Id
   { defaultValue: () => anonymous }
 )
 
+/** The network address of the caller of the running action, where the platform knows it. The Worker sets it. */
+export const CurrentAddress: Context.Reference<string | undefined> = Context.Reference<string | undefined>(
+  "effect-dormouse/CurrentAddress",
+  { defaultValue: () => undefined }
+)
+
 /** Gives handlers the caller's identity. A live query that never reads it is shared by all callers. */
 export class Auth extends Context.Service<Auth, { readonly identity: Effect.Effect<Identity> }>()(
   "effect-dormouse/Auth"

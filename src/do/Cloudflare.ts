@@ -178,12 +178,18 @@ export const serve = <Rpcs extends Rpc.Any, R = never>(app: App<Rpcs>, options: 
               return Context.get(await auth, Authenticator)
             }),
           addressOf: (request) => request.headers.get("cf-connecting-ip") ?? undefined,
+          now: Date.now,
           waitUntil,
           run: (effect) => runtime.runPromise(effect),
           isTraced: traced,
           closeSocket
         },
-        { request, trustedSession: this.ctx.props?.session, isCollected: this.ctx.props?.isCollected }
+        {
+          request,
+          trustedSession: this.ctx.props?.session,
+          isCollected: this.ctx.props?.isCollected,
+          renews: this.ctx.props?.renews
+        }
       )
       flushing.request(waitUntil)
       return response

@@ -15,6 +15,7 @@ import { Live } from "../contract/Live.ts"
 import { ActionEnded, ActionHost } from "../engine/object/ActionRelay.ts"
 import type { Explanation } from "../engine/object/LiveQueries.ts"
 import * as TenantEngine from "../engine/object/TenantEngine.ts"
+import { describeTooMany, retryHeaders } from "../engine/rpc/CallRates.ts"
 import { errorResponse } from "../engine/rpc/HttpBody.ts"
 import { readAnswers } from "../engine/rpc/Ndjson.ts"
 import type { ObjectAnswer } from "../engine/rpc/ObjectStub.ts"
@@ -29,7 +30,15 @@ import { SocketHost } from "../services/SocketHost.ts"
 import { Transactor } from "../services/Transactor.ts"
 import { systemName } from "../system/SystemApi.ts"
 import { systemApp } from "../system/SystemApp.ts"
-import { Flushing, fetchActions, type HostOptions, HostRuntime, hungDetail, logStartFailure } from "./Host.ts"
+import {
+  Flushing,
+  fetchActions,
+  fetchSession,
+  type HostOptions,
+  HostRuntime,
+  hungDetail,
+  logStartFailure
+} from "./Host.ts"
 import type { ObjectBase, ObjectSocket, ObjectState } from "./Platform.ts"
 
 // The declarations of the two classes agree: a test compiles classes of ours with the platform's types.
@@ -90,12 +99,14 @@ export const make = <Rpcs extends Rpc.Any, R = never>(
         Context.add(SocketHost, this.sockets.service),
         Context.add(Background, CloudflareBackground.make(this.ctx)),
         Context.add(ActionHost, {
-          runAction: (request, session, signal) => this.runAction(request, session, signal)
+          runAction: (request, session, signal) => this.runAction(request, session, signal),
+          renewSession: (token, session, signal) => fetchSession(this.ctx, token, session, signal)
         })
       )
       const { name: tenant } = this.ctx.id
-      const options = { tenant, now: Date.now }
-      const engine = tenant === systemName ? TenantEngine.make(systemApp(), options) : TenantEngine.make(app, options)
+      const engineOptions = { tenant, now: Date.now, sessions: options }
+      const engine =
+        tenant === systemName ? TenantEngine.make(systemApp(), engineOptions) : TenantEngine.make(app, engineOptions)
       return engine.pipe(
         Effect.provideContext(host),
         // The engine lives as long as the heap; nothing ends it before.
@@ -109,6 +120,10 @@ export const make = <Rpcs extends Rpc.Any, R = never>(
       const session = readSession(request)
       if (session === undefined) return errorResponse(403, "only the Worker in front of the object may call it")
       if (request.headers.get("upgrade") !== "websocket") return errorResponse(426, "only sockets are opened here")
+      const refused = engine.sockets.refusal(session)
+      if (refused !== undefined) {
+        return errorResponse(429, describeTooMany(refused), retryHeaders(refused.retryAfter))
+      }
       const { 0: client, 1: server } = new WebSocketPair()
       engine.sockets.open(this.sockets.accept(server), session)
       const protocol = request.headers.get(protocolHeader)

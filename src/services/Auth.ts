@@ -15,6 +15,7 @@ import { Unauthenticated } from "../protocol/CallError.ts"
 import { Authenticator, type Credentials, noCredential, type Refusal, type Verified } from "./Authenticator.ts"
 
 export * from "../contract/Auth.ts"
+export { type Revocation, revoke } from "../contract/Revocation.ts"
 export { type IssuedToken, TokenIssuer, type TokenRequest } from "../contract/TokenIssuer.ts"
 export { Authenticator, type Credentials, noCredential, type Refusal, type Verified } from "./Authenticator.ts"
 export { type AppKey, withAppKeys } from "./auth/AppKeys.ts"

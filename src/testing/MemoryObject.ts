@@ -16,8 +16,10 @@ import type { WebSocketLike } from "effect/socket/Socket"
 import type { App } from "../contract/App.ts"
 import { ActionHost } from "../engine/object/ActionRelay.ts"
 import * as TenantEngine from "../engine/object/TenantEngine.ts"
+import { describeTooMany } from "../engine/rpc/CallRates.ts"
 import type { ObjectAnswer, ObjectStub } from "../engine/rpc/ObjectStub.ts"
-import type { RequestSession } from "../engine/rpc/SessionHeader.ts"
+import { objectUrl, type RequestSession, tokenHeaders } from "../engine/rpc/SessionHeader.ts"
+import type { SessionOptions } from "../engine/rpc/SessionOptions.ts"
 import type { ActionRunner } from "../engine/worker/ActionRunner.ts"
 import type { Close } from "../engine/worker/Refusal.ts"
 import { MemoryBackground } from "../layers/memory/Background.ts"
@@ -37,6 +39,9 @@ export interface MemoryObjectOptions<Rpcs extends Rpc.Any> {
   readonly database: DatabaseSync
   /** Runs the actions that clients call over a socket. */
   readonly actions: ActionRunner
+  /** Has the gateway verify a new token of a socket, which is the token of the request. */
+  readonly renew: (request: Request, session: RequestSession) => Promise<Response>
+  readonly sessions: SessionOptions
   /** The context of the test: its clock, its randomness, its logger and tracer. */
   readonly context: Context.Context<never>
 }
@@ -106,11 +111,16 @@ export class MemoryObject<Rpcs extends Rpc.Any> {
     const wire = this.network.open(socket, async () => {
       const session = await identify()
       if (session === undefined || "code" in session) return session
-      await this.event(({ sockets }, heap) => {
+      const refused = await this.event(({ sockets }, heap) => {
+        const refused = sockets.refusal(session)
+        if (refused !== undefined) return refused
         this.sockets.add(socket)
+        // The object may close it at once: a client then sees it open and close.
+        socket.wire?.opened()
         sockets.open(heap.sockets.of(socket), session)
+        return undefined
       })
-      return "accepted"
+      return refused === undefined ? "accepted" : { code: 1013, reason: describeTooMany(refused) }
     })
     socket.wire = wire
     return wire.client
@@ -251,14 +261,17 @@ class Heap {
       Layer.succeed(Background, this.background.service),
       Layer.succeed(SocketHost, this.sockets.service),
       Layer.succeed(ActionHost, {
-        runAction: (request, session, signal) => runAction(options, stub, request, session, signal)
+        runAction: (request, session, signal) => runAction(options, stub, request, session, signal),
+        renewSession: (token, session, signal) =>
+          options.renew(new Request(objectUrl, { method: "POST", headers: tokenHeaders(token), signal }), session)
       })
     )
     const boot = TenantEngine.make(options.app, {
       tenant: options.tenant,
       // A start takes time even under a clock that stands still, so that versions never go back.
       now: () => clock.currentTimeMillisUnsafe() + generation * 1000,
-      commitTurn
+      commitTurn,
+      sessions: options.sessions
     })
     this.engine = Effect.runPromiseWith(options.context)(
       boot.pipe(Effect.provide(host), Scope.provide(this.scope), Effect.orDie)

@@ -3,6 +3,7 @@
  * Each tenant has a `MemoryObject`; clients reach it through the transport of `TestApp`.
  */
 import { DatabaseSync } from "node:sqlite"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as FetchHttpClient from "effect/http/FetchHttpClient"
@@ -24,6 +25,7 @@ import * as Live from "../contract/Live.ts"
 import type { ObjectStub } from "../engine/rpc/ObjectStub.ts"
 import { isTraced } from "../engine/rpc/RequestSpan.ts"
 import { protocolHeader, type RequestSession } from "../engine/rpc/SessionHeader.ts"
+import type { SessionOptions } from "../engine/rpc/SessionOptions.ts"
 import * as ActionRunner from "../engine/worker/ActionRunner.ts"
 import { Gateway, type GatewayHost, type GatewayOptions } from "../engine/worker/Gateway.ts"
 import type { Close } from "../engine/worker/Refusal.ts"
@@ -38,7 +40,9 @@ import { systemApp } from "../system/SystemApp.ts"
 import { MemoryObject } from "./MemoryObject.ts"
 
 /** What a test replaces in an app, and the options of its gateway. */
-export interface TestAppOptions<Services = never, ActionServices = never, Middleware = never> extends GatewayOptions {
+export interface TestAppOptions<Services = never, ActionServices = never, Middleware = never>
+  extends GatewayOptions,
+    SessionOptions {
   /** Replaces the app's `services`. */
   readonly services?: Layer.Layer<Services>
   /** Replaces the app's `actionServices`. */
@@ -49,6 +53,8 @@ export interface TestAppOptions<Services = never, ActionServices = never, Middle
   readonly http?: Layer.Layer<HttpClient.HttpClient>
   /** The caller of every request without a token. */
   readonly identity?: Auth.Identity
+  /** The network address of a request. In memory there is none unless given. */
+  readonly addressOf?: (request: Request) => string | undefined
 }
 
 /** The options of a client in a test. */
@@ -146,8 +152,11 @@ const layer = <Rpcs extends Rpc.Any>(tested: App<Rpcs>, options: TestAppOptions 
     Effect.gen(function* () {
       const {
         actionServices,
+        addressOf,
+        expired = "close",
         http = FetchHttpClient.layer,
         identity,
+        maxTokenLifetime,
         middleware,
         services: appServices,
         ...gatewayOptions
@@ -167,6 +176,7 @@ const layer = <Rpcs extends Rpc.Any>(tested: App<Rpcs>, options: TestAppOptions 
       const services = yield* Layer.build(http)
       const issuer = Effect.sync(() => Context.getOption(built, Auth.TokenIssuer))
       const actions = yield* Effect.provideContext(ActionRunner.make(app, issuer), services)
+      const sessions: SessionOptions = { expired, ...(maxTokenLifetime !== undefined && { maxTokenLifetime }) }
       const objects = new Map<string, MemoryObject<any>>()
       const databases: Array<DatabaseSync> = []
       const object = (tenant = "main") => {
@@ -175,7 +185,8 @@ const layer = <Rpcs extends Rpc.Any>(tested: App<Rpcs>, options: TestAppOptions 
           const database = new DatabaseSync(":memory:", { enableForeignKeyConstraints: true })
           databases.push(database)
           const own = tenant === systemName ? systemApp() : app
-          found = new MemoryObject<any>({ tenant, app: own, database, actions, context })
+          const renew = (request: Request, renews: RequestSession) => gateway.handle(host, { request, renews })
+          found = new MemoryObject<any>({ tenant, app: own, database, actions, context, renew, sessions })
           objects.set(tenant, found)
         }
         return found
@@ -199,6 +210,8 @@ const layer = <Rpcs extends Rpc.Any>(tested: App<Rpcs>, options: TestAppOptions 
         system,
         actions: () => Promise.resolve(actions),
         authenticator: () => Promise.resolve(authenticator),
+        addressOf: (request) => addressOf?.(request),
+        now: () => Context.get(context, Clock.Clock).currentTimeMillisUnsafe(),
         waitUntil: () => {},
         run: (effect) => Effect.runPromiseWith(context)(effect),
         isTraced: isTraced(context)

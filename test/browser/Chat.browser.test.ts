@@ -67,7 +67,7 @@ const person = async (options: BrowserContextOptions = {}) => {
   context.on("console", (message) => {
     if (message.type() === "error" || message.type() === "warning") problems.push(message.text())
   })
-  context.on("weberror", ({ error }) => problems.push(String(error())))
+  context.on("weberror", (problem) => problems.push(problem.error().stack ?? String(problem.error())))
   contexts.push(context)
   return context
 }

@@ -13,9 +13,9 @@ import { Api, App, Query } from "effect-dormouse"
 import { Atoms } from "effect-dormouse/atoms"
 import { Client } from "effect-dormouse/client"
 import { TestApp } from "effect-dormouse/testing"
-import { ChatApi } from "../../examples/chat/api.ts"
-import { app } from "../../examples/chat/app.ts"
-import { type ChannelId, Message, MessageId } from "../../examples/chat/schema.ts"
+import { ChatApi } from "../../examples/minimal/api.ts"
+import { app } from "../../examples/minimal/app.ts"
+import { type ChannelId, Message, MessageId } from "../../examples/minimal/schema.ts"
 
 const test = (name: string, body: () => Effect.Effect<void, any, any>) =>
   it.effect(name, () => body().pipe(Effect.provide(TestApp.layer(app))) as Effect.Effect<void>)

@@ -6,9 +6,9 @@ import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import { TestApp } from "effect-dormouse/testing"
-import { ChatApi } from "../../examples/chat/api.ts"
-import { app } from "../../examples/chat/app.ts"
-import { Message } from "../../examples/chat/schema.ts"
+import { ChatApi } from "../../examples/minimal/api.ts"
+import { app } from "../../examples/minimal/app.ts"
+import { Message } from "../../examples/minimal/schema.ts"
 
 const test = (name: string, body: () => Effect.Effect<void, any, any>) =>
   it.effect(name, () => body().pipe(Effect.provide(TestApp.layer(app))) as Effect.Effect<void>)

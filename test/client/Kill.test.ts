@@ -6,8 +6,8 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import { Client, DeviceStatus } from "effect-dormouse/client"
 import { expect, it } from "vitest"
-import { ChatApi } from "../../examples/chat/api.ts"
-import { type ChannelId, Message, type MessageId } from "../../examples/chat/schema.ts"
+import { ChatApi } from "../../examples/minimal/api.ts"
+import { type ChannelId, Message, type MessageId } from "../../examples/minimal/schema.ts"
 import { WorkerdProcess } from "../deployment/workerd.ts"
 import { Random, startSeed } from "../random.ts"
 
@@ -35,7 +35,7 @@ const device = () => {
 
 it(`C7: ${kills} kills in the middle of writes lose no mutation and run none twice`, async () => {
   const random = new Random(startSeed())
-  const server = await WorkerdProcess.start(fileURLToPath(new URL("../../examples/chat/worker.ts", import.meta.url)))
+  const server = await WorkerdProcess.start(fileURLToPath(new URL("../../examples/minimal/worker.ts", import.meta.url)))
   const { status, wake } = device()
 
   const test = Effect.gen(function* () {

@@ -12,8 +12,8 @@ import * as TestClock from "effect/testing/TestClock"
 import { Client, DeviceStatus, Outbox, OutcomePending } from "effect-dormouse/client"
 import { TestApp } from "effect-dormouse/testing"
 import { vi } from "vitest"
-import { ChatApi } from "../../examples/chat/api.ts"
-import { app } from "../../examples/chat/app.ts"
+import { ChatApi } from "../../examples/minimal/api.ts"
+import { app } from "../../examples/minimal/app.ts"
 import { Fetch } from "../../src/client/Transport.ts"
 
 /** A device whose network the test controls. */

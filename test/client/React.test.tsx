@@ -13,9 +13,9 @@ import { Component, Profiler, type ReactNode, StrictMode, Suspense, useState } f
 import { createRoot, hydrateRoot } from "react-dom/client"
 import { renderToString } from "react-dom/server"
 import { afterEach, expectTypeOf, vi } from "vitest"
-import { ChatApi } from "../../examples/chat/api.ts"
-import { app } from "../../examples/chat/app.ts"
-import { type Channel, ChannelId, Message, MessageId } from "../../examples/chat/schema.ts"
+import { ChatApi } from "../../examples/minimal/api.ts"
+import { app } from "../../examples/minimal/app.ts"
+import { type Channel, ChannelId, Message, MessageId } from "../../examples/minimal/schema.ts"
 import { document } from "./page.ts"
 
 const { Provider, useConnection, useLive, useLiveSuspense, useMutation, usePages } = createHooks(ChatApi)

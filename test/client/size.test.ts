@@ -21,8 +21,8 @@ const bundled = async (code: string): Promise<number> => {
     plugins: [
       {
         name: "entry",
-        resolveId: (id) => (id === entry ? `${root}examples/chat/entry.ts` : null),
-        load: (id) => (id.endsWith("/examples/chat/entry.ts") ? code : null)
+        resolveId: (id) => (id === entry ? `${root}examples/minimal/entry.ts` : null),
+        load: (id) => (id.endsWith("/examples/minimal/entry.ts") ? code : null)
       }
     ],
     build: { write: false, minify: true, target: "es2022", rollupOptions: { input: entry, external: ["react"] } }

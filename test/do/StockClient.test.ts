@@ -2,6 +2,7 @@
 import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { fileURLToPath, URL } from "node:url"
 import { expect, it, layer } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -13,9 +14,9 @@ import * as RpcSerialization from "effect/rpc/RpcSerialization"
 import * as Stream from "effect/Stream"
 import * as Socket from "effect/socket/Socket"
 import { describe } from "vitest"
-import { ChannelExists, ChatApi } from "../../examples/chat/api.ts"
-import { Channel } from "../../examples/chat/schema.ts"
 import * as Server from "../../examples/chat/server.ts"
+import { ChannelExists, ChatApi } from "../../examples/minimal/api.ts"
+import { Channel } from "../../examples/minimal/schema.ts"
 import { evicting } from "../deployment/evicting.ts"
 import { changeAttachments, memory } from "../deployment/memory.ts"
 import { app, NotesApi } from "../worker/notes.ts"
@@ -88,7 +89,7 @@ describe("evictions between every two messages", () => {
   })
 })
 
-/** The URL of the chat in its own workerd, as `npm start` runs it. */
+/** The URL of the chat of examples/minimal in a workerd of its own. */
 class Url extends Context.Service<Url, string>()("test/Url") {
   static readonly layer = Layer.effect(
     Url,
@@ -97,7 +98,11 @@ class Url extends Context.Service<Url, string>()("test/Url") {
         Effect.promise(() => mkdtemp(join(tmpdir(), "dormouse-test-"))),
         (folder) => Effect.promise(() => rm(folder, { recursive: true, force: true }))
       )
-      return yield* Server.make({ port: 0, data })
+      return yield* Server.make({
+        port: 0,
+        data,
+        worker: fileURLToPath(new URL("../../examples/minimal/worker.ts", import.meta.url))
+      })
     })
   )
 }

@@ -7,8 +7,8 @@ import * as Stream from "effect/Stream"
 import type * as Tracer from "effect/Tracer"
 import { Client } from "effect-dormouse/client"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
-import { ChatApi } from "../../examples/chat/api.ts"
-import type { ChannelId } from "../../examples/chat/schema.ts"
+import { ChatApi } from "../../examples/minimal/api.ts"
+import type { ChannelId } from "../../examples/minimal/schema.ts"
 import { WorkerdProcess } from "../deployment/workerd.ts"
 
 /** An OpenTelemetry collector: keeps what it is sent. */

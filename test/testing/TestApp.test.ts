@@ -13,8 +13,8 @@ import * as TestClock from "effect/testing/TestClock"
 import { Action, Api, App, Query } from "effect-dormouse"
 import { Auth } from "effect-dormouse/auth"
 import { TestApp } from "effect-dormouse/testing"
-import { ChatApi } from "../../examples/chat/api.ts"
-import { app } from "../../examples/chat/app.ts"
+import { ChatApi } from "../../examples/minimal/api.ts"
+import { app } from "../../examples/minimal/app.ts"
 
 it.effect("R2: the stock client calls and watches an app in memory, across an eviction", () =>
   Effect.gen(function* () {

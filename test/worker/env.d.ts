@@ -12,6 +12,8 @@ declare namespace Cloudflare {
     readonly MARKS: DurableObjectNamespace
     readonly GUARDED: DurableObjectNamespace
     readonly LEDGER: DurableObjectNamespace
+    readonly SMALL_DOORS: DurableObjectNamespace
+    readonly OPEN_DOORS: DurableObjectNamespace
     readonly TELEMETRY: DurableObjectNamespace
     readonly NOTES: DurableObjectNamespace<import("../../examples/embed/object.ts").NotesObject>
   }

@@ -1,4 +1,5 @@
 import { DurableObject } from "cloudflare:workers"
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as HttpClient from "effect/http/HttpClient"
@@ -9,32 +10,53 @@ import * as OtlpExporter from "effect/observability/OtlpExporter"
 import { Api, App, Handlers } from "effect-dormouse"
 import { Auth } from "effect-dormouse/auth"
 import { Cloudflare } from "effect-dormouse/cloudflare"
-import { ChatApi } from "../../examples/chat/api.ts"
-import { ChatHandlers } from "../../examples/chat/handlers.ts"
-import { channels, messages } from "../../examples/chat/schema.ts"
+import { ChatApi } from "../../examples/minimal/api.ts"
+import { ChatHandlers } from "../../examples/minimal/handlers.ts"
+import { channels, messages } from "../../examples/minimal/schema.ts"
 import { make } from "../../src/do/TenantObject.ts"
+import { Authenticator } from "../../src/services/Authenticator.ts"
 import { app as marksApp } from "../client/mutationApp.ts"
+import * as Callers from "../frontDoor/callers.ts"
+import { openDoors, smallDoors } from "./doors.ts"
 import * as Guarded from "./guarded.ts"
 import { ledgerApp } from "./ledger.ts"
 import * as ListsApp from "./lists.ts"
 import * as Notes from "./notes.ts"
-import { starts } from "./starts.ts"
+import * as Sessions from "./sessions.ts"
+import { reached, starts } from "./starts.ts"
 import * as System from "./system.ts"
 
-/** One app of the chat, of `notes.ts` and of `guarded.ts`. */
+/** One app of the chat, of `notes.ts`, of `guarded.ts` and of `sessions.ts`. */
 const app = App.make({
-  api: Api.merge(ChatApi, Notes.NotesApi, Guarded.GuardedApi),
-  tables: [channels, messages, Notes.notes, Notes.marks, Guarded.lines],
-  handlers: Handlers.merge(ChatHandlers, Notes.NotesHandlers, Guarded.guardedHandlers),
+  api: Api.merge(ChatApi, Notes.NotesApi, Guarded.GuardedApi, Sessions.SessionsApi),
+  tables: [channels, messages, Notes.notes, Notes.marks, Guarded.lines, Sessions.entries],
+  handlers: Handlers.merge(ChatHandlers, Notes.NotesHandlers, Guarded.guardedHandlers, Sessions.SessionsHandlers),
   middleware: Guarded.GuardLive,
   services: Guarded.NamesLive,
   actionServices: Guarded.NamesLive
 })
 
+/** Callers at the host of the front door's fuzzer have tokens; others are named by a header. */
+const auth = Layer.effect(
+  Authenticator,
+  Effect.gen(function* () {
+    const others = Context.get(
+      yield* Layer.build(Auth.layerFirst(System.auth, Sessions.authOr(Guarded.auth))),
+      Authenticator
+    )
+    const door = Context.get(yield* Layer.build(Callers.listed.layer), Authenticator)
+    return {
+      authenticate: (credentials) =>
+        (new URL(credentials.request.url).hostname === Callers.doorHost ? door : others).authenticate(credentials)
+    }
+  })
+)
+
 const served = Cloudflare.serve(app, {
-  tenants: (name) => !name.startsWith("nobody"),
-  auth: Auth.layerFirst(System.auth, Guarded.auth),
-  enter: Guarded.enter
+  tenants: Callers.exists,
+  auth,
+  enter: (entering) => (Callers.isAtDoor(entering) ? Callers.enter(entering) : Sessions.enter(entering)),
+  explain: Callers.explain
 })
 
 /** The Worker of the app, with a route of the author's own. */
@@ -57,7 +79,25 @@ const counted = (Base: typeof served.TenantObject) =>
     }
   }
 
-export class TenantObject extends counted(served.TenantObject) {}
+/** Counts what reaches it. */
+export class TenantObject extends counted(served.TenantObject) {
+  private count(): void {
+    const id = this.ctx.id.toString()
+    reached.set(id, (reached.get(id) ?? 0) + 1)
+  }
+  override call(...call: Parameters<InstanceType<typeof served.TenantObject>["call"]>) {
+    this.count()
+    return super.call(...call)
+  }
+  override fetch(request: Request) {
+    this.count()
+    return super.fetch(request)
+  }
+  override explain() {
+    this.count()
+    return super.explain()
+  }
+}
 
 /** Answers pings in the object, without the platform's automatic response. */
 export class Pinged extends counted(
@@ -116,6 +156,10 @@ export class GuardedObject extends counted(make(Guarded.guardedReactorApp) as ne
 
 /** A service of the author's own that takes part in transactions. */
 export class LedgerObject extends counted(make(ledgerApp) as never) {}
+
+/** Limits of callers that a test can reach, and none. */
+export class SmallDoors extends counted(make(smallDoors) as never) {}
+export class OpenDoors extends counted(make(openDoors) as never) {}
 
 /** The marks app, for the soak. */
 export class Marks extends counted(make(marksApp) as never) {}

@@ -3,11 +3,13 @@
  * There is no connection and no client behind a body; its requests are one unit of the queue.
  */
 
-import { chunkMessage, done, type EncodedExit, exitMessage, unavailable } from "../../protocol/Exit.ts"
+import { Unauthenticated } from "../../protocol/CallError.ts"
+import { chunkMessage, done, type EncodedExit, exitMessage, failed, unavailable } from "../../protocol/Exit.ts"
 import { livePrefix } from "../../protocol/Frame.ts"
 import type * as Limits from "../../protocol/Limits.ts"
 import { describe } from "../../protocol/Limits.ts"
 import type { Request } from "../../protocol/Messages.ts"
+import { type CallRates, keysOf, type TooMany, tooManyExit } from "../rpc/CallRates.ts"
 import { answerAll, joinMessages, limitsInside, parseRequests } from "../rpc/HttpBody.ts"
 import type { ObjectAnswer } from "../rpc/ObjectStub.ts"
 import { parentOf } from "../rpc/RequestSpan.ts"
@@ -15,6 +17,7 @@ import type { RequestSession } from "../rpc/SessionHeader.ts"
 import { type Caller, type Executor, exitText } from "./Executor.ts"
 import type { LiveQueries, QueryKey, QueryRun } from "./LiveQueries.ts"
 import { QueryResult } from "./QueryResult.ts"
+import type { SessionEnds } from "./SessionEnds.ts"
 import { callerOf, headersOf, type ReadQueryKey } from "./SocketSession.ts"
 import type { TurnQueue } from "./TurnQueue.ts"
 
@@ -25,7 +28,10 @@ export interface ObjectHttpOptions {
   readonly readQueryKey: ReadQueryKey
   readonly runQuery: (key: QueryKey) => QueryRun
   readonly turns: TurnQueue
+  readonly ends: SessionEnds
   readonly limits: Limits.Limits
+  readonly rates: CallRates
+  readonly now: () => number
   readonly isMutation: (tag: string) => boolean
 }
 
@@ -33,7 +39,7 @@ export interface ObjectHttpOptions {
 export class ObjectHttp {
   private readonly options: ObjectHttpOptions
   /** The caller of the body before: one caller often calls again and again. */
-  private last: { readonly identity: string; readonly tenant: string; readonly caller: Caller } | undefined
+  private last: { readonly session: string; readonly caller: Caller } | undefined
 
   constructor(options: ObjectHttpOptions) {
     this.options = options
@@ -41,10 +47,15 @@ export class ObjectHttp {
 
   /** Answers the requests in a body. */
   async call(session: RequestSession, text: string, isRewritten = false): Promise<ObjectAnswer> {
-    const { isMutation, limits, turns } = this.options
+    const { ends, isMutation, limits, turns } = this.options
     const body = parseRequests(text, isRewritten ? limitsInside(limits) : limits)
     if (body instanceof Response) return { status: body.status, body: await body.text() }
     const { requests } = body
+    const refused = session.fromAction === true ? undefined : this.tooMany(session, requests.length)
+    if (refused !== undefined) {
+      const body = joinMessages(answerAll(requests, tooManyExit(refused)))
+      return { status: 429, body, retryAfter: refused.retryAfter }
+    }
     const caller = this.callerFor(session)
     return new Promise((resolve, reject) => {
       const refused = turns.submit({
@@ -54,6 +65,12 @@ export class ObjectHttp {
         data: text,
         run: () => {
           try {
+            // The Worker does not know what was revoked, and the token may have expired while the body waited.
+            const problem = ends.endOf(session)
+            if (problem !== undefined) {
+              const exit = failed(new Unauthenticated({ problem }))
+              return resolve({ status: 401, body: joinMessages(answerAll(requests, exit)) })
+            }
             const answers = requests.map((request) => this.answer(request, caller, session))
             if (answers.every((answer) => typeof answer === "string")) resolve(ok(answers))
             else Promise.all(answers).then((answers) => resolve(ok(answers)), reject)
@@ -68,11 +85,13 @@ export class ObjectHttp {
     })
   }
 
+  private tooMany(session: RequestSession, calls: number): TooMany | undefined {
+    return this.options.rates.charge(keysOf(session), calls, this.options.now())
+  }
+
   private callerFor(session: RequestSession): Caller {
-    const identity = JSON.stringify(session.identity)
-    if (this.last?.identity !== identity || this.last.tenant !== session.tenant) {
-      this.last = { identity, tenant: session.tenant, caller: callerOf(session) }
-    }
+    const text = JSON.stringify(session)
+    if (this.last?.session !== text) this.last = { session: text, caller: callerOf(session, this.options.ends) }
     return this.last.caller
   }
 

@@ -4,17 +4,34 @@
  */
 import * as Option from "effect/Option"
 import type { FromClientEncoded } from "effect/rpc/RpcMessage"
+import type { CallerLimits } from "../../protocol/CallerLimits.ts"
 import * as Limits from "../../protocol/Limits.ts"
 import type { HostSocket, SocketHost } from "../../services/SocketHost.ts"
+import { type CallRates, describeTooMany, keysOf, type TooMany } from "../rpc/CallRates.ts"
 import { decodeText, isRequest, OverLimit, readMessages } from "../rpc/HttpBody.ts"
 import type { RequestSession } from "../rpc/SessionHeader.ts"
 import { AckDeadlines, ackTimeout } from "./AckDeadlines.ts"
+import { SocketCounts } from "./SocketCounts.ts"
 import { type ReadQueryKey, SocketSession, type SocketSessionOptions } from "./SocketSession.ts"
 import { attachmentDecoder } from "./SubscriptionStore.ts"
 import type { TurnQueue } from "./TurnQueue.ts"
 
 /** What the sockets of an object work with. */
-export interface SocketHubOptions extends Omit<SocketSessionOptions, "onOutput" | "onDirty" | "turn" | "deadlines"> {
+export interface SocketHubOptions
+  extends Omit<
+    SocketSessionOptions,
+    | "onOutput"
+    | "onDirty"
+    | "onRenewed"
+    | "onEnded"
+    | "turn"
+    | "deadlines"
+    | "charge"
+    | "onFlood"
+    | "liveQueriesPerSocket"
+  > {
+  readonly rates: CallRates
+  readonly callerLimits: CallerLimits
   readonly host: SocketHost["Service"]
   readonly turns: TurnQueue
   /** Runs a task in a later turn. */
@@ -46,6 +63,7 @@ type Close = readonly [code: number, reason: string]
 export class SocketHub {
   private readonly options: SocketHubOptions
   private readonly sessionOptions: SocketSessionOptions
+  private readonly counts: SocketCounts
   private readonly sessions = new Map<HostSocket, SocketSession>()
   /** Sessions with something to send at the end of the turn. */
   private output: Array<SocketSession> = []
@@ -56,8 +74,12 @@ export class SocketHub {
 
   constructor(options: SocketHubOptions) {
     this.options = options
+    this.counts = new SocketCounts(options.callerLimits)
     this.sessionOptions = {
       ...options,
+      liveQueriesPerSocket: options.callerLimits.liveQueriesPerSocket,
+      charge: ({ keys }) => options.rates.charge(keys, 1, options.now()),
+      onFlood: ({ socket }, refused) => this.drop(socket, [1013, describeTooMany(refused)]),
       deadlines: new AckDeadlines({
         now: options.now,
         whenIdle: options.whenIdle,
@@ -70,7 +92,13 @@ export class SocketHub {
       }),
       turn: (body) => options.turns.run(body),
       onOutput: (session) => this.output.push(session),
-      onDirty: (session) => this.scheduleSave(session)
+      onDirty: (session) => this.scheduleSave(session),
+      onRenewed: (session, before) => {
+        this.counts.closed(before)
+        this.counts.opened(session.keys)
+        this.saveRenewed(session)
+      },
+      onEnded: ({ socket }, problem) => this.drop(socket, [unauthenticated, `unauthenticated: ${problem}`])
     }
   }
 
@@ -88,11 +116,24 @@ export class SocketHub {
     })
   }
 
+  /** Why a caller cannot open a socket. Opening one counts as a call. */
+  refusal(session: RequestSession): TooMany | undefined {
+    const keys = keysOf(session)
+    return this.counts.refusal(keys) ?? this.options.rates.charge(keys, 1, this.options.now())
+  }
+
   /** A new socket. */
   open(socket: HostSocket, session: RequestSession): void {
     const opened = new SocketSession(this.sessionOptions, socket, this.options.host.newId(), session)
-    this.sessions.set(socket, opened)
+    this.add(opened)
     this.save(opened, rowsPerSave)
+    // The Worker does not know what was revoked.
+    if (this.options.ends.endOf(session) !== undefined) this.options.turns.run(() => opened.isEnded())
+  }
+
+  /** Ends the sessions whose tokens have expired or were revoked. */
+  endSessions(): void {
+    for (const session of [...this.sessions.values()]) session.isEnded()
   }
 
   /** A message of a socket. */
@@ -142,8 +183,16 @@ export class SocketHub {
 
   /** A socket closed. */
   closed(socket: HostSocket): void {
-    this.sessions.get(socket)?.close()
+    const session = this.sessions.get(socket)
+    if (session === undefined) return
     this.sessions.delete(socket)
+    this.counts.closed(session.keys)
+    session.close()
+  }
+
+  private add(session: SocketSession): void {
+    this.sessions.set(session.socket, session)
+    this.counts.opened(session.keys)
   }
 
   /** Sends what the sessions collected in this turn. */
@@ -201,6 +250,17 @@ export class SocketHub {
     }
   }
 
+  /** Saves a session of another caller. If that fails, no message of the socket is handled any more. */
+  private saveRenewed(session: SocketSession): void {
+    try {
+      // Nothing may leave under the new session before it is saved: all at once.
+      session.save(Number.POSITIVE_INFINITY)
+    } catch (cause) {
+      this.options.log("the state of a socket could not be saved", cause)
+      this.drop(session.socket, [1011, "the server could not save the state of this socket; the cause is in its log"])
+    }
+  }
+
   private restoreCache(): RestoreCache {
     return { decode: attachmentDecoder(), readQueryKey: memoizeByRequest(this.options.readQueryKey) }
   }
@@ -213,11 +273,17 @@ export class SocketHub {
     }
     const { id, session } = attachment.value
     const restored = new SocketSession(this.sessionOptions, socket, id, session)
-    this.sessions.set(socket, restored)
-    this.options.turns.run(() => restored.restore(attachment.value, readQueryKey))
+    this.add(restored)
+    this.options.turns.run(() => {
+      restored.restore(attachment.value, readQueryKey)
+      restored.isEnded()
+    })
     return restored
   }
 }
+
+/** The close code for a token that is not accepted (any more). */
+const unauthenticated = 4401
 
 const noAck = `no acknowledgement of a frame within ${ackTimeout / 1000} s`
 const notMessages = "not messages of effect/rpc as JSON: use RpcSerialization.layerJson"

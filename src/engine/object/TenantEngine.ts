@@ -2,6 +2,7 @@
  * The engine of one tenant's object: puts the app, the database and the host together, and owns the turns.
  * A host calls `http`, `sockets` and `local`; everything that happens in the object starts there.
  */
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Headers from "effect/http/Headers"
@@ -15,6 +16,7 @@ import { type App, handlersOf } from "../../contract/App.ts"
 import { anonymous, Identity } from "../../contract/Auth.ts"
 import { type Kind, kindOf } from "../../contract/Kind.ts"
 import type { Live } from "../../contract/Live.ts"
+import type { CallerLimits } from "../../protocol/CallerLimits.ts"
 import { livePrefix } from "../../protocol/Frame.ts"
 import { canonical } from "../../protocol/JsonCodec.ts"
 import { Background } from "../../services/Background.ts"
@@ -24,9 +26,11 @@ import { makeRunner, type SchemaMismatch } from "../../services/Storage.ts"
 import { readsOfNothing, type WriteRecorder } from "../../services/storage/ReadSet.ts"
 import type { TransactionRunner } from "../../services/TransactionRunner.ts"
 import * as Transactor from "../../services/Transactor.ts"
+import { CallRates, configured } from "../rpc/CallRates.ts"
 import { unknownRpc } from "../rpc/ErrorBoundary.ts"
 import { requireMiddleware } from "../rpc/KindMiddleware.ts"
 import { isTraced } from "../rpc/RequestSpan.ts"
+import type { SessionOptions } from "../rpc/SessionOptions.ts"
 import { ActionHost } from "./ActionRelay.ts"
 import { type Call, type Caller, Executor, noHeaders } from "./Executor.ts"
 import { LiveQueries, type QueryKey, type QueryRun } from "./LiveQueries.ts"
@@ -35,6 +39,7 @@ import * as Metrics from "./Metrics.ts"
 import { MutationLog, mutationIndex, mutationTable } from "./MutationLog.ts"
 import { ObjectHttp } from "./ObjectHttp.ts"
 import { Reactors, reactorTable } from "./Reactors.ts"
+import { revocations, SessionEnds } from "./SessionEnds.ts"
 import { SocketHub } from "./SocketHub.ts"
 import type { ReadQueryKey } from "./SocketSession.ts"
 import { SubscriptionRows, subscriptionTable } from "./SubscriptionStore.ts"
@@ -72,6 +77,8 @@ export interface TenantEngineOptions {
   readonly smallFlush?: number
   /** Queries that a flush runs in one turn; calls are handled between the turns. 100 unless given. */
   readonly queriesPerSlice?: number
+  /** What happens to sessions whose tokens have ended. */
+  readonly sessions?: SessionOptions
 }
 
 /** Flushes of one turn: a reaction may commit, which needs another flush. */
@@ -92,6 +99,7 @@ export const make = <Rpcs extends Rpc.Any>(
     const services: Context.Context<any> = yield* Effect.context<any>()
     const runner = yield* makeRunner({
       tables: app.tables,
+      policies: app.policies,
       limits: app.limits,
       transactional: app.transactional,
       // Anybody may read a tenant that does not exist: that must not make a database.
@@ -100,11 +108,13 @@ export const make = <Rpcs extends Rpc.Any>(
         mutationTable,
         mutationIndex,
         subscriptionTable,
+        revocations,
         ...(app.reactors.length > 0 ? [reactorTable] : [])
       ],
       afterCommit: (effects) => background.defer(() => runAfterCommit(background, services, effects))
     })
     const handlers = yield* Layer.build(handlersOf(app.layers, app.layers.services))
+    const callerLimits = yield* Effect.orDie(configured(app.limits))
     yield* requireMiddleware(app.api.declared.requests.values(), handlers)
     const engine = new Engine(app, options, {
       database: runner.storage.database,
@@ -112,6 +122,7 @@ export const make = <Rpcs extends Rpc.Any>(
       sockets: yield* SocketHost,
       actions: yield* ActionHost,
       runner,
+      callerLimits,
       services,
       context: Context.merge(services, handlers)
     })
@@ -137,6 +148,8 @@ interface Parts {
   readonly sockets: SocketHost["Service"]
   readonly actions: ActionHost["Service"]
   readonly runner: TransactionRunner
+  /** Those of the app, with what the environment overrides. */
+  readonly callerLimits: CallerLimits
   readonly services: Context.Context<any>
   /** The services, the handlers and the middleware. */
   readonly context: Context.Context<any>
@@ -155,6 +168,7 @@ class Engine implements TenantEngine {
   private readonly self: Caller
   private readonly turns: TurnQueue
   private readonly reactors: Reactors
+  private readonly ends: SessionEnds
   private readonly kinds = new Map<string, Kind>()
   private readonly isTraced: boolean
   /** The calls of live queries: what is the same for each of their runs. */
@@ -168,6 +182,8 @@ class Engine implements TenantEngine {
     const { background, database, runner } = parts
     const { commitTurn = run, now, queriesPerSlice, smallFlush = 50, tenant } = options
     const { limits, reactors } = app
+    const { callerLimits } = parts
+    const rates = new CallRates(callerLimits)
     const group: RpcGroup.RpcGroup<any> = app.api.declared
     this.parts = parts
     this.smallFlush = smallFlush
@@ -199,6 +215,9 @@ class Engine implements TenantEngine {
       onCommitted: (span) => this.committedSpans.push(span)
     })
     const { executor } = this
+    const clock = Context.get(parts.services, Clock.Clock)
+    const ends = new SessionEnds({ ...options.sessions, database, time: () => clock.currentTimeMillisUnsafe() })
+    this.ends = ends
     this.reactors = new Reactors({
       reactors,
       database,
@@ -221,8 +240,11 @@ class Engine implements TenantEngine {
       live,
       readQueryKey,
       actions: parts.actions,
+      ends,
       rows: new SubscriptionRows(database),
       limits,
+      rates,
+      callerLimits,
       log: (message, cause) => this.log(message, cause)
     })
     this.http = new ObjectHttp({
@@ -230,8 +252,11 @@ class Engine implements TenantEngine {
       live,
       readQueryKey,
       runQuery: (key) => this.runQuery(key, undefined),
+      ends,
       turns,
       limits,
+      rates,
+      now,
       isMutation
     })
     this.local = makeLocalLive({ group, live, readQueryKey, turn })
@@ -252,6 +277,7 @@ class Engine implements TenantEngine {
   private committed(writes: WriteRecorder): void {
     this.turns.committed()
     this.reactors.committed()
+    this.ends.committed(writes)
     this.live.committed(writes)
     // A commit of code that runs beside the calls is a turn of its own.
     if (!this.turns.isInTurn) this.parts.background.defer(() => this.turn(() => {}))
@@ -260,15 +286,22 @@ class Engine implements TenantEngine {
   /** The end of a turn: answers are sent, then what was committed reaches live queries. */
   private endTurn(): void {
     const { live, sockets } = this
+    this.endSessions()
     sockets.flushOutput()
     for (let i = 0; live.needsFlush && this.flushWaitsFor === undefined && i < flushesPerTurn; i++) {
       if (live.isFlushing || live.subscriptionsToNotify > this.smallFlush) return this.scheduleFlush()
       this.flush()
+      this.endSessions()
       sockets.flushOutput()
     }
     // A chain of reactions that has not ended continues in a later turn.
     if (live.needsFlush) this.scheduleFlush()
     else this.committedSpans = []
+  }
+
+  /** Ends the sessions that a commit of this turn has revoked, before a frame leaves. */
+  private endSessions(): void {
+    if (this.ends.takeChanged()) this.sockets.endSessions()
   }
 
   /**

@@ -153,5 +153,5 @@ export const answerAll = (requests: ReadonlyArray<RpcRequest>, exit: EncodedExit
 }
 
 /** A response whose body is the text of answers. */
-export const messagesResponse = (body: string, status = 200): Response =>
-  new Response(body, { status, headers: { "content-type": "application/json" } })
+export const messagesResponse = (body: string, status = 200, headers: Record<string, string> = {}): Response =>
+  new Response(body, { status, headers: { "content-type": "application/json", ...headers } })

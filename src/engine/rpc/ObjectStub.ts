@@ -9,6 +9,8 @@ export interface ObjectAnswer {
   readonly status: number
   /** The text of the messages, or of the error. */
   readonly body: string
+  /** Milliseconds after which calls that were refused may be accepted. */
+  readonly retryAfter?: number
 }
 
 /** A tenant's object. Each method rejects when the object cannot be reached or cannot start. */

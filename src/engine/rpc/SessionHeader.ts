@@ -13,7 +13,9 @@ export const RequestSession = Schema.Struct({
   /** What is known of the caller's token. */
   credential: Schema.optionalKey(Credential),
   /** The network address of the caller, where the platform knows it. */
-  address: Schema.optionalKey(Schema.String)
+  address: Schema.optionalKey(Schema.String),
+  /** Whether an action calls in the caller's name: the action itself was counted. */
+  fromAction: Schema.optionalKey(Schema.Boolean)
 })
 export type RequestSession = typeof RequestSession.Type
 
@@ -35,6 +37,10 @@ export const readSession = (request: Request): RequestSession | undefined => {
     return undefined
   }
 }
+
+/** The headers of a request that carries a token, `null` for none. */
+export const tokenHeaders = (token: string | null): Record<string, string> =>
+  token === null ? {} : { authorization: `Bearer ${token}` }
 
 /** The subprotocol of sockets. A client that sends a token as a subprotocol must offer this one as well. */
 export const subprotocol = "dormouse"

@@ -15,7 +15,7 @@ import type { Scope } from "effect/Scope"
 import * as Tracer from "effect/Tracer"
 import type * as Api from "../../contract/Api.ts"
 import { type App, handlersOf } from "../../contract/App.ts"
-import { Auth, CurrentIdentity } from "../../contract/Auth.ts"
+import { Auth, CurrentAddress, CurrentIdentity } from "../../contract/Auth.ts"
 import { Calls } from "../../contract/Calls.ts"
 import { TokenIssuer } from "../../contract/TokenIssuer.ts"
 import { CallError, Unavailable } from "../../protocol/CallError.ts"
@@ -64,6 +64,7 @@ export const make = <Rpcs extends Rpc.Any>(
       Effect.callback<ReadonlyArray<FromServerEncoded>>((resume) => {
         const context = Context.make(Calls, callsTo(app.api, object, session)).pipe(
           Context.add(CurrentIdentity, session.identity),
+          Context.add(CurrentAddress, session.address),
           // For handlers, and for the author's middleware around them.
           Context.add(Auth, { identity: Effect.succeed(session.identity) }),
           Context.add(TokenIssuer, tokens),
@@ -115,7 +116,7 @@ export const callsTo = <Rpcs extends Rpc.Any>(
         ...(Option.isSome(span) && spanFields(span.value))
       }
       const { body } = yield* Effect.tryPromise({
-        try: () => object.call(session, JSON.stringify(request)),
+        try: () => object.call({ ...session, fromAction: true }, JSON.stringify(request)),
         catch: () => unanswered
       })
       const answers: unknown = JSON.parse(body)

@@ -21,6 +21,15 @@ import type { Request as RpcRequest } from "../../protocol/Messages.ts"
 import { timePath } from "../../protocol/MutationId.ts"
 import { type Authenticator, noCredential, type Refusal, type Verified } from "../../services/Authenticator.ts"
 import type { SystemCalls } from "../../services/SystemCalls.ts"
+import {
+  CallRates,
+  configured,
+  describeTooMany,
+  keysOf,
+  retryHeaders,
+  type TooMany,
+  tooManyExit
+} from "../rpc/CallRates.ts"
 import { toInternalError } from "../rpc/ErrorBoundary.ts"
 import {
   answerAll,
@@ -79,6 +88,8 @@ export interface GatewayHost {
   readonly authenticator?: (() => Promise<Authenticator["Service"]>) | undefined
   /** The network address of a request, where the platform knows it. */
   readonly addressOf?: (request: Request) => string | undefined
+  /** What time it is, in milliseconds. Without it the calls of a caller are counted by the object alone. */
+  readonly now?: () => number
   /** The object of a tenant. */
   readonly object: (tenant: string) => ObjectStub
   /** Calls of the deployment's own object. */
@@ -110,6 +121,8 @@ export interface GatewayRequest {
   readonly trustedSession?: RequestSession | undefined
   /** Whether the messages of these actions are collected for one body. */
   readonly isCollected?: boolean | undefined
+  /** The session of a socket whose object has a new token verified, which is the token of this request. */
+  readonly renews?: RequestSession | undefined
 }
 
 const decodeClaims = Schema.decodeUnknownOption(Identity.fields.claims)
@@ -118,6 +131,8 @@ const decodeClaims = Schema.decodeUnknownOption(Identity.fields.claims)
 export class Gateway<Rpcs extends Rpc.Any> {
   private readonly app: App<Rpcs>
   private readonly options: GatewayOptions
+  /** Counts the calls that this isolate sees: an object that it need not call is not woken, and actions run here. */
+  private rates: CallRates | undefined
 
   constructor(app: App<Rpcs>, options: GatewayOptions) {
     this.app = app
@@ -143,8 +158,9 @@ export class Gateway<Rpcs extends Rpc.Any> {
 
   private async answer(
     host: GatewayHost,
-    { isCollected = false, request, trustedSession }: GatewayRequest
+    { isCollected = false, renews, request, trustedSession }: GatewayRequest
   ): Promise<Response> {
+    if (renews !== undefined) return this.renew(host, request, renews)
     const url = new URL(request.url)
     if (url.pathname === timePath && request.method === "GET") return timeResponse(host)
     const isExplain = url.pathname === explainPath && ((await this.options.explain?.(request)) ?? false)
@@ -153,12 +169,24 @@ export class Gateway<Rpcs extends Rpc.Any> {
     if (session instanceof Response) return session
     const object = host.object(session.tenant)
     if (isExplain) return Response.json(await object.explain(session))
+    const isCounted = trustedSession === undefined && host.now !== undefined
+    if (request.method === "GET") {
+      const refused = isCounted ? await this.tooMany(host, session, 1) : undefined
+      if (refused !== undefined) {
+        return errorResponse(429, describeTooMany(refused), retryHeaders(refused.retryAfter))
+      }
+    }
     if (request.method === "GET") return this.connect(host, object, session, request)
     if (request.method !== "POST") return errorResponse(405, "use POST", { allow: "GET, POST" })
     // Object and Worker have checked the requests of actions that they have run here.
     const { limits } = this.app
     const body = await readRequests(request, trustedSession === undefined ? limits : limitsInside(limits))
     if (body instanceof Response) return body
+    const refused = isCounted ? await this.tooMany(host, session, body.requests.length) : undefined
+    if (refused !== undefined) {
+      const answers = answerAll(body.requests, tooManyExit(refused))
+      return messagesResponse(joinMessages(answers), 429, retryHeaders(refused.retryAfter))
+    }
     const isStream = trustedSession !== undefined && request.headers.get("accept") === ndjson
     const options = { isStream, isCollected, signal: request.signal }
     // The Worker that collects has a span for the body.
@@ -183,11 +211,17 @@ export class Gateway<Rpcs extends Rpc.Any> {
   ): Promise<Response> {
     const routes = route(this.app, requests)
     if (routes.transactions.length > 0 && routes.transactions.length === requests.length) {
-      const { body, status } = await this.transact(host, object, session, requests, text)
-      return messagesResponse(body, status)
+      const { body, retryAfter, status } = await this.transact(host, object, session, requests, text)
+      return messagesResponse(body, status, retryAfter === undefined ? {} : retryHeaders(retryAfter))
     }
     const isUnknown = routes.unknown.length > 0 && routes.unknown.length === requests.length
     return this.mixed(host, object, session, routes, { ...options, isUnknown })
+  }
+
+  /** Counts calls of a caller. Returns why they must not run. */
+  private async tooMany(host: GatewayHost, session: RequestSession, calls: number): Promise<TooMany | undefined> {
+    this.rates ??= new CallRates(await host.run(Effect.orDie(configured(this.app.limits))))
+    return this.rates.charge(keysOf(session), calls, host.now?.() ?? 0)
   }
 
   /** Opens a socket. */
@@ -272,7 +306,22 @@ export class Gateway<Rpcs extends Rpc.Any> {
   /** The tenant and the caller of a request, or the response that refuses it. */
   private async open(host: GatewayHost, request: Request, url: URL): Promise<RequestSession | Response> {
     const tenant = tenantOf(request, url)
-    if (tenant === undefined) return noSuchTenant()
+    return tenant === undefined ? noSuchTenant() : this.enterAs(host, request, tenant, host.addressOf?.(request))
+  }
+
+  /** The session of a socket with the token of this request, in the tenant of the socket, or the response that refuses it. */
+  private async renew(host: GatewayHost, request: Request, { address, tenant }: RequestSession): Promise<Response> {
+    const session = await this.enterAs(host, request, tenant, address)
+    return session instanceof Response ? session : Response.json(session)
+  }
+
+  /** The session of a request in a tenant, or the response that refuses it. */
+  private async enterAs(
+    host: GatewayHost,
+    request: Request,
+    tenant: string,
+    address: string | undefined
+  ): Promise<RequestSession | Response> {
     const verified = await this.authenticate(host, request)
     if (verified instanceof Response) return verified
     const { credential, identity } = verified
@@ -283,7 +332,6 @@ export class Gateway<Rpcs extends Rpc.Any> {
     if (actual !== undefined) return errorResponse(431, Limits.describe("identityBytes", Limits.identityBytes, actual))
     // Last, so that nobody who is refused learns which tenants exist.
     if (!(await this.mayEnter(host, { tenant, identity }))) return noSuchTenant()
-    const address = host.addressOf?.(request)
     return {
       tenant,
       identity: declared,

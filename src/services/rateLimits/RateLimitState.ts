@@ -51,10 +51,20 @@ export const fixedWindow = (
   state: FixedWindow | undefined,
   now: number,
   { limit, refillRate, tokens }: FixedWindowOptions
+): Decision<FixedWindow, readonly [count: number, ttl: number]> =>
+  takeFromWindow(state, now, tokens, limit, Duration.toMillis(refillRate))
+
+/** The same, with the milliseconds after which a token counts as returned. */
+export const takeFromWindow = (
+  state: FixedWindow | undefined,
+  now: number,
+  tokens: number,
+  limit: number | undefined,
+  interval: number
 ): Decision<FixedWindow, readonly [count: number, ttl: number]> => {
   const { count, expires } = state !== undefined && state.expires > now ? state : { count: 0, expires: now }
   if (limit && count + tokens > limit) return { state, answer: [count + tokens, expires - now] }
-  const next = { count: count + tokens, expires: expires + Duration.toMillis(refillRate) * tokens }
+  const next = { count: count + tokens, expires: expires + interval * tokens }
   return { state: next, answer: [next.count, next.expires - now] }
 }
 

@@ -22,6 +22,7 @@ import * as Statement from "effect/sql/Statement"
 import { StorageError } from "../../contract/Storage.ts"
 import * as Limits from "../../protocol/Limits.ts"
 import { type Database, type Rows, type SqlValue, toObjects } from "../Database.ts"
+import { CurrentGuard, type PolicyGuard } from "./PolicyPort.ts"
 import type { Footprint } from "./SqlFootprint.ts"
 import { checkStatement, limitOf } from "./StatementLimits.ts"
 import { TableWriter } from "./TableWriter.ts"
@@ -32,11 +33,18 @@ export class CurrentStorage extends Context.Service<CurrentStorage, TransactionS
   "effect-dormouse/services/storage/CurrentStorage"
 ) {}
 
+/** What a statement belongs to. */
+interface Current {
+  readonly storage: TransactionStorage
+  readonly guard: PolicyGuard | undefined
+}
+
 /** Runs an author's statement, and records the tables that it reads and writes. */
-const runStatement = (storage: TransactionStorage, sql: string, params: ReadonlyArray<SqlValue>): Rows => {
+const runStatement = ({ guard, storage }: Current, sql: string, params: ReadonlyArray<SqlValue>): Rows => {
   storage.checkOpen()
   checkStatement(sql, params)
   const footprint = storage.footprint(sql, params.length)
+  guard?.checkSql(footprint)
   if (storage.reads !== undefined) {
     if (footprint.reads === "everything") storage.reads.everything()
     else for (const table of footprint.reads) storage.reads.table(table)
@@ -82,17 +90,13 @@ const write = (
 const totalChanges = (database: Database["Service"]): number =>
   Number(database.all("SELECT total_changes()", []).rows[0]![0])
 
-const attempt = (
-  storage: TransactionStorage,
-  sql: string,
-  params: ReadonlyArray<unknown>
-): Effect.Effect<Rows, SqlError> =>
+const attempt = (current: Current, sql: string, params: ReadonlyArray<unknown>): Effect.Effect<Rows, SqlError> =>
   Effect.try({
     try: () => {
       if (!sql.isWellFormed()) throw new Error("a statement of SQL must not have half a surrogate pair")
       if (endsTransaction.test(sql)) throw new Error("a statement cannot roll back the transaction that it runs in")
-      if (defersForeignKeys.test(sql)) deferring.add(storage)
-      return runStatement(storage, sql, params.map(toValue))
+      if (defersForeignKeys.test(sql)) deferring.add(current.storage)
+      return runStatement(current, sql, params.map(toValue))
     },
     catch: (cause) => new SqlError({ reason: reasonOf(cause) })
   })
@@ -162,7 +166,9 @@ const currentStorage = Effect.withFiber<TransactionStorage>((fiber) => {
 })
 
 const run = (sql: string, params: ReadonlyArray<unknown>): Effect.Effect<Rows, SqlError> =>
-  Effect.flatMap(currentStorage, (storage) => attempt(storage, sql, params))
+  Effect.withFiber((fiber) =>
+    Effect.flatMap(currentStorage, (storage) => attempt({ storage, guard: fiber.getRef(CurrentGuard) }, sql, params))
+  )
 
 const execute: Connection["execute"] = (sql, params, transformRows) =>
   Effect.map(run(sql, params), (rows) => {

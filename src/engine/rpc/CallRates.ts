@@ -1,0 +1,176 @@
+/**
+ * Counts the calls of each caller, in memory: a call costs two look-ups in a map, and nothing is written. Object and Worker
+ * have one each. A21: calls beyond the limit run nothing. After a start all windows begin anew.
+ */
+import * as Config from "effect/Config"
+import * as Duration from "effect/Duration"
+import * as Schema from "effect/Schema"
+import { TooManyRequests } from "../../protocol/CallError.ts"
+import type { CallerLimits, CallRate } from "../../protocol/CallerLimits.ts"
+import { type EncodedExit, failed } from "../../protocol/Exit.ts"
+import * as RateLimitState from "../../services/rateLimits/RateLimitState.ts"
+import type { RequestSession } from "./SessionHeader.ts"
+
+const Count = Schema.Number.check(Schema.isGreaterThanOrEqualTo(1))
+
+const count = (name: string, given: number): Config.Config<number> =>
+  Config.withDefault(Config.schema(Count, name), given)
+
+const rate = (name: string, given: CallRate): Config.Config<CallRate> =>
+  Config.all({
+    limit: count(name, given.limit),
+    window: Config.withDefault(Config.Duration(`${name}_WINDOW`), Duration.fromInputUnsafe(given.window))
+  })
+
+/** The limits of an app, with those that the environment overrides. */
+export const configured = (given: CallerLimits): Config.Config<CallerLimits> =>
+  Config.all({
+    liveQueriesPerSocket: count("DORMOUSE_LIVE_QUERIES_PER_SOCKET", given.liveQueriesPerSocket),
+    socketsPerIdentity: count("DORMOUSE_SOCKETS_PER_IDENTITY", given.socketsPerIdentity),
+    socketsPerAddress: count("DORMOUSE_SOCKETS_PER_ADDRESS", given.socketsPerAddress),
+    callsPerIdentity: rate("DORMOUSE_CALLS_PER_IDENTITY", given.callsPerIdentity),
+    callsPerAddress: rate("DORMOUSE_CALLS_PER_ADDRESS", given.callsPerAddress)
+  })
+
+/** Whom to count. An anonymous caller has no identity, and a caller in memory no address. */
+export interface CallerKeys {
+  readonly identity: string | undefined
+  readonly address: string | undefined
+}
+
+/** Under which keys a caller counts. */
+export const keysOf = ({ address, identity: { subject }, tenant }: RequestSession): CallerKeys => ({
+  identity: subject === null ? undefined : `${tenant} identity ${subject}`,
+  address: address === undefined ? undefined : `${tenant} address ${networkOf(address)}`
+})
+
+/** The network of an address: one customer has an IPv4 address, or 64 bits of IPv6 addresses. */
+export const networkOf = (address: string): string => {
+  if (!address.includes(":")) return address
+  const [, mapped] = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address) ?? []
+  if (mapped !== undefined) return mapped
+  const [head = "", tail] = address.split("::")
+  const groups = head === "" ? [] : head.split(":")
+  if (tail !== undefined) {
+    const last = tail === "" ? [] : tail.split(":")
+    while (groups.length + last.length < 8) groups.push("0")
+    groups.push(...last)
+  }
+  return `${groups
+    .slice(0, 4)
+    .map((group) => Number.parseInt(group, 16).toString(16))
+    .join(":")}::/64`
+}
+
+/** Calls that are refused, and when a retry may be accepted. */
+export interface TooMany {
+  readonly limit: "callsPerIdentity" | "callsPerAddress" | "socketsPerIdentity" | "socketsPerAddress"
+  readonly max: number
+  /** Milliseconds. */
+  readonly retryAfter: number
+}
+
+/** The reason of a refusal, in words. */
+export const describeTooMany = ({ limit, max, retryAfter }: TooMany): string =>
+  `limit ${limit} is ${max}; retry after ${Math.ceil(retryAfter / 1000)} s`
+
+/** The exit of a call that is refused. */
+export const tooManyExit = ({ retryAfter }: TooMany): EncodedExit => failed(new TooManyRequests({ retryAfter }))
+
+/** The headers of a response that refuses calls. */
+export const retryHeaders = (retryAfter: number): Record<string, string> => ({
+  "retry-after": String(Math.ceil(retryAfter / 1000))
+})
+
+interface Rate {
+  readonly name: "callsPerIdentity" | "callsPerAddress"
+  readonly limit: number
+  readonly window: number
+  /** Milliseconds after which a call counts as returned. */
+  readonly interval: number
+}
+
+/** What is counted of a caller. */
+interface Counter {
+  window: RateLimitState.FixedWindow
+}
+
+const rateOf = (name: Rate["name"], { limit, window }: CallRate): Rate | undefined => {
+  if (limit === Number.POSITIVE_INFINITY) return undefined
+  const millis = Math.max(1, Duration.toMillis(Duration.fromInputUnsafe(window)))
+  return { name, limit, window: millis, interval: millis / limit }
+}
+
+/** Counters that each new one looks at, to find those that have expired. */
+const sweptPerKey = 2
+
+/** The calls of all callers that were counted here. */
+export class CallRates {
+  private readonly identity: Rate | undefined
+  private readonly address: Rate | undefined
+  private readonly counters = new Map<string, Counter>()
+
+  constructor(limits: Pick<CallerLimits, "callsPerIdentity" | "callsPerAddress">) {
+    this.identity = rateOf("callsPerIdentity", limits.callsPerIdentity)
+    this.address = rateOf("callsPerAddress", limits.callsPerAddress)
+  }
+
+  /** How many callers are counted. */
+  get size(): number {
+    return this.counters.size
+  }
+
+  /** Counts so many calls of a caller, all or none. Returns why none were. */
+  charge({ address, identity }: CallerKeys, calls: number, now: number): TooMany | undefined {
+    const ofIdentity = identity === undefined ? undefined : this.counters.get(identity)
+    const ofAddress = address === undefined ? undefined : this.counters.get(address)
+    const byIdentity = decide(this.identity, identity, ofIdentity, calls, now)
+    const byAddress = decide(this.address, address, ofAddress, calls, now)
+    const refused = refusalOf(this.identity, byIdentity) ?? refusalOf(this.address, byAddress)
+    if (refused !== undefined) return refused
+    this.keep(identity, ofIdentity, byIdentity, now)
+    this.keep(address, ofAddress, byAddress, now)
+    return undefined
+  }
+
+  private keep(key: string | undefined, counter: Counter | undefined, next: Counted | undefined, now: number): void {
+    if (key === undefined || next?.state === undefined) return
+    if (counter !== undefined) {
+      counter.window = next.state
+      return
+    }
+    this.sweep(now)
+    this.counters.set(key, { window: next.state })
+  }
+
+  /** Looks at the counters that were not looked at for longest. Each new one looks at two, so that expired ones run out. */
+  private sweep(now: number): void {
+    for (let i = 0; i < sweptPerKey; i++) {
+      const [oldest] = this.counters
+      if (oldest === undefined) return
+      const [key, counter] = oldest
+      this.counters.delete(key)
+      if (counter.window.expires > now) this.counters.set(key, counter)
+    }
+  }
+}
+
+type Counted = ReturnType<typeof RateLimitState.takeFromWindow>
+
+const decide = (
+  rate: Rate | undefined,
+  key: string | undefined,
+  counter: Counter | undefined,
+  calls: number,
+  now: number
+): Counted | undefined =>
+  rate === undefined || key === undefined
+    ? undefined
+    : RateLimitState.takeFromWindow(counter?.window, now, calls, rate.limit, rate.interval)
+
+const refusalOf = (rate: Rate | undefined, counted: Counted | undefined): TooMany | undefined => {
+  if (rate === undefined || counted === undefined || counted.answer[0] <= rate.limit) return undefined
+  const { limit, name, window } = rate
+  // More calls than the limit at once are refused, even by an empty window.
+  return { limit: name, max: limit, retryAfter: Math.max(1, Math.ceil(counted.answer[1] || window)) }
+}
