@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import { CurrentAddress } from "../contract/Auth.ts"
 import { CallError, Unavailable } from "../protocol/CallError.ts"
-import { TokenIssuer } from "../services/TokenIssuer.ts"
+import { TokenIssuer } from "../contract/TokenIssuer.ts"
 import type { Pace, Settings } from "./AccountsOptions.ts"
 import { Tokens } from "./contract/AccountsApi.ts"
 import {

@@ -10,7 +10,7 @@ import { Api, App, Handlers, Mutation, Query, Table } from "effect-dormouse"
 import { Accounts } from "effect-dormouse/accounts"
 import { Auth } from "effect-dormouse/auth"
 import { TestApp } from "effect-dormouse/testing"
-import { TokenIssuer } from "../../src/services/TokenIssuer.ts"
+import { TokenIssuer } from "../../src/contract/TokenIssuer.ts"
 
 /** An app with accounts, whose notes belong to accounts. Its tokens are those of `Auth.layerTest`. */
 
