@@ -106,9 +106,8 @@ const verifierOf = ({ audience, claims, clockSkew, issuer }: VerifierOptions) =>
         algorithms: [alg],
         issuer,
         audience: audiences,
-        requiredClaims: ["exp"],
         currentDate: new Date(now),
-        // For `nbf`. Expiry has no tolerance and is checked again below.
+        // For `nbf`. That there is an expiry, and that it has no tolerance, is checked with the other claims.
         clockTolerance: clockSkew / 1000
       })
       return payload

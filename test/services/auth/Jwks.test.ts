@@ -2,6 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as FetchHttpClient from "effect/http/FetchHttpClient"
 import * as Layer from "effect/Layer"
 import * as TestClock from "effect/testing/TestClock"
 import { Auth } from "effect-dormouse/auth"
@@ -66,6 +67,39 @@ describe("A6: the keys of an issuer", () => {
       }),
     // What is not given is absent.
     { url: undefined as never }
+  )
+
+  test(
+    "are not taken from a configuration of another issuer, or from where anybody could change them",
+    (server) =>
+      Effect.gen(function* () {
+        const right = server.configuration
+        const wrong = [{ issuer: "https://other.test" }, { jwks_uri: "http://issuer.test/keys.json" }, { jwks_uri: 1 }]
+        for (const changed of wrong) {
+          server.configuration = { ...right, ...changed }
+          expect(yield* ask(one)).toEqual(unavailable)
+          yield* TestClock.adjust("1 second")
+        }
+        expect(server.requests).not.toContain(jwksUrl)
+        server.configuration = right
+        expect(yield* isAccepted).toBe(true)
+      }),
+    { url: undefined as never }
+  )
+
+  it.effect("are requested without following redirects", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(now * 1000)
+      const redirects: Array<unknown> = []
+      const fetch: typeof globalThis.fetch = async (_, init) => {
+        redirects.push(init?.redirect)
+        return Response.json({ keys: [one.jwk] })
+      }
+      const http = FetchHttpClient.layer.pipe(Layer.provide(Layer.succeed(FetchHttpClient.Fetch, fetch)))
+      const accepts = Effect.provide(isAccepted, Auth.layerJwks(options).pipe(Layer.provide(http)))
+      expect(yield* accepts).toBe(true)
+      expect(redirects).toEqual(["manual"])
+    })
   )
 
   test("are loaded once for all requests that need them at the same time", (server) =>
@@ -211,7 +245,7 @@ describe("A6: the keys of an issuer", () => {
     ["a symmetric key", response(JSON.stringify({ keys: [secret] }))],
     ["a private key", response(JSON.stringify({ keys: [{ ...one.jwk, d: "AAAA" }] }))],
     ["a key for encryption", response(JSON.stringify({ keys: [{ ...one.jwk, use: "enc" }] }))],
-    ["a huge body", response(`{"keys":[${"1,".repeat(100_000)}1]}`)],
+    ["a huge body", response(JSON.stringify({ keys: [two.jwk], padding: "x".repeat(131_072) }))],
     ["an error", response(JSON.stringify({ keys: [two.jwk] }), { status: 500 })],
     [
       "a redirect",
