@@ -75,11 +75,14 @@ export const enforcement: Enforcement = (policies, runtime) => {
   }
 }
 
-/** Text of a condition with its values, as a key of a map. JSON has no infinite numbers. */
-const keyText = (parts: ReadonlyArray<unknown>): string =>
-  JSON.stringify(parts, (_, part: unknown) =>
+/** Text of what is looked up, as a key of a map. JSON has no infinite numbers. */
+const keyText = ({ index, table }: ExistsNode, prefix: ReadonlyArray<SqlValue>, rest: Node): string => {
+  if (rest === true && prefix.every((value) => typeof value === "string"))
+    return JSON.stringify([table, index, ...prefix])
+  return JSON.stringify([table, [index, prefix, rest]], (_, part: unknown) =>
     typeof part === "number" && !Number.isFinite(part) ? ["number", String(part)] : part
   )
+}
 
 class Guard implements PolicyGuard {
   private readonly programs: Programs
@@ -272,33 +275,33 @@ class Guard implements PolicyGuard {
     const { storage } = this
     const info = storage.runtime.tableNamed(node.table)
     storage.reads?.range(node.table, node.index, Range.prefix(prefix))
+    const key = keyText(node, prefix, rest)
+    const isKept = rest === true && !storage.runtime.footprints.mayHaveTriggers()
+    this.dropChanged()
+    const known = isKept ? info.rowCache.answer(key) : this.answers.get(key)
+    if (known !== undefined) return known
+    const answer = this.ask(info, node, prefix, rest)
+    if (isKept) info.rowCache.setAnswer(key, answer)
+    else this.answers.set(key, answer)
+    return answer
+  }
+
+  private ask(info: TableInfo, node: ExistsNode, prefix: ReadonlyArray<SqlValue>, rest: Node): boolean {
+    const { storage } = this
     const { rest: open, sql } = split(rest, info, node.depth)
-    const key = keyText([node.table, node.index, prefix, rest])
     const columns = node.columns.map((position) => `${quote(info.codec.columns[position]!.name)} = ?`)
     const from =
       `FROM ${info.name}${node.index === keyIndex ? "" : ` INDEXED BY ${quote(indexName(node.table, node.index))}`} ` +
       `WHERE ${[...columns, ...(sql === undefined ? [] : [sql.sql])].join(" AND ")} LIMIT ?`
     const params = [...prefix, ...(sql?.params ?? [])]
-    if (open === true) {
-      const isKept = !storage.runtime.footprints.mayHaveTriggers()
-      const known = isKept ? info.rowCache.answer(key) : undefined
-      if (known !== undefined) return known
-      const answer = storage.select({ sql: `SELECT 1 ${from}`, params: [...params, 1] }).length > 0
-      if (isKept) info.rowCache.setAnswer(key, answer)
-      return answer
-    }
-    this.dropChanged()
-    const known = this.answers.get(key)
-    if (known !== undefined) return known
+    if (open === true) return storage.select({ sql: `SELECT 1 ${from}`, params: [...params, 1] }).length > 0
     const rows = storage.select({ sql: `SELECT ${info.columns} ${from}`, params: [...params, storage.rowsLeft() + 1] })
     storage.countRead(rows.length)
-    const answer = rows.some((row) => {
+    return rows.some((row) => {
       const at: Array<PartialRow> = []
       at[node.depth] = row
       return evaluate(open, at, this.world) === true
     })
-    this.answers.set(key, answer)
-    return answer
   }
 
   /** Drops what a write of this transaction may have changed. */

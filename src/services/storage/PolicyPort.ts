@@ -2,7 +2,6 @@
  * What the policies of an app decide, as readers and writers of rows ask for it.
  * The implementation comes with the declarations (`Policy.make`), so that an app without policies does not contain it.
  */
-import * as Context from "effect/Context"
 import type { Identity } from "../../contract/Auth.ts"
 import type { Operation, Policy } from "../../contract/Policy.ts"
 import { PolicyDenied, type StorageError } from "../../contract/Storage.ts"
@@ -104,12 +103,6 @@ export const open = (policies: ReadonlyArray<Policy>, runtime: GuardedRuntime): 
   if (enforcement === undefined) throw new Error("a policy was not made by Policy.make")
   return enforcement(policies, runtime)
 }
-
-/** The guard of the running transaction; `undefined` in an app without policies and in `Storage.unrestricted`. */
-export const CurrentGuard: Context.Reference<PolicyGuard | undefined> = Context.Reference<PolicyGuard | undefined>(
-  "effect-dormouse/services/storage/CurrentGuard",
-  { defaultValue: () => undefined }
-)
 
 /** The error for what no policy allows. */
 export const denied = (table: string, operation: (typeof PolicyDenied.Type)["operation"]): StorageError =>
