@@ -56,6 +56,7 @@ export const fetchActions = (
 export interface TenantStub {
   readonly call: ObjectStub["call"]
   readonly explain: () => Promise<unknown>
+  readonly update: NonNullable<ObjectStub["update"]>
   readonly fetch: (url: string, init: RequestInit) => Promise<Response>
 }
 

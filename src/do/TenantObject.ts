@@ -19,6 +19,8 @@ import { errorResponse } from "../engine/rpc/HttpBody.ts"
 import { readAnswers } from "../engine/rpc/Ndjson.ts"
 import type { ObjectAnswer } from "../engine/rpc/ObjectStub.ts"
 import { protocolHeader, type RequestSession, readSession } from "../engine/rpc/SessionHeader.ts"
+import type { GatewayOptions } from "../engine/worker/Gateway.ts"
+import { missingStatus, registryOf, type TenantRegistry } from "../engine/worker/Tenancy.ts"
 import * as CloudflareBackground from "../layers/cloudflare/Background.ts"
 import * as CloudflareDatabase from "../layers/cloudflare/Database.ts"
 import { CloudflareSockets } from "../layers/cloudflare/SocketHost.ts"
@@ -26,10 +28,20 @@ import { ping, pong, type Request as RpcRequest } from "../protocol/Messages.ts"
 import { Background } from "../services/Background.ts"
 import { Database } from "../services/Database.ts"
 import { SocketHost } from "../services/SocketHost.ts"
+import type { GateHost, TenantGate, TenantUpdate } from "../services/TenantGate.ts"
 import { Transactor } from "../services/Transactor.ts"
+import { tenantsName } from "../system/Names.ts"
 import { systemName } from "../system/SystemApi.ts"
 import { systemApp } from "../system/SystemApp.ts"
-import { Flushing, fetchActions, type HostOptions, HostRuntime, hungDetail, logStartFailure } from "./Host.ts"
+import {
+  exportsOf,
+  Flushing,
+  fetchActions,
+  type HostOptions,
+  HostRuntime,
+  hungDetail,
+  logStartFailure
+} from "./Host.ts"
 import type { ObjectBase, ObjectSocket, ObjectState } from "./Platform.ts"
 
 // The declarations of the two classes agree: a test compiles classes of ours with the platform's types.
@@ -37,12 +49,30 @@ const Base = DurableObject as unknown as typeof ObjectBase
 
 const couldNotStart = "the object could not start; the cause is in its log"
 
+/** How a socket is closed whose tenant does not exist any more. */
+const noSuchTenant = [4404, "no such tenant"] as const
+
+/** Whether an object belongs to the deployment and to no tenant. */
+const isOwn = (name: string): boolean => name === systemName || name === tenantsName
+
+/** The app of an object that belongs to the deployment. */
+const ownApp = (name: string, registry: TenantRegistry | undefined): App<any> | undefined =>
+  name === systemName ? systemApp() : name === tenantsName ? registry?.app() : undefined
+
+/** What the class is made with. */
+export interface TenantObjectOptions<R = never> extends HostOptions<R> {
+  /** The registry of tenants, if there is one. */
+  readonly tenants?: GatewayOptions["tenants"]
+}
+
 /** The object of one tenant, for classes that extend it. */
 export interface TenantObject extends ObjectBase {
   /** Answers the requests in the text of a body, in the name of a caller. */
   call(session: RequestSession, body: string, isRewritten?: boolean): Promise<ObjectAnswer>
   /** What each live query reads and costs. */
   explain(): Promise<ReadonlyArray<Explanation>>
+  /** Tells the object the name and the state of its tenant. Only a registry of tenants does. */
+  update(update: TenantUpdate): Promise<void>
   /** Runs an effect beside the calls, with the app's live queries and transactions. */
   run<A, E>(effect: Effect.Effect<A, E, Live | Transactor>): Promise<A>
 }
@@ -53,13 +83,16 @@ export type TenantObjectClass = new (ctx: ObjectState, env: Cloudflare.Env) => T
 /** Makes the Durable Object class of an app. */
 export const make = <Rpcs extends Rpc.Any, R = never>(
   app: App<Rpcs>,
-  options: HostOptions<R> = {}
-): TenantObjectClass =>
-  class extends Base implements TenantObject {
+  options: TenantObjectOptions<R> = {}
+): TenantObjectClass => {
+  const registry = registryOf(options.tenants)
+  return class extends Base implements TenantObject {
     private engine: TenantEngine.TenantEngine | undefined
     private readonly sockets: CloudflareSockets
     private readonly runtime: HostRuntime<R>
     private readonly flushing: Flushing<R>
+    /** What the object knows of its tenant, if there is a registry of tenants. */
+    private readonly gate: TenantGate | undefined
 
     constructor(ctx: ObjectState, env: Cloudflare.Env) {
       super(ctx, env)
@@ -67,6 +100,7 @@ export const make = <Rpcs extends Rpc.Any, R = never>(
       this.sockets = new CloudflareSockets(ctx)
       this.runtime = new HostRuntime(options, env)
       this.flushing = new Flushing(this.runtime, options)
+      this.gate = this.makeGate()
       const booting = this.runtime.runFork(this.boot())
       const booted = booting.pollUnsafe()
       if (booted !== undefined && Exit.isSuccess(booted)) this.engine = booted.value
@@ -85,8 +119,34 @@ export const make = <Rpcs extends Rpc.Any, R = never>(
       for (const socket of this.ctx.getWebSockets()) socket.close(1011, couldNotStart)
     }
 
+    private makeGate(): TenantGate | undefined {
+      const { name = "" } = this.ctx.id
+      if (registry === undefined || isOwn(name)) return undefined
+      const { storage } = this.ctx
+      const host: GateHost = {
+        object: name,
+        database: CloudflareDatabase.make(storage),
+        bytes: () => storage.sql.databaseSize,
+        now: Date.now,
+        later: (work) => {
+          setTimeout(() => this.ctx.waitUntil(work().catch((cause) => this.logUnreported(cause))), 0)
+        }
+      }
+      return registry.gate(host, app, {
+        call: (...call) =>
+          exportsOf(this.ctx)
+            .TenantObject.getByName(tenantsName)
+            .call(...call)
+      })
+    }
+
+    private logUnreported(cause: unknown): Promise<void> {
+      return this.runtime.runPromise(Effect.logWarning("the registry of tenants did not take a report", cause))
+    }
+
     private boot() {
-      const host = Context.make(Database, CloudflareDatabase.make(this.ctx.storage)).pipe(
+      const database = CloudflareDatabase.make(this.ctx.storage)
+      const host = Context.make(Database, this.gate?.guard(database) ?? database).pipe(
         Context.add(SocketHost, this.sockets.service),
         Context.add(Background, CloudflareBackground.make(this.ctx)),
         Context.add(ActionHost, {
@@ -95,7 +155,8 @@ export const make = <Rpcs extends Rpc.Any, R = never>(
       )
       const { name: tenant } = this.ctx.id
       const options = { tenant, now: Date.now }
-      const engine = tenant === systemName ? TenantEngine.make(systemApp(), options) : TenantEngine.make(app, options)
+      const own = tenant === undefined ? undefined : ownApp(tenant, registry)
+      const engine = own === undefined ? TenantEngine.make(app, options) : TenantEngine.make(own, options)
       return engine.pipe(
         Effect.provideContext(host),
         // The engine lives as long as the heap; nothing ends it before.
@@ -108,6 +169,7 @@ export const make = <Rpcs extends Rpc.Any, R = never>(
       if (engine === undefined) return errorResponse(503, couldNotStart)
       const session = readSession(request)
       if (session === undefined) return errorResponse(403, "only the Worker in front of the object may call it")
+      if (this.gate?.admits(session.tenant) === false) return errorResponse(missingStatus, "no such tenant")
       if (request.headers.get("upgrade") !== "websocket") return errorResponse(426, "only sockets are opened here")
       const { 0: client, 1: server } = new WebSocketPair()
       engine.sockets.open(this.sockets.accept(server), session)
@@ -118,8 +180,27 @@ export const make = <Rpcs extends Rpc.Any, R = never>(
 
     async call(session: RequestSession, body: string, isRewritten?: boolean): Promise<ObjectAnswer> {
       if (this.engine === undefined) throw new Error(couldNotStart)
+      if (this.gate?.admits(session.tenant) === false) return { status: missingStatus, body: "" }
       this.flushing.request((work) => this.ctx.waitUntil(work))
+      this.gate?.used()
       return this.engine.http.call(session, body, isRewritten)
+    }
+
+    async update(update: TenantUpdate): Promise<void> {
+      const { ctx, engine, gate } = this
+      if (gate === undefined) return
+      const step = gate.step(update)
+      if (step === "ignore") return
+      if (step !== "keep") {
+        // Before the next frame, and also without an engine: it may not have started.
+        engine?.sockets.closeAll(noSuchTenant)
+        for (const socket of ctx.getWebSockets()) socket.close(...noSuchTenant)
+      }
+      gate.keep(update)
+      if (step !== "delete") return
+      await ctx.storage.deleteAlarm()
+      await ctx.storage.deleteAll()
+      gate.keep(update)
     }
 
     async explain() {
@@ -135,7 +216,9 @@ export const make = <Rpcs extends Rpc.Any, R = never>(
     }
 
     override webSocketMessage(socket: ObjectSocket, data: string | ArrayBuffer): void {
+      if (this.gate?.isOpen() === false) return socket.close(...noSuchTenant)
       this.flushing.request((work) => this.ctx.waitUntil(work))
+      this.gate?.used()
       this.engine?.sockets.message(this.sockets.of(socket), data)
     }
 
@@ -162,3 +245,4 @@ export const make = <Rpcs extends Rpc.Any, R = never>(
       }
     }
   }
+}

@@ -30,7 +30,8 @@ export const object = (namespace: DurableObjectNamespace, tenant: string) => {
   }
 }
 
-const toPeer = (response: Response): Peer => {
+/** The client's end of a socket that a response opened. */
+export const toPeer = (response: Response): Peer => {
   const socket = response.webSocket
   if (socket === null) throw new Error(`no socket: ${response.status}`)
   socket.accept()

@@ -20,6 +20,7 @@ import * as ListsApp from "./lists.ts"
 import * as Notes from "./notes.ts"
 import { starts } from "./starts.ts"
 import * as System from "./system.ts"
+import * as Registered from "./tenants.ts"
 
 /** One app of the chat, of `notes.ts` and of `guarded.ts`. */
 const app = App.make({
@@ -37,9 +38,16 @@ const served = Cloudflare.serve(app, {
   enter: Guarded.enter
 })
 
-/** The Worker of the app, with a route of the author's own. */
+/** The notes with a registry of tenants. */
+const registered = Cloudflare.serve(Notes.app, Registered.options)
+
+/** The Worker of the app, with a route of the author's own. The tenants of the registry have the Worker of theirs. */
 export default class extends served.worker {
   override async fetch(request: Request): Promise<Response> {
+    const { session } = (this.ctx.props ?? {}) as { readonly session?: { readonly tenant: string } }
+    if (Registered.isRegistered(session?.tenant ?? request.headers.get("x-dormouse-tenant"))) {
+      return new registered.worker(this.ctx, this.env).fetch(request)
+    }
     if (new URL(request.url).pathname === "/hello") return new Response("hello")
     return super.fetch(request)
   }
@@ -57,7 +65,16 @@ const counted = (Base: typeof served.TenantObject) =>
     }
   }
 
-export class TenantObject extends counted(served.TenantObject) {}
+export class TenantObject extends counted(served.TenantObject) {
+  // biome-ignore lint/correctness/noUnreachableSuper: a namespace has one class, and some objects belong to another app
+  constructor(...[ctx, env]: Arguments) {
+    // biome-ignore lint/correctness/noConstructorReturn: the same
+    if (Registered.isRegistered(ctx.id.name)) return new RegisteredObject(ctx, env) as never
+    super(ctx, env)
+  }
+}
+
+class RegisteredObject extends counted(registered.TenantObject) {}
 
 /** Answers pings in the object, without the platform's automatic response. */
 export class Pinged extends counted(
