@@ -56,8 +56,13 @@ const noSuchTenant = [4404, "no such tenant"] as const
 const isOwn = (name: string): boolean => name === systemName || name === tenantsName
 
 /** The app of an object that belongs to the deployment. */
-const ownApp = (name: string, registry: TenantRegistry | undefined): App<any> | undefined =>
-  name === systemName ? systemApp() : name === tenantsName ? registry?.app() : undefined
+const ownApp = (name: string, registry: TenantRegistry | undefined): App<any> | undefined => {
+  if (name === systemName) return systemApp()
+  if (name !== tenantsName) return undefined
+  // Another app would migrate its tables away.
+  if (registry === undefined) throw new Error("this version of the app has no registry of tenants")
+  return registry.app()
+}
 
 /** What the class is made with. */
 export interface TenantObjectOptions<R = never> extends HostOptions<R> {
@@ -101,7 +106,7 @@ export const make = <Rpcs extends Rpc.Any, R = never>(
       this.runtime = new HostRuntime(options, env)
       this.flushing = new Flushing(this.runtime, options)
       this.gate = this.makeGate()
-      const booting = this.runtime.runFork(this.boot())
+      const booting = this.runtime.runFork(Effect.suspend(() => this.boot()))
       const booted = booting.pollUnsafe()
       if (booted !== undefined && Exit.isSuccess(booted)) this.engine = booted.value
       // No event arrives before the tables are up to date, and before an author's layer is built that waits for something.

@@ -20,7 +20,8 @@ import { NoSuchTenant, Tenant, TenantExists, TenantName, TenantsApi } from "./Te
 
 /** A change of one tenant. */
 export const TenantChange = Schema.Union([
-  Schema.Struct({ to: Schema.Literals(["create", "suspend", "resume", "delete"]), name: TenantName }),
+  Schema.Struct({ to: Schema.Literal("create"), name: TenantName, isAdopted: Schema.optionalKey(Schema.Boolean) }),
+  Schema.Struct({ to: Schema.Literals(["suspend", "resume", "delete"]), name: TenantName }),
   Schema.Struct({ to: Schema.Literal("rename"), name: TenantName, newName: TenantName })
 ])
 /** A change of one tenant. */
@@ -134,7 +135,12 @@ const recordHandlers = () =>
       const changed = { ...next, revision: yield* nextRevision, isSettled: false }
       if (tenant !== undefined) return yield* Effect.orDie(tenants.patch(tenant.object, changed))
       // The number is in no other name: an object is never used for a second tenant.
-      const object = `${change.name}~${changed.revision}`
+      const isAdopted = change.to === "create" && change.isAdopted === true
+      const object = isAdopted ? change.name : `${change.name}~${changed.revision}`
+      // It was adopted before, and its tenant was renamed or is being deleted.
+      if (Option.isSome(yield* Effect.option(tenants.get(object)))) {
+        return yield* Effect.fail(new TenantExists({ name: change.name }))
+      }
       return yield* tenants.insert({ ...changed, object, lastUse: null, schemaVersion: null, bytes: null })
     }),
 
@@ -167,9 +173,9 @@ const adminHandlers = () => {
     )
   return TenantsApi.toLayer({
     "tenants.list": (page) => tenants.query("byName").page(page),
-    "tenants.create": ({ name }) =>
+    "tenants.create": ({ adopt = false, name }) =>
       Effect.catchIf(
-        change({ to: "create", name }),
+        change({ to: "create", name, isAdopted: adopt }),
         (error): error is NoSuchTenant => error instanceof NoSuchTenant,
         (error) => Effect.die(error)
       ),

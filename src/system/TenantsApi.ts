@@ -54,8 +54,15 @@ const payload = { name: TenantName }
 export class TenantsApi extends Api.make(
   /** The tenants by name, a page at a time. */
   Query.make("tenants.list", { payload: Page.Fields, success: Page.Page(Tenant) }),
-  /** Creates an empty tenant. */
-  Action.make("tenants.create", { payload, success: Tenant, error: TenantExists }),
+  /**
+   * Creates an empty tenant. With `adopt` it has what the tenant of this name stored before there was a registry; a tenant
+   * that was adopted and then deleted cannot be adopted again.
+   */
+  Action.make("tenants.create", {
+    payload: { ...payload, adopt: Schema.optionalKey(Schema.Boolean) },
+    success: Tenant,
+    error: TenantExists
+  }),
   /** Closes the tenant's sockets and refuses its callers, until `tenants.resume`. */
   Action.make("tenants.suspend", { payload, success: Tenant, error: NoSuchTenant }),
   /** Lets the callers of a suspended tenant in again. */

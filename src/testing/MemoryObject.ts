@@ -107,7 +107,13 @@ export class MemoryObject<Rpcs extends Rpc.Any> {
       })
       return heap.whileAlive(answer)
     },
-    update: (update) => this.event((engine, heap) => heap.update(engine, update)),
+    update: async (update) => {
+      const isLost = await this.event((engine, heap) => {
+        heap.update(engine, update)
+        return heap.isLost
+      })
+      if (isLost) throw objectLost()
+    },
     connect: async (session) => {
       if (this.options.gate === undefined) return new Accepted(session)
       const isAdmitted = await this.event((_engine, { gate }) => gate?.admits(session.tenant))
