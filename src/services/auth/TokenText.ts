@@ -43,6 +43,11 @@ export interface TokenText {
 
 const compact = /^([\w-]+)\.([\w-]+)\.[\w-]*$/
 
+const canonical = /^(?:[\w-]{4})*(?:[\w-][AQgw]|[\w-]{2}[AEIMQUYcgkosw048])?$/
+
+/** Whether the signature is the one base64url text of its bytes. It covers the texts of the other parts, and not its own. */
+export const hasCanonicalSignature = (token: string): boolean => canonical.test(token.slice(token.lastIndexOf(".") + 1))
+
 /** The types of header that a bearer token of a user has, in lower case and without `application/`. */
 const bearerTypes: ReadonlySet<string> = new Set(["jwt", "at+jwt"])
 

@@ -23,7 +23,7 @@ import type { Authenticator, Verified } from "../Authenticator.ts"
 import type { KeySet } from "./KeySet.ts"
 import type { KeySource } from "./RefreshingKeys.ts"
 import { isExpired, type MapClaims, toVerified } from "./TokenClaims.ts"
-import { type Header, read } from "./TokenText.ts"
+import { type Header, hasCanonicalSignature, read } from "./TokenText.ts"
 
 /** Which tokens are accepted. */
 export interface VerifierOptions {
@@ -111,7 +111,7 @@ const verifierOf = ({ audience, claims, clockSkew, issuer }: VerifierOptions) =>
         // For `nbf`. Expiry has no tolerance and is checked again below.
         clockTolerance: clockSkew / 1000
       })
-      return payload
+      return hasCanonicalSignature(token) ? payload : "signature"
     } catch (error) {
       return problemOf(error)
     }

@@ -62,12 +62,21 @@ const headerOf = ({ signer }: TokenHarness) => ({ alg: signer.alg, kid: signer.k
 const changed = (change: (parts: [string, string, string]) => string) => (harness: TokenHarness) =>
   Effect.map(sign(harness.signer, payload), (token) => change(token.split(".") as [string, string, string]))
 
+const digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+/** Another base64url text for the same bytes: the last digit has bits that stand for none. */
+const sameBytes = (text: string): string => `${text.slice(0, -1)}${digits[digits.indexOf(text.at(-1)!) + 1]}`
+
 export const refusals: ReadonlyArray<Refusal> = [
   ["text that is no token", "malformed", () => Effect.succeed("nonsense")],
   ["two parts", "malformed", changed(([header, body]) => `${header}.${body}`)],
   ["four parts", "malformed", changed((parts) => `${parts.join(".")}.x`)],
   ["an encrypted token", "malformed", changed((parts) => `${parts.join(".")}.x.y`)],
   ["padded base64", "malformed", changed(([header, body, end]) => `${header}.${body}=.${end}`)],
+  [
+    "a signature written in another way",
+    "signature",
+    changed(([header, body, end]) => `${header}.${body}.${sameBytes(end)}`)
+  ],
   ["standard base64", "malformed", changed(([header, body, end]) => `${header}.${body}+/.${end}`)],
   ["a header that is no JSON", "malformed", ({ signer }) => sign(signer, payload, "alg")],
   ["a header that is a list", "malformed", ({ signer }) => sign(signer, payload, "[]")],
