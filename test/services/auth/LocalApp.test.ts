@@ -2,6 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Logger from "effect/Logger"
 import * as TestClock from "effect/testing/TestClock"
+import { Auth } from "effect-dormouse/auth"
 import { TestApp } from "effect-dormouse/testing"
 import * as Transport from "../../../src/client/Transport.ts"
 import { app, auth, enter, SignInApi } from "./localApp.ts"
@@ -51,6 +52,10 @@ describe("A9: an action", () => {
       expect(String(yield* Effect.exit(signIn("Ada")))).toContain("the server could not answer")
       expect(logged.join()).toContain("TokenIssuer needs Auth.layerLocal")
       expect((yield* published).keys.status).toBe(404)
-    }).pipe(Effect.orDie, Effect.provide(TestApp.layer(app)), Effect.provide(logger))
+    }).pipe(
+      Effect.orDie,
+      Effect.provide(TestApp.layer(app, { auth: Auth.layerAnonymous, enter })),
+      Effect.provide(logger)
+    )
   )
 })
