@@ -22,6 +22,7 @@ export { type AppKey, withAppKeys } from "./auth/AppKeys.ts"
 export { type JwksOptions, layerJwks } from "./auth/Jwks.ts"
 export { type LocalOptions, layerLocal, layerLocalWith } from "./auth/Local.ts"
 export { layerSecret, type Secret, type SecretOptions } from "./auth/Secret.ts"
+export * as KeyStore from "./KeyStore.ts"
 
 /** Accepts callers without a token, as anonymous. It does not know any token. */
 export const layerAnonymous: Layer.Layer<Authenticator> = Layer.succeed(Authenticator, {
