@@ -4,6 +4,7 @@
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Base64Url from "effect/encoding/Base64Url"
 import * as Layer from "effect/Layer"
@@ -11,6 +12,7 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import { anonymous, Credential, Identity } from "../contract/Auth.ts"
+import { TokenIssuer } from "../contract/TokenIssuer.ts"
 import { Unauthenticated } from "../protocol/CallError.ts"
 import { Authenticator, type Credentials, noCredential, type Refusal, type Verified } from "./Authenticator.ts"
 
@@ -67,19 +69,32 @@ export const layerFirst: <const Layers extends readonly [AnyLayer, ...Array<AnyL
 const TestToken = Schema.fromJsonString(Schema.Struct({ identity: Identity, credential: Credential }))
 const decodeTestToken = Schema.decodeUnknownOption(TestToken)
 
-/** For tests: accepts what `testToken` made, without any signature, until it expires by the Effect clock. */
-export const layerTest: Layer.Layer<Authenticator> = Layer.succeed(Authenticator, {
-  authenticate: Effect.fnUntraced(function* ({ token }) {
-    if (token === undefined) return Option.none()
-    const decoded = Option.flatMap(Result.getSuccess(Base64Url.decodeString(token)), decodeTestToken)
-    if (Option.isNone(decoded)) return yield* new Unauthenticated({ problem: "malformed" })
-    const { expires } = decoded.value.credential
-    if (expires !== null && expires <= (yield* Clock.currentTimeMillis)) {
-      return yield* new Unauthenticated({ problem: "expired" })
-    }
-    return decoded
-  })
-})
+/**
+ * For tests: accepts what `testToken` made, and what actions issue, without any signature, until it expires by the Effect
+ * clock.
+ */
+export const layerTest: Layer.Layer<Authenticator | TokenIssuer> = Layer.succeedContext(
+  Context.make(Authenticator, {
+    authenticate: Effect.fnUntraced(function* ({ token }) {
+      if (token === undefined) return Option.none()
+      const decoded = Option.flatMap(Result.getSuccess(Base64Url.decodeString(token)), decodeTestToken)
+      if (Option.isNone(decoded)) return yield* new Unauthenticated({ problem: "malformed" })
+      const { expires } = decoded.value.credential
+      if (expires !== null && expires <= (yield* Clock.currentTimeMillis)) {
+        return yield* new Unauthenticated({ problem: "expired" })
+      }
+      return decoded
+    })
+  }).pipe(
+    Context.add(TokenIssuer, {
+      issue: ({ claims, expiresIn, session = null, subject }) =>
+        Effect.map(Clock.currentTimeMillis, (issued) => {
+          const expires = issued + Duration.toMillis(expiresIn)
+          return { token: testToken({ subject, claims, expires, issued, session }), expires }
+        })
+    })
+  )
+)
 
 /** A caller in a test: anonymous, with a token that never expires, but for what is given. */
 export interface TestCaller extends Partial<Identity>, Partial<Credential> {}
