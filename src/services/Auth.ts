@@ -39,7 +39,10 @@ export const layer = (
 
 type AnyLayer = Layer.Layer<Authenticator, any, any>
 
-/** Asks several authenticators in order: the first that knows the token decides. What else the layers have, it has too. */
+/**
+ * Asks several authenticators in order: the first that knows the token decides. What else the layers have, it
+ * has too: of two that issue tokens the first does.
+ */
 export const layerFirst: <const Layers extends readonly [AnyLayer, ...Array<AnyLayer>]>(
   ...layers: Layers
 ) => Layer.Layer<Layer.Success<Layers[number]>, Layer.Error<Layers[number]>, Layer.Services<Layers[number]>> = (
@@ -59,7 +62,7 @@ export const layerFirst: <const Layers extends readonly [AnyLayer, ...Array<AnyL
           }
           return Option.none()
         })
-      return Context.add(Context.mergeAll(...built), Authenticator, {
+      return Context.add(Context.mergeAll(...built.toReversed()), Authenticator, {
         authenticate: (credentials) => first(({ authenticate }) => authenticate(credentials)),
         respond: (request) => first(({ respond }) => respond?.(request) ?? Effect.succeed(Option.none()))
       })
