@@ -22,6 +22,7 @@ import { collectAnswers } from "../engine/worker/CollectedActions.ts"
 import { Gateway, type GatewayOptions } from "../engine/worker/Gateway.ts"
 import { type CloseSocket, closeRefused } from "../engine/worker/Refusal.ts"
 import { makeCalls } from "../engine/worker/SystemObject.ts"
+import { registryOf, type Tenancy } from "../engine/worker/Tenancy.ts"
 import { Authenticator } from "../services/Authenticator.ts"
 import { SystemCalls } from "../services/SystemCalls.ts"
 import { systemName } from "../system/SystemApi.ts"
@@ -71,6 +72,8 @@ interface WorkerRuntime<R> {
   readonly isTraced: Promise<Exit.Exit<boolean>>
   /** Built when the first action is called. */
   actions: Promise<ActionRunner.ActionRunner> | undefined
+  /** The author's registry of tenants. */
+  readonly tenancy: Tenancy | undefined
   /** The author's `auth`, built with the first request. */
   auth: BuiltAuth | undefined
 }
@@ -92,6 +95,7 @@ export const serve = <Rpcs extends Rpc.Any, R = never>(app: App<Rpcs>, options: 
       flushing: new Flushing(runtime, options),
       isTraced: runtime.runPromiseExit(Effect.map(Effect.context<never>(), isTraced)),
       actions: undefined,
+      tenancy: registryOf(options.tenants)?.open({ object: objectOf, run: (effect) => runtime.runPromise(effect) }),
       auth: undefined
     }
   }
@@ -151,6 +155,7 @@ export const serve = <Rpcs extends Rpc.Any, R = never>(app: App<Rpcs>, options: 
         {
           object: (tenant) => stubOf(objects.getByName(tenant)),
           system,
+          tenancy: own.tenancy,
           actions: () => {
             own.actions ??= makeActions(own).catch((cause) => {
               // The next call tries again.
@@ -233,16 +238,14 @@ const closeSocket: CloseSocket = ({ code, reason }, headers) => {
 }
 
 /** A stub belongs to the request that made it: each call makes one. */
-const system = makeCalls({
-  call: (...call) =>
-    exportsOf({ exports })
-      .TenantObject.getByName(systemName)
-      .call(...call)
-})
+const objectOf = (name: string): ObjectStub => stubOf(exportsOf({ exports }).TenantObject.getByName(name))
+
+const system = makeCalls({ call: (...call) => objectOf(systemName).call(...call) })
 
 const stubOf = (stub: TenantStub): ObjectStub => ({
   call: (session, body, isRewritten) => stub.call(session, body, isRewritten),
   connect: (session, headers) =>
     stub.fetch(objectUrl, { headers: { ...sessionHeaders(session), ...headers, upgrade: "websocket" } }),
-  explain: () => stub.explain()
+  explain: () => stub.explain(),
+  update: (update) => stub.update(update)
 })
