@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as FetchHttpClient from "effect/http/FetchHttpClient"
 import * as Layer from "effect/Layer"
+import type * as Option from "effect/Option"
 import type * as Rpc from "effect/rpc/Rpc"
 import * as Scope from "effect/Scope"
 import type { App } from "../contract/App.ts"
@@ -56,6 +57,13 @@ export interface Deployment {
   readonly worker: new (ctx: WorkerContext, env: Cloudflare.Env) => AppWorker
 }
 
+/** The author's `auth`. Both promises are there once, so that no request waits for more than it must. */
+interface BuiltAuth {
+  readonly authenticator: Promise<Authenticator["Service"]>
+  /** What issues tokens, if something does. */
+  readonly issuer: Promise<Option.Option<TokenIssuer["Service"]>>
+}
+
 /** What lives as long as an isolate of the Worker. */
 interface WorkerRuntime<R> {
   readonly runtime: HostRuntime<R>
@@ -67,7 +75,7 @@ interface WorkerRuntime<R> {
   /** The author's registry of tenants. */
   readonly tenancy: Tenancy | undefined
   /** The author's `auth`, built with the first request. */
-  auth: Promise<Context.Context<Authenticator>> | undefined
+  auth: BuiltAuth | undefined
 }
 
 /**
@@ -104,26 +112,26 @@ export const serve = <Rpcs extends Rpc.Any, R = never>(app: App<Rpcs>, options: 
     )
 
   /** The author's `auth`. It is built once for all requests, and again if that failed. */
-  const authOf = (
-    own: WorkerRuntime<R>,
-    auth: NonNullable<GatewayOptions["auth"]>
-  ): Promise<Context.Context<Authenticator>> => {
-    own.auth ??= makeAuth(auth, own.runtime).catch((cause) => {
-      own.auth = undefined
-      throw cause
-    })
+  const authOf = (own: WorkerRuntime<R>, auth: NonNullable<GatewayOptions["auth"]>): BuiltAuth => {
+    if (own.auth !== undefined) return own.auth
+    const built = makeAuth(auth, own.runtime)
+    const authenticator = built.then(
+      (context) => Context.get(context, Authenticator),
+      (cause) => {
+        own.auth = undefined
+        throw cause
+      }
+    )
+    const issuer = built.then((context) => Context.getOption(context, TokenIssuer))
+    // Whoever needs it waits for it and sees that it failed.
+    issuer.catch(() => {})
+    own.auth = { authenticator, issuer }
     return own.auth
   }
 
   const makeActions = (own: WorkerRuntime<R>): Promise<ActionRunner.ActionRunner> => {
     const { auth } = options
-    const issuer =
-      auth === undefined
-        ? Effect.succeedNone
-        : Effect.map(
-            Effect.promise(() => authOf(own, auth)),
-            (built) => Context.getOption(built, TokenIssuer)
-          )
+    const issuer = auth === undefined ? Effect.succeedNone : Effect.promise(() => authOf(own, auth).issuer)
     return own.runtime.runPromise(
       ActionRunner.make(app, issuer).pipe(
         Effect.provide(FetchHttpClient.layer),
@@ -177,10 +185,10 @@ export const serve = <Rpcs extends Rpc.Any, R = never>(app: App<Rpcs>, options: 
           },
           authenticator:
             options.auth &&
-            (async () => {
-              const auth = authOf(own, options.auth!)
-              waitUntil(auth)
-              return Context.get(await auth, Authenticator)
+            (() => {
+              const { authenticator } = authOf(own, options.auth!)
+              waitUntil(authenticator)
+              return authenticator
             }),
           addressOf: (request) => request.headers.get("cf-connecting-ip") ?? undefined,
           now: Date.now,

@@ -24,6 +24,7 @@ export { type AppKey, withAppKeys } from "./auth/AppKeys.ts"
 export { type JwksOptions, layerJwks } from "./auth/Jwks.ts"
 export { type LocalOptions, layerLocal, layerLocalWith } from "./auth/Local.ts"
 export { layerSecret, type Secret, type SecretOptions } from "./auth/Secret.ts"
+export * as KeyStore from "./KeyStore.ts"
 
 /** Accepts callers without a token, as anonymous. It does not know any token. */
 export const layerAnonymous: Layer.Layer<Authenticator> = Layer.succeed(Authenticator, {
@@ -38,7 +39,10 @@ export const layer = (
 
 type AnyLayer = Layer.Layer<Authenticator, any, any>
 
-/** Asks several authenticators in order: the first that knows the token decides. What else the layers have, it has too. */
+/**
+ * Asks several authenticators in order: the first that knows the token decides. What else the layers have, it
+ * has too: of two that issue tokens the first does.
+ */
 export const layerFirst: <const Layers extends readonly [AnyLayer, ...Array<AnyLayer>]>(
   ...layers: Layers
 ) => Layer.Layer<Layer.Success<Layers[number]>, Layer.Error<Layers[number]>, Layer.Services<Layers[number]>> = (
@@ -58,7 +62,7 @@ export const layerFirst: <const Layers extends readonly [AnyLayer, ...Array<AnyL
           }
           return Option.none()
         })
-      return Context.add(Context.mergeAll(...built), Authenticator, {
+      return Context.add(Context.mergeAll(...built.toReversed()), Authenticator, {
         authenticate: (credentials) => first(({ authenticate }) => authenticate(credentials)),
         respond: (request) => first(({ respond }) => respond?.(request) ?? Effect.succeed(Option.none()))
       })

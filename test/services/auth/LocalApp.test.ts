@@ -5,7 +5,7 @@ import * as TestClock from "effect/testing/TestClock"
 import { Auth } from "effect-dormouse/auth"
 import { TestApp } from "effect-dormouse/testing"
 import * as Transport from "../../../src/client/Transport.ts"
-import { app, auth, enter, SignInApi } from "./localApp.ts"
+import { app, auth, enter, local, SignInApi } from "./localApp.ts"
 
 /** `Auth.layerLocal` in a whole backend: an action signs a caller in, and the gateway publishes the keys. */
 
@@ -45,6 +45,20 @@ describe("A9: an action", () => {
       expect(keys.body.keys).toHaveLength(1)
       expect(Object.keys(keys.body.keys[0])).not.toContain("d")
     }).pipe(Effect.orDie, Effect.provide(TestApp.layer(app, { auth, enter })))
+  )
+
+  it.effect("issues a token with the first of two layers that can", () =>
+    Effect.gen(function* () {
+      expect(yield* signIn("Ada")).toMatch(/^[\w-]+\.[\w-]+\.[\w-]+$/)
+    }).pipe(
+      Effect.orDie,
+      Effect.provide(
+        TestApp.layer(app, {
+          enter,
+          auth: Auth.layerFirst(Auth.layerLocal(local), Auth.layerTest, Auth.layerAnonymous)
+        })
+      )
+    )
   )
 
   it.effect("dies when nothing issues tokens, and nothing is published", () =>
