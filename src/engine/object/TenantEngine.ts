@@ -114,7 +114,7 @@ export const make = <Rpcs extends Rpc.Any>(
       afterCommit: (effects) => background.defer(() => runAfterCommit(background, services, effects))
     })
     const handlers = yield* Layer.build(handlersOf(app.layers, app.layers.services))
-    const callerLimits = yield* Effect.orDie(configured(app.limits))
+    const callerLimits = yield* configured(app.limits)
     yield* requireMiddleware(app.api.declared.requests.values(), handlers)
     const engine = new Engine(app, options, {
       database: runner.storage.database,

@@ -253,7 +253,7 @@ export class Gateway<Rpcs extends Rpc.Any> {
 
   /** Counts calls of a caller. Returns why they must not run. */
   private async tooMany(host: GatewayHost, session: RequestSession, calls: number): Promise<TooMany | undefined> {
-    this.rates ??= new CallRates(await host.run(Effect.orDie(configured(this.app.limits))))
+    this.rates ??= new CallRates(await host.run(configured(this.app.limits)))
     return this.rates.charge(keysOf(session), calls, host.now?.() ?? 0)
   }
 
