@@ -70,6 +70,7 @@ export const fetchSession = (
 export interface TenantStub {
   readonly call: ObjectStub["call"]
   readonly explain: () => Promise<unknown>
+  readonly update: NonNullable<ObjectStub["update"]>
   readonly fetch: (url: string, init: RequestInit) => Promise<Response>
 }
 

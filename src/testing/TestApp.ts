@@ -22,7 +22,6 @@ import * as Transport from "../client/Transport.ts"
 import * as Api from "../contract/Api.ts"
 import type { App } from "../contract/App.ts"
 import * as Live from "../contract/Live.ts"
-import type { ObjectStub } from "../engine/rpc/ObjectStub.ts"
 import { isTraced } from "../engine/rpc/RequestSpan.ts"
 import { protocolHeader, type RequestSession } from "../engine/rpc/SessionHeader.ts"
 import type { SessionOptions } from "../engine/rpc/SessionOptions.ts"
@@ -31,13 +30,16 @@ import { Gateway, type GatewayHost, type GatewayOptions } from "../engine/worker
 import type { Close } from "../engine/worker/Refusal.ts"
 import { tenantOf } from "../engine/worker/Routing.ts"
 import { makeCalls } from "../engine/worker/SystemObject.ts"
+import { registryOf } from "../engine/worker/Tenancy.ts"
 import * as Auth from "../services/Auth.ts"
 import { SystemCalls } from "../services/SystemCalls.ts"
 import * as TableSchema from "../services/storage/TableSchema.ts"
+import type { GateHost } from "../services/TenantGate.ts"
 import * as Transactor from "../services/Transactor.ts"
+import { tenantsName } from "../system/Names.ts"
 import { systemName } from "../system/SystemApi.ts"
 import { systemApp } from "../system/SystemApp.ts"
-import { MemoryObject } from "./MemoryObject.ts"
+import { Accepted, MemoryObject } from "./MemoryObject.ts"
 
 /** What a test replaces in an app, and the options of its gateway. */
 export interface TestAppOptions<Services = never, ActionServices = never, Middleware = never>
@@ -179,14 +181,37 @@ const layer = <Rpcs extends Rpc.Any>(tested: App<Rpcs>, options: TestAppOptions 
       const sessions: SessionOptions = { expired, ...(maxTokenLifetime !== undefined && { maxTokenLifetime }) }
       const objects = new Map<string, MemoryObject<any>>()
       const databases: Array<DatabaseSync> = []
-      const object = (tenant = "main") => {
+      const registry = registryOf(gatewayOptions.tenants)
+      const tenancy = registry?.open({
+        object: (name) => object(name).stub,
+        run: (effect) => Effect.runPromiseWith(context)(effect)
+      })
+      const object = (tenant = "main"): MemoryObject<any> => {
         let found = objects.get(tenant)
         if (found === undefined) {
           const database = new DatabaseSync(":memory:", { enableForeignKeyConstraints: true })
           databases.push(database)
-          const own = tenant === systemName ? systemApp() : app
+          const own = tenant === systemName ? systemApp() : tenant === tenantsName ? registry?.app() : undefined
+          const gate =
+            own === undefined && registry !== undefined
+              ? (host: GateHost) =>
+                  registry.gate(host, app, { call: (...call) => object(tenantsName).stub.call(...call) })
+              : undefined
+          const runner: ActionRunner.ActionRunner =
+            tenant === tenantsName && tenancy !== undefined
+              ? { run: (options) => Effect.flatMap(Effect.promise(tenancy.actions), ({ run }) => run(options)) }
+              : actions
           const renew = (request: Request, renews: RequestSession) => gateway.handle(host, { request, renews })
-          found = new MemoryObject<any>({ tenant, app: own, database, actions, context, renew, sessions })
+          found = new MemoryObject<any>({
+            tenant,
+            app: own ?? app,
+            database,
+            actions: runner,
+            context,
+            gate,
+            renew,
+            sessions
+          })
           objects.set(tenant, found)
         }
         return found
@@ -208,6 +233,7 @@ const layer = <Rpcs extends Rpc.Any>(tested: App<Rpcs>, options: TestAppOptions 
       const host: GatewayHost = {
         object: (tenant) => object(tenant).stub,
         system,
+        tenancy,
         actions: () => Promise.resolve(actions),
         authenticator: () => Promise.resolve(authenticator),
         addressOf: (request) => addressOf?.(request),
@@ -223,21 +249,23 @@ const layer = <Rpcs extends Rpc.Any>(tested: App<Rpcs>, options: TestAppOptions 
       }
       /** The session of a socket's request, or how the gateway closes the socket. */
       const identify = async (request: Request) => {
-        let decided: RequestSession | Close | undefined
-        const decide = (decision: RequestSession | Close) => {
-          decided = decision
+        let closed: Close | undefined
+        const decide = (close: Close) => {
+          closed = close
           return new Response()
         }
-        const stub: ObjectStub = { ...object().stub, connect: async (session) => decide(session) }
-        await gateway.handle({ ...host, object: () => stub, closeSocket: decide }, { request })
-        return decided
+        const response = await gateway.handle({ ...host, closeSocket: decide }, { request })
+        return response instanceof Accepted ? response.session : closed
       }
       const transport = Layer.mergeAll(
         Layer.succeed(Socket.WebSocketConstructor, (url, options) => {
           const protocols = Array.isArray(options) || typeof options === "string" ? options : options?.protocols
           const headers = { upgrade: "websocket", [protocolHeader]: [protocols ?? []].flat().join(", ") }
           const request = new Request(url.replace(/^ws/, "http"), { headers })
-          return objectOf(request).connect(() => identify(request))
+          return objectOf(request).connect(
+            () => identify(request),
+            ({ object: name, tenant }) => object(name ?? tenant)
+          )
         }),
         Layer.succeed(Transport.Fetch, fetch),
         FetchHttpClient.layer.pipe(Layer.provide(Layer.succeed(FetchHttpClient.Fetch, toFetch(fetch))))

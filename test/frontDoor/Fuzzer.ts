@@ -40,7 +40,7 @@ class Round {
   constructor(door: Door, random: Random, tally: Tally) {
     this.door = door
     this.tally = tally
-    this.thread = { random, ids: [], numbered: [], next: 0 }
+    this.thread = { random, ids: [], numbered: [], badTokens: [...door.issuer.refused.keys()], next: 0 }
     for (const tenant of tenants) {
       this.keepers.set(tenant, new Keeper(door, tenant))
       this.models.set(tenant, new TenantModel(tenant))

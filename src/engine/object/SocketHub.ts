@@ -181,6 +181,12 @@ export class SocketHub {
     }
   }
 
+  /** Closes all sockets, those as well that were opened before hibernation. Nothing more is sent to them or taken of them. */
+  closeAll(close: Close): void {
+    for (const socket of this.options.host.sockets()) this.drop(socket, close)
+    this.dirty.clear()
+  }
+
   /** A socket closed. */
   closed(socket: HostSocket): void {
     const session = this.sessions.get(socket)

@@ -9,6 +9,8 @@ import { Credential, Identity } from "../../contract/Auth.ts"
 /** What a call or a socket belongs to. */
 export const RequestSession = Schema.Struct({
   tenant: Schema.String,
+  /** The name of the tenant's object, when a registry of tenants gave it one of its own. */
+  object: Schema.optionalKey(Schema.String),
   identity: Identity,
   /** What is known of the caller's token. */
   credential: Schema.optionalKey(Credential),

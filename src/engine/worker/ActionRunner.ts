@@ -48,19 +48,25 @@ export const make = <Rpcs extends Rpc.Any>(
   issuer: Effect.Effect<Option.Option<TokenIssuer["Service"]>> = Effect.succeedNone
 ): Effect.Effect<ActionRunner, never, HttpClient.HttpClient | Scope> =>
   Effect.gen(function* () {
-    const own = yield* Layer.build(handlersOf(app.layers, app.layers.actionServices))
+    const { actionServices } = app.layers
+    const services: Context.Context<never> = yield* Layer.build(actionServices)
+    const own = yield* Layer.build(
+      handlersOf(app.layers, actionServices === Layer.empty ? Layer.empty : Layer.succeedContext(services))
+    )
     const kinds = yield* Layer.build(KindMiddleware.workerLayer)
     const group: RpcGroup.RpcGroup<any> = app.api.declared
     yield* KindMiddleware.requireMiddleware(group.requests.values(), own)
     const server = yield* Effect.provideContext(RpcTransport.make(group), Context.merge(own, kinds))
     const annotations = yield* References.CurrentLogAnnotations
-    const tokens: TokenIssuer["Service"] = {
+    // An issuer among the author's own services comes first.
+    const issued = Context.getOption(services, TokenIssuer)
+    const tokens: TokenIssuer["Service"] = Option.getOrElse(issued, () => ({
       issue: (request) =>
         Effect.flatMap(
           issuer,
           Option.match({ onNone: () => Effect.die(new Error(noIssuer)), onSome: ({ issue }) => issue(request) })
         )
-    }
+    }))
     const run: ActionRunner["run"] = ({ object, onMessage, requests, resultBytes, session }) =>
       Effect.callback<ReadonlyArray<FromServerEncoded>>((resume) => {
         const context = Context.make(Calls, callsTo(app.api, object, session)).pipe(

@@ -2,9 +2,10 @@ import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Logger from "effect/Logger"
 import * as TestClock from "effect/testing/TestClock"
+import { Auth } from "effect-dormouse/auth"
 import { TestApp } from "effect-dormouse/testing"
 import * as Transport from "../../../src/client/Transport.ts"
-import { app, auth, enter, SignInApi } from "./localApp.ts"
+import { app, auth, enter, local, SignInApi } from "./localApp.ts"
 
 /** `Auth.layerLocal` in a whole backend: an action signs a caller in, and the gateway publishes the keys. */
 
@@ -46,11 +47,29 @@ describe("A9: an action", () => {
     }).pipe(Effect.orDie, Effect.provide(TestApp.layer(app, { auth, enter })))
   )
 
+  it.effect("issues a token with the first of two layers that can", () =>
+    Effect.gen(function* () {
+      expect(yield* signIn("Ada")).toMatch(/^[\w-]+\.[\w-]+\.[\w-]+$/)
+    }).pipe(
+      Effect.orDie,
+      Effect.provide(
+        TestApp.layer(app, {
+          enter,
+          auth: Auth.layerFirst(Auth.layerLocal(local), Auth.layerTest, Auth.layerAnonymous)
+        })
+      )
+    )
+  )
+
   it.effect("dies when nothing issues tokens, and nothing is published", () =>
     Effect.gen(function* () {
       expect(String(yield* Effect.exit(signIn("Ada")))).toContain("the server could not answer")
       expect(logged.join()).toContain("TokenIssuer needs Auth.layerLocal")
       expect((yield* published).keys.status).toBe(404)
-    }).pipe(Effect.orDie, Effect.provide(TestApp.layer(app)), Effect.provide(logger))
+    }).pipe(
+      Effect.orDie,
+      Effect.provide(TestApp.layer(app, { auth: Auth.layerAnonymous, enter })),
+      Effect.provide(logger)
+    )
   )
 })
