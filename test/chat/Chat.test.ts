@@ -2,6 +2,7 @@ import { expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { App } from "effect-dormouse"
+import { Auth } from "effect-dormouse/auth"
 import { TestApp } from "effect-dormouse/testing"
 import { describe } from "vitest"
 import { ChatApi } from "../../examples/chat/api.ts"
@@ -9,7 +10,7 @@ import { ChatHandlers } from "../../examples/chat/handlers.ts"
 import { Me } from "../../examples/chat/me.ts"
 import { ChatPolicies } from "../../examples/chat/policies.ts"
 import { channels, members, messages, people } from "../../examples/chat/schema.ts"
-import { mayEnter } from "../../examples/chat/tenants.ts"
+import { home } from "../../examples/chat/tenants.ts"
 
 /** Who sees and does what in examples/chat, without its accounts: callers have tokens of `Auth.layerTest`. */
 
@@ -22,8 +23,9 @@ const appWith = (policies: typeof ChatPolicies) =>
     policies
   })
 
-const backend = TestApp.layer(appWith(ChatPolicies), { enter: mayEnter })
-const withoutPolicies = TestApp.layer(appWith([]), { enter: mayEnter })
+const door = { auth: Auth.layerFirst(Auth.layerTest, Auth.layerAnonymous), open: [home] }
+const backend = TestApp.layer(appWith(ChatPolicies), door)
+const withoutPolicies = TestApp.layer(appWith([]), door)
 
 const person = Effect.fnUntraced(function* (name: string, tenant = "main") {
   const claims = { name, isGuest: false, tenants: ["acme"] }

@@ -12,7 +12,7 @@ export const Account = ({ me }: { readonly me: Caller }) => {
       <Face id={me.id} name={me.name} />
       <p>
         <span className="hidden">You are </span>
-        <strong>{me.name}</strong>
+        <strong title={me.name}>{me.name}</strong>
         <span className="note">{me.isGuest ? "Guest" : "Signed in"}</span>
       </p>
       <button type="button" className="plain" onClick={() => open(true)}>
