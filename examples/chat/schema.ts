@@ -50,7 +50,7 @@ export class Person extends Model.Class<Person>("chat/Person")({
 export const channels = Table.make("channels", Channel, {
   key: "id",
   // A private channel must not show that it exists by taking a name: so the index is not unique.
-  indexes: { byName: ["name"] }
+  indexes: { byName: ["name"], byOwner: ["owner"] }
 })
 
 export const members = Table.make("members", Member, {

@@ -255,6 +255,12 @@ describe.skipIf(isMissing)("the chat in a browser", () => {
     expect(await log(page).locator("li.message[data-mine]").count()).toBe(0)
     await page.getByRole("complementary").getByRole("button", { name: "Sign in" }).click()
     const dialog = page.getByRole("dialog", { name: "Sign in" })
+    await dialog.getByRole("button", { name: "Close" }).click()
+    await page.getByRole("textbox", { name: "Name of a new channel" }).fill("diary")
+    await page.getByRole("checkbox", { name: "Private" }).check({ force: true })
+    await page.getByRole("button", { name: "Create the channel" }).click()
+    await page.getByRole("heading", { name: "Private: diary" }).first().waitFor()
+    await page.getByRole("complementary").getByRole("button", { name: "Sign in" }).click()
     await dialog.getByRole("textbox", { name: "Name" }).fill("Cleo S")
     await dialog.getByLabel("Password").fill("a wrong password")
     await dialog.getByRole("button", { name: "Sign in" }).click()
@@ -264,6 +270,8 @@ describe.skipIf(isMissing)("the chat in a browser", () => {
     await dialog.getByRole("button", { name: "Sign in" }).click()
     await isCalled(page, "Cleo S")
     await isCalled(other, "Cleo S")
+    // The channels of the guest are Cleo's now.
+    await page.getByRole("link", { name: "diary" }).waitFor()
     expect(problems).toEqual([])
   })
 
