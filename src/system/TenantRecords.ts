@@ -137,9 +137,12 @@ const recordHandlers = () =>
       // The number is in no other name: an object is never used for a second tenant.
       const isAdopted = change.to === "create" && change.isAdopted === true
       const object = isAdopted ? change.name : `${change.name}~${changed.revision}`
-      // It was adopted before, and its tenant was renamed or is being deleted.
-      if (Option.isSome(yield* Effect.option(tenants.get(object)))) {
-        return yield* Effect.fail(new TenantExists({ name: change.name }))
+      if (isAdopted) {
+        // Its tenant may have been renamed or deleted since: an object that was deleted takes nothing any more.
+        const id = `adopted ${object}`
+        const isKnown = Option.isSome(yield* Effect.option(counters.get(id)))
+        if (isKnown) return yield* Effect.fail(new TenantExists({ name: change.name }))
+        yield* counters.insert({ id, last: changed.revision }).pipe(Effect.orDie)
       }
       return yield* tenants.insert({ ...changed, object, lastUse: null, schemaVersion: null, bytes: null })
     }),

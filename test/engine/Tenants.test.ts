@@ -93,6 +93,11 @@ describe("A16: a tenant that nobody created", () => {
       yield* admin.act("tenants.rename", { name: "acme", to: "bcme" })
       const again = admin.act("tenants.create", { name: "acme", adopt: true })
       expect(yield* Effect.flip(again)).toMatchObject({ _tag: "TenantExists" })
+      // Nor when that tenant was deleted: the object takes nothing any more. A new one has another.
+      yield* admin.act("tenants.delete", { name: "bcme" })
+      expect(yield* Effect.flip(again)).toMatchObject({ _tag: "TenantExists" })
+      yield* admin.act("tenants.create", { name: "acme" })
+      expect(yield* (yield* client("acme")).query("notes.list", {})).toEqual([])
     }).pipe(Effect.provide(backend()))
   )
 })

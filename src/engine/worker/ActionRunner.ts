@@ -126,7 +126,8 @@ export const callsTo = <Rpcs extends Rpc.Any>(
         try: () => object.call({ ...session, fromAction: true }, JSON.stringify(request)),
         catch: () => unanswered
       })
-      const answers: unknown = JSON.parse(body)
+      // An object that does not admit its tenant any more answers without messages.
+      const answers: unknown = yield* Effect.try({ try: () => JSON.parse(body), catch: () => unanswered })
       const exit = Array.isArray(answers) ? answers.find((answer) => answer?._tag === "Exit")?.exit : undefined
       if (exit === undefined) return yield* unanswered
       return yield* codec.decodeExit(exit)
