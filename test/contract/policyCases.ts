@@ -447,6 +447,19 @@ export const suite = (name: string, withDatabase: WithDatabase) =>
       expect(app.query(Storage.unrestricted(messages.get("m1")))).toMatchObject({ body: "x", ip: "10.0.0.1" })
     })
 
+    test("P6: an index with a hidden field is refused whatever the number of rows", (app) => {
+      as(app, ada, () => {
+        const query = messages.query("byIp").take(0)
+        expect(app.queryReason(query)).toEqual(denied("messages", "read"))
+        expect(app.queryReason(query.filter(() => true))).toEqual(denied("messages", "read"))
+        expect(app.queryReason(query.count)).toEqual(denied("messages", "read"))
+        expect(app.queryReason(query.page({ size: 1 }))).toEqual(denied("messages", "read"))
+        expect(app.queryReason(Stream.runCollect(query.stream))).toEqual(denied("messages", "read"))
+        expect(app.query(messages.query("byChannel").take(0))).toEqual([])
+      })
+      as(app, caller("ada", { admin: true }), () => expect(app.query(messages.query("byIp").take(0).count)).toBe(0))
+    })
+
     test("P6: an index with a hidden field cannot be followed, and a hidden field cannot be changed", (app) => {
       as(app, ada, () => {
         for (const query of [messages.query("byIp"), messages.query("byIp").eq("ip", "10.0.0.1")]) {

@@ -83,7 +83,7 @@ export class TableReader implements Context.Service.Shape<typeof Storage> {
   count<Row>(plan: Plan<Row>): Effect.Effect<number, StorageError> {
     return attempt(() => {
       const { storage } = this
-      if (plan.limit === 0) return 0
+      if (this.isEmpty(plan)) return 0
       if (plan.filters.length > 0) return this.rowsOf(plan).length
       const state = storage.openScan(plan, undefined, undefined, this.guard)
       if (state.check !== undefined)
@@ -104,7 +104,7 @@ export class TableReader implements Context.Service.Shape<typeof Storage> {
   /** A page of a plan's rows. */
   page<Row>(plan: Plan<Row>, options: PageOptions): Effect.Effect<Page<Row>, StorageError> {
     return attempt(() => {
-      if (plan.limit === 0) return { items: [], next: null, split: null }
+      if (this.isEmpty(plan)) return { items: [], next: null, split: null }
       const info = this.storage.runtime.table(plan.table)
       const order = cursorOrder(info, plan)
       const after = options.after == null ? undefined : decodeCursor(order, options.after)
@@ -131,8 +131,16 @@ export class TableReader implements Context.Service.Shape<typeof Storage> {
     })
   }
 
+  /** Whether a plan asks for no row. It is refused like the same plan with rows if it follows a hidden field. */
+  private isEmpty(plan: Plan<any>): boolean {
+    if (plan.limit !== 0) return false
+    const scan = this.guard && Scan.make(this.storage.runtime.table(plan.table), plan, undefined, undefined)
+    if (scan !== undefined) this.guard?.access(scan, scan.equal)
+    return true
+  }
+
   private rowsOf<Row>(plan: Plan<Row>): ReadonlyArray<Row> {
-    if (plan.limit === 0) return []
+    if (this.isEmpty(plan)) return []
     if (plan.filters.length > 0) return Array.from(this.iterate(plan))
     const info = this.storage.runtime.table(plan.table)
     return this.sqlRows(plan, undefined, plan.limit).map((row) => this.show(info, row))
@@ -155,7 +163,7 @@ export class TableReader implements Context.Service.Shape<typeof Storage> {
   }
 
   private *iterate<Row>(plan: Plan<Row>): IterableIterator<Row> {
-    if (plan.limit === 0) return
+    if (this.isEmpty(plan)) return
     const info = this.storage.runtime.table(plan.table)
     let count = 0
     for (const row of this.storage.iterateScan(this.storage.openScan(plan, undefined, undefined, this.guard))) {
