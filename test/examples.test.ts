@@ -54,24 +54,37 @@ const isAlive = (group: number): boolean => {
 }
 
 describe("npm start", () => {
-  /** Starts the chat, runs the command that it prints, and stops it. */
+  /** Runs a command that was printed, with the token in its place. */
+  const curl = async (url: string, body: string, token?: string) => {
+    const headers = token === undefined ? undefined : { authorization: `Bearer ${token}` }
+    const response = await fetch(url, { method: "POST", body, ...(headers && { headers }) })
+    const [{ exit }] = JSON.parse(await response.text())
+    return exit
+  }
+
+  /** Starts the chat, runs the commands that it prints, and stops it. */
   const visit = async (signal: NodeJS.Signals, data = "start") => {
     const { child, output } = npm(["start"], {
       PORT: "0",
       DATA: join(folder, data),
       PAGE: join(folder, "page")
     })
-    const [, url, body] = await until("the command to call it with", () => {
+    const commands = await until("the commands to call it with", () => {
       if (child.exitCode !== null) throw new Error(output())
-      return /curl (http:\S+) -d '(.*)'/.exec(output()) ?? undefined
+      const found = [...output().matchAll(/curl (http:\S+) (-H "[^"]*" )?-d '(.*)'/g)]
+      return found.length === 3 ? found : undefined
     })
-    const response = await fetch(url!, { method: "POST", body: body! })
-    const [{ exit }] = JSON.parse(await response.text())
+    const [, url] = commands[0]!
+    const [list, anonymous, create] = commands.map((command) => command[3]!)
+    const listed = await curl(url!, list!)
+    const account = await curl(url!, anonymous!)
+    const refused = await curl(url!, create!)
+    const created = await curl(url!, create!, account.value.accessToken)
     const page = await (await fetch(url!.replace("/rpc", "/"))).text()
     child.kill(signal)
     const code = await ended(child)
     await until("every process to be gone", () => (isAlive(child.pid!) ? undefined : true))
-    return { status: response.status, exit, page, code }
+    return { listed, refused, created, page, code }
   }
 
   /** When the page that is deployed, and that another `npm start` serves, was built last. */
@@ -84,12 +97,14 @@ describe("npm start", () => {
     expect(built()).toBe(before)
   })
 
-  it("serves the page, prints a working call, keeps its data, and leaves no process behind", async () => {
+  it("serves the page, prints working calls, keeps its data, and leaves no process behind", async () => {
     const first = await visit("SIGTERM")
-    expect(first).toMatchObject({ status: 200, code: 0, exit: { _tag: "Success", value: { name: "general" } } })
+    expect(first).toMatchObject({ code: 0, listed: { _tag: "Success", value: [] }, refused: { _tag: "Failure" } })
+    expect(first.created).toMatchObject({ _tag: "Success", value: { name: "general" } })
     expect(first.page).toContain("<title>Dormouse chat</title>")
     const second = await visit("SIGINT")
-    expect(second).toMatchObject({ status: 200, code: 0, exit: { cause: [{ error: { _tag: "ChannelExists" } }] } })
+    expect(second).toMatchObject({ code: 0, listed: { value: [{ name: "general" }] } })
+    expect(second.created).toMatchObject({ cause: [{ error: { _tag: "ChannelExists" } }] })
   })
 })
 
@@ -124,13 +139,20 @@ describe("npm run demo", () => {
   })
 
   const sentAt = DateTime.makeUnsafe(0)
-  const channel = Channel.make({ id: ChannelId.make("c"), name: "1790 George Washington", createdAt: sentAt })
-  const message = (id: string, body: string, author = "George Washington") =>
-    Message.make({ id: MessageId.make(id), channel: channel.id, author, body, sentAt })
+  const channel = Channel.make({
+    id: ChannelId.make("c"),
+    name: "1790 George Washington",
+    access: "public",
+    owner: "george",
+    createdAt: sentAt
+  })
+  const message = (id: string, body: string, author = "george") =>
+    Message.make({ id: MessageId.make(id), channel: channel.id, author, name: "George", body, sentAt })
   const messages = [message("1", "one"), message("2", "two"), message("3", "three")]
   const [one, two, three] = messages as [Message, Message, Message]
   const sent: Sent = {
-    address: { channel: channel.name, author: "George Washington", messages: ["one", "two", "three"] },
+    address: { channel: channel.name, messages: ["one", "two", "three"] },
+    author: "george",
     channel,
     messages
   }
@@ -147,7 +169,7 @@ describe("npm run demo", () => {
     ["a message was sent twice", [message("4", "three"), three, two, one]],
     ["two messages are swapped", [two, three, one]],
     ["a text is another", [three, message("2", "zwei"), one]],
-    ["an author is another", [three, message("2", "two", "John Adams"), one]],
+    ["an author is another", [three, message("2", "two", "john"), one]],
     ["a row is another", [three, message("4", "two"), one]]
   ])("sees when %s", (_, listed) => {
     expect(checkMessages(sent, listed)).not.toEqual([])

@@ -1,25 +1,39 @@
 import * as Schema from "effect/Schema"
-import { Action, Api, Mutation, Page, Query } from "effect-dormouse"
-import { Channel, ChannelId, Message } from "./schema.ts"
+import { Api, Mutation, Page, Query } from "effect-dormouse"
+import { Access, Channel, ChannelId, Member, Message } from "./schema.ts"
 
 export class ChannelNotFound extends Schema.TaggedError<ChannelNotFound>()("ChannelNotFound", { channel: ChannelId }) {}
 export class ChannelExists extends Schema.TaggedError<ChannelExists>()("ChannelExists", { name: Schema.String }) {}
-export class PreviewFailed extends Schema.TaggedError<PreviewFailed>()("PreviewFailed", {
-  url: Schema.String,
-  reason: Schema.String
-}) {}
+export class PersonNotFound extends Schema.TaggedError<PersonNotFound>()("PersonNotFound", { name: Schema.String }) {}
 
 const Limit = Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 1000 }))
+const Name = Schema.NonEmptyString.check(Schema.isMaxLength(60))
+
+/** The caller: who it is, and what it is called. */
+export const Caller = Schema.Struct({ id: Schema.String, name: Schema.String, isGuest: Schema.Boolean })
+export type Caller = typeof Caller.Type
 
 export class ChatApi extends Api.make(
+  Query.make("people.me", { payload: {}, success: Schema.NullOr(Caller) }),
+  Mutation.make("people.enter", { payload: {} }),
+
   Mutation.make("channels.create", {
-    payload: { name: Schema.NonEmptyString },
+    payload: { name: Name, access: Access },
     success: Channel,
     error: ChannelExists
   }),
   Query.make("channels.list", { payload: {}, success: Schema.Array(Channel) }),
+
+  Query.make("members.list", { payload: { channel: ChannelId }, success: Schema.Array(Member) }),
+  Mutation.make("members.invite", {
+    payload: { channel: ChannelId, name: Name },
+    success: Member,
+    error: Schema.Union([ChannelNotFound, PersonNotFound])
+  }),
+  Mutation.make("members.remove", { payload: { channel: ChannelId, person: Schema.String } }),
+
   Mutation.make("messages.send", {
-    payload: { channel: ChannelId, author: Schema.NonEmptyString, body: Schema.NonEmptyString },
+    payload: { channel: ChannelId, body: Schema.NonEmptyString },
     success: Message,
     error: ChannelNotFound
   }),
@@ -30,10 +44,5 @@ export class ChatApi extends Api.make(
   Query.make("messages.page", {
     payload: { channel: ChannelId, ...Page.Fields },
     success: Page.Page(Message)
-  }),
-  Action.make("links.preview", {
-    payload: { url: Schema.String },
-    success: Schema.Struct({ title: Schema.String }),
-    error: PreviewFailed
   })
 ) {}

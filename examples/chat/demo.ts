@@ -16,11 +16,14 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Pool from "effect/Pool"
+import * as Redacted from "effect/Redacted"
 import * as Runtime from "effect/Runtime"
 import * as RpcClient from "effect/rpc/RpcClient"
 import * as RpcSerialization from "effect/rpc/RpcSerialization"
 import * as Schema from "effect/Schema"
 import * as Socket from "effect/socket/Socket"
+import { Accounts } from "effect-dormouse/accounts/client"
+import { Client } from "effect-dormouse/client"
 import { ChatApi } from "./api.ts"
 import { checkChannels, checkMessages, type Sent } from "./demo-check.ts"
 import { type Address, addresses } from "./demo-corpus.ts"
@@ -40,45 +43,52 @@ class CheckFailed extends Schema.TaggedError<CheckFailed>()("CheckFailed", { pro
   override readonly [Runtime.errorReported] = false
 }
 
-/** Effect's own RPC client, which works because the contract is an ordinary `RpcGroup`. */
+/**
+ * Effect's own RPC client, which works because the contract is an ordinary `RpcGroup`, with an account of its own: who
+ * sends a message must have one.
+ */
 const connect = Effect.fnUntraced(function* (url: string) {
+  const accounts = yield* Client.make(Accounts.AccountsApi, { url })
+  const { accessToken, account } = yield* Effect.orDie(accounts.act("accounts.anonymous", {}))
+  const socket = Socket.layerWebSocket(`${url.replace("http", "ws")}/rpc`, {
+    protocols: ["dormouse", `dormouse.bearer.${Redacted.value(accessToken)}`]
+  })
   const protocol = RpcClient.layerProtocolSocket().pipe(
-    Layer.provide([RpcSerialization.layerJson, Socket.layerWebSocket(`${url.replace("http", "ws")}/rpc`)]),
+    Layer.provide([RpcSerialization.layerJson, socket]),
     Layer.provide(Socket.layerWebSocketConstructorGlobal)
   )
-  return yield* RpcClient.make(ChatApi).pipe(Effect.provideContext(yield* Layer.build(protocol)))
+  const rpcs = yield* RpcClient.make(ChatApi).pipe(Effect.provideContext(yield* Layer.build(protocol)))
+  return { rpcs, account }
 })
 
-type Client = Effect.Success<ReturnType<typeof connect>>
+type Sender = Effect.Success<ReturnType<typeof connect>>
 
 /** Creates the channel of a speech. */
-const open = (client: Client, address: Address) =>
-  Effect.map(client["channels.create"]({ name: address.channel }), (channel) => ({ address, channel }))
+const open = ({ rpcs }: Sender, address: Address) =>
+  Effect.map(rpcs["channels.create"]({ name: address.channel, access: "public" }), (channel) => ({ address, channel }))
 
 /** Sends a speech over one client, each message after the answer to the one before. */
 const send = Effect.fnUntraced(function* (
-  client: Client,
+  { account, rpcs }: Sender,
   { address, channel }: Effect.Success<ReturnType<typeof open>>,
   onSent: (latency: Duration.Duration) => void
 ) {
   const messages: Array<Message> = []
   for (const body of address.messages) {
-    const [latency, message] = yield* Effect.timed(
-      client["messages.send"]({ channel: channel.id, author: address.author, body })
-    )
+    const [latency, message] = yield* Effect.timed(rpcs["messages.send"]({ channel: channel.id, body }))
     messages.push(message)
     onSent(latency)
   }
-  return { address, channel, messages } satisfies Sent
+  return { address, author: account, channel, messages } satisfies Sent
 })
 
 /** Reads everything back and returns the differences from what was sent. */
-const check = Effect.fnUntraced(function* (pool: Pool.Pool<Client>, sent: ReadonlyArray<Sent>) {
-  const channels = yield* Pool.use(pool, (client) => client["channels.list"]({}))
+const check = Effect.fnUntraced(function* (pool: Pool.Pool<Sender>, sent: ReadonlyArray<Sent>) {
+  const channels = yield* Pool.use(pool, ({ rpcs }) => rpcs["channels.list"]({}))
   const messages = yield* Effect.forEach(
     sent,
     (each) =>
-      Pool.use(pool, (client) => client["messages.list"]({ channel: each.channel.id, limit: 1000 })).pipe(
+      Pool.use(pool, ({ rpcs }) => rpcs["messages.list"]({ channel: each.channel.id, limit: 1000 })).pipe(
         Effect.map((listed) => checkMessages(each, listed))
       ),
     { concurrency: clients }
@@ -92,7 +102,7 @@ const demo = Effect.fnUntraced(function* (chosen: ReadonlyArray<Address>) {
   const total = chosen.reduce((sum, { messages }) => sum + messages.length, 0)
   yield* Console.log(`${number(total)} messages, ${number(chosen.length)} channels, ${clients} clients, ${url}`)
 
-  const opened = yield* Effect.forEach(chosen, (address) => Pool.use(pool, (client) => open(client, address)), {
+  const opened = yield* Effect.forEach(chosen, (address) => Pool.use(pool, (sender) => open(sender, address)), {
     concurrency: clients
   })
 
@@ -109,7 +119,7 @@ const demo = Effect.fnUntraced(function* (chosen: ReadonlyArray<Address>) {
     latencies.push(Duration.toMillis(latency))
     bar.increment()
   }
-  const [time, sent] = yield* Effect.forEach(opened, (each) => Pool.use(pool, (client) => send(client, each, onSent)), {
+  const [time, sent] = yield* Effect.forEach(opened, (each) => Pool.use(pool, (sender) => send(sender, each, onSent)), {
     concurrency: clients
   }).pipe(Effect.timed)
   bar.stop()

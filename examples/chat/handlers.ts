@@ -1,36 +1,68 @@
 import * as Effect from "effect/Effect"
-import * as HttpClient from "effect/http/HttpClient"
-import { ChannelExists, ChannelNotFound, ChatApi, PreviewFailed } from "./api.ts"
-import { channels, messages } from "./schema.ts"
+import * as Option from "effect/Option"
+import { ChannelExists, ChannelNotFound, ChatApi, PersonNotFound } from "./api.ts"
+import { Me } from "./me.ts"
+import { shownName } from "./names.ts"
+import { type ChannelId, channels, members, messages, people } from "./schema.ts"
 
+// What callers may see and do is decided by the policies: a channel that the caller may not see is as one that does not
+// exist, and so are its messages and members.
 export const ChatHandlers = ChatApi.toLayer({
-  "channels.create": ({ name }) =>
-    channels
-      .insert({ name })
-      .pipe(Effect.catchReason("StorageError", "UniqueViolation", () => Effect.fail(new ChannelExists({ name })))),
+  "people.me": () =>
+    Effect.map(
+      Me.option,
+      Option.match({
+        onNone: () => null,
+        onSome: ({ claims, subject }) => ({ id: subject, name: claims.name, isGuest: claims.isGuest })
+      })
+    ),
+
+  "people.enter": Effect.fnUntraced(function* () {
+    const { claims, subject } = yield* Me
+    // The first who has a name in this tenant is the one who is invited by it.
+    const known = yield* people.query("byName").eq("name", claims.name).exists
+    if (known) return
+    yield* people.upsert({ id: subject, name: claims.name })
+  }),
+
+  "channels.create": Effect.fnUntraced(function* ({ access, name }) {
+    const { claims, subject } = yield* Me
+    const taken = yield* channels.query("byName").eq("name", name).exists
+    if (taken) return yield* new ChannelExists({ name })
+    const channel = yield* channels.insert({ name, access, owner: subject })
+    if (access === "private") yield* members.insert({ channel: channel.id, person: subject, name: claims.name })
+    return channel
+  }),
 
   "channels.list": () => channels.query("byName"),
 
-  "messages.send": Effect.fnUntraced(function* ({ channel, author, body }) {
-    yield* channels
-      .get(channel)
-      .pipe(Effect.catchTag("RowNotFound", () => Effect.fail(new ChannelNotFound({ channel }))))
-    return yield* messages.insert({ channel, author, body })
+  "members.list": ({ channel }) => members.query("byChannel").eq("channel", channel),
+
+  "members.invite": Effect.fnUntraced(function* ({ channel, name: typed }) {
+    yield* existing(channel)
+    const name = shownName(typed)
+    const person = yield* people.query("byName").eq("name", name).first
+    if (Option.isNone(person)) return yield* new PersonNotFound({ name })
+    const { id } = person.value
+    const before = yield* members.query("byChannel").eq("channel", channel).eq("person", id).first
+    return Option.isSome(before) ? before.value : yield* members.insert({ channel, person: id, name })
+  }),
+
+  "members.remove": Effect.fnUntraced(function* ({ channel, person }) {
+    const member = yield* members.query("byChannel").eq("channel", channel).eq("person", person).first
+    if (Option.isSome(member)) yield* members.delete(member.value.id)
+  }),
+
+  "messages.send": Effect.fnUntraced(function* ({ body, channel }) {
+    const { claims, subject } = yield* Me
+    yield* existing(channel)
+    return yield* messages.insert({ channel, author: subject, name: claims.name, body })
   }),
 
   "messages.list": ({ channel, limit }) => messages.query("byChannel").eq("channel", channel).descending.take(limit),
 
-  "messages.page": ({ channel, ...page }) => messages.query("byChannel").eq("channel", channel).descending.page(page),
-
-  "links.preview": Effect.fnUntraced(
-    function* ({ url }) {
-      const response = yield* HttpClient.get(url)
-      const title = /<title[^>]*>([^<]*)/i.exec(yield* response.text)?.[1]?.trim()
-      return { title: title || url }
-    },
-    (effect, { url }) =>
-      Effect.catchTag(effect, "HttpClientError", (error) =>
-        Effect.fail(new PreviewFailed({ url, reason: error.reason._tag }))
-      )
-  )
+  "messages.page": ({ channel, ...page }) => messages.query("byChannel").eq("channel", channel).descending.page(page)
 })
+
+const existing = (channel: ChannelId) =>
+  channels.get(channel).pipe(Effect.catchTag("RowNotFound", () => Effect.fail(new ChannelNotFound({ channel }))))

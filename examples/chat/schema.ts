@@ -8,27 +8,64 @@ export type ChannelId = typeof ChannelId.Type
 export const MessageId = Schema.String.pipe(Schema.brand("MessageId"))
 export type MessageId = typeof MessageId.Type
 
+const MemberId = Schema.String.pipe(Schema.brand("MemberId"))
+
+/** Who can see a channel: everybody in the tenant, or its members. */
+export const Access = Schema.Literals(["public", "private"])
+export type Access = typeof Access.Type
+
 export class Channel extends Model.Class<Channel>("chat/Channel")({
   id: Table.key(ChannelId),
   name: Schema.NonEmptyString,
+  access: Access,
+  /** The subject of who created it, and who alone can remove others. */
+  owner: Schema.String,
   createdAt: Table.insertedAt
+}) {}
+
+export class Member extends Model.Class<Member>("chat/Member")({
+  id: Table.key(MemberId),
+  channel: ChannelId,
+  person: Schema.String,
+  name: Schema.NonEmptyString,
+  joinedAt: Table.insertedAt
 }) {}
 
 export class Message extends Model.Class<Message>("chat/Message")({
   id: Table.key(MessageId),
   channel: ChannelId,
-  author: Schema.NonEmptyString,
+  author: Schema.String,
+  /** The author's name at that time. */
+  name: Schema.NonEmptyString,
   body: Schema.NonEmptyString,
   sentAt: Table.insertedAt
 }) {}
 
+/** Somebody who has opened the chat, and can be invited by name. */
+export class Person extends Model.Class<Person>("chat/Person")({
+  id: Schema.String,
+  name: Schema.NonEmptyString
+}) {}
+
 export const channels = Table.make("channels", Channel, {
   key: "id",
-  indexes: { byName: { columns: ["name"], unique: true } }
+  // A private channel must not show that it exists by taking a name: so the index is not unique.
+  indexes: { byName: ["name"], byOwner: ["owner"] }
+})
+
+export const members = Table.make("members", Member, {
+  key: "id",
+  indexes: { byChannel: { columns: ["channel", "person"], unique: true }, byPerson: ["person"] },
+  references: { channel: { table: () => channels, onDelete: "cascade" } }
 })
 
 export const messages = Table.make("messages", Message, {
   key: "id",
   indexes: { byChannel: ["channel", "sentAt"] },
   references: { channel: { table: () => channels, onDelete: "cascade" } }
+})
+
+export const people = Table.make("people", Person, {
+  key: "id",
+  indexes: { byName: { columns: ["name"], unique: true } }
 })

@@ -1,4 +1,5 @@
 /// <reference types="node" />
+import { randomUUID } from "node:crypto"
 import { createServer } from "node:net"
 import { fileURLToPath, URL } from "node:url"
 import * as Config from "effect/Config"
@@ -98,6 +99,8 @@ const start = ({ data, page, port }: Options, code: string) =>
           compatibilityDate: "2026-09-01",
           compatibilityFlags: ["enable_request_signal"],
           manifest: { mainModule: "worker.js", modules: { "worker.js": { type: "esm", contents: code } } },
+          // By this secret, an object knows the actions of its own Worker. Nothing is stored under it.
+          env: { ACCOUNTS_SECRET: { type: "text", value: randomUUID() + randomUUID() } },
           exports: { TenantObject: { type: "durable-object", storage: "sqlite" } },
           // Requests for anything but a file of the page go to the Worker, as with `assets` in wrangler.jsonc.
           ...(page === undefined ? {} : { assets: { directory: page, hasUserWorker: true } })

@@ -15,13 +15,18 @@ import * as Page from "./page.ts"
 import * as Server from "./server.ts"
 
 const usage = (url: string) => {
-  const request = { _tag: "Request", id: "1", tag: "channels.create", payload: { name: "general" }, headers: [] }
+  const body = (tag: string, payload: object) => JSON.stringify({ _tag: "Request", id: "1", tag, payload, headers: [] })
   return `
 The chat is at ${url}
 
-Open it in two windows, or call it:
+Open it in two browsers, or call it:
 
-  curl ${url}/rpc -d '${JSON.stringify(request)}'
+  curl ${url}/rpc -d '${body("channels.list", {})}'
+
+Who writes needs a token. This makes an account and prints its accessToken:
+
+  curl ${url}/rpc -d '${body("accounts.anonymous", {})}'
+  curl ${url}/rpc -H "authorization: Bearer $TOKEN" -d '${body("channels.create", { name: "general", access: "public" })}'
 
 The other rpcs are in examples/chat/api.ts. Every tenant (header x-dormouse-tenant) has a database of its own.
 Press Ctrl+C to stop.

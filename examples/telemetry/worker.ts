@@ -6,7 +6,7 @@ import * as Layer from "effect/Layer"
 import * as Otlp from "effect/observability/Otlp"
 import * as OtlpExporter from "effect/observability/OtlpExporter"
 import { Cloudflare } from "effect-dormouse/cloudflare"
-import { app } from "../chat/app.ts"
+import { app } from "../minimal/app.ts"
 
 /** Sends spans, log lines and metrics to the OpenTelemetry collector at the variable OTLP_URL. */
 const Telemetry = Layer.unwrap(

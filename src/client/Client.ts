@@ -31,6 +31,7 @@ import * as Mutations from "./Mutations.ts"
 import { OptimisticChanges } from "./Optimistic.ts"
 import { isList, isServerMessage } from "./ServerMessage.ts"
 import { requestIds, SocketRpcProtocol } from "./SocketRpcProtocol.ts"
+import * as TokenRenewal from "./TokenRenewal.ts"
 import * as Transport from "./Transport.ts"
 import { codecOf, type UntypedClient } from "./UntypedClient.ts"
 
@@ -95,20 +96,26 @@ export const make: <Rpcs extends Rpc.Any>(
     onProtocolError: () => connection.reset()
   })
 
+  const { socketToken, token } = transport
+  const renewal = token && (yield* TokenRenewal.make(token, socketToken))
   const connection: Connection.Connection = yield* Connection.make({
     socket: transport.socket,
+    hasFreshTokens: token !== undefined,
     onOpen: (send) => {
       // Mutations first: the server then answers them before it sends the values that contain them.
       calls.opened(send)
       live.opened(send)
+      renewal?.opened(send)
     },
     onClose: () => {
+      renewal?.closed()
       live.closed()
       calls.closed()
     },
     onMessage: (message) => {
       const messages = isList(message) ? message : [message]
       if (!messages.every(isServerMessage)) return false
+      for (const message of messages) if (renewal?.owns(message)) renewal.receive(message)
       // Answers first: when the values of the same message are applied, the outcomes of their mutations are known.
       if (!messages.every((message) => live.owns(message) || calls.receive(message))) return false
       live.publish(live.receive(messages.filter((message) => live.owns(message))))
@@ -343,7 +350,8 @@ export const make: <Rpcs extends Rpc.Any>(
         Stream.map(({ value }) => Option.getOrThrow(value)),
         Stream.changesWith((a, b) => a === b)
       ),
-    connection: connection.state.changes
+    connection: connection.state.changes,
+    refresh: renewal?.refresh ?? Effect.succeed(false)
   }
   return client
 })
@@ -387,13 +395,15 @@ const isLimited = (error: CallError): boolean => error.reason._tag === "TooManyR
 /** Turns failures of the transport, and answers that cannot be decoded, into `CallError`s. */
 const unavailable = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E | CallError> =>
   effect.pipe(
-    Effect.catch((error) =>
-      Effect.fail(error instanceof RpcClientError ? unavailableError(error.reason.message) : error)
-    ),
+    Effect.catch((error) => Effect.fail(error instanceof RpcClientError ? callErrorOf(error) : error)),
     Effect.catchDefect((defect) =>
       Schema.isSchemaError(defect) ? Effect.fail(unavailableError(unreadable)) : Effect.die(defect)
     )
   )
 
+const callErrorOf = (error: RpcClientError) => {
+  const reason = Transport.unauthenticatedOf(error)
+  return reason === undefined ? unavailableError(error.reason.message) : new CallError({ reason })
+}
 const unavailableError = (detail: string) => new CallError({ reason: new Unavailable({ detail }) })
 const unreadable = "the server's answer does not fit the contract"

@@ -97,6 +97,11 @@ export interface Client<in out Rpcs extends Rpc.Any> {
     payload: Rpc.PayloadConstructor<Of<Rpcs, Tag>>,
     onChange: () => void
   ) => Observed<Rpc.Success<Of<Rpcs, Tag>>, Rpc.Error<Of<Rpcs, Tag>> | ConnectionRefused>
+  /**
+   * Has the server take the present token of `token`, an effect, over the open socket: after the user has signed in or out.
+   * Succeeds with whether the server accepted it; `true` when no socket is open, because the next connection asks for it.
+   */
+  readonly refresh: Effect.Effect<boolean>
   /** The state of the connection, now and after every change. */
   readonly connection: Stream.Stream<ConnectionState>
 }

@@ -24,6 +24,8 @@ import { parse } from "./ServerMessage.ts"
 export interface ConnectionOptions {
   /** Opens a socket. Run again for each attempt, so that the token can be a fresh one. */
   readonly socket: Effect.Effect<Socket.Socket, unknown>
+  /** Whether another attempt may have another token: a socket that was closed because its token expired is then reopened. */
+  readonly hasFreshTokens?: boolean
   /** A socket has opened. `send` writes to it until `onClose`. */
   readonly onOpen: (send: (text: string) => void) => void
   /** The socket has closed. Every `onOpen` is followed by one `onClose`. */
@@ -49,6 +51,9 @@ const longestDelay = 16_000
 
 /** The close code for a message that was too large. */
 const tooLarge = 1009
+
+/** The close code for a token that is not accepted (any more). */
+const unauthenticated = 4401
 
 /** Close codes by which the server says that a retry will not help. */
 const isRefusal = (code: number): boolean => code === 1008 || (code >= 4400 && code < 4500)
@@ -79,6 +84,8 @@ export const make = Effect.fnUntraced(function* (
   let isCurrent = true
   /** Attempts in a row that gave no useful connection: one on which a valid message arrived. */
   let attempts = 0
+  /** Whether the last connection ended with an expired token, and no valid message has arrived since. */
+  let wasExpired = false
   /** `attempts` when the socket opened. Restored when its server turns out not to be useful. */
   let attemptsBefore = 0
   /** When the live values ceased to be the server's current ones, in milliseconds. */
@@ -137,7 +144,10 @@ export const make = Effect.fnUntraced(function* (
           attempts = 0
           const message = parse(typeof text === "string" ? text : new TextDecoder().decode(text))
           // After an invalid message nothing else that this server sends can be trusted either.
-          if (options.onMessage(message) && !Deferred.isDoneUnsafe(ended)) continue
+          if (options.onMessage(message) && !Deferred.isDoneUnsafe(ended)) {
+            wasExpired = false
+            continue
+          }
           attempts = attemptsBefore
           return
         }
@@ -189,7 +199,11 @@ export const make = Effect.fnUntraced(function* (
       const exit = yield* Effect.exit(Effect.raceFirst(Effect.as(open, "lost"), Effect.as(unwanted, "unwanted")))
       if (Exit.isSuccess(exit) && exit.value === "unwanted") continue
       const { code, reason } = closeOf(exit)
-      if (isRefusal(code)) {
+      const isExpired = code === unauthenticated && reason.endsWith("expired") && options.hasFreshTokens === true
+      // Once: a fresh token that is expired as well is refused.
+      const isRetried = isExpired && !wasExpired
+      wasExpired = isExpired
+      if (isRefusal(code) && !isRetried) {
         const refusal = reason === "" ? String(code) : `${code} ${reason}`
         // Before the listeners are called: one of them may start a live query, which wants a socket again.
         setWanted(false)

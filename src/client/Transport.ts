@@ -9,7 +9,8 @@ import * as RpcClient from "effect/rpc/RpcClient"
 import { RpcClientDefect, RpcClientError } from "effect/rpc/RpcClientError"
 import * as RpcSerialization from "effect/rpc/RpcSerialization"
 import * as Socket from "effect/socket/Socket"
-import { isAnswerTo, isList, parse } from "./ServerMessage.ts"
+import { type TokenProblem, Unauthenticated } from "../protocol/CallError.ts"
+import { attempt, isAnswerTo, isList, parse } from "./ServerMessage.ts"
 
 /** Which server, which tenant, and as which caller. */
 export interface TransportOptions {
@@ -18,10 +19,12 @@ export interface TransportOptions {
   /** The tenant. `main` unless given. */
   readonly tenant?: string
   /**
-   * The caller's bearer token. An effect is run again for each connection and for each call over HTTP, so that it can
-   * return a fresh token.
+   * The caller's bearer token. An effect is run again for each connection, for each call over HTTP, and before its token
+   * expires on an open socket, so that it can return a fresh token.
    */
   readonly token?: string | Effect.Effect<string>
+  /** The publishable key of this app, for a backend with `Auth.withAppKeys`. */
+  readonly appKey?: string
 }
 
 /** The `fetch` that calls over HTTP use. The runtime's own unless provided. */
@@ -36,6 +39,10 @@ export interface Transport {
   readonly socket: Effect.Effect<Socket.Socket>
   /** Makes each call as one HTTP request. Fails with `RpcClientError` when there is no answer. */
   readonly protocol: RpcClient.Protocol["Service"]
+  /** Asks for the token, if it is an effect: it can then give a fresh one. */
+  readonly token: Effect.Effect<string | undefined> | undefined
+  /** The token with which the last socket was opened. */
+  readonly socketToken: () => string | undefined
 }
 
 /** Makes the transport of one client. Opens nothing yet. */
@@ -43,6 +50,7 @@ export const make = Effect.fnUntraced(function* (options: TransportOptions): Eff
   const tenant = options.tenant ?? "main"
   const token =
     options.token === undefined || typeof options.token === "string" ? Effect.succeed(options.token) : options.token
+  const isFresh = Effect.isEffect(options.token)
   const url = new URL("rpc", options.url.endsWith("/") ? options.url : `${options.url}/`)
   const constructor = Option.getOrElse(
     yield* Effect.serviceOption(Socket.WebSocketConstructor),
@@ -52,35 +60,45 @@ export const make = Effect.fnUntraced(function* (options: TransportOptions): Eff
   const socketUrl = new URL(url)
   socketUrl.protocol = socketUrl.protocol.replace("http", "ws")
   socketUrl.searchParams.set("tenant", tenant)
-  const socket = Effect.flatMap(token, (token) =>
-    Socket.makeWebSocket(
+  if (options.appKey !== undefined) socketUrl.searchParams.set("key", options.appKey)
+  let socketToken: string | undefined
+  const socket = Effect.flatMap(token, (token) => {
+    socketToken = token
+    return Socket.makeWebSocket(
       socketUrl.href,
       // Browsers cannot set headers on a socket, and URLs end up in logs: the token is a subprotocol.
       token === undefined ? {} : { protocols: ["dormouse", `dormouse.bearer.${token}`] }
     )
-  ).pipe(Effect.provideService(Socket.WebSocketConstructor, constructor))
+  }).pipe(Effect.provideService(Socket.WebSocketConstructor, constructor))
   const fetch = yield* Fetch
   const protocol = yield* RpcClient.Protocol.make((respond) =>
     Effect.succeed({
       send: Effect.fnUntraced(function* (client, request) {
         if (request._tag !== "Request") return
-        const bearer = yield* token
-        const headers: Record<string, string> = { "content-type": "application/json", "x-dormouse-tenant": tenant }
-        if (bearer !== undefined) headers["authorization"] = `Bearer ${bearer}`
-        const answers = yield* Effect.tryPromise({
-          try: async (signal) => {
-            const response = await fetch(url.href, { method: "POST", headers, body: JSON.stringify(request), signal })
-            const text = await response.text()
-            const answers = parse(text)
-            if (isList(answers)) return answers.filter((answer) => isAnswerTo(answer, request.id))
-            if (isRefusal(response.status)) throw new Refused(`status ${response.status}: ${text.slice(0, 200)}`)
-            throw new Error(`status ${response.status}`)
-          },
-          catch: (cause) =>
-            cause instanceof Refused
-              ? unreachable(`the server refused the call: ${cause.message}`, cause)
-              : unreachable("the server did not answer the call", cause)
+        const post = Effect.flatMap(token, (bearer) => {
+          const headers: Record<string, string> = { "content-type": "application/json", "x-dormouse-tenant": tenant }
+          if (options.appKey !== undefined) headers["x-dormouse-key"] = options.appKey
+          if (bearer !== undefined) headers["authorization"] = `Bearer ${bearer}`
+          return Effect.tryPromise({
+            try: async (signal) => {
+              const response = await fetch(url.href, { method: "POST", headers, body: JSON.stringify(request), signal })
+              return { status: response.status, text: await response.text() }
+            },
+            catch: (cause) => unreachable("the server did not answer the call", cause)
+          })
         })
+        let { status, text } = yield* post
+        // Nothing has run. The token may have expired on its way, and a fresh one may be accepted.
+        if (status === unauthorized && isFresh) ({ status, text } = yield* post)
+        const parsed = parse(text)
+        if (status === unauthorized || (!isList(parsed) && isRefusal(status))) {
+          const refused = new Refused(`status ${status}: ${text.slice(0, 200)}`, problemIn(status, text))
+          return yield* unreachable(`the server refused the call: ${refused.message}`, refused)
+        }
+        if (!isList(parsed)) {
+          return yield* unreachable("the server did not answer the call", new Error(`status ${status}`))
+        }
+        const answers = parsed.filter((answer) => isAnswerTo(answer, request.id))
         // Without an exit the call would never end.
         if (!answers.some(({ _tag }) => _tag === "Exit")) {
           return yield* unreachable("the server's answer has no exit of the call", answers)
@@ -92,11 +110,34 @@ export const make = Effect.fnUntraced(function* (options: TransportOptions): Eff
       codecFor: RpcSerialization.json.codecFor
     })
   )
-  return { socket, protocol }
+  return { socket, protocol, token: isFresh ? token : undefined, socketToken: () => socketToken }
 })
 
+const unauthorized = 401
+
 /** The server rejected the HTTP request before it ran anything of the call. */
-class Refused extends Error {}
+class Refused extends Error {
+  /** Why the token is not accepted, if that is the reason. */
+  readonly unauthenticated: Unauthenticated | undefined
+
+  constructor(message: string, unauthenticated: Unauthenticated | undefined) {
+    super(message)
+    this.unauthenticated = unauthenticated
+  }
+}
+
+/** What a status 401 says of the token, in the error of the Worker or in the exit of the object. */
+const problemIn = (status: number, text: string): Unauthenticated | undefined => {
+  const problem = status === unauthorized ? /"problem":"([a-z]+)"/.exec(text)?.[1] : undefined
+  // Other servers answer so, too: the class checks the text.
+  return problem === undefined ? undefined : attempt(() => new Unauthenticated({ problem: problem as TokenProblem }))
+}
+
+/** Why the server does not accept the token, if it refused the call for that. */
+export const unauthenticatedOf = (error: RpcClientError): Unauthenticated | undefined =>
+  error.reason._tag === "RpcClientDefect" && error.reason.cause instanceof Refused
+    ? error.reason.cause.unauthenticated
+    : undefined
 
 /** Whether the server rejected the HTTP request before it ran anything of the call. */
 export const isRefused = (error: unknown): boolean =>

@@ -29,6 +29,7 @@ export interface UntypedClient {
   readonly live: (tag: string, payload: unknown) => Stream.Stream<any, any>
   readonly watch: (tag: string, payload: unknown) => Stream.Stream<LiveSnapshot<any>, any>
   readonly observe: (tag: string, payload: unknown, onChange: () => void) => Observed<any, any>
+  readonly refresh: Effect.Effect<boolean>
   readonly connection: Stream.Stream<ConnectionState>
 }
 

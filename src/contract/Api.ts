@@ -7,6 +7,7 @@ import { make as makeRpc } from "effect/rpc/Rpc"
 import * as RpcGroup from "effect/rpc/RpcGroup"
 import type * as RpcSchema from "effect/rpc/RpcSchema"
 import type * as Schema from "effect/Schema"
+import { authenticateTag } from "../protocol/Authenticate.ts"
 import { Frame, livePrefix } from "../protocol/Frame.ts"
 import { withSchemas } from "../protocol/RpcCodec.ts"
 import type { ToLayer } from "./Handlers.ts"
@@ -107,6 +108,7 @@ const fromRpcs = <Rpcs extends Rpc.Any>(group: RpcGroup.RpcGroup<Rpcs>): Api<Rpc
   const live: Array<Rpc.Any> = []
   for (const rpc of group.requests.values()) {
     if (rpc._tag.startsWith(livePrefix)) continue
+    if (rpc._tag === authenticateTag) throw new Error(`the tag ${authenticateTag} is reserved`)
     const kind = kindOf(rpc)
     if (kind === undefined) {
       throw new Error(`rpc ${rpc._tag} has no kind: declare it with Query.make, Mutation.make or Action.make`)

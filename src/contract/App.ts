@@ -13,6 +13,7 @@ import * as Api from "./Api.ts"
 import type { AnyService } from "./Auth.ts"
 import type * as Handlers from "./Handlers.ts"
 import type { AnyKind, KindOf } from "./Kind.ts"
+import type { Policy } from "./Policy.ts"
 import type { Reactor } from "./Reactor.ts"
 import * as SensitiveFields from "./SensitiveFields.ts"
 import { fieldsOf } from "./Table.ts"
@@ -35,6 +36,8 @@ type GuardedKinds<Rpcs extends Rpc.Any> = Rpcs extends Rpc.Any
 export interface App<in out Rpcs extends Rpc.Any, Services = never, ActionServices = never, Middleware = never> {
   readonly api: Api.Api<Rpcs>
   readonly tables: ReadonlyArray<AnyTable>
+  /** Who may read and write which rows. A table without policies is open to everybody. */
+  readonly policies: ReadonlyArray<Policy>
   readonly limits: Limits.Limits & CallerLimits.CallerLimits
   readonly reactors: ReadonlyArray<Reactor>
   /** Who may be calling, if the author declared it: the gateway refuses tokens whose claims do not fit. */
@@ -117,6 +120,8 @@ export const make = <
     readonly api: Api.Declared<Rpcs>
     readonly tables: ReadonlyArray<AnyTable>
     readonly handlers: H
+    /** Who may read and write which rows, from `Policy.make`. A table without policies is open to everybody. */
+    readonly policies?: ReadonlyArray<Policy>
     /** Limits that differ from `Limits.defaults` and `CallerLimits.defaults`. */
     readonly limits?: Partial<Limits.Limits & CallerLimits.CallerLimits>
     /** Mutations that run when the result of a query changes; see `react`. */
@@ -146,10 +151,12 @@ export const make = <
     }
   }
   for (const table of options.tables) checkTable(table, options.tables)
+  for (const policy of options.policies ?? []) checkPolicy(policy, options.tables)
   SensitiveFields.check(options.api.declared.requests.values(), options.tables)
   return {
     api: Api.toGroup(options.api),
     tables: options.tables,
+    policies: options.policies ?? [],
     limits: { ...Limits.defaults, ...CallerLimits.defaults, ...options.limits },
     reactors: options.reactors ?? [],
     identity: options.identity,
@@ -179,6 +186,15 @@ const checkTable = (table: AnyTable, tables: ReadonlyArray<AnyTable>): void => {
       const problem = `index ${index.name} needs an order, and nested values have none; index a plain field`
       throw new Error(`table ${table.name}, column ${column}: ${problem}`)
     }
+  }
+}
+
+/** Throws for a policy of a table that the app does not have, or that looks at one. */
+const checkPolicy = (policy: Policy, tables: ReadonlyArray<AnyTable>): void => {
+  for (const table of policy.tables) {
+    if (tables.includes(table)) continue
+    const problem = `uses table ${table.name}, which is not one of the app's; add it to App.make({ tables })`
+    throw new Error(`a policy of table ${policy.table.name} ${problem}`)
   }
 }
 

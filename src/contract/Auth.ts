@@ -75,6 +75,16 @@ const unauthenticated = new CallError({ reason: new Unauthenticated({ problem: "
 export const require = (condition: (identity: Identity) => boolean): Effect.Effect<void, CallError, Auth> =>
   Effect.flatMap(identity, (identity) => (condition(identity) ? Effect.void : Effect.fail(forbidden)))
 
+/** The caller's claims as a schema reads them. Fails with `Forbidden` when they do not fit. */
+export const requireClaims = <Claims, Encoded>(
+  schema: Schema.Codec<Claims, Encoded>
+): Effect.Effect<Claims, CallError, Auth> => {
+  const decode = Schema.decodeUnknownOption(Schema.toCodecJson(schema))
+  return Effect.flatMap(identity, ({ claims }) =>
+    Option.match(decode(claims), { onNone: () => Effect.fail(forbidden), onSome: Effect.succeed })
+  )
+}
+
 /** What `Service` declares: an effect of the caller who is signed in. */
 export interface Service<Self, Claims> extends Effect.Effect<SignedIn<Claims>, CallError, Auth> {
   new (_: never): { readonly "~effect-dormouse/Auth/Service": Self }

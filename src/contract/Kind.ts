@@ -10,6 +10,7 @@ import { CallError } from "../protocol/CallError.ts"
 import type { Auth } from "./Auth.ts"
 import type { Calls } from "./CallsTag.ts"
 import type { Storage, StorageWriter } from "./Storage.ts"
+import type { TokenIssuer } from "./TokenIssuer.ts"
 
 /** The services of a query's handler: it reads rows and SQL, and can read the caller's identity. */
 export type QueryServices = Storage | SqlClient.SqlClient | Auth
@@ -17,8 +18,8 @@ export type QueryServices = Storage | SqlClient.SqlClient | Auth
 /** The services of a mutation's handler: those of a query, and writes. */
 export type MutationServices = QueryServices | StorageWriter
 
-/** The services of an action's handler: I/O, and calls of queries and mutations. */
-export type ActionServices = Calls | HttpClient.HttpClient | Auth
+/** The services of an action's handler: I/O, calls of queries and mutations, and tokens of the deployment's own. */
+export type ActionServices = Calls | HttpClient.HttpClient | Auth | TokenIssuer
 
 /** Marks a query: it reads, in one transaction that runs synchronously to its end. */
 export class QueryKind extends RpcMiddleware.Service<QueryKind, { provides: QueryServices }>()(

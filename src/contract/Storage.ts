@@ -3,7 +3,7 @@
  * Authors call the methods of their tables, which use these services.
  */
 import * as Context from "effect/Context"
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
@@ -31,6 +31,8 @@ export class Storage extends Context.Service<
     readonly stream: <Row>(plan: Plan<Row>) => Stream.Stream<Row, StorageError>
     /** One page of a plan's rows. */
     readonly page: <Row>(plan: Plan<Row>, options: PageOptions) => Effect.Effect<Page<Row>, StorageError>
+    /** Runs an effect without policies. */
+    readonly unrestricted: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
   }
 >()("effect-dormouse/Storage") {}
 
@@ -142,6 +144,21 @@ export class StorageLimit extends Schema.TaggedError<StorageLimit>("effect-dormo
   }
 }
 
+/**
+ * No policy of the table allows this to the caller. `sql` is raw SQL, which policies cannot check; `table` is then `*` if it
+ * is not known what the statement uses.
+ */
+export class PolicyDenied extends Schema.TaggedError<PolicyDenied>("effect-dormouse/Storage/PolicyDenied")(
+  "PolicyDenied",
+  { table: Schema.String, operation: Schema.Literals(["read", "insert", "update", "delete", "sql"]) }
+) {
+  override get message() {
+    if (this.operation !== "sql") return `no policy of table ${this.table} allows this ${this.operation}`
+    const used = this.table === "*" ? "may use tables with policies" : `uses table ${this.table}, which has policies`
+    return `raw SQL that ${used} runs only inside Storage.unrestricted`
+  }
+}
+
 /** SQLite refused a statement for a reason that is none of the above. */
 export class StatementFailed extends Schema.TaggedError<StatementFailed>("effect-dormouse/Storage/StatementFailed")(
   "StatementFailed",
@@ -161,14 +178,15 @@ export const StorageErrorReason = Schema.Union([
   CursorInvalid,
   NotUnique,
   StorageLimit,
+  PolicyDenied,
   StatementFailed
 ])
 /** Why a storage operation failed. */
 export type StorageErrorReason = typeof StorageErrorReason.Type
 
 /**
- * The failure of a storage operation, besides `RowNotFound`. A handler need not catch it: a limit then reaches the
- * caller as a `CallError`, everything else as an opaque defect. To handle one reason, use
+ * The failure of a storage operation, besides `RowNotFound`. A handler need not catch it: a limit and `PolicyDenied` then
+ * reach the caller as a `CallError`, everything else as an opaque defect. To handle one reason, use
  * `Effect.catchReason("StorageError", "UniqueViolation", …)`.
  */
 export class StorageError extends Schema.TaggedError<StorageError>("effect-dormouse/StorageError")("StorageError", {
@@ -179,3 +197,12 @@ export class StorageError extends Schema.TaggedError<StorageError>("effect-dormo
     return `${this.reason._tag}: ${this.reason.message}`
   }
 }
+
+/**
+ * Runs an effect without policies: it reads and writes every row, and its SQL may use every table. It runs in the same
+ * transaction, in a span named `Storage.unrestricted`.
+ */
+export const unrestricted = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R | Storage> =>
+  Storage.use((storage) =>
+    Effect.withSpan(storage.unrestricted(effect), "Storage.unrestricted", { captureStackTrace: false })
+  )

@@ -8,9 +8,11 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as FetchHttpClient from "effect/http/FetchHttpClient"
 import * as Layer from "effect/Layer"
+import type * as Option from "effect/Option"
 import type * as Rpc from "effect/rpc/Rpc"
 import * as Scope from "effect/Scope"
 import type { App } from "../contract/App.ts"
+import { TokenIssuer } from "../contract/TokenIssuer.ts"
 import { errorResponse } from "../engine/rpc/HttpBody.ts"
 import type { ObjectStub } from "../engine/rpc/ObjectStub.ts"
 import { isTraced } from "../engine/rpc/RequestSpan.ts"
@@ -20,6 +22,7 @@ import { collectAnswers } from "../engine/worker/CollectedActions.ts"
 import { Gateway, type GatewayOptions } from "../engine/worker/Gateway.ts"
 import { type CloseSocket, closeRefused } from "../engine/worker/Refusal.ts"
 import { makeCalls } from "../engine/worker/SystemObject.ts"
+import { registryOf, type Tenancy } from "../engine/worker/Tenancy.ts"
 import { Authenticator } from "../services/Authenticator.ts"
 import { SystemCalls } from "../services/SystemCalls.ts"
 import { systemName } from "../system/SystemApi.ts"
@@ -54,6 +57,13 @@ export interface Deployment {
   readonly worker: new (ctx: WorkerContext, env: Cloudflare.Env) => AppWorker
 }
 
+/** The author's `auth`. Both promises are there once, so that no request waits for more than it must. */
+interface BuiltAuth {
+  readonly authenticator: Promise<Authenticator["Service"]>
+  /** What issues tokens, if something does. */
+  readonly issuer: Promise<Option.Option<TokenIssuer["Service"]>>
+}
+
 /** What lives as long as an isolate of the Worker. */
 interface WorkerRuntime<R> {
   readonly runtime: HostRuntime<R>
@@ -62,8 +72,10 @@ interface WorkerRuntime<R> {
   readonly isTraced: Promise<Exit.Exit<boolean>>
   /** Built when the first action is called. */
   actions: Promise<ActionRunner.ActionRunner> | undefined
+  /** The author's registry of tenants. */
+  readonly tenancy: Tenancy | undefined
   /** The author's `auth`, built with the first request. */
-  authenticator: Promise<Authenticator["Service"]> | undefined
+  auth: BuiltAuth | undefined
 }
 
 /**
@@ -83,30 +95,51 @@ export const serve = <Rpcs extends Rpc.Any, R = never>(app: App<Rpcs>, options: 
       flushing: new Flushing(runtime, options),
       isTraced: runtime.runPromiseExit(Effect.map(Effect.context<never>(), isTraced)),
       actions: undefined,
-      authenticator: undefined
+      tenancy: registryOf(options.tenants)?.open({ object: objectOf, run: (effect) => runtime.runPromise(effect) }),
+      auth: undefined
     }
   }
 
-  const makeAuthenticator = (
+  const makeAuth = (
     auth: NonNullable<GatewayOptions["auth"]>,
     runtime: HostRuntime<R>
-  ): Promise<Authenticator["Service"]> =>
+  ): Promise<Context.Context<Authenticator>> =>
     runtime.runPromise(
       Layer.build(Layer.provide(auth, [FetchHttpClient.layer, Layer.succeed(SystemCalls, system)])).pipe(
-        Effect.map((built) => Context.get(built, Authenticator)),
         Effect.orDie,
         Scope.provide(Scope.makeUnsafe())
       )
     )
 
-  const makeActions = (runtime: HostRuntime<R>): Promise<ActionRunner.ActionRunner> =>
-    runtime.runPromise(
-      ActionRunner.make(app).pipe(
+  /** The author's `auth`. It is built once for all requests, and again if that failed. */
+  const authOf = (own: WorkerRuntime<R>, auth: NonNullable<GatewayOptions["auth"]>): BuiltAuth => {
+    if (own.auth !== undefined) return own.auth
+    const built = makeAuth(auth, own.runtime)
+    const authenticator = built.then(
+      (context) => Context.get(context, Authenticator),
+      (cause) => {
+        own.auth = undefined
+        throw cause
+      }
+    )
+    const issuer = built.then((context) => Context.getOption(context, TokenIssuer))
+    // Whoever needs it waits for it and sees that it failed.
+    issuer.catch(() => {})
+    own.auth = { authenticator, issuer }
+    return own.auth
+  }
+
+  const makeActions = (own: WorkerRuntime<R>): Promise<ActionRunner.ActionRunner> => {
+    const { auth } = options
+    const issuer = auth === undefined ? Effect.succeedNone : Effect.promise(() => authOf(own, auth).issuer)
+    return own.runtime.runPromise(
+      ActionRunner.make(app, issuer).pipe(
         Effect.provide(FetchHttpClient.layer),
         // The handlers live as long as the isolate.
         Scope.provide(Scope.makeUnsafe())
       )
     )
+  }
 
   const worker = class extends Base<WorkerProps> {
     override async fetch(request: Request): Promise<Response> {
@@ -122,8 +155,9 @@ export const serve = <Rpcs extends Rpc.Any, R = never>(app: App<Rpcs>, options: 
         {
           object: (tenant) => stubOf(objects.getByName(tenant)),
           system,
+          tenancy: own.tenancy,
           actions: () => {
-            own.actions ??= makeActions(runtime).catch((cause) => {
+            own.actions ??= makeActions(own).catch((cause) => {
               // The next call tries again.
               own.actions = undefined
               throw cause
@@ -152,12 +186,9 @@ export const serve = <Rpcs extends Rpc.Any, R = never>(app: App<Rpcs>, options: 
           authenticator:
             options.auth &&
             (() => {
-              own.authenticator ??= makeAuthenticator(options.auth!, runtime).catch((cause) => {
-                own.authenticator = undefined
-                throw cause
-              })
-              waitUntil(own.authenticator)
-              return own.authenticator
+              const { authenticator } = authOf(own, options.auth!)
+              waitUntil(authenticator)
+              return authenticator
             }),
           addressOf: (request) => request.headers.get("cf-connecting-ip") ?? undefined,
           now: Date.now,
@@ -166,7 +197,12 @@ export const serve = <Rpcs extends Rpc.Any, R = never>(app: App<Rpcs>, options: 
           isTraced: traced,
           closeSocket
         },
-        { request, trustedSession: this.ctx.props?.session, isCollected: this.ctx.props?.isCollected }
+        {
+          request,
+          trustedSession: this.ctx.props?.session,
+          isCollected: this.ctx.props?.isCollected,
+          renews: this.ctx.props?.renews
+        }
       )
       flushing.request(waitUntil)
       return response
@@ -202,16 +238,14 @@ const closeSocket: CloseSocket = ({ code, reason }, headers) => {
 }
 
 /** A stub belongs to the request that made it: each call makes one. */
-const system = makeCalls({
-  call: (...call) =>
-    exportsOf({ exports })
-      .TenantObject.getByName(systemName)
-      .call(...call)
-})
+const objectOf = (name: string): ObjectStub => stubOf(exportsOf({ exports }).TenantObject.getByName(name))
+
+const system = makeCalls({ call: (...call) => objectOf(systemName).call(...call) })
 
 const stubOf = (stub: TenantStub): ObjectStub => ({
   call: (session, body, isRewritten) => stub.call(session, body, isRewritten),
   connect: (session, headers) =>
     stub.fetch(objectUrl, { headers: { ...sessionHeaders(session), ...headers, upgrade: "websocket" } }),
-  explain: () => stub.explain()
+  explain: () => stub.explain(),
+  update: (update) => stub.update(update)
 })

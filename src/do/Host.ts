@@ -10,12 +10,13 @@ import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import { ndjson } from "../engine/rpc/Ndjson.ts"
 import type { ObjectStub } from "../engine/rpc/ObjectStub.ts"
-import { objectUrl, type RequestSession } from "../engine/rpc/SessionHeader.ts"
+import { objectUrl, type RequestSession, tokenHeaders } from "../engine/rpc/SessionHeader.ts"
+import type { SessionOptions } from "../engine/rpc/SessionOptions.ts"
 import * as WorkerEnv from "../layers/cloudflare/WorkerEnv.ts"
 import type { Request as RpcRequest } from "../protocol/Messages.ts"
 
 /** The author's options for Worker and object. */
-export interface HostOptions<R = never> {
+export interface HostOptions<R = never> extends SessionOptions {
   /**
    * Tracer, loggers, metrics and whatever else Worker and object should have. It is built once for each of them, with
    * `WorkerEnv` and a `ConfigProvider` of the environment.
@@ -33,6 +34,8 @@ export interface WorkerProps {
   readonly session?: RequestSession
   /** Whether the Worker collects their messages for one body. */
   readonly isCollected?: boolean
+  /** The session of a socket for which the Worker verifies a new token. */
+  readonly renews?: RequestSession
 }
 
 /** Why the platform ended a Worker that waited for nothing that could still happen, if it did. It says so only in words. */
@@ -52,10 +55,22 @@ export const fetchActions = (
     .default({ props })
     .fetch(objectUrl, { method: "POST", headers: { accept: ndjson }, body: JSON.stringify(requests), signal })
 
+/** Has the Worker verify a new token of a socket: only the Worker verifies tokens. */
+export const fetchSession = (
+  ctx: { readonly exports?: unknown },
+  token: string | null,
+  renews: RequestSession,
+  signal: AbortSignal
+): Promise<Response> =>
+  exportsOf(ctx)
+    .default({ props: { renews } })
+    .fetch(objectUrl, { method: "POST", headers: tokenHeaders(token), signal })
+
 /** A tenant's object, as the platform's stub shows it. */
 export interface TenantStub {
   readonly call: ObjectStub["call"]
   readonly explain: () => Promise<unknown>
+  readonly update: NonNullable<ObjectStub["update"]>
   readonly fetch: (url: string, init: RequestInit) => Promise<Response>
 }
 

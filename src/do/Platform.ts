@@ -18,7 +18,7 @@ declare global {
  */
 export interface ObjectState {
   readonly id: { toString(): string; readonly name?: string | undefined }
-  readonly storage: DurableObjectSql
+  readonly storage: DurableObjectSql & ObjectStorage
   readonly exports?: unknown
   waitUntil(work: Promise<any>): void
   blockConcurrencyWhile<A>(body: () => Promise<A>): Promise<A>
@@ -27,6 +27,13 @@ export interface ObjectState {
   getWebSocketAutoResponseTimestamp(socket: ObjectSocket): Date | null
   setWebSocketAutoResponse(pair?: { readonly request: string; readonly response: string }): void
   abort(reason?: string): void
+}
+
+/** What is used of an object's storage besides SQL, where an app has a registry of tenants. */
+interface ObjectStorage {
+  readonly sql: { readonly databaseSize: number }
+  deleteAll(): Promise<void>
+  deleteAlarm(): Promise<void>
 }
 
 /** `ctx` of the Worker. A class that needs more of it declares it again: `declare protected readonly ctx: ExecutionContext`. */

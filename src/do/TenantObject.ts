@@ -20,6 +20,8 @@ import { errorResponse } from "../engine/rpc/HttpBody.ts"
 import { readAnswers } from "../engine/rpc/Ndjson.ts"
 import type { ObjectAnswer } from "../engine/rpc/ObjectStub.ts"
 import { protocolHeader, type RequestSession, readSession } from "../engine/rpc/SessionHeader.ts"
+import type { GatewayOptions } from "../engine/worker/Gateway.ts"
+import { missingStatus, registryOf, type TenantRegistry } from "../engine/worker/Tenancy.ts"
 import * as CloudflareBackground from "../layers/cloudflare/Background.ts"
 import * as CloudflareDatabase from "../layers/cloudflare/Database.ts"
 import { CloudflareSockets } from "../layers/cloudflare/SocketHost.ts"
@@ -27,10 +29,21 @@ import { ping, pong, type Request as RpcRequest } from "../protocol/Messages.ts"
 import { Background } from "../services/Background.ts"
 import { Database } from "../services/Database.ts"
 import { SocketHost } from "../services/SocketHost.ts"
+import type { GateHost, TenantGate, TenantUpdate } from "../services/TenantGate.ts"
 import { Transactor } from "../services/Transactor.ts"
+import { tenantsName } from "../system/Names.ts"
 import { systemName } from "../system/SystemApi.ts"
 import { systemApp } from "../system/SystemApp.ts"
-import { Flushing, fetchActions, type HostOptions, HostRuntime, hungDetail, logStartFailure } from "./Host.ts"
+import {
+  exportsOf,
+  Flushing,
+  fetchActions,
+  fetchSession,
+  type HostOptions,
+  HostRuntime,
+  hungDetail,
+  logStartFailure
+} from "./Host.ts"
 import type { ObjectBase, ObjectSocket, ObjectState } from "./Platform.ts"
 
 // The declarations of the two classes agree: a test compiles classes of ours with the platform's types.
@@ -38,12 +51,35 @@ const Base = DurableObject as unknown as typeof ObjectBase
 
 const couldNotStart = "the object could not start; the cause is in its log"
 
+/** How a socket is closed whose tenant does not exist any more. */
+const noSuchTenant = [4404, "no such tenant"] as const
+
+/** Whether an object belongs to the deployment and to no tenant. */
+const isOwn = (name: string): boolean => name === systemName || name === tenantsName
+
+/** The app of an object that belongs to the deployment. */
+const ownApp = (name: string, registry: TenantRegistry | undefined): App<any> | undefined => {
+  if (name === systemName) return systemApp()
+  if (name !== tenantsName) return undefined
+  // Another app would migrate its tables away.
+  if (registry === undefined) throw new Error("this version of the app has no registry of tenants")
+  return registry.app()
+}
+
+/** What the class is made with. */
+export interface TenantObjectOptions<R = never> extends HostOptions<R> {
+  /** The registry of tenants, if there is one. */
+  readonly tenants?: GatewayOptions["tenants"]
+}
+
 /** The object of one tenant, for classes that extend it. */
 export interface TenantObject extends ObjectBase {
   /** Answers the requests in the text of a body, in the name of a caller. */
   call(session: RequestSession, body: string, isRewritten?: boolean): Promise<ObjectAnswer>
   /** What each live query reads and costs. */
   explain(): Promise<ReadonlyArray<Explanation>>
+  /** Tells the object the name and the state of its tenant. Only a registry of tenants does. */
+  update(update: TenantUpdate): Promise<void>
   /** Runs an effect beside the calls, with the app's live queries and transactions. */
   run<A, E>(effect: Effect.Effect<A, E, Live | Transactor>): Promise<A>
 }
@@ -54,13 +90,16 @@ export type TenantObjectClass = new (ctx: ObjectState, env: Cloudflare.Env) => T
 /** Makes the Durable Object class of an app. */
 export const make = <Rpcs extends Rpc.Any, R = never>(
   app: App<Rpcs>,
-  options: HostOptions<R> = {}
-): TenantObjectClass =>
-  class extends Base implements TenantObject {
+  options: TenantObjectOptions<R> = {}
+): TenantObjectClass => {
+  const registry = registryOf(options.tenants)
+  return class extends Base implements TenantObject {
     private engine: TenantEngine.TenantEngine | undefined
     private readonly sockets: CloudflareSockets
     private readonly runtime: HostRuntime<R>
     private readonly flushing: Flushing<R>
+    /** What the object knows of its tenant, if there is a registry of tenants. */
+    private readonly gate: TenantGate | undefined
 
     constructor(ctx: ObjectState, env: Cloudflare.Env) {
       super(ctx, env)
@@ -68,7 +107,8 @@ export const make = <Rpcs extends Rpc.Any, R = never>(
       this.sockets = new CloudflareSockets(ctx)
       this.runtime = new HostRuntime(options, env)
       this.flushing = new Flushing(this.runtime, options)
-      const booting = this.runtime.runFork(this.boot())
+      this.gate = this.makeGate()
+      const booting = this.runtime.runFork(Effect.suspend(() => this.boot()))
       const booted = booting.pollUnsafe()
       if (booted !== undefined && Exit.isSuccess(booted)) this.engine = booted.value
       // No event arrives before the tables are up to date, and before an author's layer is built that waits for something.
@@ -86,17 +126,45 @@ export const make = <Rpcs extends Rpc.Any, R = never>(
       for (const socket of this.ctx.getWebSockets()) socket.close(1011, couldNotStart)
     }
 
+    private makeGate(): TenantGate | undefined {
+      const { name = "" } = this.ctx.id
+      if (registry === undefined || isOwn(name)) return undefined
+      const { storage } = this.ctx
+      const host: GateHost = {
+        object: name,
+        database: CloudflareDatabase.make(storage),
+        bytes: () => storage.sql.databaseSize,
+        now: Date.now,
+        later: (work) => {
+          setTimeout(() => this.ctx.waitUntil(work().catch((cause) => this.logUnreported(cause))), 0)
+        }
+      }
+      return registry.gate(host, app, {
+        call: (...call) =>
+          exportsOf(this.ctx)
+            .TenantObject.getByName(tenantsName)
+            .call(...call)
+      })
+    }
+
+    private logUnreported(cause: unknown): Promise<void> {
+      return this.runtime.runPromise(Effect.logWarning("the registry of tenants did not take a report", cause))
+    }
+
     private boot() {
-      const host = Context.make(Database, CloudflareDatabase.make(this.ctx.storage)).pipe(
+      const database = CloudflareDatabase.make(this.ctx.storage)
+      const host = Context.make(Database, this.gate?.guard(database) ?? database).pipe(
         Context.add(SocketHost, this.sockets.service),
         Context.add(Background, CloudflareBackground.make(this.ctx)),
         Context.add(ActionHost, {
-          runAction: (request, session, signal) => this.runAction(request, session, signal)
+          runAction: (request, session, signal) => this.runAction(request, session, signal),
+          renewSession: (token, session, signal) => fetchSession(this.ctx, token, session, signal)
         })
       )
       const { name: tenant } = this.ctx.id
-      const options = { tenant, now: Date.now }
-      const engine = tenant === systemName ? TenantEngine.make(systemApp(), options) : TenantEngine.make(app, options)
+      const engineOptions = { tenant, now: Date.now, sessions: options }
+      const own = tenant === undefined ? undefined : ownApp(tenant, registry)
+      const engine = own === undefined ? TenantEngine.make(app, engineOptions) : TenantEngine.make(own, engineOptions)
       return engine.pipe(
         Effect.provideContext(host),
         // The engine lives as long as the heap; nothing ends it before.
@@ -109,6 +177,7 @@ export const make = <Rpcs extends Rpc.Any, R = never>(
       if (engine === undefined) return errorResponse(503, couldNotStart)
       const session = readSession(request)
       if (session === undefined) return errorResponse(403, "only the Worker in front of the object may call it")
+      if (this.gate?.admits(session.tenant) === false) return errorResponse(missingStatus, "no such tenant")
       if (request.headers.get("upgrade") !== "websocket") return errorResponse(426, "only sockets are opened here")
       const refused = engine.sockets.refusal(session)
       if (refused !== undefined) {
@@ -123,8 +192,27 @@ export const make = <Rpcs extends Rpc.Any, R = never>(
 
     async call(session: RequestSession, body: string, isRewritten?: boolean): Promise<ObjectAnswer> {
       if (this.engine === undefined) throw new Error(couldNotStart)
+      if (this.gate?.admits(session.tenant) === false) return { status: missingStatus, body: "" }
       this.flushing.request((work) => this.ctx.waitUntil(work))
+      this.gate?.used()
       return this.engine.http.call(session, body, isRewritten)
+    }
+
+    async update(update: TenantUpdate): Promise<void> {
+      const { ctx, engine, gate } = this
+      if (gate === undefined) return
+      const step = gate.step(update)
+      if (step === "ignore") return
+      if (step !== "keep") {
+        // Before the next frame, and also without an engine: it may not have started.
+        engine?.sockets.closeAll(noSuchTenant)
+        for (const socket of ctx.getWebSockets()) socket.close(...noSuchTenant)
+      }
+      gate.keep(update)
+      if (step !== "delete") return
+      await ctx.storage.deleteAlarm()
+      await ctx.storage.deleteAll()
+      gate.keep(update)
     }
 
     async explain() {
@@ -140,7 +228,9 @@ export const make = <Rpcs extends Rpc.Any, R = never>(
     }
 
     override webSocketMessage(socket: ObjectSocket, data: string | ArrayBuffer): void {
+      if (this.gate?.isOpen() === false) return socket.close(...noSuchTenant)
       this.flushing.request((work) => this.ctx.waitUntil(work))
+      this.gate?.used()
       this.engine?.sockets.message(this.sockets.of(socket), data)
     }
 
@@ -167,3 +257,4 @@ export const make = <Rpcs extends Rpc.Any, R = never>(
       }
     }
   }
+}

@@ -7,7 +7,7 @@ import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
 import type { Credential, Identity } from "../contract/Auth.ts"
-import type { Unauthenticated, Unavailable } from "../protocol/CallError.ts"
+import type { Forbidden, Unauthenticated, Unavailable } from "../protocol/CallError.ts"
 
 /** What a request says of its caller. Nothing of it is verified. */
 export interface Credentials {
@@ -23,8 +23,8 @@ export interface Verified {
   readonly credential: Credential
 }
 
-/** Why a caller is refused: its token, or because the keys cannot be read that would verify it. */
-export type Refusal = Unauthenticated | Unavailable
+/** Why a caller is refused: its token, the app that it uses, or because the keys cannot be read that would verify it. */
+export type Refusal = Unauthenticated | Forbidden | Unavailable
 
 /** Verifies callers. */
 export class Authenticator extends Context.Service<

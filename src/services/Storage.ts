@@ -5,6 +5,7 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import type { Policy } from "../contract/Policy.ts"
 import type * as Table from "../contract/Table.ts"
 import type * as Transactional from "../contract/Transactional.ts"
 import * as Limits from "../protocol/Limits.ts"
@@ -21,6 +22,8 @@ export { SchemaMismatch } from "./storage/TableSchema.ts"
 /** The tables of an app, and how to run their transactions. */
 export interface StorageOptions<T extends ReadonlyArray<Transactional.Any> = ReadonlyArray<Transactional.Any>> {
   readonly tables: ReadonlyArray<Table.Any>
+  /** Who may read and write which rows, from `Policy.make`. A table without policies is open to everybody. */
+  readonly policies?: ReadonlyArray<Policy>
   /** Limits that differ from `Limits.defaults`. */
   readonly limits?: Partial<Limits.Limits>
   /** Services that take part in transactions. */
@@ -41,7 +44,15 @@ export const makeRunner = (
 ): Effect.Effect<TransactionRunner, TableSchema.SchemaMismatch, Database> =>
   Effect.gen(function* () {
     const host = yield* Database
-    const { afterCommit, createOnWrite = false, internalTables = [], limits, tables, transactional = [] } = options
+    const {
+      afterCommit,
+      createOnWrite = false,
+      internalTables = [],
+      limits,
+      policies,
+      tables,
+      transactional = []
+    } = options
     const internal = [...internalTables, ...transactional.flatMap(({ tables }) => tables)]
     const migrate = () => TableSchema.migrate(host, tables, internal)
     const database = yield* Effect.try({
@@ -58,7 +69,7 @@ export const makeRunner = (
         throw cause
       }
     })
-    const storage = new StorageRuntime(database, tables, { ...Limits.defaults, ...limits })
+    const storage = new StorageRuntime(database, tables, { ...Limits.defaults, ...limits }, policies)
     return new TransactionRunner({ storage, transactional, afterCommit })
   })
 

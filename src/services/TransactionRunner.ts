@@ -7,11 +7,13 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as SqlClient from "effect/sql/SqlClient"
 import { Auth, CurrentIdentity } from "../contract/Auth.ts"
 import { Storage, StorageWriter } from "../contract/Storage.ts"
 import type * as Transactional from "../contract/Transactional.ts"
+import type { PolicyGuard } from "./storage/PolicyPort.ts"
 import * as RawSql from "./storage/RawSql.ts"
 import { ReadRecorder, type ReadSet, readsOfNothing, WriteRecorder } from "./storage/ReadSet.ts"
 import type { StorageRuntime } from "./storage/StorageRuntime.ts"
@@ -71,7 +73,7 @@ export class TransactionRunner {
     const storage = new TransactionStorage(this.storage, { readOnly: true, ...(reads && { reads }) })
     const clock = new TransactionClock(this.time(context), reads)
     const random = new SeededRandom(() => querySeed)
-    const exit = runSyncOrDie(effect, this.open(context, storage, clock, random))
+    const exit = runSyncOrDie(effect, this.open(context, storage, clock, random, this.guardOf(storage, context)))
     storage.close()
     return { exit, reads: reads?.toReadSet() ?? readsOfNothing }
   }
@@ -82,7 +84,9 @@ export class TransactionRunner {
     const storage = new TransactionStorage(this.storage, { writes })
     const clock = new TransactionClock(this.time(context), undefined)
     const random = new SeededRandom(() => Context.get(context, Random.Random).nextIntUnsafe())
-    const services = Context.add(this.open(context, storage, clock, random), StorageWriter, new TableWriter(storage))
+    const guard = this.guardOf(storage, context)
+    const opened = this.open(context, storage, clock, random, guard)
+    const services = Context.add(opened, StorageWriter, new TableWriter(storage, guard))
     let exit: Exit.Exit<A, E> | undefined
     try {
       this.storage.database.transaction(() => {
@@ -129,16 +133,24 @@ export class TransactionRunner {
     return this.lastTime
   }
 
+  /** The policies of the app for the caller of a transaction. */
+  private guardOf(storage: TransactionStorage, context: Context.Context<any>): PolicyGuard | undefined {
+    return this.storage.policies?.guard(storage, () => Context.get(context, CurrentIdentity))
+  }
+
   /** The services of one transaction. */
   private open(
     context: Context.Context<any>,
     storage: TransactionStorage,
     clock: TransactionClock,
-    random: SeededRandom
+    random: SeededRandom,
+    guard: PolicyGuard | undefined
   ): Context.Context<any> {
+    const reader =
+      guard === undefined ? new TableReader(storage) : new TableReader(storage, guard, unrestricted(storage))
     let services = synchronous(context).pipe(
-      Context.add(Storage, new TableReader(storage)),
-      Context.add(RawSql.CurrentStorage, storage),
+      Context.add(Storage, reader),
+      Context.add(RawSql.CurrentStorage, guard === undefined ? { storage } : { storage, guard }),
       Context.add(SqlTransaction, [RawSql.connection, 0]),
       Context.add(SqlClient.SqlClient, this.sql),
       Context.add(Auth, authOf(context, storage.reads)),
@@ -153,6 +165,24 @@ export class TransactionRunner {
     return services
   }
 }
+
+/** Runs effects of a transaction without policies. */
+const unrestricted =
+  (storage: TransactionStorage) =>
+  <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    Effect.contextWith((context: Context.Context<R>) => {
+      let services: Context.Context<any> = context.pipe(
+        Context.add(Storage, new TableReader(storage)),
+        Context.add(RawSql.CurrentStorage, { storage })
+      )
+      if (Option.isSome(Context.getOption(context, StorageWriter))) {
+        services = Context.add(services, StorageWriter, new TableWriter(storage))
+      }
+      const transaction = Context.getOption(services, SqlTransaction)
+      // A value of its own: Effect does not put requests of SQL from inside and from outside into one statement.
+      if (Option.isSome(transaction)) services = Context.add(services, SqlTransaction, [...transaction.value])
+      return Effect.provideContext(effect, services)
+    })
 
 /** The caller's identity, for handlers. Reading it is recorded, because the result then depends on the caller. */
 export const authOf = (

@@ -20,7 +20,9 @@ const handlers = () =>
       const known = yield* list
       const isLate = after !== undefined && after !== (known.at(-1)?.id ?? null)
       if (isLate || known.some(({ id }) => id === key.id)) return known
-      const added = yield* keys.insert({ ...key, createdAt: yield* Clock.currentTimeMillis })
+      // The next key is the newest one even if the clock stands still or goes back.
+      const createdAt = Math.max(yield* Clock.currentTimeMillis, (known.at(-1)?.createdAt ?? 0) + 1)
+      const added = yield* keys.insert({ ...key, createdAt })
       return [...known, added]
     }),
 

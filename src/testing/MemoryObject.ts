@@ -18,9 +18,11 @@ import { ActionHost } from "../engine/object/ActionRelay.ts"
 import * as TenantEngine from "../engine/object/TenantEngine.ts"
 import { describeTooMany } from "../engine/rpc/CallRates.ts"
 import type { ObjectAnswer, ObjectStub } from "../engine/rpc/ObjectStub.ts"
-import type { RequestSession } from "../engine/rpc/SessionHeader.ts"
+import { objectUrl, type RequestSession, tokenHeaders } from "../engine/rpc/SessionHeader.ts"
+import type { SessionOptions } from "../engine/rpc/SessionOptions.ts"
 import type { ActionRunner } from "../engine/worker/ActionRunner.ts"
 import type { Close } from "../engine/worker/Refusal.ts"
+import { missingStatus } from "../engine/worker/Tenancy.ts"
 import { MemoryBackground } from "../layers/memory/Background.ts"
 import * as MemoryDatabase from "../layers/memory/Database.ts"
 import { MemorySockets } from "../layers/memory/SocketHost.ts"
@@ -28,6 +30,7 @@ import { ping, pong, type Request as RpcRequest } from "../protocol/Messages.ts"
 import { Background } from "../services/Background.ts"
 import { Database } from "../services/Database.ts"
 import { SocketHost } from "../services/SocketHost.ts"
+import type { GateHost, TenantGate, TenantUpdate } from "../services/TenantGate.ts"
 import { Network, ServerSocket, type SocketData } from "./Network.ts"
 
 /** What an object in memory is made of. */
@@ -38,8 +41,23 @@ export interface MemoryObjectOptions<Rpcs extends Rpc.Any> {
   readonly database: DatabaseSync
   /** Runs the actions that clients call over a socket. */
   readonly actions: ActionRunner
+  /** Has the gateway verify a new token of a socket, which is the token of the request. */
+  readonly renew: (request: Request, session: RequestSession) => Promise<Response>
+  readonly sessions: SessionOptions
+  /** What the object knows of its tenant, if there is a registry of tenants. */
+  readonly gate?: ((host: GateHost) => TenantGate) | undefined
   /** The context of the test: its clock, its randomness, its logger and tracer. */
   readonly context: Context.Context<never>
+}
+
+/** The answer to a handshake that the gateway lets through: the socket itself is opened with `MemoryObject.connect`. */
+export class Accepted extends Response {
+  readonly session: RequestSession
+
+  constructor(session: RequestSession) {
+    super()
+    this.session = session
+  }
 }
 
 /** One tenant's object. */
@@ -86,38 +104,63 @@ export class MemoryObject<Rpcs extends Rpc.Any> {
   readonly stub: ObjectStub = {
     call: async (session, body, isRewritten) => {
       const { answer, heap } = await this.event((engine, heap) => {
+        if (heap.gate?.admits(session.tenant) === false) return { answer: missing, heap }
+        heap.gate?.used()
         const answer = engine.http.call(session, body, isRewritten)
         heap.background.service.waitUntil(answer)
         return { answer, heap }
       })
       return heap.whileAlive(answer)
     },
-    connect: () => Promise.reject(new Error("sockets are opened with `connect`")),
+    update: async (update) => {
+      const isLost = await this.event((engine, heap) => {
+        heap.update(engine, update)
+        return heap.isLost
+      })
+      if (isLost) throw objectLost()
+    },
+    connect: async (session) => {
+      if (this.options.gate === undefined) return new Accepted(session)
+      const isAdmitted = await this.event((_engine, { gate }) => gate?.admits(session.tenant))
+      return isAdmitted ? new Accepted(session) : new Response(null, { status: missingStatus })
+    },
     explain: () => this.event((engine) => engine.live.explain())
   }
 
   /**
-   * Opens a socket and returns the client's end. It opens once the handshake has arrived; a refused socket is then closed.
+   * Opens a socket over this object's network and returns the client's end. It opens once the handshake has arrived; a
+   * refused socket is then closed. `objectOf` finds the object that takes it, which is this one unless given.
    */
-  connect(identify: () => Promise<RequestSession | Close | undefined>): WebSocketLike {
+  connect(
+    identify: () => Promise<RequestSession | Close | undefined>,
+    objectOf: (session: RequestSession) => MemoryObject<any> = () => this
+  ): WebSocketLike {
+    let object: MemoryObject<any> = this
     const socket = new ServerSocket(
-      (data) => void this.deliver(socket, data),
-      () => void this.closed(socket)
+      (data) => void object.deliver(socket, data),
+      () => void object.closed(socket)
     )
     const wire = this.network.open(socket, async () => {
       const session = await identify()
       if (session === undefined || "code" in session) return session
-      const refused = await this.event(({ sockets }, heap) => {
-        const refused = sockets.refusal(session)
-        if (refused !== undefined) return refused
-        this.sockets.add(socket)
-        sockets.open(heap.sockets.of(socket), session)
-        return undefined
-      })
-      return refused === undefined ? "accepted" : { code: 1013, reason: describeTooMany(refused) }
+      object = objectOf(session)
+      return object.accept(socket, session)
     })
     socket.wire = wire
     return wire.client
+  }
+
+  private accept(socket: ServerSocket, session: RequestSession): Promise<"accepted" | Close> {
+    return this.event(({ sockets }, heap) => {
+      if (heap.gate?.admits(session.tenant) === false) return { code: 4404, reason: "no such tenant" }
+      const refused = sockets.refusal(session)
+      if (refused !== undefined) return { code: 1013, reason: describeTooMany(refused) }
+      this.sockets.add(socket)
+      // The object may close it at once: a client then sees it open and close.
+      socket.wire?.opened()
+      sockets.open(heap.sockets.of(socket), session)
+      return "accepted"
+    })
   }
 
   /**
@@ -155,7 +198,8 @@ export class MemoryObject<Rpcs extends Rpc.Any> {
     }
     await this.event(({ sockets }, heap) => {
       // A crash may have closed the socket before its message was handled.
-      if (!this.sockets.has(socket)) return
+      if (!this.sockets.has(socket) || heap.gate?.isOpen() === false) return
+      heap.gate?.used()
       sockets.message(heap.sockets.of(socket), typeof data === "string" ? data : data.slice().buffer)
     })
   }
@@ -191,6 +235,9 @@ interface HeapOptions {
   readonly onCommitFailed: () => void
 }
 
+/** What an object answers that is not the object of the tenant that a call names. */
+const missing: Promise<ObjectAnswer> = Promise.resolve({ status: missingStatus, body: "" })
+
 const commitFailed = Symbol("commit failed")
 const objectLost = () => new Error("the object was lost while it handled the call")
 
@@ -199,6 +246,8 @@ class Heap {
   readonly engine: Promise<TenantEngine.TenantEngine>
   readonly background: MemoryBackground
   readonly sockets: MemorySockets
+  readonly gate: TenantGate | undefined
+  private readonly database: Database["Service"]
   private readonly scope = Scope.makeUnsafe()
   private readonly lost = Promise.withResolvers<never>()
   /** The messages of the current turn, which are sent after its commit. */
@@ -216,6 +265,19 @@ class Heap {
     const clock = Context.get(options.context, Clock.Clock)
     this.background = new MemoryBackground(options.context)
     const database = MemoryDatabase.make(options.database)
+    this.database = database
+    this.gate = options.gate?.({
+      object: options.tenant,
+      database,
+      bytes: () =>
+        Number(database.all("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size", []).rows[0]?.[0]),
+      now: () => clock.currentTimeMillisUnsafe(),
+      later: (work) =>
+        this.background.service.defer(() => {
+          const log = (cause: unknown) => Effect.logWarning("the registry of tenants did not take a report", cause)
+          this.background.service.waitUntil(work().catch((cause) => Effect.runPromiseWith(options.context)(log(cause))))
+        })
+    })
     this.lost.promise.catch(() => {})
     this.sockets = new MemorySockets(sockets, (send) => {
       if (this.output !== undefined) this.output.push(send)
@@ -251,22 +313,37 @@ class Heap {
       if (failed !== undefined) throw failed.cause
     }
     const host = Layer.mergeAll(
-      Layer.succeed(Database, database),
+      Layer.succeed(Database, this.gate?.guard(database) ?? database),
       Layer.succeed(Background, this.background.service),
       Layer.succeed(SocketHost, this.sockets.service),
       Layer.succeed(ActionHost, {
-        runAction: (request, session, signal) => runAction(options, stub, request, session, signal)
+        runAction: (request, session, signal) => runAction(options, stub, request, session, signal),
+        renewSession: (token, session, signal) =>
+          options.renew(new Request(objectUrl, { method: "POST", headers: tokenHeaders(token), signal }), session)
       })
     )
     const boot = TenantEngine.make(options.app, {
       tenant: options.tenant,
       // A start takes time even under a clock that stands still, so that versions never go back.
       now: () => clock.currentTimeMillisUnsafe() + generation * 1000,
-      commitTurn
+      commitTurn,
+      sessions: options.sessions
     })
     this.engine = Effect.runPromiseWith(options.context)(
       boot.pipe(Effect.provide(host), Scope.provide(this.scope), Effect.orDie)
     )
+  }
+
+  /** Takes an update of the tenant's name or state, in one turn. */
+  update(engine: TenantEngine.TenantEngine, update: TenantUpdate): void {
+    const { database, gate } = this
+    const step = gate?.step(update) ?? "ignore"
+    if (gate === undefined || step === "ignore") return
+    engine.turn(() => {
+      if (step !== "keep") engine.sockets.closeAll([4404, "no such tenant"])
+      if (step === "delete") deleteAll(database)
+      gate.keep(update)
+    })
   }
 
   /** The answer. Rejects if the heap is lost first. */
@@ -283,6 +360,13 @@ class Heap {
     if (!this.isEvicted) this.lost.reject(objectLost())
     await Effect.runPromise(Scope.close(this.scope, Exit.void))
   }
+}
+
+/** Deletes all tables, as `deleteAll` of a Durable Object does. */
+const deleteAll = (database: Database["Service"]): void => {
+  database.run("PRAGMA defer_foreign_keys = ON", [])
+  const tables = database.all("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'", [])
+  for (const [name] of tables.rows) database.run(`DROP TABLE "${name}"`, [])
 }
 
 /** Runs an action as the Worker does. Yields its messages as they are produced. */

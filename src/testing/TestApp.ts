@@ -22,24 +22,29 @@ import * as Transport from "../client/Transport.ts"
 import * as Api from "../contract/Api.ts"
 import type { App } from "../contract/App.ts"
 import * as Live from "../contract/Live.ts"
-import type { ObjectStub } from "../engine/rpc/ObjectStub.ts"
 import { isTraced } from "../engine/rpc/RequestSpan.ts"
 import { protocolHeader, type RequestSession } from "../engine/rpc/SessionHeader.ts"
+import type { SessionOptions } from "../engine/rpc/SessionOptions.ts"
 import * as ActionRunner from "../engine/worker/ActionRunner.ts"
 import { Gateway, type GatewayHost, type GatewayOptions } from "../engine/worker/Gateway.ts"
 import type { Close } from "../engine/worker/Refusal.ts"
 import { tenantOf } from "../engine/worker/Routing.ts"
 import { makeCalls } from "../engine/worker/SystemObject.ts"
+import { registryOf } from "../engine/worker/Tenancy.ts"
 import * as Auth from "../services/Auth.ts"
 import { SystemCalls } from "../services/SystemCalls.ts"
 import * as TableSchema from "../services/storage/TableSchema.ts"
+import type { GateHost } from "../services/TenantGate.ts"
 import * as Transactor from "../services/Transactor.ts"
+import { tenantsName } from "../system/Names.ts"
 import { systemName } from "../system/SystemApi.ts"
 import { systemApp } from "../system/SystemApp.ts"
-import { MemoryObject } from "./MemoryObject.ts"
+import { Accepted, MemoryObject } from "./MemoryObject.ts"
 
 /** What a test replaces in an app, and the options of its gateway. */
-export interface TestAppOptions<Services = never, ActionServices = never, Middleware = never> extends GatewayOptions {
+export interface TestAppOptions<Services = never, ActionServices = never, Middleware = never>
+  extends GatewayOptions,
+    SessionOptions {
   /** Replaces the app's `services`. */
   readonly services?: Layer.Layer<Services>
   /** Replaces the app's `actionServices`. */
@@ -150,8 +155,10 @@ const layer = <Rpcs extends Rpc.Any>(tested: App<Rpcs>, options: TestAppOptions 
       const {
         actionServices,
         addressOf,
+        expired = "close",
         http = FetchHttpClient.layer,
         identity,
+        maxTokenLifetime,
         middleware,
         services: appServices,
         ...gatewayOptions
@@ -169,16 +176,42 @@ const layer = <Rpcs extends Rpc.Any>(tested: App<Rpcs>, options: TestAppOptions 
       yield* Effect.sync(() => TableSchema.check(app.tables))
       const context = yield* Effect.context<never>()
       const services = yield* Layer.build(http)
-      const actions = yield* Effect.provideContext(ActionRunner.make(app), services)
+      const issuer = Effect.sync(() => Context.getOption(built, Auth.TokenIssuer))
+      const actions = yield* Effect.provideContext(ActionRunner.make(app, issuer), services)
+      const sessions: SessionOptions = { expired, ...(maxTokenLifetime !== undefined && { maxTokenLifetime }) }
       const objects = new Map<string, MemoryObject<any>>()
       const databases: Array<DatabaseSync> = []
-      const object = (tenant = "main") => {
+      const registry = registryOf(gatewayOptions.tenants)
+      const tenancy = registry?.open({
+        object: (name) => object(name).stub,
+        run: (effect) => Effect.runPromiseWith(context)(effect)
+      })
+      const object = (tenant = "main"): MemoryObject<any> => {
         let found = objects.get(tenant)
         if (found === undefined) {
           const database = new DatabaseSync(":memory:", { enableForeignKeyConstraints: true })
           databases.push(database)
-          const own = tenant === systemName ? systemApp() : app
-          found = new MemoryObject<any>({ tenant, app: own, database, actions, context })
+          const own = tenant === systemName ? systemApp() : tenant === tenantsName ? registry?.app() : undefined
+          const gate =
+            own === undefined && registry !== undefined
+              ? (host: GateHost) =>
+                  registry.gate(host, app, { call: (...call) => object(tenantsName).stub.call(...call) })
+              : undefined
+          const runner: ActionRunner.ActionRunner =
+            tenant === tenantsName && tenancy !== undefined
+              ? { run: (options) => Effect.flatMap(Effect.promise(tenancy.actions), ({ run }) => run(options)) }
+              : actions
+          const renew = (request: Request, renews: RequestSession) => gateway.handle(host, { request, renews })
+          found = new MemoryObject<any>({
+            tenant,
+            app: own ?? app,
+            database,
+            actions: runner,
+            context,
+            gate,
+            renew,
+            sessions
+          })
           objects.set(tenant, found)
         }
         return found
@@ -192,13 +225,15 @@ const layer = <Rpcs extends Rpc.Any>(tested: App<Rpcs>, options: TestAppOptions 
       const gateway = new Gateway(app, gatewayOptions)
       const auth = gatewayOptions.auth ?? Auth.layerFirst(Auth.layerTest, fixed(identity ?? Auth.anonymous))
       const system = makeCalls({ call: (...call) => object(systemName).stub.call(...call) })
-      const authenticator = Context.get(
-        yield* Layer.build(auth).pipe(Effect.provideContext(Context.add(services, SystemCalls, system)), Effect.orDie),
-        Auth.Authenticator
+      const built = yield* Layer.build(auth).pipe(
+        Effect.provideContext(Context.add(services, SystemCalls, system)),
+        Effect.orDie
       )
+      const authenticator = Context.get(built, Auth.Authenticator)
       const host: GatewayHost = {
         object: (tenant) => object(tenant).stub,
         system,
+        tenancy,
         actions: () => Promise.resolve(actions),
         authenticator: () => Promise.resolve(authenticator),
         addressOf: (request) => addressOf?.(request),
@@ -214,21 +249,23 @@ const layer = <Rpcs extends Rpc.Any>(tested: App<Rpcs>, options: TestAppOptions 
       }
       /** The session of a socket's request, or how the gateway closes the socket. */
       const identify = async (request: Request) => {
-        let decided: RequestSession | Close | undefined
-        const decide = (decision: RequestSession | Close) => {
-          decided = decision
+        let closed: Close | undefined
+        const decide = (close: Close) => {
+          closed = close
           return new Response()
         }
-        const stub: ObjectStub = { ...object().stub, connect: async (session) => decide(session) }
-        await gateway.handle({ ...host, object: () => stub, closeSocket: decide }, { request })
-        return decided
+        const response = await gateway.handle({ ...host, closeSocket: decide }, { request })
+        return response instanceof Accepted ? response.session : closed
       }
       const transport = Layer.mergeAll(
         Layer.succeed(Socket.WebSocketConstructor, (url, options) => {
           const protocols = Array.isArray(options) || typeof options === "string" ? options : options?.protocols
           const headers = { upgrade: "websocket", [protocolHeader]: [protocols ?? []].flat().join(", ") }
           const request = new Request(url.replace(/^ws/, "http"), { headers })
-          return objectOf(request).connect(() => identify(request))
+          return objectOf(request).connect(
+            () => identify(request),
+            ({ object: name, tenant }) => object(name ?? tenant)
+          )
         }),
         Layer.succeed(Transport.Fetch, fetch),
         FetchHttpClient.layer.pipe(Layer.provide(Layer.succeed(FetchHttpClient.Fetch, toFetch(fetch))))

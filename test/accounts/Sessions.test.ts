@@ -158,6 +158,29 @@ describe("sessions", () => {
     }).pipe(Effect.provide(backend()))
   )
 
+  it.effect("AC8: the access tokens of a session that was ended are refused, and those of others are not", () =>
+    Effect.gen(function* () {
+      const nobody = yield* clientOf()
+      const password = hidden("correct horse")
+      const one = yield* nobody.act("accounts.password.signUp", { name: "ada", password })
+      const two = yield* nobody.act("accounts.password.signIn", { name: "ada", password })
+      const other = yield* clientOf(yield* nobody.act("accounts.anonymous", {}))
+      const [phone, desk] = [yield* clientOf(one), yield* clientOf(two)]
+      const refused = (client: typeof phone) =>
+        Effect.map(failure(client.query("accounts.me", {})), ({ _tag, problem }) => [_tag, problem])
+      yield* desk.query("accounts.me", {})
+
+      yield* phone.mutate("accounts.sessions.end", { session: two.session })
+      expect(yield* refused(desk)).toEqual(["Unauthenticated", "revoked"])
+      yield* phone.query("accounts.me", {})
+
+      yield* TestClock.adjust("1 minute")
+      yield* phone.mutate("accounts.signOutEverywhere", {})
+      expect(yield* refused(phone)).toEqual(["Unauthenticated", "revoked"])
+      yield* other.query("accounts.me", {})
+    }).pipe(Effect.scoped, Effect.provide(backend()))
+  )
+
   it.effect("AC8: sessions are listed and ended: another one, this one, all", () =>
     Effect.gen(function* () {
       const nobody = yield* clientOf()

@@ -1,8 +1,5 @@
-import * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as Model from "effect/schema/Model"
@@ -10,7 +7,6 @@ import { Api, App, Handlers, Mutation, Query, Table } from "effect-dormouse"
 import { Accounts } from "effect-dormouse/accounts"
 import { Auth } from "effect-dormouse/auth"
 import { TestApp } from "effect-dormouse/testing"
-import { TokenIssuer } from "../../src/services/TokenIssuer.ts"
 
 /** An app with accounts, whose notes belong to accounts. Its tokens are those of `Auth.layerTest`. */
 
@@ -42,16 +38,6 @@ const NotesHandlers = NotesApi.toLayer({
   })
 })
 
-/** Issues what `Auth.layerTest` accepts. */
-export const issuer = Layer.succeed(TokenIssuer, {
-  issue: ({ claims, expiresIn, session, subject }) =>
-    Effect.map(Clock.currentTimeMillis, (now) => {
-      const expires = now + Duration.toMillis(expiresIn)
-      const token = Auth.testToken({ subject, claims, expires, issued: now, session: session ?? null })
-      return { token, expires }
-    })
-})
-
 export const cheap: Accounts.Cost = { ln: 4, r: 8, p: 1 }
 export const secret = "a secret of the tests, which is long enough"
 
@@ -80,8 +66,7 @@ export const appOf = ({ merged, sent }: Outside, options: Accounts.AccountsOptio
     api: Api.merge(NotesApi, accounts.api),
     tables: [notes, ...accounts.tables],
     handlers: Handlers.merge(NotesHandlers, accounts.handlers),
-    transactional: accounts.transactional,
-    actionServices: issuer
+    transactional: accounts.transactional
   })
 }
 

@@ -5,7 +5,9 @@ import { join } from "node:path"
 import { fileURLToPath, URL } from "node:url"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
+import { Accounts } from "effect-dormouse/accounts/client"
 import { Client } from "effect-dormouse/client"
 import { type Browser, type BrowserContext, type BrowserContextOptions, chromium, type Page } from "playwright-core"
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest"
@@ -43,13 +45,29 @@ const server = {
   }
 }
 
-/** Creates a channel with messages, through a client of its own. */
+const password = "correct horse battery staple"
+
+/** Tokens of those who write what is there before a test, by name. */
+const tokens = new Map<string, string>()
+
+/** A client of somebody who has an account. */
+const clientOf = Effect.fnUntraced(function* (name: string) {
+  if (!tokens.has(name)) {
+    const accounts = yield* Client.make(Accounts.AccountsApi, { url: server.url })
+    const credentials = { name, password: Redacted.make(password) }
+    const { accessToken } = yield* accounts.act("accounts.password.signUp", credentials)
+    tokens.set(name, Redacted.value(accessToken))
+  }
+  return yield* Client.make(ChatApi, { url: server.url, token: tokens.get(name)! })
+})
+
+/** Creates a channel with messages. */
 const seed = (name: string, authors: ReadonlyArray<string>, bodies: ReadonlyArray<string>) =>
   Effect.gen(function* () {
-    const chat = yield* Client.make(ChatApi, { url: server.url })
-    const channel = yield* chat.mutate("channels.create", { name })
+    const channel = yield* (yield* clientOf("Seed")).mutate("channels.create", { name, access: "public" })
+    const clients = yield* Effect.forEach(authors, clientOf)
     for (const [i, body] of bodies.entries()) {
-      yield* chat.mutate("messages.send", { channel: channel.id, author: authors[i % authors.length]!, body })
+      yield* clients[i % clients.length]!.mutate("messages.send", { channel: channel.id, body })
     }
   }).pipe(Effect.scoped, Effect.runPromise)
 
@@ -58,7 +76,8 @@ const contexts: Array<BrowserContext> = []
 let problems: Array<string> = []
 
 /** The messages that the browser itself logs when the network is lost. */
-const outage = /WebSocket connection to|net::ERR_(INTERNET_DISCONNECTED|CONNECTION_REFUSED|NETWORK_CHANGED)/
+const outage =
+  /WebSocket connection to|net::ERR_(INTERNET_DISCONNECTED|CONNECTION_REFUSED|NETWORK_CHANGED|INCOMPLETE_CHUNKED_ENCODING|EMPTY_RESPONSE)/
 
 /** A user: a browser context with its own storage. Its warnings and errors are collected in `problems`. */
 const person = async (options: BrowserContextOptions = {}) => {
@@ -86,6 +105,20 @@ const write = async (page: Page, body: string) => {
   await field(page).fill(body)
   await field(page).press("Enter")
 }
+
+/** Gives the user a name and a password; a user who has them signs in. */
+const signIn = async (page: Page, name: string, how: "Create an account" | "Sign in" = "Create an account") => {
+  await page.getByRole("complementary").getByRole("button", { name: "Sign in" }).click()
+  const dialog = page.getByRole("dialog", { name: "Sign in" })
+  await dialog.getByRole("textbox", { name: "Name" }).fill(name)
+  await dialog.getByLabel("Password").fill(password)
+  await dialog.getByRole("button", { name: how }).click()
+  await isCalled(page, name)
+}
+
+/** Waits until the side shows this name. */
+const isCalled = (page: Page, name: string | RegExp) =>
+  page.getByRole("complementary").getByRole("strong").filter({ hasText: name }).waitFor()
 
 /** Waits until the log shows a message that the server has confirmed. */
 const sees = (page: Page, body: string) =>
@@ -144,20 +177,128 @@ describe.skipIf(isMissing)("the chat in a browser", () => {
     await ada.getByRole("heading", { name: "Nobody has said anything yet" }).waitFor()
     await shoot(ada, "welcome")
     await ada.getByRole("button", { name: "Create #general" }).click()
-    await ada.getByRole("textbox", { name: "You write as" }).fill("Ada")
+    await signIn(ada, "Ada L")
     await write(ada, "Is anybody there?")
     await sees(ada, "Is anybody there?")
     const bob = await open(await person())
-    await bob.getByRole("textbox", { name: "You write as" }).fill("Bob")
+    await signIn(bob, "Bob M")
     await sees(bob, "Is anybody there?")
     await write(bob, "I am.")
     await sees(ada, "I am.")
-    await ada.getByRole("log", { name: "New messages" }).filter({ hasText: "Bob: I am." }).waitFor()
+    await ada.getByRole("log", { name: "New messages" }).filter({ hasText: "Bob M: I am." }).waitFor()
     await write(ada, "Good.")
     await sees(bob, "Good.")
     expect(await bodies(ada)).toEqual(["Is anybody there?", "I am.", "Good."])
     expect(await bodies(bob)).toEqual(await bodies(ada))
     expect(problems).toEqual([])
+  })
+
+  it("a private channel is seen by its members alone, and is lost at once by who is removed", async () => {
+    const [ada, bob] = [await open(await person()), await open(await person())]
+    await signIn(ada, "Ada P")
+    await signIn(bob, "Bob P")
+    await ada.getByRole("textbox", { name: "Name of a new channel" }).fill("surprise")
+    await ada.getByRole("checkbox", { name: "Private" }).check({ force: true })
+    await ada.getByRole("button", { name: "Create the channel" }).click()
+    await ada.getByRole("heading", { name: "Private: surprise" }).first().waitFor()
+    await write(ada, "Do not tell Bob.")
+    await sees(ada, "Do not tell Bob.")
+    const place = new URL(ada.url()).hash
+    expect(place).not.toContain("surprise")
+    // Who knows the address sees as much as of a channel that does not exist.
+    await bob.goto(`${server.url}/${place}`)
+    await bob.getByRole("heading", { name: "This conversation is not here" }).waitFor()
+    expect(await bob.getByRole("link", { name: /surprise/ }).count()).toBe(0)
+    await ada.getByRole("button", { name: "Members" }).click()
+    const dialog = ada.getByRole("dialog", { name: "Members of surprise" })
+    await dialog.getByRole("textbox", { name: "Invite by name" }).fill("Nobody P")
+    await dialog.getByRole("button", { name: "Invite" }).click()
+    await dialog.getByText("Nobody here is called Nobody P.").waitFor()
+    await dialog.getByRole("textbox", { name: "Invite by name" }).fill("Bob P")
+    await dialog.getByRole("button", { name: "Invite" }).click()
+    // It appears in the open page.
+    await sees(bob, "Do not tell Bob.")
+    await shoot(bob, "private")
+    await write(bob, "What should I not know?")
+    await shoot(ada, "members")
+    await dialog.getByRole("button", { name: "Remove Bob P" }).click()
+    await bob.getByRole("heading", { name: "This conversation is not here" }).waitFor()
+    await expect.poll(() => bob.getByRole("link", { name: /surprise/ }).count()).toBe(0)
+    await shoot(bob, "removed")
+    await dialog.getByRole("button", { name: "Close" }).click()
+    await sees(ada, "What should I not know?")
+    expect(problems).toEqual([])
+  })
+
+  it("a guest keeps the account at sign-up, a reload keeps the session, and signing out ends it", async () => {
+    await seed("sessions", [], [])
+    const context = await person()
+    const page = await open(context, "sessions")
+    await write(page, "written by a guest")
+    await sees(page, "written by a guest")
+    await page.getByText("Guest", { exact: true }).waitFor()
+    await signIn(page, "Cleo S")
+    // What the guest wrote is Cleo's.
+    await log(page).locator("li.message[data-mine]", { hasText: "written by a guest" }).waitFor()
+    await write(page, "written by Cleo")
+    await page.reload()
+    await isCalled(page, "Cleo S")
+    await log(page).locator("li.message[data-mine]", { hasText: "written by Cleo" }).waitFor()
+    const other = await open(context, "sessions")
+    await isCalled(other, "Cleo S")
+    await page.getByRole("button", { name: "Account" }).click()
+    await shoot(page, "account")
+    await page.getByRole("button", { name: "Sign out", exact: true }).click()
+    // Both tabs are those of a new guest.
+    await page.getByText("Guest", { exact: true }).waitFor()
+    await other.getByText("Guest", { exact: true }).waitFor()
+    await sees(page, "written by Cleo")
+    expect(await log(page).locator("li.message[data-mine]").count()).toBe(0)
+    await page.getByRole("complementary").getByRole("button", { name: "Sign in" }).click()
+    const dialog = page.getByRole("dialog", { name: "Sign in" })
+    await dialog.getByRole("button", { name: "Close" }).click()
+    await page.getByRole("textbox", { name: "Name of a new channel" }).fill("diary")
+    await page.getByRole("checkbox", { name: "Private" }).check({ force: true })
+    await page.getByRole("button", { name: "Create the channel" }).click()
+    await page.getByRole("heading", { name: "Private: diary" }).first().waitFor()
+    await page.getByRole("complementary").getByRole("button", { name: "Sign in" }).click()
+    await dialog.getByRole("textbox", { name: "Name" }).fill("Cleo S")
+    await dialog.getByLabel("Password").fill("a wrong password")
+    await dialog.getByRole("button", { name: "Sign in" }).click()
+    await dialog.getByText("The name or the password is wrong.").waitFor()
+    await shoot(page, "sign-in")
+    await dialog.getByLabel("Password").fill(password)
+    await dialog.getByRole("button", { name: "Sign in" }).click()
+    await isCalled(page, "Cleo S")
+    await isCalled(other, "Cleo S")
+    // The channels of the guest are Cleo's now.
+    await page.getByRole("link", { name: "diary" }).waitFor()
+    expect(problems).toEqual([])
+  })
+
+  it("signing out everywhere ends the sessions of other browsers", async () => {
+    const [home, work] = [await open(await person()), await open(await person())]
+    await signIn(home, "Dora")
+    await signIn(work, "Dora", "Sign in")
+    await home.getByRole("button", { name: "Account" }).click()
+    await home.getByRole("button", { name: "Sign out everywhere" }).click()
+    await home.getByText("Guest", { exact: true }).waitFor()
+    await work.getByRole("heading", { name: "You were signed out" }).waitFor()
+    await shoot(work, "signed-out")
+    await work.getByRole("button", { name: "Go on as a guest" }).click()
+    await work.getByText("Guest", { exact: true }).waitFor()
+  })
+
+  it("a guest may not enter the second team, and who has an account may", async () => {
+    const page = await open(await person())
+    await page.getByRole("link", { name: "Acme" }).click()
+    await page.getByRole("heading", { name: "You are not in this team" }).waitFor()
+    await shoot(page, "refused")
+    await page.getByRole("link", { name: "Where everybody is" }).click()
+    await signIn(page, "Eve")
+    await page.getByRole("link", { name: "Acme" }).click()
+    await page.getByRole("heading", { name: "Nobody has said anything yet" }).waitFor()
+    await isCalled(page, "Eve")
   })
 
   it("two tabs of one user show the same messages, and mark the channel with new ones", async () => {
@@ -309,9 +450,12 @@ describe.skipIf(isMissing)("the chat in a browser", () => {
     // After the last element the browser may focus the page itself.
     expect(order.filter((name) => name !== "the page")).toEqual([
       "Skip to the message field",
+      "Everybody",
+      "Acme",
       ...channels,
       "Name of a new channel",
-      "You write as",
+      "Private",
+      "Sign in",
       "As the system",
       "Keyboard shortcuts",
       "Messages in #keyboard-only",
@@ -380,7 +524,7 @@ describe.skipIf(isMissing)("the chat in a browser", () => {
     )
     const context = await person()
     const page = await open(context, "night-shift")
-    await page.getByRole("textbox", { name: "You write as" }).fill("Quiet Hazel")
+    await signIn(page, "Quiet Hazel")
     await write(page, "Once, I hope.")
     await sees(page, "Once, I hope.")
     await isConnected(page, "Live")

@@ -129,14 +129,14 @@ it(`C7: ${kills} kills in the middle of writes lose no mutation and run none twi
   } finally {
     await server.close()
   }
-}, 300_000)
+}, 600_000)
 
 const until = (what: string, condition: () => boolean): Effect.Effect<void> =>
   Effect.gen(function* () {
     while (!condition()) yield* Effect.sleep(10)
   }).pipe(
     Effect.timeoutOrElse({
-      duration: "60 seconds",
+      duration: "2 minutes",
       orElse: () => Effect.die(new Error(`timed out waiting until ${what}`))
     })
   )

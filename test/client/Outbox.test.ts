@@ -9,6 +9,7 @@ import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
+import { Auth } from "effect-dormouse/auth"
 import { Client, DeviceStatus, Outbox, OutcomePending } from "effect-dormouse/client"
 import { TestApp } from "effect-dormouse/testing"
 import { vi } from "vitest"
@@ -397,7 +398,9 @@ it.effect("C12: a token that cannot be had takes nothing out of the outbox", () 
     const { transport, url } = yield* TestApp
     const storage = yield* storageOf
     let isLoggedIn = false
-    const token = Effect.suspend(() => (isLoggedIn ? Effect.succeed("t") : Effect.die(new Error("logged out"))))
+    const token = Effect.suspend(() =>
+      isLoggedIn ? Effect.succeed(Auth.testToken({ subject: "ada" })) : Effect.die(new Error("logged out"))
+    )
     const client = yield* Client.make(ChatApi, { url, token, outbox: Outbox.make({ storage }) }).pipe(
       Effect.provideContext(yield* Layer.build(transport))
     )

@@ -51,10 +51,10 @@ const react = `
   export const hooks = createHooks(ChatApi)
 `
 
-it("C16: the client and a contract are 55 KB at most, and the hooks of React 4 KB more", async () => {
+it("C16: the client and a contract are 56 KB at most, and the hooks of React 4 KB more", async () => {
   const [withoutReact, withReact] = await Promise.all([bundled(client), bundled(react)])
   expect(withoutReact).toBeGreaterThan(30 * kilobyte)
-  expect(withoutReact).toBeLessThanOrEqual(55 * kilobyte)
+  expect(withoutReact).toBeLessThanOrEqual(56 * kilobyte)
   expect(withReact - withoutReact).toBeLessThanOrEqual(4 * kilobyte)
   console.info(`client ${withoutReact} bytes, React ${withReact - withoutReact} more`)
 })

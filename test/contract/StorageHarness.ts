@@ -5,6 +5,8 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import type * as SqlClient from "effect/sql/SqlClient"
+import { anonymous, CurrentIdentity, type Identity } from "../../src/contract/Auth.ts"
+import type { Policy } from "../../src/contract/Policy.ts"
 import type { Storage, StorageWriter } from "../../src/contract/Storage.ts"
 import type * as Table from "../../src/contract/Table.ts"
 import * as Limits from "../../src/protocol/Limits.ts"
@@ -25,6 +27,8 @@ export class StorageHarness {
   readonly database: Database["Service"]
   /** The time of the next transaction, in milliseconds. */
   now = 1_000_000
+  /** The caller of the next transaction. */
+  caller: Identity = anonymous
   /** Whether each query is run with and without the cache. */
   comparesRuns = true
   private readonly runner: TransactionRunner
@@ -34,11 +38,12 @@ export class StorageHarness {
     database: Database["Service"],
     tables: ReadonlyArray<Table.Any>,
     limits: Partial<Limits.Limits> = {},
-    migrate = true
+    migrate = true,
+    policies: ReadonlyArray<Policy> = []
   ) {
     this.database = database
     if (migrate) TableSchema.migrate(database, tables)
-    const storage = new StorageRuntime(database, tables, { ...Limits.defaults, ...limits })
+    const storage = new StorageRuntime(database, tables, { ...Limits.defaults, ...limits }, policies)
     this.runner = new TransactionRunner({ storage, transactional: [], afterCommit: () => {} })
     this.runner.onCommit((writes) => {
       this.writes = writes
@@ -110,15 +115,17 @@ export class StorageHarness {
   private get context(): Context.Context<any> {
     const millis = () => this.now
     const nanos = () => BigInt(this.now) * 1_000_000n
-    return Context.make(Clock.Clock as Context.Key<any, Clock.Clock>, {
-      currentTimeMillisUnsafe: millis,
-      currentTimeMillis: Effect.sync(millis),
-      currentTimeNanosUnsafe: nanos,
-      currentTimeNanos: Effect.sync(nanos),
-      monotonicTimeNanosUnsafe: nanos,
-      monotonicTimeNanos: Effect.sync(nanos),
-      sleep: () => Effect.never
-    })
+    return Context.make(CurrentIdentity, this.caller).pipe(
+      Context.add(Clock.Clock as Context.Key<any, Clock.Clock>, {
+        currentTimeMillisUnsafe: millis,
+        currentTimeMillis: Effect.sync(millis),
+        currentTimeNanosUnsafe: nanos,
+        currentTimeNanos: Effect.sync(nanos),
+        monotonicTimeNanosUnsafe: nanos,
+        monotonicTimeNanos: Effect.sync(nanos),
+        sleep: () => Effect.never
+      })
+    )
   }
 }
 

@@ -8,13 +8,16 @@ import type { FromServerEncoded } from "effect/rpc/RpcMessage"
 export interface Deployment {
   /** Sends any request to the gateway. */
   readonly fetch: (path: string, init?: RequestInit) => Promise<Response>
-  /** Opens a socket. The tenant is named by the header, where the platform can set one, unless `place` is `query`. */
-  readonly connect: (tenant: string, place?: "header" | "query") => Promise<Peer>
-  /** The transport of Effect's own client to a tenant. `batch` collects the calls of so many milliseconds in one body. */
+  /**
+   * Opens a socket, with a bearer token if given. The tenant is named by the header, where the platform can set one, unless
+   * `place` is `query`.
+   */
+  readonly connect: (tenant: string, place?: "header" | "query", token?: string) => Promise<Peer>
+  /** The transport of Effect's own client. `batch` collects so many calls in one body, fewer after so many milliseconds. */
   readonly protocol: (
     kind: "http" | "socket",
     tenant: string,
-    batch?: { readonly window: number }
+    batch?: { readonly window: number; readonly maxSize: number }
   ) => Layer.Layer<RpcClient.Protocol>
   /** Evicts the heap of a tenant's object. Its sockets stay open. */
   readonly evict: (tenant: string) => Promise<void>

@@ -46,10 +46,13 @@ export const toPeer = (response: Response): Peer => {
 const log: Array<string> = []
 
 const origin = "https://dormouse.test"
-const upgrade = (tenant: string, place: "header" | "query" = "header") =>
-  place === "header"
-    ? SELF.fetch(`${origin}/rpc`, { headers: { upgrade: "websocket", "x-dormouse-tenant": tenant } })
-    : SELF.fetch(`${origin}/rpc?tenant=${encodeURIComponent(tenant)}`, { headers: { upgrade: "websocket" } })
+const upgrade = (tenant: string, place: "header" | "query" = "header", token?: string) => {
+  const headers: Record<string, string> = { upgrade: "websocket" }
+  if (token !== undefined) headers["sec-websocket-protocol"] = `dormouse, dormouse.bearer.${token}`
+  return place === "header"
+    ? SELF.fetch(`${origin}/rpc`, { headers: { ...headers, "x-dormouse-tenant": tenant } })
+    : SELF.fetch(`${origin}/rpc?tenant=${encodeURIComponent(tenant)}`, { headers })
+}
 
 /** The objects of any class, without the Worker in front of them. */
 export const objects = (namespace: DurableObjectNamespace): Deployment => ({
@@ -73,7 +76,7 @@ export const cloudflare = (namespace: DurableObjectNamespace = env.TENANT_OBJECT
   }
   return {
     fetch: (path, init) => SELF.fetch(`${origin}${path}`, init as RequestInit<any>),
-    connect: async (tenant, place) => toPeer(await upgrade(tenant, place)),
+    connect: async (tenant, place, token) => toPeer(await upgrade(tenant, place, token)),
     protocol: (kind, tenant, batch) => {
       const serialization = RpcSerialization.layerJson
       if (kind === "http") {

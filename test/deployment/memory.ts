@@ -52,8 +52,9 @@ export const memory = async (app: App.App<any>, options?: TestAppOptions): Promi
   const socketUrl = (tenant: string) => `${url.replace("http", "ws")}/rpc?tenant=${encodeURIComponent(tenant)}`
   return {
     fetch: (path, init = {}) => fetch(`${url}${path}`, init),
-    connect: async (tenant) => {
-      const socket = socketOf(socketUrl(tenant))
+    connect: async (tenant, _place, token) => {
+      const protocols = token === undefined ? [] : ["dormouse", `dormouse.bearer.${token}`]
+      const socket = socketOf(socketUrl(tenant), protocols)
       const peer = new Peer(socket)
       const opened = new Promise<void>((resolve) => socket.addEventListener("open", () => resolve()))
       socket.addEventListener("message", ({ data }) => peer.received(data as string))

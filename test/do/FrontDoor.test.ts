@@ -5,7 +5,9 @@ import { type RequestSession, readSession } from "../../src/engine/rpc/SessionHe
 import { type Issuer, keeper, lenient, listed, unsigned } from "../frontDoor/callers.ts"
 import { round, Tally } from "../frontDoor/Fuzzer.ts"
 import { memoryDoor, type Weakness } from "../frontDoor/memoryDoor.ts"
+import { makeSigned } from "../frontDoor/signed.ts"
 import { forAllAsync, Violation } from "../random.ts"
+import { cases } from "./frontDoorCases.ts"
 
 /** Random requests and frames against the gateway and its objects in memory, and gateways that let too much through. */
 
@@ -21,14 +23,20 @@ const fuzz = async (runs: number, issuer: Issuer, weakness?: Weakness): Promise<
   return tally
 }
 
+cases("The front door in memory", () => memoryDoor(listed))
+
 describe("S1, S2, S3, A1, A4: whatever is sent to the front door", () => {
   it("S1: nobody gets in or sees what is not theirs, and every object goes on", async () => {
     const { outcomes, sent } = await fuzz(110, listed)
-    expect(sent).toBeGreaterThan(40_000)
+    expect(sent).toBeGreaterThan(50_000)
     // Each way to be answered was taken, so that its checks have run.
     const statuses = ["200", "400", "401", "404", "405", "413", "426", "431", "500"]
     const closes = ["open", "1007", "1008", "1011", "4401", "4404"]
     expect([...outcomes.keys()]).toEqual(expect.arrayContaining([...statuses, ...closes, "rows"]))
+  })
+
+  it("A1, A2, A5: the same with signed tokens, and those that are nearly right", async () => {
+    expect((await fuzz(10, await makeSigned())).sent).toBeGreaterThan(4000)
   })
 
   it("A1: the same with tokens of Auth.layerTest", async () => {

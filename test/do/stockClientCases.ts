@@ -158,22 +158,28 @@ export const suite = (name: string, here: Layer.Layer<Here>) =>
     it.effect("S2, http: each call of a batch with too many requests fails with the limit, and none runs", () =>
       Effect.gen(function* () {
         const tenant = newTenant("batch")
-        const protocol = yield* Layer.build((yield* Here).protocol("http", tenant, { window: 50 }))
-        const rpc = yield* RpcClient.make(NotesApi, { flatten: true }).pipe(Effect.provideContext(protocol))
-        const calls = (count: number) =>
-          Effect.forEach(Array.from({ length: count }), () => Effect.flip(rpc("notes.add", { body: "x" })), {
-            concurrency: "unbounded"
+        const { protocol } = yield* Here
+        const clientOf = (maxSize: number) =>
+          Effect.gen(function* () {
+            const built = yield* Layer.build(protocol("http", tenant, { window: 60_000, maxSize }))
+            return yield* RpcClient.make(NotesApi, { flatten: true }).pipe(Effect.provideContext(built))
           })
-        for (const error of yield* calls(101)) {
+        const rpc = yield* clientOf(101)
+        const errors = yield* Effect.forEach(
+          Array.from({ length: 101 }),
+          () => Effect.flip(rpc("notes.add", { body: "x" })),
+          { concurrency: "unbounded" }
+        )
+        for (const error of errors) {
           expect(error).toBeInstanceOf(CallError)
           expect(error).toMatchObject({ reason: { limit: "requestsPerBatch", max: 100, actual: 101 } })
         }
-        expect(yield* rpc("notes.list", {})).toEqual([])
+        expect(yield* (yield* clientOf(1))("notes.list", {})).toEqual([])
         // The control: one request less is a body like any other.
+        const whole = yield* clientOf(100)
         const values = Array.from({ length: 100 }, (_, i) => i)
-        expect(yield* Effect.forEach(values, (value) => rpc("echo", { value }), { concurrency: "unbounded" })).toEqual(
-          values
-        )
+        const echoed = Effect.forEach(values, (value) => whole("echo", { value }), { concurrency: "unbounded" })
+        expect(yield* echoed).toEqual(values)
       }).pipe(Effect.scoped)
     )
 

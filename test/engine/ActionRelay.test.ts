@@ -38,9 +38,11 @@ const start = () => {
         } finally {
           ended++
         }
-      }
+      },
+      renewSession: () => Promise.reject(new Error("no Worker here"))
     },
-    session: { tenant: "main", identity: anonymous },
+    session: () => ({ tenant: "main", identity: anonymous }),
+    endOf: () => undefined,
     send: (message) => sent.push(message),
     after: (millis, task) => {
       const timer = { millis, task }

@@ -87,7 +87,8 @@ export const makeEngine = async (
     Layer.succeed(ActionHost, {
       runAction: () => {
         throw new Error("no actions here")
-      }
+      },
+      renewSession: () => Promise.reject(new Error("no Worker here"))
     })
   )
   const engine = await Effect.runPromiseWith(context)(

@@ -150,7 +150,8 @@ class Engine {
       Layer.succeed(ActionHost, {
         runAction: () => {
           throw new Error("no actions here")
-        }
+        },
+        renewSession: () => Promise.reject(new Error("no Worker here"))
       }),
       Logger.layer([]),
       Layer.succeed(Clock.Clock, clock)

@@ -145,7 +145,9 @@ export const suite = (
       await peer.exit(ids[0]!)
       await peer.itemsOf(peer.ask("live:visits.by", { by: "c" }), 1)
       // The others are as live as before.
-      await visit(doors, caller(tenant, null))
+      peer.send({ _tag: "Ack", requestId: ids[1] })
+      await doors.call(caller(tenant, null), JSON.stringify(request("1", "visit", { by: "b" })))
+      expect(await peer.itemsOf(ids[1]!, 2)).toMatchObject([{ value: 0 }, { value: 1 }])
       peer.close(1000)
     })
 

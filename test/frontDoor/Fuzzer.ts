@@ -10,6 +10,9 @@ import { type Sent, sent } from "./requests.ts"
 
 /** Sends random requests and frames to a front door, and checks each answer and what is left behind. */
 
+/** Milliseconds after which a refused socket counts as open. */
+const patience = 10_000
+
 /** How many sockets are open at once. */
 const maxSockets = 6
 
@@ -37,7 +40,7 @@ class Round {
   constructor(door: Door, random: Random, tally: Tally) {
     this.door = door
     this.tally = tally
-    this.thread = { random, ids: [], numbered: [], next: 0 }
+    this.thread = { random, ids: [], numbered: [], badTokens: [...door.issuer.refused.keys()], next: 0 }
     for (const tenant of tenants) {
       this.keepers.set(tenant, new Keeper(door, tenant))
       this.models.set(tenant, new TenantModel(tenant))
@@ -233,7 +236,10 @@ const checkSocket = async ({ decision, headers, request, url }: Prepared, peer: 
     ensure(peer.closed === undefined, () => `a caller who may enter is refused: ${JSON.stringify(peer.closed)}`)
     return true
   }
-  const { code, reason } = await peer.until(() => peer.closed)
+  await peer
+    .until(() => peer.closed, patience)
+    .catch(() => ensure(false, () => "a caller who is refused keeps its socket"))
+  const { code, reason } = peer.closed
   checkText(reason)
   const codes = decision.statuses.map((status) => (status < 500 ? 4000 + status : 1011))
   ensure(codes.includes(code), () => `the socket is closed with ${code}, not one of ${codes}`)

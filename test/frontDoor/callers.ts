@@ -26,7 +26,7 @@ export const throwing = "door-throws"
 /** The tenants that have an object. */
 export const tenants = ["door-a", "door-b", open, sealed] as const
 /** Names that the fuzzer uses, and that nobody may enter. */
-export const unreachable = ["nobody", "nobody-else", throwing, "main", "DOOR-A", "constructor"]
+export const unreachable = ["nobody", "nobody-else", throwing, "main", "DOOR-A", "constructor", "~system"]
 
 /** The host of the front door. */
 export const doorHost = "door.test"
@@ -158,7 +158,6 @@ const tenantOf = (url: URL, headers: Headers): string =>
 /** Who is let in, by what the pages say. */
 export const decide = (issuer: Issuer, url: URL, headers: Headers): Decision => {
   const tenant = tenantOf(url, headers)
-  if (!/^[A-Za-z0-9][\w.-]{0,62}$/.test(tenant)) return { statuses: [404] }
   const token = tokenIn(headers)
   let caller: Caller = anonymous
   if (token !== undefined) {
@@ -168,6 +167,7 @@ export const decide = (issuer: Issuer, url: URL, headers: Headers): Decision => 
     if (found === undefined) return { statuses: [401] }
     caller = found
   }
+  if (!/^[A-Za-z0-9][\w.-]{0,62}$/.test(tenant)) return { statuses: [404] }
   if (!exists(tenant)) return { statuses: [404] }
   if (tenant === throwing) return { statuses: [500] }
   return tenant === open || caller.tenants.includes(tenant) ? { tenant, caller } : { statuses: [404] }

@@ -47,6 +47,7 @@ const reasons: ReadonlySet<unknown> = new Set([
 export const checkExit = (call: SentCall | undefined, exit: any, caller: Caller): Row | undefined => {
   const shown = () => `${JSON.stringify(call)?.slice(0, 500)} ends with ${JSON.stringify(exit).slice(0, 500)}`
   if (exit?._tag === "Success") {
+    ensure(call?.tag !== "dormouse.authenticate" || call.discard === true, () => `a bad token is accepted: ${shown()}`)
     if (call?.tag === "whoami" && call.discard !== true) {
       ensure(exit.value?.subject === caller.subject, () => `${caller.subject} is called ${exit.value?.subject}`)
     }
@@ -60,7 +61,9 @@ export const checkExit = (call: SentCall | undefined, exit: any, caller: Caller)
       ensure(dying.has(call?.tag) || body === "" || body?.isWellFormed() === false, shown)
       ensure(defect?._tag === "InternalError" && typeof defect.id === "string", shown)
     } else if (_tag === "Fail") {
-      const isCallError = error?._tag === "CallError" && reasons.has(error.reason?._tag)
+      const reason = error?._tag === "CallError" ? error.reason?._tag : undefined
+      // Verifying a token may fail for another reason than the token.
+      const isCallError = reasons.has(reason) || (reason === "Unavailable" && call?.tag === "dormouse.authenticate")
       ensure(isCallError || error?._tag === "Refused" || error?._tag === "CursorRefused", shown)
     } else ensure(_tag === "Interrupt", shown)
   }

@@ -10,19 +10,30 @@ import * as Scope from "effect/Scope"
 import { App } from "effect-dormouse"
 import { Auth } from "effect-dormouse/auth"
 import type { ObjectStub } from "../../src/engine/rpc/ObjectStub.ts"
+import type { RequestSession } from "../../src/engine/rpc/SessionHeader.ts"
 import * as ActionRunner from "../../src/engine/worker/ActionRunner.ts"
 import { Gateway, type GatewayHost, type GatewayOptions, type GatewayRequest } from "../../src/engine/worker/Gateway.ts"
 import { tenantOf } from "../../src/engine/worker/Routing.ts"
 import { makeCalls } from "../../src/engine/worker/SystemObject.ts"
 import { SystemCalls } from "../../src/services/SystemCalls.ts"
+import { systemName } from "../../src/system/SystemApi.ts"
+import { systemApp } from "../../src/system/SystemApp.ts"
 import { MemoryObject } from "../../src/testing/MemoryObject.ts"
 import { Peer } from "../deployment/Deployment.ts"
 import { marks, NotesApi, NotesHandlers, notes } from "../worker/notes.ts"
 import { doorHost, enter, exists, explain, type Issuer, Me } from "./callers.ts"
 import type { Door } from "./Door.ts"
 
-/** The app of `worker/notes.ts`, which declares who may be calling. */
-const app = App.make({ api: NotesApi, tables: [notes, marks], handlers: NotesHandlers, identity: Me })
+const endlessly = { limit: Number.POSITIVE_INFINITY, window: "1 minute" } as const
+
+/** The app of `worker/notes.ts`, which declares who may be calling. Nobody calls too often. */
+const app = App.make({
+  api: NotesApi,
+  tables: [notes, marks],
+  handlers: NotesHandlers,
+  identity: Me,
+  limits: { callsPerIdentity: endlessly, callsPerAddress: endlessly }
+})
 
 /** What a control changes: it removes one check. */
 export interface Weakness {
@@ -39,9 +50,10 @@ export const memoryDoor = async (issuer: Issuer, weakness: Weakness = {}): Promi
   // The log of refused and failing calls is long, and nobody reads it.
   const context = await Effect.runPromise(Scope.provide(Layer.build(Logger.layer([])), scope))
   const run = Effect.runPromiseWith(context)
-  const system = makeCalls({ call: () => Promise.reject(new Error("nothing here calls the deployment's own object")) })
-  const platform = Layer.merge(FetchHttpClient.layer, Layer.succeed(SystemCalls, system))
-  const built = Layer.provideMerge(issuer.layer, platform)
+  // The deployment's own object is reached through no stub that counts.
+  const system = makeCalls({ call: (...call) => object(systemName).stub.call(...call) })
+  const host = Layer.mergeAll(FetchHttpClient.layer, Layer.succeed(SystemCalls, system))
+  const built = Layer.provideMerge(issuer.layer, host)
   const services = await run(Scope.provide(Layer.build(built), scope))
   const actions = await run(ActionRunner.make(app).pipe(Effect.provideContext(services), Scope.provide(scope)))
   const gateway = new Gateway(app, { auth: issuer.layer, enter, tenants: exists, explain, ...weakness.options })
@@ -51,15 +63,26 @@ export const memoryDoor = async (issuer: Issuer, weakness: Weakness = {}): Promi
     let found = objects.get(tenant)
     if (found === undefined) {
       const database = new DatabaseSync(":memory:", { enableForeignKeyConstraints: true })
-      found = new MemoryObject({ tenant, app, database, actions, context })
+      const own = tenant === systemName ? systemApp() : app
+      const renew = (request: Request, renews: RequestSession) =>
+        gateway.handle({ ...platform, object: (tenant) => object(tenant).stub }, { request, renews })
+      found = new MemoryObject<any>({
+        tenant,
+        app: own,
+        database,
+        actions,
+        context,
+        renew,
+        sessions: { expired: "close" }
+      })
       objects.set(tenant, found)
     }
     return found
   }
   const count = (tenant: string) => reached.set(tenant, (reached.get(tenant) ?? 0) + 1)
-  const host: Omit<GatewayHost, "object" | "closeSocket"> = {
-    actions: async () => actions,
+  const platform: Omit<GatewayHost, "object" | "closeSocket"> = {
     system,
+    actions: async () => actions,
     authenticator: async () => Context.get(services, Auth.Authenticator),
     addressOf: (request) => request.headers.get("cf-connecting-ip") ?? undefined,
     waitUntil: () => {},
@@ -100,7 +123,7 @@ export const memoryDoor = async (issuer: Issuer, weakness: Weakness = {}): Promi
       if (weakness.wakes === true && tenant !== undefined) await stubOf(tenant).explain(noSession)
       const response = await gateway.handle(
         {
-          ...host,
+          ...platform,
           object: (tenant) => weakness.stub?.(stubOf(tenant), tenant, stubOf) ?? stubOf(tenant),
           closeSocket: ({ code, reason }) => {
             peer = new Peer({ send: () => {}, close: () => {} })

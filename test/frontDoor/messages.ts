@@ -9,6 +9,8 @@ export interface Thread {
   readonly ids: Array<unknown>
   /** Numbered mutations that were sent, to be sent again. */
   readonly numbered: Array<object>
+  /** Tokens that must be refused. */
+  readonly badTokens: ReadonlyArray<string>
   /** Makes texts of the round unique. */
   next: number
 }
@@ -120,6 +122,10 @@ const endless = (thread: Thread): readonly [string, unknown] =>
 
 const call = (thread: Thread, isSocket: boolean): readonly [tag: string, payload: unknown] => {
   const { random } = thread
+  if (random.chance(0.04)) {
+    const token = random.chance(0.7) ? random.pick([...thread.badTokens, "x", "", "é", "__proto__"]) : 1
+    return ["dormouse.authenticate", random.chance(0.9) ? { token } : {}]
+  }
   switch (random.int(isSocket ? 15 : 14)) {
     case 0:
       return [random.pick(noTags), value(random)]
@@ -257,7 +263,7 @@ const sizes = [1 << 10, 1 << 16, 1 << 20, (4 << 20) - 200, 4 << 20, 5 << 20]
 /** The text of a socket message, or of an HTTP body. */
 export const text = (thread: Thread, isSocket: boolean): string => {
   const { random } = thread
-  if (random.chance(0.001)) {
+  if (random.chance(0.0003)) {
     const value = "x".repeat(random.pick(sizes))
     return JSON.stringify({ _tag: "Request", id: `i${thread.next++}`, tag: "echo", payload: { value }, headers: [] })
   }

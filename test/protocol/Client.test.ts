@@ -118,7 +118,7 @@ describe("the protocol's fixtures and Effect's client", () => {
     for (const encoded of errors.fails) {
       const { again, decoded } = roundTrip(CallError, encoded)
       expect(decoded).toBeInstanceOf(CallError)
-      expect(decoded.isRetryable).toBe(["CallLost", "Unavailable"].includes(encoded.reason._tag))
+      expect(decoded.isRetryable).toBe(["CallLost", "TooManyRequests", "Unavailable"].includes(encoded.reason._tag))
       expect(again).toEqual(encoded)
       const exit = { _tag: "Failure", cause: [{ _tag: "Fail", error: encoded }] }
       const rpc = NotesApi.requests.get("look")!

@@ -1,6 +1,7 @@
 import httpBatch from "./fixtures/http-batch.json" with { type: "json" }
 import httpCalls from "./fixtures/http-calls.json" with { type: "json" }
 import httpRefusals from "./fixtures/http-refusals.json" with { type: "json" }
+import socketAuthenticate from "./fixtures/socket-authenticate.json" with { type: "json" }
 import socketCalls from "./fixtures/socket-calls.json" with { type: "json" }
 import socketDelivered from "./fixtures/socket-delivered.json" with { type: "json" }
 import socketLive from "./fixtures/socket-live.json" with { type: "json" }
@@ -64,7 +65,8 @@ export const overSockets = [
   conversation<SocketStep>("socket-live", socketLive),
   conversation<SocketStep>("socket-resume", socketResume),
   conversation<SocketStep>("socket-delivered", socketDelivered),
-  conversation<SocketStep>("socket-stream", socketStream)
+  conversation<SocketStep>("socket-stream", socketStream),
+  conversation<SocketStep>("socket-authenticate", socketAuthenticate)
 ]
 
 /** The values of a conversation's placeholders, by their text. */

@@ -22,14 +22,16 @@ import * as Guarded from "./guarded.ts"
 import { ledgerApp } from "./ledger.ts"
 import * as ListsApp from "./lists.ts"
 import * as Notes from "./notes.ts"
+import * as Sessions from "./sessions.ts"
 import { reached, starts } from "./starts.ts"
 import * as System from "./system.ts"
+import * as Registered from "./tenants.ts"
 
-/** One app of the chat, of `notes.ts` and of `guarded.ts`. */
+/** One app of the chat, of `notes.ts`, of `guarded.ts` and of `sessions.ts`. */
 const app = App.make({
-  api: Api.merge(ChatApi, Notes.NotesApi, Guarded.GuardedApi),
-  tables: [channels, messages, Notes.notes, Notes.marks, Guarded.lines],
-  handlers: Handlers.merge(ChatHandlers, Notes.NotesHandlers, Guarded.guardedHandlers),
+  api: Api.merge(ChatApi, Notes.NotesApi, Guarded.GuardedApi, Sessions.SessionsApi),
+  tables: [channels, messages, Notes.notes, Notes.marks, Guarded.lines, Sessions.entries],
+  handlers: Handlers.merge(ChatHandlers, Notes.NotesHandlers, Guarded.guardedHandlers, Sessions.SessionsHandlers),
   middleware: Guarded.GuardLive,
   services: Guarded.NamesLive,
   actionServices: Guarded.NamesLive
@@ -39,11 +41,14 @@ const app = App.make({
 const auth = Layer.effect(
   Authenticator,
   Effect.gen(function* () {
-    const guarded = Context.get(yield* Layer.build(Auth.layerFirst(System.auth, Guarded.auth)), Authenticator)
+    const others = Context.get(
+      yield* Layer.build(Auth.layerFirst(System.auth, Sessions.authOr(Guarded.auth))),
+      Authenticator
+    )
     const door = Context.get(yield* Layer.build(Callers.listed.layer), Authenticator)
     return {
       authenticate: (credentials) =>
-        (new URL(credentials.request.url).hostname === Callers.doorHost ? door : guarded).authenticate(credentials)
+        (new URL(credentials.request.url).hostname === Callers.doorHost ? door : others).authenticate(credentials)
     }
   })
 )
@@ -51,13 +56,20 @@ const auth = Layer.effect(
 const served = Cloudflare.serve(app, {
   tenants: Callers.exists,
   auth,
-  enter: (entering) => (Callers.isAtDoor(entering) ? Callers.enter(entering) : Guarded.enter()),
+  enter: (entering) => (Callers.isAtDoor(entering) ? Callers.enter(entering) : Sessions.enter(entering)),
   explain: Callers.explain
 })
 
-/** The Worker of the app, with a route of the author's own. */
+/** The notes with a registry of tenants. */
+const registered = Cloudflare.serve(Notes.app, Registered.options)
+
+/** The Worker of the app, with a route of the author's own. The tenants of the registry have the Worker of theirs. */
 export default class extends served.worker {
   override async fetch(request: Request): Promise<Response> {
+    const { session } = (this.ctx.props ?? {}) as { readonly session?: { readonly tenant: string } }
+    if (Registered.isRegistered(session?.tenant ?? request.headers.get("x-dormouse-tenant"))) {
+      return new registered.worker(this.ctx, this.env).fetch(request)
+    }
     if (new URL(request.url).pathname === "/hello") return new Response("hello")
     return super.fetch(request)
   }
@@ -77,6 +89,13 @@ const counted = (Base: typeof served.TenantObject) =>
 
 /** Counts what reaches it. */
 export class TenantObject extends counted(served.TenantObject) {
+  // biome-ignore lint/correctness/noUnreachableSuper: a namespace has one class, and some objects belong to another app
+  constructor(...[ctx, env]: Arguments) {
+    // biome-ignore lint/correctness/noConstructorReturn: the same
+    if (Registered.isRegistered(ctx.id.name)) return new RegisteredObject(ctx, env) as never
+    super(ctx, env)
+  }
+
   private count(): void {
     const id = this.ctx.id.toString()
     reached.set(id, (reached.get(id) ?? 0) + 1)
@@ -94,6 +113,8 @@ export class TenantObject extends counted(served.TenantObject) {
     return super.explain()
   }
 }
+
+class RegisteredObject extends counted(registered.TenantObject) {}
 
 /** Answers pings in the object, without the platform's automatic response. */
 export class Pinged extends counted(

@@ -1,11 +1,15 @@
-import { type FormEvent, type Ref, useEffect, useId, useImperativeHandle, useRef, useState } from "react"
-import type { Channel, ChannelId } from "../schema.ts"
+import { type FormEvent, type Ref, useEffect, useImperativeHandle, useRef, useState } from "react"
+import type { Caller } from "../api.ts"
+import type { Channel } from "../schema.ts"
+import { Account } from "./Account.tsx"
 import { useLive, useMutation } from "./client.ts"
 import { Icon } from "./Icon.tsx"
-import { addressOf, visit } from "./location.ts"
+import { addressOf, placeOf, visit } from "./location.ts"
 import { Mark } from "./Mark.tsx"
 import { nameFrom } from "./names.ts"
+import { Sign } from "./Sign.tsx"
 import type { Settings, Theme } from "./settings.ts"
+import { Tenants } from "./Tenants.tsx"
 
 /** What other components can do with the list of channels. */
 export interface ChannelsHandle {
@@ -17,15 +21,15 @@ interface Props {
   readonly ref: Ref<ChannelsHandle>
   readonly channels: ReadonlyArray<Channel> | undefined
   readonly current: Channel | undefined
+  readonly me: Caller | undefined
   readonly settings: Settings
   readonly onChange: (changes: Partial<Settings>) => void
   readonly onHelp: () => void
 }
 
-/** The side of the page: all channels, and the user's name and settings. */
-export const Channels = ({ channels, current, onChange, onHelp, ref, settings }: Props) => {
+/** The side of the page: the channels that the user can see, and who the user is. */
+export const Channels = ({ channels, current, me, onChange, onHelp, ref, settings }: Props) => {
   const field = useRef<HTMLInputElement>(null)
-  const nameField = useId()
   useImperativeHandle(ref, () => ({ create: () => field.current?.focus() }))
   return (
     <aside className="side">
@@ -33,19 +37,19 @@ export const Channels = ({ channels, current, onChange, onHelp, ref, settings }:
         <Mark />
         <span>Dormouse chat</span>
       </header>
+      <Tenants />
       <nav className="channels" aria-label="Channels">
         <h2>Channels</h2>
         <ul>
-          {channels?.map(({ id, name }) => (
-            <Item key={id} id={id} name={name} isCurrent={id === current?.id} />
+          {channels?.map((channel) => (
+            <Item key={channel.id} channel={channel} isCurrent={channel.id === current?.id} />
           ))}
         </ul>
         {channels?.length === 0 && <p className="note">None yet.</p>}
         <NewChannel field={field} />
       </nav>
       <footer className="you">
-        <label htmlFor={nameField}>You write as</label>
-        <Name id={nameField} name={settings.name} onChange={(name) => onChange({ name })} />
+        {me && <Account me={me} />}
         <div className="row">
           <ThemeSwitch theme={settings.theme} onChange={(theme) => onChange({ theme })} />
           <button
@@ -64,13 +68,13 @@ export const Channels = ({ channels, current, onChange, onHelp, ref, settings }:
 }
 
 interface ItemProps {
-  readonly id: ChannelId
-  readonly name: string
+  readonly channel: Channel
   readonly isCurrent: boolean
 }
 
 /** A channel, and whether it has messages that are newer than the last time it was current. */
-const Item = ({ id, isCurrent, name }: ItemProps) => {
+const Item = ({ channel, isCurrent }: ItemProps) => {
+  const { access, id, name } = channel
   const { value } = useLive("messages.list", { channel: id, limit: 1 })
   const newest = value && (value[0]?.id ?? "")
   const [seen, setSeen] = useState(newest)
@@ -82,14 +86,12 @@ const Item = ({ id, isCurrent, name }: ItemProps) => {
   return (
     <li>
       <a
-        href={addressOf(name)}
+        href={addressOf(placeOf(channel))}
         aria-current={isCurrent ? "page" : undefined}
         data-unread={isUnread || undefined}
         aria-label={isUnread ? `${name}, new messages` : undefined}
       >
-        <span className="hash" aria-hidden="true">
-          #
-        </span>
+        <Sign access={access} />
         {name}
       </a>
     </li>
@@ -98,17 +100,19 @@ const Item = ({ id, isCurrent, name }: ItemProps) => {
 
 const NewChannel = ({ field }: { readonly field: Ref<HTMLInputElement> }) => {
   const [text, setText] = useState("")
+  const [isPrivate, setPrivate] = useState(false)
   const [problem, setProblem] = useState("")
   const [create, isPending] = useMutation("channels.create")
   const name = nameFrom(text)
   const submit = async (event: FormEvent) => {
     event.preventDefault()
     if (name === "") return
-    const outcome = await create({ name }).catch(() => undefined)
-    if (outcome?._tag === "Success" || outcome?.error._tag === "ChannelExists") {
+    const outcome = await create({ name, access: isPrivate ? "private" : "public" }).catch(() => undefined)
+    if (outcome?._tag === "Success") {
       setText("")
-      visit(name)
-    } else setProblem("The channel could not be made.")
+      setPrivate(false)
+      visit(placeOf(outcome.value))
+    } else setProblem(outcome?.error._tag === "ChannelExists" ? `There is #${name} already.` : "It could not be made.")
   }
   return (
     <form className="new" onSubmit={submit}>
@@ -131,43 +135,22 @@ const NewChannel = ({ field }: { readonly field: Ref<HTMLInputElement> }) => {
           event.currentTarget.blur()
         }}
       />
+      <label className="lock" title="Private: only for members">
+        <input
+          type="checkbox"
+          aria-label="Private"
+          checked={isPrivate}
+          onChange={(event) => setPrivate(event.target.checked)}
+        />
+        <Icon name="lock" />
+      </label>
       <button type="submit" className="quiet" aria-label="Create the channel" disabled={name === "" || isPending}>
         <Icon name="plus" />
       </button>
       <p id="new-channel" className="note" role="status">
-        {problem !== "" ? problem : name !== "" && name !== text ? `It will be #${name}` : ""}
+        {problem !== "" ? problem : name !== "" && name !== text ? `It will be ${isPrivate ? "" : "#"}${name}` : ""}
       </p>
     </form>
-  )
-}
-
-interface NameProps {
-  readonly id: string
-  readonly name: string
-  readonly onChange: (name: string) => void
-}
-
-/** The field for the user's name. Saves on blur and on Enter; an empty name restores the last one. */
-const Name = ({ id, name, onChange }: NameProps) => {
-  const [text, setText] = useState(name)
-  const keep = () => {
-    if (text.trim() === "") setText(name)
-    else onChange(text.trim())
-  }
-  return (
-    <input
-      id={id}
-      value={text}
-      maxLength={40}
-      autoComplete="nickname"
-      onChange={(event) => setText(event.target.value)}
-      onBlur={keep}
-      onKeyDown={(event) => {
-        if (event.key === "Escape") setText(name)
-        if (event.key === "Enter") keep()
-        if (event.key === "Escape" || event.key === "Enter") event.currentTarget.blur()
-      }}
-    />
   )
 }
 

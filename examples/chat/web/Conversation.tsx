@@ -1,11 +1,14 @@
 import * as DateTime from "effect/DateTime"
 import { type Ref, useEffect, useImperativeHandle, useLayoutEffect, useRef, useState } from "react"
+import type { Caller } from "../api.ts"
 import type { Channel, Message } from "../schema.ts"
 import { Composer } from "./Composer.tsx"
 import { ConnectionNotice, ConnectionWords } from "./ConnectionWords.tsx"
 import { useConnection, usePages } from "./client.ts"
+import { Face } from "./Face.tsx"
 import { Icon } from "./Icon.tsx"
-import { hueOf, initialsOf } from "./names.ts"
+import { Members } from "./Members.tsx"
+import { Sign } from "./Sign.tsx"
 import { type Failed, isLocal, type Sending } from "./sending.ts"
 import { Text } from "./Text.tsx"
 import { dayOf, fullTimeOf, nameOfDay, timeOf } from "./times.ts"
@@ -19,12 +22,12 @@ export interface ConversationHandle {
 interface Props {
   readonly ref: Ref<ConversationHandle>
   readonly channel: Channel
-  readonly author: string
+  readonly me: Caller
   readonly sending: Sending
 }
 
 /** One channel: its messages, newest at the bottom, and the field for a new one. */
-export const Conversation = ({ author, channel, ref, sending }: Props) => {
+export const Conversation = ({ channel, me, ref, sending }: Props) => {
   const { error, hasMore, isLoading, items, loadMore } = usePages("messages.page", { channel: channel.id, size: 40 })
   const field = useRef<HTMLTextAreaElement>(null)
   useImperativeHandle(ref, () => ({ write: () => field.current?.focus() }))
@@ -48,11 +51,10 @@ export const Conversation = ({ author, channel, ref, sending }: Props) => {
           <Icon name="back" />
         </a>
         <h1>
-          <span className="hash" aria-hidden="true">
-            #
-          </span>
+          <Sign access={channel.access} />
           {channel.name}
         </h1>
+        {channel.access === "private" && <Members channel={channel} me={me} />}
         <ConnectionWords />
       </header>
       {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by the keyboard */}
@@ -68,11 +70,11 @@ export const Conversation = ({ author, channel, ref, sending }: Props) => {
           {error !== undefined && <p className="problem">The messages cannot be shown: {error.message}</p>}
           <ol>
             {messages.map((message, i) => (
-              <Row key={message.id} message={message} before={messages[i - 1]} isMine={message.author === author} />
+              <Row key={message.id} message={message} before={messages[i - 1]} isMine={message.author === me.id} />
             ))}
           </ol>
           {failed.map((message) => (
-            <FailedRow key={message.id} message={message} sending={sending} />
+            <FailedRow key={message.id} message={message} name={me.name} sending={sending} />
           ))}
         </div>
       </section>
@@ -87,14 +89,14 @@ export const Conversation = ({ author, channel, ref, sending }: Props) => {
         <Composer
           field={field}
           channel={channel.name}
-          author={author}
+          author={me.name}
           onSend={(body) => {
-            sending.send({ channel: channel.id, author, body })
+            sending.send({ channel: channel.id, body })
             toEnd()
           }}
         />
       </div>
-      <Announcements messages={messages} author={author} />
+      <Announcements messages={messages} me={me} />
     </>
   )
 }
@@ -127,9 +129,9 @@ const Row = ({ before, isMine, message }: RowProps) => {
         data-mine={isMine || undefined}
         data-local={isLocal(message) || undefined}
       >
-        {!follows && <Face name={message.author} />}
+        {!follows && <Face id={message.author} name={message.name} />}
         <p className={follows ? "hidden" : "who"}>
-          <span className="author">{message.author}</span>
+          <span className="author">{message.name}</span>
           {isMine && <span className="me">you</span>}
           <Time at={at} />
         </p>
@@ -153,16 +155,22 @@ const SendingWords = () => {
   return <p className="state">{_tag === "Offline" ? "Waits for the network" : "Sending…"}</p>
 }
 
-const FailedRow = ({ message, sending }: { readonly message: Failed; readonly sending: Sending }) => {
+interface FailedRowProps {
+  readonly message: Failed
+  readonly name: string
+  readonly sending: Sending
+}
+
+const FailedRow = ({ message, name, sending }: FailedRowProps) => {
   const again = () => {
     sending.forget(message.id)
-    sending.send({ channel: message.channel, author: message.author, body: message.body })
+    sending.send({ channel: message.channel, body: message.body })
   }
   return (
     <div className="message failed" role="alert">
-      <Face name={message.author} />
+      <Face id={name} name={name} />
       <p className="who">
-        <span className="author">{message.author}</span>
+        <span className="author">{name}</span>
         <span>not sent</span>
       </p>
       <p className="body">{message.body}</p>
@@ -179,12 +187,6 @@ const FailedRow = ({ message, sending }: { readonly message: Failed; readonly se
   )
 }
 
-const Face = ({ name }: { readonly name: string }) => (
-  <span className="face" style={{ "--hue": hueOf(name) } as object} aria-hidden="true">
-    {initialsOf(name)}
-  </span>
-)
-
 const Beginning = ({ channel, isEmpty }: { readonly channel: Channel; readonly isEmpty: boolean }) => (
   <div className="beginning">
     <h2>#{channel.name}</h2>
@@ -197,13 +199,7 @@ const Beginning = ({ channel, isEmpty }: { readonly channel: Channel; readonly i
 )
 
 /** Announces new messages of others to screen readers. Older messages, loaded first or later, are not announced. */
-const Announcements = ({
-  author,
-  messages
-}: {
-  readonly messages: ReadonlyArray<Message>
-  readonly author: string
-}) => {
+const Announcements = ({ me, messages }: { readonly messages: ReadonlyArray<Message>; readonly me: Caller }) => {
   const newest = messages.findLast((message) => !isLocal(message))
   const announced = useRef(newest?.id)
   const [text, setText] = useState("")
@@ -211,8 +207,8 @@ const Announcements = ({
     if (newest === undefined || newest.id === announced.current) return
     const isFirst = announced.current === undefined
     announced.current = newest.id
-    if (!isFirst && newest.author !== author) setText(`${newest.author}: ${newest.body}`)
-  }, [newest, author])
+    if (!isFirst && newest.author !== me.id) setText(`${newest.name}: ${newest.body}`)
+  }, [newest, me.id])
   return (
     <div className="hidden" role="log" aria-live="polite" aria-label="New messages">
       {text}

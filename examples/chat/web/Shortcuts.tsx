@@ -1,4 +1,5 @@
 import { useEffect, useRef } from "react"
+import { Dialog } from "./Dialog.tsx"
 
 /** What the shortcuts do. */
 export interface Actions {
@@ -59,32 +60,19 @@ const actionOf = (event: KeyboardEvent, actions: Actions): (() => void) | undefi
 }
 
 /** The dialog that lists the shortcuts. */
-export const Shortcuts = ({ isOpen, onClose }: { readonly isOpen: boolean; readonly onClose: () => void }) => {
-  const dialog = useRef<HTMLDialogElement>(null)
-  useEffect(() => {
-    if (isOpen) dialog.current?.showModal()
-    else dialog.current?.close()
-  }, [isOpen])
-  return (
-    <dialog ref={dialog} className="shortcuts" aria-labelledby="shortcuts" onClose={onClose}>
-      <h2 id="shortcuts">Keyboard shortcuts</h2>
-      <dl>
-        {list.map(([keys, what]) => (
-          <div key={what}>
-            <dt>
-              {keys.map((key) => (
-                <kbd key={key}>{key}</kbd>
-              ))}
-            </dt>
-            <dd>{what}</dd>
-          </div>
-        ))}
-      </dl>
-      <form method="dialog">
-        <button type="submit" className="primary">
-          Close
-        </button>
-      </form>
-    </dialog>
-  )
-}
+export const Shortcuts = ({ isOpen, onClose }: { readonly isOpen: boolean; readonly onClose: () => void }) => (
+  <Dialog title="Keyboard shortcuts" isOpen={isOpen} onClose={onClose}>
+    <dl className="shortcuts">
+      {list.map(([keys, what]) => (
+        <div key={what}>
+          <dt>
+            {keys.map((key) => (
+              <kbd key={key}>{key}</kbd>
+            ))}
+          </dt>
+          <dd>{what}</dd>
+        </div>
+      ))}
+    </dl>
+  </Dialog>
+)

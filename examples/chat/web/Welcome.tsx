@@ -1,14 +1,14 @@
 import { useMutation } from "./client.ts"
-import { visit } from "./location.ts"
+import { addressOf, visit } from "./location.ts"
 import { Mark } from "./Mark.tsx"
 import { nameFrom } from "./names.ts"
 
-/** Shown when there is no channel yet, or none with the name in the address (`missing`). Offers to create it. */
+/** Shown when there is no channel yet, or none that is `missing`, the place in the address. Offers to create it. */
 export const Welcome = ({ missing }: { readonly missing: string }) => {
   const [create, isPending] = useMutation("channels.create")
   const name = nameFrom(missing) || "general"
   const onClick = async () => {
-    await create({ name }).catch(() => undefined)
+    await create({ name, access: "public" }).catch(() => undefined)
     visit(name)
   }
   return (
@@ -23,7 +23,17 @@ export const Welcome = ({ missing }: { readonly missing: string }) => {
       <button type="button" className="primary" onClick={onClick} disabled={isPending}>
         Create #{name}
       </button>
-      {missing !== "" && <a href="#/">All channels</a>}
+      {missing !== "" && <a href={addressOf("")}>All channels</a>}
     </div>
   )
 }
+
+/** Shown in the place of a private channel that does not exist, or that the user may not see: both look the same. */
+export const Gone = () => (
+  <div className="empty">
+    <Mark />
+    <h1>This conversation is not here</h1>
+    <p>It was private, and you are not one of its members, or it does not exist.</p>
+    <a href={addressOf("")}>All channels</a>
+  </div>
+)

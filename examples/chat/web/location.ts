@@ -1,7 +1,18 @@
 import { useSyncExternalStore } from "react"
+import type { Channel } from "../schema.ts"
+import { home } from "../tenants.ts"
 
-/** The name of the channel in the address, where it can be shared and the back button works. Empty if there is none. */
-export const useChannelName = (): string =>
+/** The tenant in the address. */
+export const tenant: string = new URLSearchParams(location.search).get("tenant") ?? home
+
+/** The address of a tenant. */
+export const addressOfTenant = (name: string): string => (name === home ? location.pathname : `?tenant=${name}`)
+
+/**
+ * The channel in the address, where it can be shared and the back button works: the name of a public channel, the id of a
+ * private one. Empty if there is none.
+ */
+export const usePlace = (): string =>
   useSyncExternalStore(
     (listener) => {
       window.addEventListener("hashchange", listener)
@@ -10,12 +21,16 @@ export const useChannelName = (): string =>
     () => decode(location.hash.replace(/^#\/?/, ""))
   )
 
-/** The address of a channel. */
-export const addressOf = (name: string): string => `#/${encodeURIComponent(name)}`
+/** What stands for a channel in the address. The name of a private channel would tell others what it is about. */
+export const placeOf = ({ access, id, name }: Pick<Channel, "access" | "id" | "name">): string =>
+  access === "private" ? id : name
 
-/** Goes to a channel. */
-export const visit = (name: string): void => {
-  location.hash = addressOf(name)
+/** The address of a place. */
+export const addressOf = (place: string): string => `#/${encodeURIComponent(place)}`
+
+/** Goes to a place. */
+export const visit = (place: string): void => {
+  location.hash = addressOf(place)
 }
 
 /** Decodes a name. An address that was typed by hand may have invalid escapes: it is then taken literally. */

@@ -1,12 +1,12 @@
 import * as DateTime from "effect/DateTime"
 import { useCallback, useState } from "react"
+import type { Caller } from "../api.ts"
 import { type ChannelId, Message, MessageId } from "../schema.ts"
 import { useMutation } from "./client.ts"
 
 /** A message that is not sent yet. */
 export interface Draft {
   readonly channel: ChannelId
-  readonly author: string
   readonly body: string
 }
 
@@ -30,13 +30,15 @@ export interface Sending {
 export const isLocal = ({ id }: Message): boolean => id.startsWith("local-")
 
 /** Sends messages. They are shown at once; those that fail are kept, so that the user can send them again. */
-export const useSending = (): Sending => {
+export const useSending = (me: Caller): Sending => {
   const [failed, setFailed] = useState<ReadonlyArray<Failed>>([])
   const forget = useCallback((id: string) => setFailed((failed) => failed.filter((message) => message.id !== id)), [])
   const [call] = useMutation("messages.send", {
     optimistic: (view, draft) => {
       const message = new Message({
         ...draft,
+        author: me.id,
+        name: me.name,
         id: MessageId.make(`local-${crypto.randomUUID()}`),
         sentAt: DateTime.nowUnsafe()
       })
@@ -72,6 +74,18 @@ const reasonOf = (error: Extract<Outcome, { _tag: "Failure" }>["error"]): string
     case "OutcomePending":
       return "It is sent as soon as the server answers."
     case "CallError":
-      return error.reason._tag === "LimitExceeded" ? "The message is too long." : "The server could not be reached."
+      return reasonOfCall(error.reason._tag)
+  }
+}
+
+const reasonOfCall = (tag: string): string => {
+  switch (tag) {
+    case "LimitExceeded":
+      return "The message is too long."
+    case "Unauthenticated":
+    case "Forbidden":
+      return "You may not write here."
+    default:
+      return "The server could not be reached."
   }
 }

@@ -5,15 +5,10 @@ export type Theme = "system" | "light" | "dark"
 
 /** The settings that this browser stores. */
 export interface Settings {
-  readonly name: string
   readonly theme: Theme
 }
 
-const key = "dormouse-chat"
-const moods = ["Quiet", "Sleepy", "Gentle", "Brave", "Early", "Golden", "Mossy", "Curious"]
-const things = ["Hazel", "Acorn", "Fern", "Bramble", "Clover", "Maple", "Willow", "Birch"]
-
-const anyOf = (words: ReadonlyArray<string>): string => words[Math.floor(Math.random() * words.length)]!
+const key = "dormouse-chat-settings"
 
 const read = (): Settings => {
   const stored: Partial<Settings> = (() => {
@@ -23,12 +18,8 @@ const read = (): Settings => {
       return {}
     }
   })()
-  const { name, theme } = stored
-  return {
-    // A random name at first, so that a new user can write at once.
-    name: typeof name === "string" && name.trim() !== "" ? name : `${anyOf(moods)} ${anyOf(things)}`,
-    theme: theme === "light" || theme === "dark" ? theme : "system"
-  }
+  const { theme } = stored
+  return { theme: theme === "light" || theme === "dark" ? theme : "system" }
 }
 
 /** The settings, and a function that changes them. They are stored in `localStorage`. */

@@ -4,9 +4,11 @@
  */
 import * as Context from "effect/Context"
 import type { FromServerEncoded } from "effect/rpc/RpcMessage"
-import { type EncodedExit, interrupted, lost, unavailable } from "../../protocol/Exit.ts"
+import { Unauthenticated } from "../../protocol/CallError.ts"
+import { type EncodedExit, failed, interrupted, lost, unavailable } from "../../protocol/Exit.ts"
 import type { Request } from "../../protocol/Messages.ts"
 import type { RequestSession } from "../rpc/SessionHeader.ts"
+import type { Ended } from "./SessionEnds.ts"
 
 /** The port to where actions run: outside of the object, so that their I/O neither blocks nor keeps it awake. */
 export class ActionHost extends Context.Service<
@@ -18,6 +20,8 @@ export class ActionHost extends Context.Service<
       session: RequestSession,
       signal: AbortSignal
     ) => AsyncIterable<FromServerEncoded>
+    /** Has a new token of a socket verified, `null` for none. Answers with the JSON of the session, or with a refusal. */
+    readonly renewSession: (token: string | null, session: RequestSession, signal: AbortSignal) => Promise<Response>
   }
 >()("effect-dormouse/engine/object/ActionHost") {}
 
@@ -27,7 +31,10 @@ export class ActionEnded extends Error {}
 /** What the relay of one socket works with. */
 export interface ActionRelayOptions {
   readonly host: ActionHost["Service"]
-  readonly session: RequestSession
+  /** The session now: an action runs under the one with which it was started. */
+  readonly session: () => RequestSession
+  /** Why nothing may be sent any more of an action that was started under a session. */
+  readonly endOf: (session: RequestSession) => Ended | undefined
   /** Sends a message of a call to the socket. */
   readonly send: (message: FromServerEncoded) => void
   /** Runs a task later, and keeps the object awake until then. Returns the function that cancels it. */
@@ -76,9 +83,16 @@ export class ActionRelay {
       if (this.calls.get(id) === call) this.options.send(message)
     }
     const exit = (exit: EncodedExit) => send({ _tag: "Exit", requestId: id, exit })
+    const session = this.options.session()
     const relay = async () => {
       try {
-        for await (const message of this.options.host.runAction(request, this.options.session, call.abort.signal)) {
+        for await (const message of this.options.host.runAction(request, session, call.abort.signal)) {
+          const problem = this.options.endOf(session)
+          if (problem !== undefined) {
+            call.abort.abort()
+            if (!isAnswered) exit(failed(new Unauthenticated({ problem })))
+            return
+          }
           send(message)
           // A call with `discard` has its exit at once and continues to run.
           isAnswered ||= message._tag === "Exit"

@@ -27,7 +27,9 @@ import {
   type CallErrorReason,
   MutationMismatch,
   OutcomeUnreadable,
-  PayloadInvalid
+  PayloadInvalid,
+  type TokenProblem,
+  Unauthenticated
 } from "../../protocol/CallError.ts"
 import { type EncodedExit, limitExceeded, successText } from "../../protocol/Exit.ts"
 import * as Limits from "../../protocol/Limits.ts"
@@ -71,6 +73,8 @@ export interface Caller {
   readonly client: Rpc.ServerClient
   /** What the log lines of its calls carry, beside the rpc. */
   readonly annotations: Readonly<Record<string, unknown>>
+  /** Tells why its token has ended, if it has: its calls do not run then. */
+  readonly endOf?: (() => TokenProblem | undefined) | undefined
 }
 
 /** A call whose payload was read. */
@@ -306,7 +310,10 @@ export class Executor {
     context: Context.Context<any>,
     record: boolean
   ): Transacted {
-    const { procedure } = call
+    const { caller, procedure } = call
+    // It may have waited, in the queue or in middleware.
+    const problem = caller.endOf?.()
+    if (problem !== undefined) return refused(new Unauthenticated({ problem }))
     if (procedure.kind === "mutation") return this.mutate(call, handler, context)
     const { exit, reads } = this.options.runner.read(handler, context, record)
     return { exit, reads, value: undefined, result: undefined, version: undefined }

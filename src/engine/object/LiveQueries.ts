@@ -363,6 +363,32 @@ export class LiveQueries {
     this.mark(subscription)
   }
 
+  /**
+   * Gives subscriptions of one subscriber another caller, which `change` sets. Those whose result depends on the caller get
+   * that of the new one; the others keep theirs.
+   */
+  changeCaller(subscriptions: ReadonlyArray<Subscription>, change: () => void): void {
+    // What follows has a version of its own, so that no two frames of a subscription have the same one.
+    if (this.hasPending) this.flush()
+    const moved = subscriptions.flatMap((subscription) => {
+      const { key, perIdentity } = subscription.query
+      return perIdentity ? [{ subscription, key }] : []
+    })
+    // All first: no run of the former caller's query may be one of the new caller's.
+    for (const { subscription } of moved) this.unsubscribe(subscription)
+    change()
+    if (!this.needsFlush) this.version = Math.max(this.currentVersion + 1, this.nextVersion())
+    for (const { key, subscription } of moved) {
+      this.subscribe(subscription, { ...key, identity: subscription.subscriber.identity })
+    }
+    for (const { query } of subscriptions) {
+      // Whether it depends on the caller is not known since the wake.
+      if (!this.stale.has(query)) continue
+      if (this.isBegun) this.runLater(query)
+      else this.runAlone(query)
+    }
+  }
+
   /** Runs a query that has not run since the wake. */
   refresh(query: LiveQuery): void {
     if (!this.stale.has(query)) return

@@ -3,7 +3,8 @@
  * There is no connection and no client behind a body; its requests are one unit of the queue.
  */
 
-import { chunkMessage, done, type EncodedExit, exitMessage, unavailable } from "../../protocol/Exit.ts"
+import { Unauthenticated } from "../../protocol/CallError.ts"
+import { chunkMessage, done, type EncodedExit, exitMessage, failed, unavailable } from "../../protocol/Exit.ts"
 import { livePrefix } from "../../protocol/Frame.ts"
 import type * as Limits from "../../protocol/Limits.ts"
 import { describe } from "../../protocol/Limits.ts"
@@ -16,6 +17,7 @@ import type { RequestSession } from "../rpc/SessionHeader.ts"
 import { type Caller, type Executor, exitText } from "./Executor.ts"
 import type { LiveQueries, QueryKey, QueryRun } from "./LiveQueries.ts"
 import { QueryResult } from "./QueryResult.ts"
+import type { SessionEnds } from "./SessionEnds.ts"
 import { callerOf, headersOf, type ReadQueryKey } from "./SocketSession.ts"
 import type { TurnQueue } from "./TurnQueue.ts"
 
@@ -26,6 +28,7 @@ export interface ObjectHttpOptions {
   readonly readQueryKey: ReadQueryKey
   readonly runQuery: (key: QueryKey) => QueryRun
   readonly turns: TurnQueue
+  readonly ends: SessionEnds
   readonly limits: Limits.Limits
   readonly rates: CallRates
   readonly now: () => number
@@ -36,7 +39,7 @@ export interface ObjectHttpOptions {
 export class ObjectHttp {
   private readonly options: ObjectHttpOptions
   /** The caller of the body before: one caller often calls again and again. */
-  private last: { readonly identity: string; readonly tenant: string; readonly caller: Caller } | undefined
+  private last: { readonly session: string; readonly caller: Caller } | undefined
 
   constructor(options: ObjectHttpOptions) {
     this.options = options
@@ -44,7 +47,7 @@ export class ObjectHttp {
 
   /** Answers the requests in a body. */
   async call(session: RequestSession, text: string, isRewritten = false): Promise<ObjectAnswer> {
-    const { isMutation, limits, turns } = this.options
+    const { ends, isMutation, limits, turns } = this.options
     const body = parseRequests(text, isRewritten ? limitsInside(limits) : limits)
     if (body instanceof Response) return { status: body.status, body: await body.text() }
     const { requests } = body
@@ -62,6 +65,12 @@ export class ObjectHttp {
         data: text,
         run: () => {
           try {
+            // The Worker does not know what was revoked, and the token may have expired while the body waited.
+            const problem = ends.endOf(session)
+            if (problem !== undefined) {
+              const exit = failed(new Unauthenticated({ problem }))
+              return resolve({ status: 401, body: joinMessages(answerAll(requests, exit)) })
+            }
             const answers = requests.map((request) => this.answer(request, caller, session))
             if (answers.every((answer) => typeof answer === "string")) resolve(ok(answers))
             else Promise.all(answers).then((answers) => resolve(ok(answers)), reject)
@@ -81,10 +90,8 @@ export class ObjectHttp {
   }
 
   private callerFor(session: RequestSession): Caller {
-    const identity = JSON.stringify(session.identity)
-    if (this.last?.identity !== identity || this.last.tenant !== session.tenant) {
-      this.last = { identity, tenant: session.tenant, caller: callerOf(session) }
-    }
+    const text = JSON.stringify(session)
+    if (this.last?.session !== text) this.last = { session: text, caller: callerOf(session, this.options.ends) }
     return this.last.caller
   }
 

@@ -20,7 +20,15 @@ import type { TurnQueue } from "./TurnQueue.ts"
 export interface SocketHubOptions
   extends Omit<
     SocketSessionOptions,
-    "onOutput" | "onDirty" | "turn" | "deadlines" | "charge" | "onFlood" | "liveQueriesPerSocket"
+    | "onOutput"
+    | "onDirty"
+    | "onRenewed"
+    | "onEnded"
+    | "turn"
+    | "deadlines"
+    | "charge"
+    | "onFlood"
+    | "liveQueriesPerSocket"
   > {
   readonly rates: CallRates
   readonly callerLimits: CallerLimits
@@ -84,7 +92,13 @@ export class SocketHub {
       }),
       turn: (body) => options.turns.run(body),
       onOutput: (session) => this.output.push(session),
-      onDirty: (session) => this.scheduleSave(session)
+      onDirty: (session) => this.scheduleSave(session),
+      onRenewed: (session, before) => {
+        this.counts.closed(before)
+        this.counts.opened(session.keys)
+        this.saveRenewed(session)
+      },
+      onEnded: ({ socket }, problem) => this.drop(socket, [unauthenticated, `unauthenticated: ${problem}`])
     }
   }
 
@@ -113,6 +127,13 @@ export class SocketHub {
     const opened = new SocketSession(this.sessionOptions, socket, this.options.host.newId(), session)
     this.add(opened)
     this.save(opened, rowsPerSave)
+    // The Worker does not know what was revoked.
+    if (this.options.ends.endOf(session) !== undefined) this.options.turns.run(() => opened.isEnded())
+  }
+
+  /** Ends the sessions whose tokens have expired or were revoked. */
+  endSessions(): void {
+    for (const session of [...this.sessions.values()]) session.isEnded()
   }
 
   /** A message of a socket. */
@@ -158,6 +179,12 @@ export class SocketHub {
     } finally {
       socket.close(...close)
     }
+  }
+
+  /** Closes all sockets, those as well that were opened before hibernation. Nothing more is sent to them or taken of them. */
+  closeAll(close: Close): void {
+    for (const socket of this.options.host.sockets()) this.drop(socket, close)
+    this.dirty.clear()
   }
 
   /** A socket closed. */
@@ -229,6 +256,17 @@ export class SocketHub {
     }
   }
 
+  /** Saves a session of another caller. If that fails, no message of the socket is handled any more. */
+  private saveRenewed(session: SocketSession): void {
+    try {
+      // Nothing may leave under the new session before it is saved: all at once.
+      session.save(Number.POSITIVE_INFINITY)
+    } catch (cause) {
+      this.options.log("the state of a socket could not be saved", cause)
+      this.drop(session.socket, [1011, "the server could not save the state of this socket; the cause is in its log"])
+    }
+  }
+
   private restoreCache(): RestoreCache {
     return { decode: attachmentDecoder(), readQueryKey: memoizeByRequest(this.options.readQueryKey) }
   }
@@ -242,10 +280,16 @@ export class SocketHub {
     const { id, session } = attachment.value
     const restored = new SocketSession(this.sessionOptions, socket, id, session)
     this.add(restored)
-    this.options.turns.run(() => restored.restore(attachment.value, readQueryKey))
+    this.options.turns.run(() => {
+      restored.restore(attachment.value, readQueryKey)
+      restored.isEnded()
+    })
     return restored
   }
 }
+
+/** The close code for a token that is not accepted (any more). */
+const unauthenticated = 4401
 
 const noAck = `no acknowledgement of a frame within ${ackTimeout / 1000} s`
 const notMessages = "not messages of effect/rpc as JSON: use RpcSerialization.layerJson"

@@ -5,7 +5,10 @@
 import * as Headers from "effect/http/Headers"
 import { ServerClient } from "effect/rpc/Rpc"
 import type { FromClientEncoded, FromServerEncoded } from "effect/rpc/RpcMessage"
-import { done, type EncodedExit, exitMessage, interrupted, limitExceeded, lost } from "../../protocol/Exit.ts"
+import { anonymous } from "../../contract/Auth.ts"
+import { type Authenticated, authenticateTag, signedOut } from "../../protocol/Authenticate.ts"
+import { Unauthenticated } from "../../protocol/CallError.ts"
+import { done, type EncodedExit, exitMessage, failed, interrupted, limitExceeded, lost } from "../../protocol/Exit.ts"
 import { knownHashHeader, livePrefix, promptHeader } from "../../protocol/Frame.ts"
 import * as Limits from "../../protocol/Limits.ts"
 import { pong, type Request } from "../../protocol/Messages.ts"
@@ -20,6 +23,8 @@ import { type ActionHost, ActionRelay } from "./ActionRelay.ts"
 import { type Call, type Caller, type Execution, type Executor, exitText, type PendingExecution } from "./Executor.ts"
 import * as FlowControl from "./FlowControl.ts"
 import { type LiveQueries, type QueryKey, type Subscriber, Subscription } from "./LiveQueries.ts"
+import type { Ended, SessionEnds } from "./SessionEnds.ts"
+import { SessionRenewal } from "./SessionRenewal.ts"
 import {
   type Attachment,
   attachmentPrefix,
@@ -55,6 +60,7 @@ export interface SocketSessionOptions {
   /** The socket goes on although its calls are refused. */
   readonly onFlood: (session: SocketSession, refused: TooMany) => void
   readonly deadlines: AckDeadlines<SocketSubscription>
+  readonly ends: SessionEnds
   readonly isAction: (tag: string) => boolean
   /** Runs a task later, and keeps the object awake until then. Returns the function that cancels it. */
   readonly after: (millis: number, task: () => void) => () => void
@@ -64,6 +70,10 @@ export interface SocketSessionOptions {
   readonly onOutput: (session: SocketSession) => void
   /** The session has something to save before the object can hibernate. */
   readonly onDirty: (session: SocketSession) => void
+  /** The session continues as another caller, or with another token: save it before anything leaves. */
+  readonly onRenewed: (session: SocketSession, before: CallerKeys) => void
+  /** The token of the session has ended: close its socket. */
+  readonly onEnded: (session: SocketSession, problem: Ended) => void
 }
 
 /** One live query of one socket. */
@@ -92,13 +102,16 @@ export class SocketSubscription extends Subscription implements SubscriptionEntr
 /** One client at one socket. */
 export class SocketSession implements Subscriber {
   readonly id: string
-  readonly identity: string
+  /** The caller as text. A new token can change it. */
+  identity: string
   readonly pending = new Set<SocketSubscription>()
   readonly socket: HostSocket
   private readonly options: SocketSessionOptions
-  private readonly caller: Caller
+  private session: RequestSession
+  private caller: Caller
   private readonly actions: ActionRelay
-  private readonly prefix: string
+  private readonly renewal: SessionRenewal
+  private prefix: string
   private readonly subscriptions = new Map<string | number, SocketSubscription>()
   /** Calls that wait in middleware. */
   private readonly waitingCalls = new Map<string | number, PendingExecution>()
@@ -111,7 +124,7 @@ export class SocketSession implements Subscriber {
   private attached: string | undefined
   private isClosed = false
   /** Under which keys its caller counts. */
-  readonly keys: CallerKeys
+  keys: CallerKeys
   /** Calls that were refused since the last one that was not. */
   private refusals = 0
   /** How many messages were received. */
@@ -123,16 +136,91 @@ export class SocketSession implements Subscriber {
     this.id = id
     this.identity = JSON.stringify(session.identity)
     this.prefix = attachmentPrefix(id, session)
-    this.caller = callerOf(session)
+    this.session = session
+    this.caller = callerOf(session, options.ends)
     this.keys = keysOf(session)
     this.actions = new ActionRelay({
       host: options.actions,
-      session,
-      send: (message) => options.turn(() => this.send(message)),
+      session: () => this.session,
+      // While the caller is the same, its newest token counts.
+      endOf: (started) =>
+        started === this.session || JSON.stringify(started.identity) === this.identity
+          ? undefined
+          : options.ends.endOf(started),
+      send: (message) => options.turn(() => this.isEnded() || this.send(message)),
       after: (millis, task) => options.after(millis, task),
       signOfLife: () => `${this.received} ${socket.pingedAt()}`,
       onChange: () => options.onDirty(this)
     })
+    this.renewal = new SessionRenewal({
+      host: options.actions,
+      session: () => this.session,
+      turn: options.turn,
+      after: options.after,
+      exit: (id, exit) => this.isEnded() || this.exit(id, exit),
+      accept: (session) => this.renew(session),
+      onChange: () => options.onDirty(this)
+    })
+  }
+
+  // --- the token
+
+  /**
+   * Ends the session if its token has expired or was revoked. Asked before a message is handled and before anything leaves:
+   * no timer runs for it. Returns whether the socket is closed.
+   */
+  isEnded(): boolean {
+    if (this.isClosed) return true
+    const { ends } = this.options
+    const problem = ends.endOf(this.session)
+    if (problem === undefined) return false
+    // What was answered in this turn, before a mutation revoked the token, still leaves. Frames do not.
+    const answers = problem === "revoked" ? this.outgoing.filter((text) => !text.startsWith(chunkStart)) : []
+    const isComplete = answers.length === this.outgoing.length
+    this.outgoing = answers
+    if (ends.becomesAnonymous && isComplete) {
+      const { credential, ...session } = this.session
+      this.become({ ...session, identity: anonymous })
+      this.write(signedOut(problem))
+      this.notify()
+      return this.isClosed
+    }
+    this.sendOutgoing()
+    this.options.onEnded(this, problem)
+    return true
+  }
+
+  /** Continues under the session of a new token. Returns the exit of the request that brought it. */
+  private renew(session: RequestSession): EncodedExit {
+    const { ends, live } = this.options
+    const problem = ends.endOf(session)
+    if (problem !== undefined) return failed(new Unauthenticated({ problem }))
+    this.become(session)
+    this.notify()
+    live.notify()
+    const value: Authenticated = {
+      subject: session.identity.subject,
+      expires: session.credential?.expires ?? null,
+      now: Math.floor(ends.time())
+    }
+    return { _tag: "Success", value }
+  }
+
+  /** Continues as another caller, or with another token. Live queries that depend on the caller get those of the new one. */
+  private become(session: RequestSession): void {
+    const { ends, live, onRenewed } = this.options
+    const identity = JSON.stringify(session.identity)
+    const before = this.keys
+    const change = () => {
+      this.session = session
+      this.keys = keysOf(session)
+      this.caller = callerOf(session, ends, this.caller.client)
+      this.identity = identity
+      this.prefix = attachmentPrefix(this.id, session)
+    }
+    if (identity === this.identity) change()
+    else live.changeCaller([...this.subscriptions.values()], change)
+    onRenewed(this, before)
   }
 
   // --- messages in
@@ -141,6 +229,7 @@ export class SocketSession implements Subscriber {
   receive(messages: ReadonlyArray<FromClientEncoded>): void {
     this.received++
     for (const message of messages) {
+      if (this.isEnded()) return
       this.handle(message)
       // A flood: what follows is not handled.
       if (this.isClosed) return
@@ -149,6 +238,7 @@ export class SocketSession implements Subscriber {
 
   /** Answers requests that are not run with the same exit. */
   refuse(requests: ReadonlyArray<Request>, exit: EncodedExit): void {
+    if (this.isEnded()) return
     // Reading it cost as much as a call.
     if (this.isTooMany() !== undefined && this.isClosed) return
     const text = JSON.stringify(exit)
@@ -173,6 +263,7 @@ export class SocketSession implements Subscriber {
         this.abandon(message.id)
         if (this.isRefused(message)) return
         if (message.tag.startsWith(livePrefix)) return this.subscribe(message)
+        if (message.tag === authenticateTag) return this.renewal.start(message)
         if (this.options.isAction(message.tag)) return this.actions.start(message)
         return this.call(message)
       case "Ack":
@@ -205,9 +296,10 @@ export class SocketSession implements Subscriber {
       isAcknowledged = true
       this.write(exitMessage(idText, JSON.stringify(done)))
     }
+    const { caller } = this
     const call: Call = {
       ...decoded,
-      caller: this.caller,
+      caller,
       headers: headersOf(request),
       requestId: request.id,
       parent: parentOf(request),
@@ -226,7 +318,10 @@ export class SocketSession implements Subscriber {
         if (this.waitingCalls.get(request.id) !== started) return
         this.waitingCalls.delete(request.id)
         this.options.onDirty(this)
-        finish(execution)
+        if (this.isEnded()) return
+        // Its caller's token has ended after the transaction, and another caller is here now.
+        if (caller.endOf?.() === undefined) finish(execution)
+        else if (!isAcknowledged) this.exit(request.id, lost)
       })
     )
   }
@@ -283,7 +378,7 @@ export class SocketSession implements Subscriber {
   }
 
   private interrupt(id: string | number): void {
-    if (this.actions.interrupt(id)) return
+    if (this.actions.interrupt(id) || this.renewal.interrupt(id)) return
     const waiting = this.waitingCalls.get(id)
     if (waiting !== undefined) return waiting.interrupt()
     if (!this.unsubscribe(id)) return
@@ -296,6 +391,7 @@ export class SocketSession implements Subscriber {
   private abandon(id: string | number): void {
     this.unsubscribe(id)
     this.actions.abandon(id)
+    this.renewal.abandon(id)
     const waiting = this.waitingCalls.get(id)
     if (waiting === undefined) return
     this.waitingCalls.delete(id)
@@ -336,6 +432,8 @@ export class SocketSession implements Subscriber {
     for (const { interrupt } of this.waitingCalls.values()) interrupt()
     this.waitingCalls.clear()
     this.actions.close()
+    this.renewal.close()
+    this.outgoing = []
     if (this.stored !== undefined) this.options.rows.deleteAll(this.id)
   }
 
@@ -350,6 +448,7 @@ export class SocketSession implements Subscriber {
   notify(): void {
     const { live } = this.options
     if (live.isFlushing) return live.notifyWithFlush(this)
+    if (this.isEnded()) return
     for (const subscription of this.pending) {
       // A result that was held back before hibernation is lost: run the query again.
       live.refresh(subscription.query)
@@ -431,6 +530,13 @@ export class SocketSession implements Subscriber {
 
   /** Sends what was collected in this turn: as one message, or as few as the limit allows. */
   flushOutput(): void {
+    // The clock of a Durable Object stands still in a turn; another one may have passed the expiry meanwhile.
+    if (this.outgoing.length > 0 && this.options.ends.endOf(this.session) === "expired") {
+      this.options.onEnded(this, "expired")
+    } else this.sendOutgoing()
+  }
+
+  private sendOutgoing(): void {
     const texts = this.outgoing
     if (texts.length === 0) return
     this.outgoing = []
@@ -466,7 +572,7 @@ export class SocketSession implements Subscriber {
     const { hasProgress, overflowed, text } = encodeAttachment(this.prefix, {
       version: this.options.live.currentVersion,
       awaited: this.awaited,
-      calls: [...this.actions.ids, ...this.waitingCalls.keys()],
+      calls: [...this.actions.ids, ...this.renewal.ids, ...this.waitingCalls.keys()],
       subscriptions,
       overflowed: this.stored !== undefined
     })
@@ -545,13 +651,19 @@ export class SocketSession implements Subscriber {
 /** Calls in a row that are refused before the socket is closed: a client that waits for answers sees the first of them. */
 const refusalsBeforeClose = 100
 
-/** The caller of all calls of a session. */
-export const callerOf = ({ identity, tenant }: RequestSession): Caller => ({
-  identity,
-  client: new ServerClient(nextClient++),
-  annotations: { tenant, subject: identity.subject }
-})
+/** The caller of all calls of a session. Without `ends` its token does not end. */
+export const callerOf = (
+  session: RequestSession,
+  ends?: SessionEnds,
+  client: ServerClient = new ServerClient(nextClient++)
+): Caller => {
+  const { identity, tenant } = session
+  return { identity, client, annotations: { tenant, subject: identity.subject }, endOf: ends?.watch(session) }
+}
 let nextClient = 0
+
+/** How the texts of frames begin. */
+const chunkStart = '{"_tag":"Chunk"'
 
 /** Headers that are meant for live queries, and that middleware does not see. */
 const ownHeaders: ReadonlySet<string> = new Set([knownHashHeader, promptHeader])

@@ -2,6 +2,7 @@
  * The engine of one tenant's object: puts the app, the database and the host together, and owns the turns.
  * A host calls `http`, `sockets` and `local`; everything that happens in the object starts there.
  */
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Headers from "effect/http/Headers"
@@ -29,6 +30,7 @@ import { CallRates, configured } from "../rpc/CallRates.ts"
 import { unknownRpc } from "../rpc/ErrorBoundary.ts"
 import { requireMiddleware } from "../rpc/KindMiddleware.ts"
 import { isTraced } from "../rpc/RequestSpan.ts"
+import type { SessionOptions } from "../rpc/SessionOptions.ts"
 import { ActionHost } from "./ActionRelay.ts"
 import { type Call, type Caller, Executor, noHeaders } from "./Executor.ts"
 import { LiveQueries, type QueryKey, type QueryRun } from "./LiveQueries.ts"
@@ -37,6 +39,7 @@ import * as Metrics from "./Metrics.ts"
 import { MutationLog, mutationIndex, mutationTable } from "./MutationLog.ts"
 import { ObjectHttp } from "./ObjectHttp.ts"
 import { Reactors, reactorTable } from "./Reactors.ts"
+import { revocations, SessionEnds } from "./SessionEnds.ts"
 import { SocketHub } from "./SocketHub.ts"
 import type { ReadQueryKey } from "./SocketSession.ts"
 import { SubscriptionRows, subscriptionTable } from "./SubscriptionStore.ts"
@@ -74,6 +77,8 @@ export interface TenantEngineOptions {
   readonly smallFlush?: number
   /** Queries that a flush runs in one turn; calls are handled between the turns. 100 unless given. */
   readonly queriesPerSlice?: number
+  /** What happens to sessions whose tokens have ended. */
+  readonly sessions?: SessionOptions
 }
 
 /** Flushes of one turn: a reaction may commit, which needs another flush. */
@@ -94,6 +99,7 @@ export const make = <Rpcs extends Rpc.Any>(
     const services: Context.Context<any> = yield* Effect.context<any>()
     const runner = yield* makeRunner({
       tables: app.tables,
+      policies: app.policies,
       limits: app.limits,
       transactional: app.transactional,
       // Anybody may read a tenant that does not exist: that must not make a database.
@@ -102,12 +108,13 @@ export const make = <Rpcs extends Rpc.Any>(
         mutationTable,
         mutationIndex,
         subscriptionTable,
+        revocations,
         ...(app.reactors.length > 0 ? [reactorTable] : [])
       ],
       afterCommit: (effects) => background.defer(() => runAfterCommit(background, services, effects))
     })
     const handlers = yield* Layer.build(handlersOf(app.layers, app.layers.services))
-    const callerLimits = yield* Effect.orDie(configured(app.limits))
+    const callerLimits = yield* configured(app.limits)
     yield* requireMiddleware(app.api.declared.requests.values(), handlers)
     const engine = new Engine(app, options, {
       database: runner.storage.database,
@@ -161,6 +168,7 @@ class Engine implements TenantEngine {
   private readonly self: Caller
   private readonly turns: TurnQueue
   private readonly reactors: Reactors
+  private readonly ends: SessionEnds
   private readonly kinds = new Map<string, Kind>()
   private readonly isTraced: boolean
   /** The calls of live queries: what is the same for each of their runs. */
@@ -207,6 +215,9 @@ class Engine implements TenantEngine {
       onCommitted: (span) => this.committedSpans.push(span)
     })
     const { executor } = this
+    const clock = Context.get(parts.services, Clock.Clock)
+    const ends = new SessionEnds({ ...options.sessions, database, time: () => clock.currentTimeMillisUnsafe() })
+    this.ends = ends
     this.reactors = new Reactors({
       reactors,
       database,
@@ -229,6 +240,7 @@ class Engine implements TenantEngine {
       live,
       readQueryKey,
       actions: parts.actions,
+      ends,
       rows: new SubscriptionRows(database),
       limits,
       rates,
@@ -240,6 +252,7 @@ class Engine implements TenantEngine {
       live,
       readQueryKey,
       runQuery: (key) => this.runQuery(key, undefined),
+      ends,
       turns,
       limits,
       rates,
@@ -264,6 +277,7 @@ class Engine implements TenantEngine {
   private committed(writes: WriteRecorder): void {
     this.turns.committed()
     this.reactors.committed()
+    this.ends.committed(writes)
     this.live.committed(writes)
     // A commit of code that runs beside the calls is a turn of its own.
     if (!this.turns.isInTurn) this.parts.background.defer(() => this.turn(() => {}))
@@ -272,15 +286,22 @@ class Engine implements TenantEngine {
   /** The end of a turn: answers are sent, then what was committed reaches live queries. */
   private endTurn(): void {
     const { live, sockets } = this
+    this.endSessions()
     sockets.flushOutput()
     for (let i = 0; live.needsFlush && this.flushWaitsFor === undefined && i < flushesPerTurn; i++) {
       if (live.isFlushing || live.subscriptionsToNotify > this.smallFlush) return this.scheduleFlush()
       this.flush()
+      this.endSessions()
       sockets.flushOutput()
     }
     // A chain of reactions that has not ended continues in a later turn.
     if (live.needsFlush) this.scheduleFlush()
     else this.committedSpans = []
+  }
+
+  /** Ends the sessions that a commit of this turn has revoked, before a frame leaves. */
+  private endSessions(): void {
+    if (this.ends.takeChanged()) this.sockets.endSessions()
   }
 
   /**

@@ -2,29 +2,42 @@
  * Counts the calls of each caller, in memory: a call costs two look-ups in a map, and nothing is written. Object and Worker
  * have one each. A21: calls beyond the limit run nothing. After a start all windows begin anew.
  */
-import * as Config from "effect/Config"
+import * as ConfigProvider from "effect/ConfigProvider"
 import * as Duration from "effect/Duration"
-import * as Schema from "effect/Schema"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import { TooManyRequests } from "../../protocol/CallError.ts"
 import type { CallerLimits, CallRate } from "../../protocol/CallerLimits.ts"
 import { type EncodedExit, failed } from "../../protocol/Exit.ts"
 import * as RateLimitState from "../../services/rateLimits/RateLimitState.ts"
 import type { RequestSession } from "./SessionHeader.ts"
 
-const Count = Schema.Number.check(Schema.isGreaterThanOrEqualTo(1))
-
-const count = (name: string, given: number): Config.Config<number> =>
-  Config.withDefault(Config.schema(Count, name), given)
-
-const rate = (name: string, given: CallRate): Config.Config<CallRate> =>
-  Config.all({
-    limit: count(name, given.limit),
-    window: Config.withDefault(Config.Duration(`${name}_WINDOW`), Duration.fromInputUnsafe(given.window))
+/** A number from the environment. Effect's `Config` would be 2 KB of every Worker. */
+const variable = <A>(name: string, given: A, parse: (text: string) => A | undefined): Effect.Effect<A> =>
+  Effect.gen(function* () {
+    const node = yield* Effect.orDie((yield* ConfigProvider.ConfigProvider).load([name]))
+    if (node?.value === undefined) return given
+    return parse(node.value) ?? (yield* Effect.die(new Error(`the variable ${name} is not a limit: ${node.value}`)))
   })
 
-/** The limits of an app, with those that the environment overrides. */
-export const configured = (given: CallerLimits): Config.Config<CallerLimits> =>
-  Config.all({
+const count = (name: string, given: number): Effect.Effect<number> =>
+  variable(name, given, (text) => {
+    const number = text.trim() === "" ? Number.NaN : Number(text)
+    return number >= 1 ? number : undefined
+  })
+
+const rate = (name: string, given: CallRate): Effect.Effect<CallRate> =>
+  Effect.all({
+    limit: count(name, given.limit),
+    window: variable(`${name}_WINDOW`, Duration.fromInputUnsafe(given.window), (text) =>
+      // What is not the text of a duration is refused by `fromInput`.
+      Option.getOrUndefined(Duration.fromInput(text as Duration.Input))
+    )
+  })
+
+/** The limits of an app, with those that the environment overrides. A value that is no limit is a defect. */
+export const configured = (given: CallerLimits): Effect.Effect<CallerLimits> =>
+  Effect.all({
     liveQueriesPerSocket: count("DORMOUSE_LIVE_QUERIES_PER_SOCKET", given.liveQueriesPerSocket),
     socketsPerIdentity: count("DORMOUSE_SOCKETS_PER_IDENTITY", given.socketsPerIdentity),
     socketsPerAddress: count("DORMOUSE_SOCKETS_PER_ADDRESS", given.socketsPerAddress),

@@ -12,7 +12,14 @@ import type * as Rpc from "effect/rpc/Rpc"
 import * as RpcSchema from "effect/rpc/RpcSchema"
 import * as Schema from "effect/Schema"
 import { StorageError } from "../../contract/Storage.ts"
-import { CallError, InternalError, LimitExceeded, PayloadInvalid, UnknownRpc } from "../../protocol/CallError.ts"
+import {
+  CallError,
+  Forbidden,
+  InternalError,
+  LimitExceeded,
+  PayloadInvalid,
+  UnknownRpc
+} from "../../protocol/CallError.ts"
 import { type EncodedExit, failed } from "../../protocol/Exit.ts"
 import { Suspended } from "../../services/storage/Synchronous.ts"
 
@@ -24,7 +31,7 @@ const isDeclared: (rpc: Rpc.AnyWithProps) => (error: unknown) => boolean = memoi
 })
 
 /**
- * How a call ended, as its caller may see it: success, declared failures, limits by name. Anything else is logged, and its
+ * How a call ended, as its caller may see it: success, declared failures, limits by name, what policies deny. Anything else is logged, and its
  * caller gets the id of the log entry.
  */
 export const sanitizeExit = <A, E>(rpc: Rpc.AnyWithProps, exit: Exit.Exit<A, E>): Effect.Effect<A, E | CallError> => {
@@ -33,8 +40,8 @@ export const sanitizeExit = <A, E>(rpc: Rpc.AnyWithProps, exit: Exit.Exit<A, E>)
   if (Option.isSome(failure) && isDeclared(rpc)(failure.value)) return exit
   if (Option.isNone(failure) && Cause.hasInterruptsOnly(exit.cause)) return exit
   if (isSanitized(exit.cause)) return exit
-  const limit = limitOf(exit.cause)
-  if (limit !== undefined) return Effect.fail(new CallError({ reason: limit }))
+  const reason = reasonOf(exit.cause)
+  if (reason !== undefined) return Effect.fail(new CallError({ reason }))
   return Effect.flatMap(toInternalError(rpc._tag, exit.cause), Effect.die)
 }
 
@@ -44,8 +51,11 @@ const isSanitized = (cause: Cause.Cause<unknown>): boolean =>
 /** Whether a defect was made here. */
 export const isInternalError = Schema.is(InternalError)
 
-/** The limit that a handler exceeded, also when it is the cause of a defect or of an `SqlError`. */
-const limitOf = (cause: Cause.Cause<unknown>): LimitExceeded | undefined => {
+/**
+ * The limit that a handler exceeded, or that a policy denied what it did; also when that is the cause of a defect or of an
+ * `SqlError`.
+ */
+const reasonOf = (cause: Cause.Cause<unknown>): LimitExceeded | Forbidden | undefined => {
   for (const reason of cause.reasons) {
     let error: unknown = Cause.isFailReason(reason) ? reason.error : Cause.isDieReason(reason) && reason.defect
     for (let depth = 0; error instanceof Error && depth < 4; depth++) {
@@ -53,6 +63,7 @@ const limitOf = (cause: Cause.Cause<unknown>): LimitExceeded | undefined => {
         const { actual, limit, max } = error.reason
         return new LimitExceeded({ limit, max, actual })
       }
+      if (error instanceof StorageError && error.reason._tag === "PolicyDenied") return new Forbidden()
       error = error.cause
     }
   }

@@ -2,6 +2,7 @@
  * A tenant's object as the Worker sees it.
  * Everything that crosses between the two is in this interface.
  */
+import type { TenantUpdate } from "../../services/TenantGate.ts"
 import type { RequestSession } from "./SessionHeader.ts"
 
 /** What an object answers to a body of requests. */
@@ -24,4 +25,6 @@ export interface ObjectStub {
   readonly connect: (session: RequestSession, headers: Record<string, string>) => Promise<Response>
   /** What each live query reads and costs. */
   readonly explain: (session: RequestSession) => Promise<unknown>
+  /** Tells the object its name and state. Only for objects of apps with a registry of tenants. */
+  readonly update?: (update: TenantUpdate) => Promise<void>
 }

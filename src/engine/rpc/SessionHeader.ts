@@ -9,6 +9,8 @@ import { Credential, Identity } from "../../contract/Auth.ts"
 /** What a call or a socket belongs to. */
 export const RequestSession = Schema.Struct({
   tenant: Schema.String,
+  /** The name of the tenant's object, when a registry of tenants gave it one of its own. */
+  object: Schema.optionalKey(Schema.String),
   identity: Identity,
   /** What is known of the caller's token. */
   credential: Schema.optionalKey(Credential),
@@ -37,6 +39,10 @@ export const readSession = (request: Request): RequestSession | undefined => {
     return undefined
   }
 }
+
+/** The headers of a request that carries a token, `null` for none. */
+export const tokenHeaders = (token: string | null): Record<string, string> =>
+  token === null ? {} : { authorization: `Bearer ${token}` }
 
 /** The subprotocol of sockets. A client that sends a token as a subprotocol must offer this one as well. */
 export const subprotocol = "dormouse"

@@ -17,6 +17,7 @@ import type * as Api from "../../contract/Api.ts"
 import { type App, handlersOf } from "../../contract/App.ts"
 import { Auth, CurrentIdentity, CurrentNetwork } from "../../contract/Auth.ts"
 import { Calls } from "../../contract/Calls.ts"
+import { TokenIssuer } from "../../contract/TokenIssuer.ts"
 import { CallError, Unavailable } from "../../protocol/CallError.ts"
 import type { Request } from "../../protocol/Messages.ts"
 import * as RpcCodec from "../../protocol/RpcCodec.ts"
@@ -41,17 +42,31 @@ export interface ActionRunner {
   }) => Effect.Effect<ReadonlyArray<FromServerEncoded>>
 }
 
-/** Builds the handlers of actions, once for all that run here. */
+/** Builds the handlers of actions, once for all that run here. The author's `auth` may be what issues tokens. */
 export const make = <Rpcs extends Rpc.Any>(
-  app: App<Rpcs>
+  app: App<Rpcs>,
+  issuer: Effect.Effect<Option.Option<TokenIssuer["Service"]>> = Effect.succeedNone
 ): Effect.Effect<ActionRunner, never, HttpClient.HttpClient | Scope> =>
   Effect.gen(function* () {
-    const own = yield* Layer.build(handlersOf(app.layers, app.layers.actionServices))
+    const { actionServices } = app.layers
+    const services: Context.Context<never> = yield* Layer.build(actionServices)
+    const own = yield* Layer.build(
+      handlersOf(app.layers, actionServices === Layer.empty ? Layer.empty : Layer.succeedContext(services))
+    )
     const kinds = yield* Layer.build(KindMiddleware.workerLayer)
     const group: RpcGroup.RpcGroup<any> = app.api.declared
     yield* KindMiddleware.requireMiddleware(group.requests.values(), own)
     const server = yield* Effect.provideContext(RpcTransport.make(group), Context.merge(own, kinds))
     const annotations = yield* References.CurrentLogAnnotations
+    // An issuer among the author's own services comes first.
+    const issued = Context.getOption(services, TokenIssuer)
+    const tokens: TokenIssuer["Service"] = Option.getOrElse(issued, () => ({
+      issue: (request) =>
+        Effect.flatMap(
+          issuer,
+          Option.match({ onNone: () => Effect.die(new Error(noIssuer)), onSome: ({ issue }) => issue(request) })
+        )
+    }))
     const run: ActionRunner["run"] = ({ object, onMessage, requests, resultBytes, session }) =>
       Effect.callback<ReadonlyArray<FromServerEncoded>>((resume) => {
         const context = Context.make(Calls, callsTo(app.api, object, session)).pipe(
@@ -59,6 +74,7 @@ export const make = <Rpcs extends Rpc.Any>(
           Context.add(CurrentNetwork, session.address === undefined ? undefined : networkOf(session.address)),
           // For handlers, and for the author's middleware around them.
           Context.add(Auth, { identity: Effect.succeed(session.identity) }),
+          Context.add(TokenIssuer, tokens),
           Context.add(References.CurrentLogAnnotations, {
             ...annotations,
             tenant: session.tenant,
@@ -81,6 +97,8 @@ export const make = <Rpcs extends Rpc.Any>(
       })
     return { run }
   })
+
+const noIssuer = "nothing issues tokens here: TokenIssuer needs Auth.layerLocal as the option `auth`"
 
 const unanswered = new CallError({ reason: new Unavailable({ detail: "the tenant's object did not answer" }) })
 
@@ -108,7 +126,8 @@ export const callsTo = <Rpcs extends Rpc.Any>(
         try: () => object.call({ ...session, fromAction: true }, JSON.stringify(request)),
         catch: () => unanswered
       })
-      const answers: unknown = JSON.parse(body)
+      // An object that does not admit its tenant any more answers without messages.
+      const answers: unknown = yield* Effect.try({ try: () => JSON.parse(body), catch: () => unanswered })
       const exit = Array.isArray(answers) ? answers.find((answer) => answer?._tag === "Exit")?.exit : undefined
       if (exit === undefined) return yield* unanswered
       return yield* codec.decodeExit(exit)

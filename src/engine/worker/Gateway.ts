@@ -21,6 +21,7 @@ import type { Request as RpcRequest } from "../../protocol/Messages.ts"
 import { timePath } from "../../protocol/MutationId.ts"
 import { type Authenticator, noCredential, type Refusal, type Verified } from "../../services/Authenticator.ts"
 import type { SystemCalls } from "../../services/SystemCalls.ts"
+import { tenantsName } from "../../system/Names.ts"
 import {
   CallRates,
   configured,
@@ -48,12 +49,16 @@ import { explainPath, type RequestSession } from "../rpc/SessionHeader.ts"
 import type { ActionRunner } from "./ActionRunner.ts"
 import { collectedLine } from "./CollectedActions.ts"
 import { type CloseSocket, closeRefused, handshakeHeaders, isRpcPath, isUpgrade, tokenOf } from "./Refusal.ts"
-import { type Routes, route, tenantOf } from "./Routing.ts"
+import { isForRegistry, type Routes, route, tenantOf } from "./Routing.ts"
+import { Missing, type Tenancy, type TenantRegistry } from "./Tenancy.ts"
 
 /** What the author decides: who is calling, who may enter which tenant, and who may read `explain`. */
 export interface GatewayOptions {
-  /** Which tenants exist. Every well-formed name unless given. A name that is refused wakes no object. */
-  readonly tenants?: (name: string) => boolean
+  /**
+   * Which tenants exist: a registry of `Tenants.registry`, or a function of their names. Every well-formed name unless
+   * given. A name that is refused wakes no object.
+   */
+  readonly tenants?: ((name: string) => boolean) | TenantRegistry
   /**
    * Who is calling: one of the layers of `Auth`. Everybody is anonymous unless given. A caller who is refused gets 401; a
    * socket is then closed with 4401.
@@ -61,10 +66,12 @@ export interface GatewayOptions {
   readonly auth?: Layer.Layer<Authenticator, unknown, AuthServices>
   /**
    * Who may enter which tenant. Unless given: everybody, without `auth`; with `auth` whose claim `tenants` lists the
-   * tenant. A caller who may not enter gets what a tenant that does not exist gets: 404, or a socket that is closed with
-   * 4404.
+   * tenant, and everybody whom `open` lets in. A caller who may not enter gets what a tenant that does not exist gets: 404,
+   * or a socket that is closed with 4404.
    */
   readonly enter?: (caller: Entering) => boolean | Effect.Effect<boolean>
+  /** Tenants that everybody may enter whom `auth` accepts, for example `["main"]`. None unless given; `enter` replaces it. */
+  readonly open?: ReadonlyArray<string>
   /**
    * Which requests may read `GET /rpc/explain`: what each live query of a tenant reads, which commit last invalidated it, how
    * often it ran and with how many unchanged results, and what it sent. None unless given.
@@ -92,6 +99,8 @@ export interface GatewayHost {
   readonly now?: () => number
   /** The object of a tenant. */
   readonly object: (tenant: string) => ObjectStub
+  /** The author's registry of tenants, opened here. */
+  readonly tenancy?: Tenancy | undefined
   /** Calls of the deployment's own object. */
   readonly system: SystemCalls["Service"]
   readonly actions: () => Promise<ActionRunner>
@@ -121,6 +130,8 @@ export interface GatewayRequest {
   readonly trustedSession?: RequestSession | undefined
   /** Whether the messages of these actions are collected for one body. */
   readonly isCollected?: boolean | undefined
+  /** The session of a socket whose object has a new token verified, which is the token of this request. */
+  readonly renews?: RequestSession | undefined
 }
 
 const decodeClaims = Schema.decodeUnknownOption(Identity.fields.claims)
@@ -149,6 +160,7 @@ export class Gateway<Rpcs extends Rpc.Any> {
     try {
       return await this.answer(host, request)
     } catch (cause) {
+      if (cause instanceof Missing) return noSuchTenant()
       const { id, message } = await host.run(toInternalError("gateway", Cause.die(cause)))
       return Response.json({ error: message, id }, { status: 500 })
     }
@@ -156,24 +168,46 @@ export class Gateway<Rpcs extends Rpc.Any> {
 
   private async answer(
     host: GatewayHost,
-    { isCollected = false, request, trustedSession }: GatewayRequest
+    { isCollected = false, renews, request, trustedSession }: GatewayRequest
   ): Promise<Response> {
+    if (renews !== undefined) return this.renew(host, request, renews)
     const url = new URL(request.url)
     if (url.pathname === timePath && request.method === "GET") return timeResponse(host)
     const isExplain = url.pathname === explainPath && ((await this.options.explain?.(request)) ?? false)
-    if (!isRpcPath(url.pathname) && !isExplain) return errorResponse(404, "not found")
+    if (!isRpcPath(url.pathname) && !isExplain) return this.respond(host, request)
     const session = trustedSession ?? (await this.open(host, request, url))
     if (session instanceof Response) return session
-    const object = host.object(session.tenant)
-    if (isExplain) return Response.json(await object.explain(session))
+    const { tenancy } = host
+    if (session.tenant === tenantsName && tenancy !== undefined) {
+      const registry: GatewayHost = { ...host, actions: tenancy.actions, tenancy: undefined }
+      return new Gateway(tenancy.app, {}).serve(registry, session, isExplain, { isCollected, request, trustedSession })
+    }
+    return this.serve(host, session, isExplain, { isCollected, request, trustedSession })
+  }
+
+  /** Answers a request of a caller who may be here. */
+  private async serve(
+    host: GatewayHost,
+    session: RequestSession,
+    isExplain: boolean,
+    { isCollected = false, request, trustedSession }: GatewayRequest
+  ): Promise<Response> {
+    // What the object or a Worker of ours has run here was admitted before.
+    const entered =
+      trustedSession === undefined ? host.tenancy?.stub(session, (work) => host.waitUntil(work)) : undefined
+    const object = entered ?? host.object(session.object ?? session.tenant)
+    if (isExplain) {
+      await entered?.verify()
+      return Response.json(await object.explain(session))
+    }
     const isCounted = trustedSession === undefined && host.now !== undefined
     if (request.method === "GET") {
       const refused = isCounted ? await this.tooMany(host, session, 1) : undefined
       if (refused !== undefined) {
         return errorResponse(429, describeTooMany(refused), retryHeaders(refused.retryAfter))
       }
+      return this.connect(host, object, session, request)
     }
-    if (request.method === "GET") return this.connect(host, object, session, request)
     if (request.method !== "POST") return errorResponse(405, "use POST", { allow: "GET, POST" })
     // Object and Worker have checked the requests of actions that they have run here.
     const { limits } = this.app
@@ -186,9 +220,18 @@ export class Gateway<Rpcs extends Rpc.Any> {
     }
     const isStream = trustedSession !== undefined && request.headers.get("accept") === ndjson
     const options = { isStream, isCollected, signal: request.signal }
+    // Actions run without the object, which could otherwise say that the tenant is suspended.
+    if (entered !== undefined && route(this.app, body.requests).actions.length > 0) await entered.verify()
     // The Worker that collects has a span for the body.
     if (!host.isTraced || isCollected) return this.run(host, object, session, body, options)
     return traced(host, session, body, (body) => this.run(host, object, session, body, options))
+  }
+
+  /** Answers a request to another path, if the author's authenticator has an answer. */
+  private async respond(host: GatewayHost, request: Request): Promise<Response> {
+    const authenticator = await host.authenticator?.()
+    const answer = authenticator?.respond && (await host.run(authenticator.respond(request)))
+    return answer?.pipe(Option.getOrUndefined) ?? errorResponse(404, "not found")
   }
 
   /** Has requests answered: by the object, by the actions here, or by both. `text` is their text as it came. */
@@ -210,7 +253,7 @@ export class Gateway<Rpcs extends Rpc.Any> {
 
   /** Counts calls of a caller. Returns why they must not run. */
   private async tooMany(host: GatewayHost, session: RequestSession, calls: number): Promise<TooMany | undefined> {
-    this.rates ??= new CallRates(await host.run(Effect.orDie(configured(this.app.limits))))
+    this.rates ??= new CallRates(await host.run(configured(this.app.limits)))
     return this.rates.charge(keysOf(session), calls, host.now?.() ?? 0)
   }
 
@@ -226,6 +269,7 @@ export class Gateway<Rpcs extends Rpc.Any> {
       const response = await object.connect(session, handshakeHeaders(request))
       return response.status === 503 ? errorResponse(503, "the tenant's object could not start") : response
     } catch (cause) {
+      if (cause instanceof Missing) throw cause
       await host.run(Effect.logWarning("the tenant's object did not answer", cause))
       return errorResponse(503, "the tenant's object did not answer")
     }
@@ -242,6 +286,7 @@ export class Gateway<Rpcs extends Rpc.Any> {
     try {
       return await object.call(session, text ?? JSON.stringify(requests), text === undefined)
     } catch (cause) {
+      if (cause instanceof Missing) throw cause
       // The object may have been reset while it answered, or could not start. A mutation may have committed.
       await host.run(Effect.logWarning("the tenant's object did not answer", cause))
       const exit = unavailable("the tenant's object did not answer")
@@ -295,25 +340,64 @@ export class Gateway<Rpcs extends Rpc.Any> {
 
   /** The tenant and the caller of a request, or the response that refuses it. */
   private async open(host: GatewayHost, request: Request, url: URL): Promise<RequestSession | Response> {
-    const tenant = tenantOf(request, url)
-    if (tenant === undefined) return noSuchTenant()
+    const tenant = isForRegistry(request, url) ? tenantsName : tenantOf(request, url)
+    return this.enterAs(host, request, tenant, host.addressOf?.(request))
+  }
+
+  /** The session of a socket with the token of this request, in the tenant of the socket, or the response that refuses it. */
+  private async renew(host: GatewayHost, request: Request, { address, tenant }: RequestSession): Promise<Response> {
+    const session = await this.enterAs(host, request, tenant, address)
+    return session instanceof Response ? session : Response.json(session)
+  }
+
+  /** The session of a request in a tenant, or the response that refuses it. */
+  private async enterAs(
+    host: GatewayHost,
+    request: Request,
+    tenant: string | undefined,
+    address: string | undefined
+  ): Promise<RequestSession | Response> {
     const verified = await this.authenticate(host, request)
     if (verified instanceof Response) return verified
     const { credential, identity } = verified
+    if (tenant === tenantsName) {
+      return host.tenancy === undefined ? noSuchTenant() : this.openRegistry(host, host.tenancy, verified)
+    }
     const claims = this.readClaims(identity)
     if (claims === undefined) return refusalResponse(new Unauthenticated({ problem: "claims" }))
     const declared = { subject: identity.subject, claims }
     const actual = Limits.bytesBeyond(JSON.stringify(declared), Limits.identityBytes)
     if (actual !== undefined) return errorResponse(431, Limits.describe("identityBytes", Limits.identityBytes, actual))
     // Last, so that nobody who is refused learns which tenants exist.
-    if (!(await this.mayEnter(host, { tenant, identity }))) return noSuchTenant()
-    const address = host.addressOf?.(request)
+    if (tenant === undefined || !(await this.mayEnter(host, { tenant, identity }))) return noSuchTenant()
+    const found = await this.find(host, tenant)
+    if (found instanceof Response) return found
     return {
       tenant,
+      ...found,
       identity: declared,
       ...(credential === noCredential ? {} : { credential }),
       ...(address !== undefined && { address })
     }
+  }
+
+  /** An admin of the registry of tenants. The records trust the claims of a session, so the caller's own are left out. */
+  private async openRegistry(
+    host: GatewayHost,
+    tenancy: Tenancy,
+    { credential, identity }: Verified
+  ): Promise<RequestSession | Response> {
+    if (!(await host.run(tenancy.isAdmin({ identity })))) return noSuchTenant()
+    return { tenant: tenantsName, identity: { subject: identity.subject, claims: {} }, credential }
+  }
+
+  /** Which object stores a tenant, if the registry of tenants gave it one of its own. */
+  private async find(host: GatewayHost, tenant: string): Promise<{ readonly object?: string } | Response> {
+    if (host.tenancy === undefined) return {}
+    const found = await host.run(Effect.exit(host.tenancy.find(tenant, (work) => host.waitUntil(work))))
+    if (Exit.isSuccess(found)) return found.value === undefined ? noSuchTenant() : { object: found.value }
+    await host.run(Effect.logWarning("the tenant could not be looked up", found.cause))
+    return errorResponse(503, "the tenant could not be looked up")
   }
 
   /** The caller of a request, or the response that refuses it. */
@@ -347,8 +431,10 @@ export class Gateway<Rpcs extends Rpc.Any> {
   }
 
   private async mayEnter(host: GatewayHost, entering: Entering): Promise<boolean> {
-    const { auth, enter = auth === undefined ? everybody : whoseClaimsSaySo, tenants } = this.options
-    if (tenants?.(entering.tenant) === false) return false
+    const { auth, open = [], tenants } = this.options
+    const enter =
+      this.options.enter ?? (auth === undefined || open.includes(entering.tenant) ? everybody : whoseClaimsSaySo)
+    if (typeof tenants === "function" && !tenants(entering.tenant)) return false
     const answer = enter(entering)
     return typeof answer === "boolean" ? answer : host.run(answer)
   }
@@ -366,13 +452,13 @@ const whoseClaimsSaySo = ({ identity, tenant }: Entering): boolean => {
 
 const noSuchTenant = () => errorResponse(404, "no such tenant")
 
-const refusalResponse = (refusal: Refusal): Response =>
-  refusal._tag === "Unavailable"
-    ? errorResponse(503, refusal.detail)
-    : Response.json(
-        { error: `unauthenticated: ${refusal.problem}`, problem: refusal.problem },
-        { status: 401, headers: { "www-authenticate": refusal.problem === "missing" ? "Bearer" : invalidToken } }
-      )
+const refusalResponse = (refusal: Refusal): Response => {
+  if (refusal._tag === "Unavailable") return errorResponse(503, refusal.detail)
+  if (refusal._tag === "Forbidden") return errorResponse(403, "forbidden")
+  const { problem } = refusal
+  const headers = { "www-authenticate": problem === "missing" ? "Bearer" : invalidToken }
+  return Response.json({ error: `unauthenticated: ${problem}`, problem }, { status: 401, headers })
+}
 
 const invalidToken = 'Bearer error="invalid_token"'
 

@@ -6,17 +6,21 @@ import type * as Rpc from "effect/rpc/Rpc"
 import type { App } from "../../contract/App.ts"
 import { kindOf } from "../../contract/Kind.ts"
 import type { Request as RpcRequest } from "../../protocol/Messages.ts"
+import { tenantNamePattern, tenantsName } from "../../system/Names.ts"
 import { unknownRpc } from "../rpc/ErrorBoundary.ts"
 import { answerAll } from "../rpc/HttpBody.ts"
 
-/** A tenant's name: what can stand in a header and a URL without being escaped. */
-const tenantName = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/
+const nameIn = (request: Request, url: URL): string =>
+  request.headers.get("x-dormouse-tenant") ?? url.searchParams.get("tenant") ?? "main"
 
 /** The tenant that a request is for, or `undefined` when it names none that can exist. */
 export const tenantOf = (request: Request, url: URL): string | undefined => {
-  const name = request.headers.get("x-dormouse-tenant") ?? url.searchParams.get("tenant") ?? "main"
-  return tenantName.test(name) ? name : undefined
+  const name = nameIn(request, url)
+  return tenantNamePattern.test(name) ? name : undefined
 }
+
+/** Whether a request is for the registry of tenants. */
+export const isForRegistry = (request: Request, url: URL): boolean => nameIn(request, url) === tenantsName
 
 /** The calls of a body by where they are answered. */
 export interface Routes {

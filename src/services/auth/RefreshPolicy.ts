@@ -40,10 +40,9 @@ const isWithin = (since: number | undefined, duration: number, now: number): boo
 export const isUsable = ({ loaded }: RefreshTimes, policy: RefreshPolicy, now: number): boolean =>
   isWithin(loaded, policy.staleFor, now)
 
-/** What to do for a caller, who wants keys that were loaded after `newerThan` if it is given. */
-export const decide = (times: RefreshTimes, policy: RefreshPolicy, now: number, newerThan?: number): Decision => {
+/** What to do for a caller. One who `searches` has a token with a key that the current keys do not contain. */
+export const decide = (times: RefreshTimes, policy: RefreshPolicy, now: number, searches = false): Decision => {
   const usable = isUsable(times, policy, now)
-  const searches = newerThan !== undefined && !(times.loaded !== undefined && times.loaded >= newerThan)
   if (usable && !searches && isWithin(times.loaded, policy.refreshAfter, now)) return "use"
   // A load that takes longer was lost with the request that started it.
   if (isWithin(times.running, policy.timeout, now)) return usable && !searches ? "use" : "join"

@@ -13,23 +13,38 @@ import { decide, isUsable, type RefreshPolicy, type RefreshTimes } from "./Refre
 export interface KeySource {
   /** The keys. The same object as long as they are the same keys. */
   readonly current: Effect.Effect<KeySet, Unavailable>
-  /** The keys for a token that the current ones do not know: loaded after this time, if they may be loaded again. */
-  readonly newerThan: (time: number) => Effect.Effect<KeySet, Unavailable>
+  /** The keys for a token that the current ones do not know: loaded again, if that may be now. */
+  readonly search: Effect.Effect<KeySet, Unavailable>
+  /** How often keys were loaded. What was loaded meanwhile need not be loaded again. */
+  readonly loads: () => number
+}
+
+/** Keys that were made elsewhere, and are loaded again later. */
+export interface RefreshingKeys extends KeySource {
+  /** Replaces the keys, as if they had been loaded now. */
+  readonly put: (keys: KeySet) => Effect.Effect<void>
 }
 
 /** Keys that never change. */
 export const fixed = (keys: KeySet): KeySource => ({
   current: Effect.succeed(keys),
-  newerThan: () => Effect.succeed(keys)
+  search: Effect.succeed(keys),
+  loads: () => 1
 })
 
 const unavailable = new Unavailable({ detail: "the keys that verify tokens cannot be read now" })
 
 /** Keys that are loaded with the first token. */
-export const make = (load: Effect.Effect<KeySet, unknown>, policy: RefreshPolicy): KeySource => {
+export const make = (load: Effect.Effect<KeySet, unknown>, policy: RefreshPolicy): RefreshingKeys => {
   let times: RefreshTimes = {}
   let keys: KeySet | undefined
   let done: Promise<void> | undefined
+  let loads = 0
+
+  const accept = (loaded: KeySet) => {
+    loads++
+    if (keys?.fingerprint !== loaded.fingerprint) keys = loaded
+  }
 
   /** Loads the keys, in the fiber of the request that needs them first. Does not fail. */
   const run = (now: number, isSearch: boolean) =>
@@ -56,7 +71,7 @@ export const make = (load: Effect.Effect<KeySet, unknown>, policy: RefreshPolicy
             const { running: _, ...rest } = times
             if (Exit.isSuccess(exit)) {
               const { failed: _, ...good } = rest
-              if (settle({ ...good, loaded: now }) && keys?.fingerprint !== exit.value.fingerprint) keys = exit.value
+              if (settle({ ...good, loaded: now })) accept(exit.value)
               return Effect.void
             }
             const isInterrupted = Exit.hasInterrupts(exit)
@@ -69,25 +84,19 @@ export const make = (load: Effect.Effect<KeySet, unknown>, policy: RefreshPolicy
       )
     })
 
-  const get = (newerThan?: number): Effect.Effect<KeySet, Unavailable> =>
+  const get = (searches: boolean): Effect.Effect<KeySet, Unavailable> =>
     Effect.flatMap(Clock.currentTimeMillis, (now) => {
-      const decision = decide(times, policy, now, newerThan)
+      const decision = decide(times, policy, now, searches)
       if (decision === "use" && keys !== undefined) return Effect.succeed(keys)
-      if (decision === "load")
-        return Effect.andThen(run(now, isUsable(times, policy, now) && newerThan !== undefined), settled)
-      if (decision === "join" && done !== undefined) {
-        const running = done
-        const joined = Effect.timeoutOption(
-          Effect.promise(() => running),
-          policy.timeout
-        )
+      if (decision === "load") return Effect.andThen(run(now, searches && isUsable(times, policy, now)), settled)
+      if (decision !== "join" || done === undefined) return Effect.fail(unavailable)
+      const running = done
+      const before = loads
+      return Effect.promise(() => running).pipe(
+        Effect.timeoutOption(policy.timeout),
         // The request that loaded the keys may have ended before they came: then this one loads them.
-        return Effect.andThen(
-          joined,
-          Effect.suspend(() => get(newerThan))
-        )
-      }
-      return Effect.fail(unavailable)
+        Effect.andThen(Effect.suspend(() => (loads === before ? get(searches) : settled)))
+      )
     })
 
   /** After a load: the keys that it brought, or those that were there before. */
@@ -95,5 +104,17 @@ export const make = (load: Effect.Effect<KeySet, unknown>, policy: RefreshPolicy
     keys !== undefined && isUsable(times, policy, now) ? Effect.succeed(keys) : Effect.fail(unavailable)
   )
 
-  return { current: get(), newerThan: get }
+  return {
+    current: get(false),
+    search: get(true),
+    loads: () => loads,
+    put: (made) =>
+      Effect.map(Clock.currentTimeMillis, (now) => {
+        // What is being loaded may be older.
+        const { running: _, ...rest } = times
+        times = { ...rest, loaded: now }
+        done = undefined
+        accept(made)
+      })
+  }
 }

@@ -23,6 +23,11 @@ const Payload = Schema.StructWithRest(
 )
 const decodePayload = Schema.decodeUnknownOption(Payload)
 
+/** Names that are about the token and not about the caller: those of RFC 7519, and OpenID's for a sign-in. */
+export const registered: ReadonlySet<string> = new Set(
+  ["iss", "sub", "aud", "exp", "nbf", "iat", "jti"].concat(["sid", "azp", "nonce", "at_hash", "c_hash"])
+)
+
 /** Turns the claims of an issuer into those that the app declares. */
 export type MapClaims = (claims: Identity["claims"]) => Identity["claims"]
 
@@ -33,8 +38,7 @@ export const toVerified = (
 ): Verified | TokenProblem => {
   const decoded = decodePayload(payload)
   if (Option.isNone(decoded)) return "claims"
-  // Registered names (RFC 7519, and OpenID's for a sign-in) are about the token and not about the caller.
-  const { aud, at_hash, azp, c_hash, exp, iat, iss, jti, nbf, nonce, sid, sub, ...own } = decoded.value
+  const { exp, iat, jti, sid, sub, ...rest } = decoded.value
   if (iat !== undefined && iat * 1000 > options.now + options.clockSkew) return "early"
   const credential: Credential = {
     expires: exp * 1000,
@@ -42,6 +46,7 @@ export const toVerified = (
     session: sid ?? jti ?? null
   }
   if (isExpired(credential, options.now)) return "expired"
+  const own = Object.fromEntries(Object.entries(rest).filter(([name]) => !registered.has(name)))
   return { identity: { subject: sub, claims: options.claims?.(own) ?? own }, credential }
 }
 

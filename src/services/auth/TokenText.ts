@@ -41,7 +41,7 @@ export interface TokenText {
   readonly issuer: string | undefined
 }
 
-const compact = /^([\w-]+)\.([\w-]+)\.[\w-]*$/
+const compact = /^([\w-]+)\.([\w-]+)\.([\w-]*)$/
 
 /** The types of header that a bearer token of a user has, in lower case and without `application/`. */
 const bearerTypes: ReadonlySet<string> = new Set(["jwt", "at+jwt"])
@@ -49,7 +49,7 @@ const bearerTypes: ReadonlySet<string> = new Set(["jwt", "at+jwt"])
 /** Reads a token. `undefined` if it is malformed. */
 export const read = (token: string): TokenText | undefined => {
   const parts = token.length > maxLength ? null : compact.exec(token)
-  if (parts === null) return undefined
+  if (parts === null || !isCanonical(parts[3]!)) return undefined
   const header = Option.flatMap(readObject(parts[1]!), decodeHeader)
   const payload = Option.flatMap(readObject(parts[2]!), decodeIssuer)
   if (Option.isNone(header) || Option.isNone(payload)) return undefined
@@ -59,11 +59,17 @@ export const read = (token: string): TokenText | undefined => {
   return { header: header.value, issuer: payload.value.iss }
 }
 
+/** Whether a base64 text has no length that none can have, and no bits that do not count: then it is the only one. */
+const isCanonical = (encoded: string): boolean => {
+  const rest = encoded.length % 4
+  return rest === 0 || (rest === 2 && /[AQgw]$/.test(encoded)) || (rest === 3 && /[AEIMQUYcgkosw048]$/.test(encoded))
+}
+
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
 
 const readObject = (encoded: string): Option.Option<unknown> => {
   const bytes = Result.getSuccess(Base64Url.decode(encoded))
-  if (Option.isNone(bytes)) return Option.none()
+  if (Option.isNone(bytes) || !isCanonical(encoded)) return Option.none()
   try {
     const text = utf8.decode(bytes.value)
     return Option.filter(parseJson(text), () => /^\s*\{/.test(text) && isUnambiguous(text))

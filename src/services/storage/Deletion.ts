@@ -5,6 +5,7 @@
 import { ReferenceViolation, type StorageError } from "../../contract/Storage.ts"
 import * as Limits from "../../protocol/Limits.ts"
 import type { SqlValue } from "../Database.ts"
+import { denied, type PolicyGuard } from "./PolicyPort.ts"
 import type { SqlRow } from "./RowCodec.ts"
 import type { Statement } from "./Scan.ts"
 import { failure, quote, rowId, type TableInfo } from "./TableInfo.ts"
@@ -33,7 +34,8 @@ export const make = (
   info: TableInfo,
   row: SqlRow,
   select: (statement: Statement) => ReadonlyArray<SqlRow>,
-  max: number
+  max: number,
+  guard?: PolicyGuard
 ): Deletion => {
   const keyOf = (info: TableInfo, row: SqlRow) => row[info.keyPosition]!
   const deleted = new Map<string, Deleted>([[rowId(info, keyOf(info, row)), { info, row, distance: 0 }]])
@@ -41,10 +43,13 @@ export const make = (
   // Iteration of a map includes entries that are added meanwhile.
   for (const parent of deleted.values()) {
     for (const { action, column, info: child } of parent.info.referrers) {
-      const rows = select(
-        rowsReferring(parent, child, column, action === "restrict" ? 1 : Math.max(0, max - deleted.size) + 1)
-      )
+      const isOne = action === "restrict" && guard === undefined
+      const rows = select(rowsReferring(parent, child, column, isOne ? 1 : Math.max(0, max - deleted.size) + 1))
       if (rows.length > 0 && action === "restrict") {
+        // Only a row that the caller may read is a reason that it may be told.
+        if (guard !== undefined && !rows.some((row) => guard.isVisible(child, row, [column]))) {
+          throw denied(info.table.name, "delete")
+        }
         throw failure(new ReferenceViolation({ table: child.table.name, column, action: "restrict" }))
       }
       for (const row of rows) {

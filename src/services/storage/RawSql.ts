@@ -22,21 +22,30 @@ import * as Statement from "effect/sql/Statement"
 import { StorageError } from "../../contract/Storage.ts"
 import * as Limits from "../../protocol/Limits.ts"
 import { type Database, type Rows, type SqlValue, toObjects } from "../Database.ts"
+import type { PolicyGuard } from "./PolicyPort.ts"
 import type { Footprint } from "./SqlFootprint.ts"
 import { checkStatement, limitOf } from "./StatementLimits.ts"
 import { TableWriter } from "./TableWriter.ts"
 import { SqlTransaction, type TransactionStorage } from "./TransactionStorage.ts"
 
+/** What a statement belongs to. */
+interface Current {
+  readonly storage: TransactionStorage
+  /** The policies for the caller; `undefined` in an app without policies and in `Storage.unrestricted`. */
+  readonly guard?: PolicyGuard | undefined
+}
+
 /** The storage of the current transaction. */
-export class CurrentStorage extends Context.Service<CurrentStorage, TransactionStorage>()(
+export class CurrentStorage extends Context.Service<CurrentStorage, Current>()(
   "effect-dormouse/services/storage/CurrentStorage"
 ) {}
 
 /** Runs an author's statement, and records the tables that it reads and writes. */
-const runStatement = (storage: TransactionStorage, sql: string, params: ReadonlyArray<SqlValue>): Rows => {
+const runStatement = ({ guard, storage }: Current, sql: string, params: ReadonlyArray<SqlValue>): Rows => {
   storage.checkOpen()
   checkStatement(sql, params)
   const footprint = storage.footprint(sql, params.length)
+  guard?.checkSql(footprint)
   if (storage.reads !== undefined) {
     if (footprint.reads === "everything") storage.reads.everything()
     else for (const table of footprint.reads) storage.reads.table(table)
@@ -82,17 +91,13 @@ const write = (
 const totalChanges = (database: Database["Service"]): number =>
   Number(database.all("SELECT total_changes()", []).rows[0]![0])
 
-const attempt = (
-  storage: TransactionStorage,
-  sql: string,
-  params: ReadonlyArray<unknown>
-): Effect.Effect<Rows, SqlError> =>
+const attempt = (current: Current, sql: string, params: ReadonlyArray<unknown>): Effect.Effect<Rows, SqlError> =>
   Effect.try({
     try: () => {
       if (!sql.isWellFormed()) throw new Error("a statement of SQL must not have half a surrogate pair")
       if (endsTransaction.test(sql)) throw new Error("a statement cannot roll back the transaction that it runs in")
-      if (defersForeignKeys.test(sql)) deferring.add(storage)
-      return runStatement(storage, sql, params.map(toValue))
+      if (defersForeignKeys.test(sql)) deferring.add(current.storage)
+      return runStatement(current, sql, params.map(toValue))
     },
     catch: (cause) => new SqlError({ reason: reasonOf(cause) })
   })
@@ -156,13 +161,13 @@ const toValue = (value: unknown): SqlValue => {
   }
 }
 
-const currentStorage = Effect.withFiber<TransactionStorage>((fiber) => {
-  const storage = Context.getOption(fiber.context, CurrentStorage)
-  return storage._tag === "Some" ? Effect.succeed(storage.value) : Effect.die(new Error("SQL runs only in a handler"))
+const current = Effect.withFiber<Current>((fiber) => {
+  const found = Context.getOption(fiber.context, CurrentStorage)
+  return found._tag === "Some" ? Effect.succeed(found.value) : Effect.die(new Error("SQL runs only in a handler"))
 })
 
 const run = (sql: string, params: ReadonlyArray<unknown>): Effect.Effect<Rows, SqlError> =>
-  Effect.flatMap(currentStorage, (storage) => attempt(storage, sql, params))
+  Effect.flatMap(current, (current) => attempt(current, sql, params))
 
 const execute: Connection["execute"] = (sql, params, transformRows) =>
   Effect.map(run(sql, params), (rows) => {
@@ -263,9 +268,9 @@ const make: Effect.Effect<SqlClient.SqlClient> = Effect.gen(function* () {
   })
   return Object.assign(client, {
     withTransaction: <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError, R> =>
-      Effect.flatMap(currentStorage, (storage) => new TableWriter(storage).atomically(effect)),
+      Effect.flatMap(current, ({ storage }) => new TableWriter(storage).atomically(effect)),
     afterCommit: <R>(effect: Effect.Effect<void, never, R>): Effect.Effect<void, never, R> =>
-      Effect.flatMap(currentStorage, (storage) => deferUntilCommit(storage, effect))
+      Effect.flatMap(current, ({ storage }) => deferUntilCommit(storage, effect))
   })
 }).pipe(Effect.provide(Reactivity.layer))
 

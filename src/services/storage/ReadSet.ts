@@ -173,6 +173,13 @@ export class WriteRecorder {
     return this.#journal.length === 0
   }
 
+  /** Whether unknown rows of a table were written. */
+  wroteTable(name: string): boolean {
+    return this.#journal.some(
+      (write) => write._tag === "Everything" || (write._tag === "Table" && write.table === name)
+    )
+  }
+
   /** Adds what another recorder holds. */
   merge(other: WriteRecorder): void {
     // Up to the length at the start, so that merging a recorder into itself terminates.

@@ -20,11 +20,16 @@ interface CachedRow {
   value: object | undefined
 }
 
+/** Answers of one table that are kept. Beyond that all are dropped. */
+const maxAnswers = 2_000
+
 /** Known rows by key. Decoded values are shared between callers, and therefore frozen. */
 export class RowCache {
   private young = new Map<SqlValue, CachedRow>()
   private old = new Map<SqlValue, CachedRow>()
   private length = 0
+  /** Whether some row exists, by the statement that finds out. Every write of the table drops all answers. */
+  private readonly answers = new Map<string, boolean>()
   private readonly sharesValues: boolean
 
   /** `sharesValues` says whether decoded rows are immutable. */
@@ -60,8 +65,20 @@ export class RowCache {
     if (cached !== undefined && sameRow(cached.row, row)) cached.value = Object.freeze(value)
   }
 
-  /** Drops a row. */
+  /** Whether a row exists, if this statement was answered since the last write of the table. */
+  answer(statement: string): boolean | undefined {
+    return this.answers.get(statement)
+  }
+
+  /** Keeps the answer of a statement. */
+  setAnswer(statement: string, answer: boolean): void {
+    if (this.answers.size >= maxAnswers) this.answers.clear()
+    this.answers.set(statement, answer)
+  }
+
+  /** Drops a row, and what depends on the table as a whole. */
   delete(key: SqlValue): void {
+    if (this.answers.size > 0) this.answers.clear()
     this.young.delete(key)
     this.old.delete(key)
   }
@@ -71,6 +88,7 @@ export class RowCache {
     this.young = new Map()
     this.old = new Map()
     this.length = 0
+    this.answers.clear()
   }
 
   private find(key: SqlValue): CachedRow | undefined {

@@ -6,6 +6,7 @@ import type { Plan } from "../../contract/TablePlan.ts"
 import type { SqlValue } from "../Database.ts"
 import type { Key, Position } from "./KeyOrder.ts"
 import { comparePositions, compareValues, Range } from "./KeyOrder.ts"
+import type { SqlCondition } from "./PolicySql.ts"
 import type * as RowCodec from "./RowCodec.ts"
 import { fieldValue, indexName, keyIndex, quote, type TableInfo } from "./TableInfo.ts"
 
@@ -21,6 +22,10 @@ export interface Scan {
   readonly range: Range
   /** Consecutive parts of the range, in the order of the scan. Together they are the range. */
   readonly seeks: ReadonlyArray<Seek>
+  /** The values that the plan fixes: those of the first columns of the order. */
+  readonly equal: Key
+  /** What rows of the range must fulfill besides. The seeks contain it. */
+  readonly where?: SqlCondition
 }
 
 /** One part of an index that SQLite finds by its ends, and reads without any row before or after them. */
@@ -87,8 +92,20 @@ export const make = (info: TableInfo, plan: Plan<any>, after: Key | undefined, u
   const seeks = Range.isEmpty(range)
     ? []
     : partsOf(columns, range).map((part) => seekOf(columns, part, plan.descending))
-  return { info, index, order, descending: plan.descending, range, seeks: plan.descending ? seeks.reverse() : seeks }
+  const { descending } = plan
+  return { info, index, order, descending, range, seeks: descending ? seeks.reverse() : seeks, equal: prefix }
 }
+
+/** The rows of a scan for which a condition holds. The range stays the same: all its rows are read. */
+export const restricted = (scan: Scan, where: SqlCondition): Scan => ({
+  ...scan,
+  where,
+  seeks: scan.seeks.map(({ conditions, orderBy, params }) => ({
+    conditions: [...conditions, where.sql],
+    params: [...params, ...where.params],
+    orderBy
+  }))
+})
 
 /** The positions of the columns of a plan's order. */
 export const orderOf = (info: TableInfo, plan: Plan<any>): ReadonlyArray<number> => {

@@ -4,9 +4,11 @@
  */
 import type * as Random from "effect/Random"
 import { v7 as uuidv7 } from "uuid"
+import type { Policy } from "../../contract/Policy.ts"
 import type * as Table from "../../contract/Table.ts"
 import type * as Limits from "../../protocol/Limits.ts"
 import { type Database, toObjects } from "../Database.ts"
+import * as PolicyPort from "./PolicyPort.ts"
 import type { Scan } from "./Scan.ts"
 import * as SqlFootprint from "./SqlFootprint.ts"
 import { type TableInfo, TableInfos } from "./TableInfo.ts"
@@ -20,15 +22,23 @@ export class StorageRuntime {
   readonly footprints: SqlFootprint.SqlFootprint
   /** The scans whose rows were cached when they were last read. */
   readonly scans = new KnownScans()
+  /** The policies of the app; `undefined` if it has none. */
+  readonly policies: PolicyPort.AppPolicies | undefined
   private readonly tables: TableInfos
   private foreignWrites: number | undefined
   private lastKey = { time: Number.NEGATIVE_INFINITY, sequence: 0 }
 
-  constructor(database: Database["Service"], tables: ReadonlyArray<Table.Any>, limits: Limits.Limits) {
+  constructor(
+    database: Database["Service"],
+    tables: ReadonlyArray<Table.Any>,
+    limits: Limits.Limits,
+    policies: ReadonlyArray<Policy> = []
+  ) {
     this.database = database
     this.limits = limits
     this.tables = new TableInfos(tables)
     this.footprints = SqlFootprint.make({ query: (sql, params) => toObjects(database.all(sql, params)) }, this.tables)
+    this.policies = PolicyPort.open(policies, this)
   }
 
   /** Whether the tables have no rows, because nothing was ever written. */
@@ -38,8 +48,13 @@ export class StorageRuntime {
 
   /** The statements and codecs of a table. Throws for a table that the app does not declare. */
   table(table: Table.Any): TableInfo {
-    const info = this.tables.get(table.name)
-    if (info === undefined) throw new Error(`table ${table.name} is not one of the app's tables`)
+    return this.tableNamed(table.name)
+  }
+
+  /** The same, by the name of the table. */
+  tableNamed(name: string): TableInfo {
+    const info = this.tables.get(name)
+    if (info === undefined) throw new Error(`table ${name} is not one of the app's tables`)
     return info
   }
 
@@ -108,5 +123,5 @@ export class KnownScans {
   }
 }
 
-const textOf = ({ descending, index, info, range }: Scan): string =>
-  JSON.stringify([info.name, index, descending, range])
+const textOf = ({ descending, index, info, range, where }: Scan): string =>
+  JSON.stringify([info.name, index, descending, range, where])

@@ -4,13 +4,16 @@
  */
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import { identity } from "effect/Function"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import type { Storage } from "../../contract/Storage.ts"
 import { CursorInvalid, StorageError } from "../../contract/Storage.ts"
 import type { AnyTable, Page, PageOptions, Plan } from "../../contract/TablePlan.ts"
+import { take } from "../Database.ts"
 import * as Cursor from "./Cursor.ts"
 import type { Key } from "./KeyOrder.ts"
+import type { PolicyGuard } from "./PolicyPort.ts"
 import type { SqlRow } from "./RowCodec.ts"
 import * as Scan from "./Scan.ts"
 import { decode, failure, fieldValue, keyOf, rowId, type TableInfo } from "./TableInfo.ts"
@@ -19,9 +22,29 @@ import { attempt, type TransactionStorage } from "./TransactionStorage.ts"
 /** Reads rows in one transaction. */
 export class TableReader implements Context.Service.Shape<typeof Storage> {
   private readonly storage: TransactionStorage
+  /** What the caller may read; `undefined` for everything. */
+  private readonly guard: PolicyGuard | undefined
+  /** Runs an effect without policies. */
+  readonly unrestricted: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
-  constructor(storage: TransactionStorage) {
+  constructor(
+    storage: TransactionStorage,
+    guard?: PolicyGuard,
+    unrestricted: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R> = identity
+  ) {
     this.storage = storage
+    this.guard = guard
+    this.unrestricted = unrestricted
+  }
+
+  /** The value of a row, as the caller may see it. */
+  private show(info: TableInfo, row: SqlRow): any {
+    return this.guard === undefined ? decode(info, row) : this.guard.show(info, row)
+  }
+
+  /** Whether the row exists for the caller. */
+  private isThere(info: TableInfo, row: SqlRow | undefined): row is SqlRow {
+    return row !== undefined && (this.guard === undefined || this.guard.canRead(info, row))
   }
 
   /** The row with a key. */
@@ -29,7 +52,7 @@ export class TableReader implements Context.Service.Shape<typeof Storage> {
     return attempt(() => {
       const info = this.storage.runtime.table(table)
       const row = this.storage.rowByKey(info, fieldValue(info, info.codec.key, key))
-      return row === undefined ? Option.none() : Option.some(decode(info, row))
+      return this.isThere(info, row) ? Option.some(this.show(info, row)) : Option.none()
     })
   }
 
@@ -46,7 +69,7 @@ export class TableReader implements Context.Service.Shape<typeof Storage> {
       const rows = storage.rowsByKeys(info, distinct)
       return values.map((value) => {
         const row = rows.get(rowId(info, value))
-        return row === undefined ? Option.none() : Option.some(decode(info, row))
+        return this.isThere(info, row) ? Option.some(this.show(info, row)) : Option.none()
       })
     })
   }
@@ -60,9 +83,11 @@ export class TableReader implements Context.Service.Shape<typeof Storage> {
   count<Row>(plan: Plan<Row>): Effect.Effect<number, StorageError> {
     return attempt(() => {
       const { storage } = this
-      if (plan.limit === 0) return 0
+      if (this.isEmpty(plan)) return 0
       if (plan.filters.length > 0) return this.rowsOf(plan).length
-      const state = storage.openScan(plan, undefined)
+      const state = storage.openScan(plan, undefined, undefined, this.guard)
+      if (state.check !== undefined)
+        return take(storage.iterateScan(state), plan.limit ?? Number.POSITIVE_INFINITY).length
       if (plan.limit !== undefined) return storage.readKeys(state, plan.limit).length
       return storage.countRows(state)
     })
@@ -79,7 +104,7 @@ export class TableReader implements Context.Service.Shape<typeof Storage> {
   /** A page of a plan's rows. */
   page<Row>(plan: Plan<Row>, options: PageOptions): Effect.Effect<Page<Row>, StorageError> {
     return attempt(() => {
-      if (plan.limit === 0) return { items: [], next: null, split: null }
+      if (this.isEmpty(plan)) return { items: [], next: null, split: null }
       const info = this.storage.runtime.table(plan.table)
       const order = cursorOrder(info, plan)
       const after = options.after == null ? undefined : decodeCursor(order, options.after)
@@ -89,12 +114,12 @@ export class TableReader implements Context.Service.Shape<typeof Storage> {
       const max = until === undefined ? size + 1 : Number.POSITIVE_INFINITY
       const kept: Array<{ readonly row: Row; readonly sql: SqlRow }> = []
       if (plan.filters.length > 0) {
-        for (const sql of this.storage.iterateScan(plan, after, until)) {
-          const row: Row = decode(info, sql)
+        for (const sql of this.storage.iterateScan(this.storage.openScan(plan, after, until, this.guard))) {
+          const row: Row = this.show(info, sql)
           if (plan.filters.every((filter) => filter(row)) && kept.push({ row, sql }) === max) break
         }
       } else {
-        for (const sql of this.sqlRows(plan, after, max, until)) kept.push({ row: decode(info, sql), sql })
+        for (const sql of this.sqlRows(plan, after, max, until)) kept.push({ row: this.show(info, sql), sql })
       }
       const items = until === undefined ? kept.slice(0, size) : kept
       const cursorOf = ({ sql }: { readonly sql: SqlRow }) => Cursor.encode(order, keyOf(Scan.orderOf(info, plan), sql))
@@ -106,11 +131,19 @@ export class TableReader implements Context.Service.Shape<typeof Storage> {
     })
   }
 
+  /** Whether a plan asks for no row. It is refused like the same plan with rows if it follows a hidden field. */
+  private isEmpty(plan: Plan<any>): boolean {
+    if (plan.limit !== 0) return false
+    const scan = this.guard && Scan.make(this.storage.runtime.table(plan.table), plan, undefined, undefined)
+    if (scan !== undefined) this.guard?.access(scan, scan.equal)
+    return true
+  }
+
   private rowsOf<Row>(plan: Plan<Row>): ReadonlyArray<Row> {
-    if (plan.limit === 0) return []
+    if (this.isEmpty(plan)) return []
     if (plan.filters.length > 0) return Array.from(this.iterate(plan))
     const info = this.storage.runtime.table(plan.table)
-    return this.sqlRows(plan, undefined, plan.limit).map((row) => decode(info, row))
+    return this.sqlRows(plan, undefined, plan.limit).map((row) => this.show(info, row))
   }
 
   /** The rows of a plan without filters, as SQLite stores them. */
@@ -120,16 +153,21 @@ export class TableReader implements Context.Service.Shape<typeof Storage> {
     limit: number | undefined,
     until?: Key
   ): ReadonlyArray<SqlRow> {
-    const state = this.storage.openScan(plan, after, until)
-    return this.storage.readRows(state, limit ?? Number.POSITIVE_INFINITY)
+    const { storage } = this
+    const state = storage.openScan(plan, after, until, this.guard)
+    if (state.check === undefined) return storage.readRows(state, limit ?? Number.POSITIVE_INFINITY)
+    // How many rows have to be read for so many that may be shown is found out by reading them.
+    return limit === undefined || limit === Number.POSITIVE_INFINITY
+      ? storage.readRows(state, Number.POSITIVE_INFINITY).filter(state.check)
+      : take(storage.iterateScan(state), limit)
   }
 
   private *iterate<Row>(plan: Plan<Row>): IterableIterator<Row> {
-    if (plan.limit === 0) return
+    if (this.isEmpty(plan)) return
     const info = this.storage.runtime.table(plan.table)
     let count = 0
-    for (const row of this.storage.iterateScan(plan, undefined)) {
-      const decoded: Row = decode(info, row)
+    for (const row of this.storage.iterateScan(this.storage.openScan(plan, undefined, undefined, this.guard))) {
+      const decoded: Row = this.show(info, row)
       if (!plan.filters.every((filter) => filter(decoded))) continue
       count++
       yield decoded

@@ -10,6 +10,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Table from "../../contract/Table.ts"
 import type { InternalTable } from "../../contract/Transactional.ts"
+import * as Checksum from "../../protocol/Checksum.ts"
 import * as Limits from "../../protocol/Limits.ts"
 import type { Database, SqlValue } from "../Database.ts"
 import * as RowCodec from "./RowCodec.ts"
@@ -215,6 +216,10 @@ const declarationOf: (tables: ReadonlyArray<Table.Any>) => Declaration = memoize
 export const check = (tables: ReadonlyArray<Table.Any>): void => {
   declarationOf(tables)
 }
+
+/** A checksum of the declared tables, by which operators see which objects have which version of them. */
+export const version = (tables: ReadonlyArray<Table.Any>): string =>
+  (Checksum.ofText(declarationOf(tables).record) >>> 0).toString(16).padStart(8, "0")
 
 const actions: Record<string, string> = { cascade: "CASCADE", restrict: "RESTRICT", setNull: "SET NULL" }
 

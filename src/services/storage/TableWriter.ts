@@ -13,13 +13,14 @@ import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import type * as Schema from "effect/Schema"
 import type { StorageWriter } from "../../contract/Storage.ts"
-import { ReferenceViolation, type StorageError, UniqueViolation } from "../../contract/Storage.ts"
+import { ReferenceViolation, StorageError, UniqueViolation } from "../../contract/Storage.ts"
 import type { AnyTable } from "../../contract/TablePlan.ts"
 import { untyped } from "../../protocol/JsonCodec.ts"
 import * as Limits from "../../protocol/Limits.ts"
 import type { SqlValue } from "../Database.ts"
 import * as Deletion from "./Deletion.ts"
 import { compareValues } from "./KeyOrder.ts"
+import type { PolicyGuard } from "./PolicyPort.ts"
 import * as RowCodec from "./RowCodec.ts"
 import type { Statement } from "./Scan.ts"
 import { checkRow } from "./StatementLimits.ts"
@@ -39,6 +40,13 @@ interface EncodedRow {
 interface WrittenRows {
   readonly info: TableInfo
   readonly rows: ReadonlyArray<RowCodec.SqlRow>
+  readonly operation: "insert" | "update"
+}
+
+/** A row as a write changes it, and the fields to which the write gives a value. */
+interface NextRow {
+  readonly next: Fields
+  readonly named: ReadonlySet<string>
 }
 
 /** The error for the constraint that a statement violated, from SQLite's message. */
@@ -51,48 +59,58 @@ const rolledBack = Symbol("rolled back")
 /** Writes rows in one transaction. */
 export class TableWriter implements Context.Service.Shape<typeof StorageWriter> {
   private readonly storage: TransactionStorage
+  /** What the caller may write; `undefined` for everything. */
+  private readonly guard: PolicyGuard | undefined
 
-  constructor(storage: TransactionStorage) {
+  constructor(storage: TransactionStorage, guard?: PolicyGuard) {
     this.storage = storage
+    this.guard = guard
   }
 
   /** Inserts all rows or none. */
   insertMany(table: AnyTable, values: ReadonlyArray<any>): Effect.Effect<ReadonlyArray<any>, StorageError> {
     return operation((fiber) => {
       const info = this.storage.runtime.table(table)
-      const rows = values.map((value) => this.newRow(info, value, fiber))
-      this.insertRows(
-        info,
-        rows.map(({ sql }) => sql)
+      const { guard } = this
+      const rows = values.map((value) =>
+        this.newRow(info, guard === undefined ? value : guard.withSet(info, value, "insert"), fiber)
       )
+      const stored = rows.map(({ sql }) => sql)
+      guard?.checkInsert(info, stored)
+      this.insertRows(info, stored)
       for (const { sql, value } of rows) this.storage.cacheWritten(info, sql, value)
-      return rows.map(({ value }) => value)
+      return rows.map((row) => this.shown(info, row))
     })
   }
 
   /** Changes some fields of a row. */
   patch(table: AnyTable, key: unknown, changes: object): Effect.Effect<Option.Option<any>, StorageError> {
-    return this.rewrite(table, key, (info, current, fiber) => {
+    return this.rewrite(table, key, true, (info, current, fiber) => {
       const next: Fields = { ...current }
+      const named = new Set<string>()
       for (const [field, value] of Object.entries(changes)) {
         if (!info.updatable.has(field)) continue
+        named.add(field)
         const isRemoved = value === undefined && info.codec.columns[info.codec.columnIndex.get(field)!]!.optional
         if (isRemoved) delete next[field]
         else next[field] = value
       }
       if (info.checksUpdates) validate(info, info.table.model.update, next, fiber)
-      return next
+      return { next, named }
     })
   }
 
   /** Replaces every field of a row but its key and `insertedAt`. */
   replace(table: AnyTable, key: unknown, value: any): Effect.Effect<Option.Option<any>, StorageError> {
-    return this.rewrite(table, key, (info, current, fiber) => {
-      const next: Fields = { ...validate(info, info.table.model.insert, value, fiber), [info.table.key]: key }
+    return this.rewrite(table, key, false, (info, current, fiber) => {
+      const given = this.guard === undefined ? value : this.guard.withSet(info, value, "update")
+      const next: Fields = { ...validate(info, info.table.model.insert, given, fiber), [info.table.key]: key }
+      const named = new Set<string>()
       for (const column of info.codec.columns) {
         if (column.generated === "insertedAt") next[column.name] = current[column.name]
+        else if (column.generated === undefined) named.add(column.name)
       }
-      return next
+      return { next, named }
     })
   }
 
@@ -113,9 +131,10 @@ export class TableWriter implements Context.Service.Shape<typeof StorageWriter> 
       const { storage } = this
       const info = storage.runtime.table(table)
       const row = storage.rowByKey(info, fieldValue(info, info.codec.key, key))
-      if (row === undefined) return false
+      if (row === undefined || this.guard?.canRead(info, row) === false) return false
+      this.guard?.checkBefore(info, row, "delete")
       const select = ({ params, sql }: Statement) => storage.all(sql, params).rows
-      const deletion = Deletion.make(info, row, select, storage.writesLeft())
+      const deletion = Deletion.make(info, row, select, storage.writesLeft(), this.guard)
       storage.countWritten(deletion.deleted.size + deletion.nulled.size)
       storage.bufferOpenCursors()
       for (const { info, row } of deletion.deleted.values()) storage.invalidateRow(info, row[info.keyPosition]!)
@@ -180,22 +199,33 @@ export class TableWriter implements Context.Service.Shape<typeof StorageWriter> 
   private rewrite(
     table: AnyTable,
     key: unknown,
-    next: (info: TableInfo, current: any, fiber: Fiber.Fiber<any, any>) => Fields
+    isPatch: boolean,
+    change: (info: TableInfo, current: any, fiber: Fiber.Fiber<any, any>) => NextRow
   ): Effect.Effect<Option.Option<any>, StorageError> {
     return operation((fiber) => {
+      const { guard } = this
       const info = this.storage.runtime.table(table)
       const old = this.storage.rowByKey(info, fieldValue(info, info.codec.key, key))
-      if (old === undefined) return Option.none()
-      const row = next(info, decode(info, old), fiber)
-      for (const column of info.generated) {
-        if (column.generated === "updatedAt") {
-          row[column.name] = DateTime.makeUnsafe(fiber.getRef(Clock.Clock).currentTimeMillisUnsafe())
+      if (old === undefined || guard?.canRead(info, old) === false) return Option.none()
+      guard?.checkBefore(info, old, "update")
+      const { encoded, named } = describedFor(guard, info, old, () => {
+        const { named, next } = change(info, decode(info, old), fiber)
+        for (const column of info.generated) {
+          if (column.generated === "updatedAt") {
+            next[column.name] = DateTime.makeUnsafe(fiber.getRef(Clock.Clock).currentTimeMillisUnsafe())
+          }
         }
-      }
-      const encoded = this.encode(info, row, fiber)
+        return { encoded: this.encode(info, next, fiber), named }
+      })
+      guard?.checkChange(info, { old, next: encoded.sql, named, isPatch })
       this.updateRow(info, old, encoded)
-      return Option.some(encoded.value)
+      return Option.some(this.shown(info, encoded))
     })
+  }
+
+  /** A row that was written, as the caller may see it. */
+  private shown(info: TableInfo, { sql, value }: EncodedRow): any {
+    return this.guard?.hidesFields(info, sql) === true ? this.guard.show(info, sql) : value
   }
 
   private encode(info: TableInfo, row: Fields, fiber: Fiber.Fiber<any, any>): EncodedRow {
@@ -211,7 +241,8 @@ export class TableWriter implements Context.Service.Shape<typeof StorageWriter> 
     storage.countWritten(rows.length)
     storage.bufferOpenCursors()
     for (const row of rows) storage.invalidateRow(info, row[info.keyPosition]!)
-    if (rows.length === 1) this.write(info.insert, rows[0]!, (message) => this.violationOf(message, { info, rows }))
+    if (rows.length === 1)
+      this.write(info.insert, rows[0]!, (message) => this.violationOf(message, { info, rows, operation: "insert" }))
     else {
       const perStatement = Math.max(1, Math.floor(Limits.sqlite.boundParameters / info.codec.columns.length))
       const statements: Array<Statement & { readonly violationOf: ViolationOf }> = []
@@ -221,7 +252,7 @@ export class TableWriter implements Context.Service.Shape<typeof StorageWriter> 
         statements.push({
           sql,
           params: batch.flat(),
-          violationOf: (message) => this.violationOf(message, { info, rows: batch })
+          violationOf: (message) => this.violationOf(message, { info, rows: batch, operation: "insert" })
         })
       }
       this.runAtomically(statements)
@@ -250,7 +281,7 @@ export class TableWriter implements Context.Service.Shape<typeof StorageWriter> 
     storage.bufferOpenCursors()
     storage.invalidateRow(info, key)
     this.write(info.update(changed), [...changed.map((i) => next[i]!), key], (message) =>
-      this.violationOf(message, { info, rows: [next] })
+      this.violationOf(message, { info, rows: [next], operation: "update" })
     )
     storage.recordWrite(info, old)
     storage.recordWrite(info, next)
@@ -265,7 +296,7 @@ export class TableWriter implements Context.Service.Shape<typeof StorageWriter> 
   }
 
   /** The constraint that these rows violated, from SQLite's message. */
-  private violationOf(message: string, { info, rows }: WrittenRows): StorageError | undefined {
+  private violationOf(message: string, { info, operation, rows }: WrittenRows): StorageError | undefined {
     const { indexes, key, name: table, references } = info.table
     if (message.includes("UNIQUE constraint failed: ")) {
       const unique = [{ name: key, columns: [key] }, ...[...indexes.values()].filter((index) => index.unique)]
@@ -274,6 +305,7 @@ export class TableWriter implements Context.Service.Shape<typeof StorageWriter> 
       const failed = unique
         .filter((index) => message.includes(`failed: ${columnsOf(index)}`))
         .toSorted((a, b) => columnsOf(b).length - columnsOf(a).length)[0]
+      this.guard?.checkConflict(info, rows, failed?.columns ?? [key], operation)
       return failure(new UniqueViolation({ table, index: failed?.name ?? key }))
     }
     if (!message.includes(foreignKeyFailed)) return undefined
@@ -296,6 +328,18 @@ export class TableWriter implements Context.Service.Shape<typeof StorageWriter> 
 /** An operation that uses its fiber: the clock, random numbers and the services of constructor defaults. */
 const operation = <A>(body: (fiber: Fiber.Fiber<any, any>) => A): Effect.Effect<A, StorageError> =>
   Effect.withFiber((fiber) => attempt(() => body(fiber)))
+
+/** Runs a body whose errors describe a row. If the caller may not read all of it, they do not. */
+const describedFor = <A>(guard: PolicyGuard | undefined, info: TableInfo, row: RowCodec.SqlRow, body: () => A): A => {
+  if (guard === undefined) return body()
+  try {
+    return body()
+  } catch (error) {
+    const isAboutRow = error instanceof StorageError && /^Row(?:Invalid|Unreadable)$/.test(error.reason._tag)
+    if (isAboutRow && guard.hidesFields(info, row)) throw invalid(info, "a field does not fit")
+    throw error
+  }
+}
 
 /** Makes a value with a schema's constructor. Throws `RowInvalid` when the input does not fit. */
 const validate = (info: TableInfo, schema: Schema.Top, value: unknown, fiber: Fiber.Fiber<any, any>): any => {

@@ -10,6 +10,7 @@ import type { Plan } from "../../contract/TablePlan.ts"
 import * as Limits from "../../protocol/Limits.ts"
 import { type Rows, type SqlValue, take } from "../Database.ts"
 import { type Key, Range } from "./KeyOrder.ts"
+import type { PolicyGuard } from "./PolicyPort.ts"
 import type { ReadRecorder, WriteMark, WriteRecorder } from "./ReadSet.ts"
 import type { SqlRow } from "./RowCodec.ts"
 import * as Scan from "./Scan.ts"
@@ -35,6 +36,8 @@ export interface ScanState {
   last: Key | undefined
   /** Whether the whole range counts as read. Also true before the first row: a failed scan may depend on any row. */
   readsToEnd: boolean
+  /** Whether a row that was read may be shown to the caller; `undefined` if all may. */
+  readonly check: ((row: SqlRow) => boolean) | undefined
 }
 
 /** An open statement whose rows a filter or a stream consumes one by one. */
@@ -67,6 +70,8 @@ export const attempt = <A>(body: () => A): Effect.Effect<A, StorageError> =>
     }
   })
 
+const everyRow = { check: undefined, where: undefined }
+
 /** Rows of a scan whose rows are read from the cache. */
 const maxKnownRows = 500
 /** Rows of such a scan that may be missing from the cache. More are read with all others. */
@@ -98,6 +103,8 @@ export class TransactionStorage {
   private readonly written: Array<{ readonly info: TableInfo; readonly key: SqlValue }> = []
   /** Whether raw SQL wrote: a rollback then drops all cached rows. */
   private hasRawWrites = false
+  /** Grows with each write and each rollback of a part. */
+  changes = 0
   private rowsRead = 0
   private rowsWritten = 0
   private closed = false
@@ -205,12 +212,14 @@ export class TransactionStorage {
 
   /** Drops a row from the cache. Call before it is written. */
   invalidateRow(info: TableInfo, key: SqlValue): void {
+    this.changes++
     info.rowCache.delete(key)
     this.written.push({ info, key })
   }
 
   /** Drops the rows of these tables from the cache. Call before raw SQL writes them. */
   invalidateTables(tables: ReadonlySet<string> | "everything"): void {
+    this.changes++
     this.hasRawWrites = true
     this.runtime.clearRows(tables)
   }
@@ -226,12 +235,23 @@ export class TransactionStorage {
     this.reads?.range(info.table.name, keyIndex, Range.point([key]))
   }
 
-  /** Starts a scan. Its read is recorded when the transaction closes. */
-  openScan(plan: Plan<any>, after: Key | undefined, until?: Key): ScanState {
+  /**
+   * Starts a scan. Its read is recorded when the transaction closes. With a guard it is a scan of the rows that the caller
+   * may read, some of which `check` may still refuse.
+   */
+  openScan(plan: Plan<any>, after: Key | undefined, until: Key | undefined, guard: PolicyGuard | undefined): ScanState {
+    const scan = Scan.make(this.runtime.table(plan.table), plan, after, until)
+    const access = guard === undefined ? true : guard.access(scan, scan.equal)
+    if (access === false) {
+      // No row of the table was read: what decided is recorded already.
+      return { scan: { ...scan, seeks: [] }, last: undefined, readsToEnd: true, check: undefined }
+    }
+    const { check, where } = access === true ? everyRow : access
     const state = {
-      scan: Scan.make(this.runtime.table(plan.table), plan, after, until),
+      scan: where === undefined ? scan : Scan.restricted(scan, where),
       last: undefined,
-      readsToEnd: true
+      readsToEnd: true,
+      check
     }
     if (this.reads !== undefined) this.scans.push(state)
     return state
@@ -348,8 +368,7 @@ export class TransactionStorage {
   }
 
   /** Reads the rows of a scan one by one, as they are consumed. */
-  *iterateScan(plan: Plan<any>, after: Key | undefined, until?: Key): IterableIterator<SqlRow> {
-    const state = this.openScan(plan, after, until)
+  *iterateScan(state: ScanState): IterableIterator<SqlRow> {
     if (state.scan.seeks.length === 0) return
     const cursor: OpenCursor = { rows: this.iterateSeeks(state.scan) }
     this.openCursors.add(cursor)
@@ -360,6 +379,7 @@ export class TransactionStorage {
         state.readsToEnd = false
         state.last = keyOf(state.scan.order, next.value)
         this.countRead(1)
+        if (state.check?.(next.value) === false) continue
         yield next.value
         this.checkOpen()
       }
@@ -406,6 +426,7 @@ export class TransactionStorage {
 
   /** Drops what was recorded since the mark. Call when a nested transaction was rolled back. */
   rollbackTo(mark: TransactionMark): void {
+    this.changes++
     this.dropWritten(mark.written)
     this.writes?.rollbackTo(mark.writes)
     this.afterCommit.length = mark.afterCommit

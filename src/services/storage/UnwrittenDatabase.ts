@@ -6,9 +6,12 @@ import type { Database, Rows } from "../Database.ts"
 
 const rolledBack = Symbol("rolled back")
 
-/** Whether a database has no tables at all. */
+/** The table in which an object keeps the name and state of its tenant, before anybody has written to it. */
+export const tenantTable = "_dormouse_tenant"
+
+/** Whether a database has no tables at all but that of the tenant's name. */
 export const isEmpty = (database: Database["Service"]): boolean =>
-  database.all("SELECT 1 FROM sqlite_master LIMIT 1", []).rows.length === 0
+  database.all(`SELECT 1 FROM sqlite_master WHERE name <> '${tenantTable}' LIMIT 1`, []).rows.length === 0
 
 /** An empty database. `create` creates the tables; it runs in a transaction, again if that was rolled back. */
 export const make = (database: Database["Service"], create: () => void): Database["Service"] => {

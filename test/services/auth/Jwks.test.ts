@@ -2,6 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as FetchHttpClient from "effect/http/FetchHttpClient"
 import * as Layer from "effect/Layer"
 import * as TestClock from "effect/testing/TestClock"
 import { Auth } from "effect-dormouse/auth"
@@ -66,6 +67,39 @@ describe("A6: the keys of an issuer", () => {
       }),
     // What is not given is absent.
     { url: undefined as never }
+  )
+
+  test(
+    "are not taken from a configuration of another issuer, or from where anybody could change them",
+    (server) =>
+      Effect.gen(function* () {
+        const right = server.configuration
+        const wrong = [{ issuer: "https://other.test" }, { jwks_uri: "http://issuer.test/keys.json" }, { jwks_uri: 1 }]
+        for (const changed of wrong) {
+          server.configuration = { ...right, ...changed }
+          expect(yield* ask(one)).toEqual(unavailable)
+          yield* TestClock.adjust("1 second")
+        }
+        expect(server.requests).not.toContain(jwksUrl)
+        server.configuration = right
+        expect(yield* isAccepted).toBe(true)
+      }),
+    { url: undefined as never }
+  )
+
+  it.effect("are requested without following redirects", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(now * 1000)
+      const redirects: Array<unknown> = []
+      const fetch: typeof globalThis.fetch = async (_, init) => {
+        redirects.push(init?.redirect)
+        return Response.json({ keys: [one.jwk] })
+      }
+      const http = FetchHttpClient.layer.pipe(Layer.provide(Layer.succeed(FetchHttpClient.Fetch, fetch)))
+      const accepts = Effect.provide(isAccepted, Auth.layerJwks(options).pipe(Layer.provide(http)))
+      expect(yield* accepts).toBe(true)
+      expect(redirects).toEqual(["manual"])
+    })
   )
 
   test("are loaded once for all requests that need them at the same time", (server) =>
@@ -211,7 +245,7 @@ describe("A6: the keys of an issuer", () => {
     ["a symmetric key", response(JSON.stringify({ keys: [secret] }))],
     ["a private key", response(JSON.stringify({ keys: [{ ...one.jwk, d: "AAAA" }] }))],
     ["a key for encryption", response(JSON.stringify({ keys: [{ ...one.jwk, use: "enc" }] }))],
-    ["a huge body", response(`{"keys":[${"1,".repeat(100_000)}1]}`)],
+    ["a huge body", response(JSON.stringify({ keys: [two.jwk], padding: "x".repeat(131_072) }))],
     ["an error", response(JSON.stringify({ keys: [two.jwk] }), { status: 500 })],
     [
       "a redirect",
@@ -257,9 +291,9 @@ describe("A6: when keys are loaded, at random", () => {
       const loads: Array<{ readonly at: number; readonly because: "age" | "search" }> = []
       for (let i = 0; i < 400; i++) {
         time += random.pick([0, 0, 1, 3, 10, 50, 700, 4000])
-        const wants = random.chance(0.5) ? time : undefined
+        const searches = random.chance(0.5)
         const usable = times.loaded !== undefined && time < times.loaded + policy.staleFor
-        const decision = next(times, policy, time, wants)
+        const decision = next(times, policy, time, searches)
         if (decision === "use" && !usable)
           throw new Violation(`keys are used that are ${time - (times.loaded ?? 0)} old`)
         if (decision === "give up" && usable) throw new Violation("a caller is refused although there are keys")
@@ -270,7 +304,7 @@ describe("A6: when keys are loaded, at random", () => {
         const recent = loads.filter(({ at, because }) => because === "search" && time < at + policy.cooldown)
         if (isSearch && recent.length > 0) throw new Violation("a caller has caused a load within the cool-down")
         loads.push({ at: time, because: isSearch ? "search" : "age" })
-        const searched = wants !== undefined && usable ? { searched: time } : {}
+        const searched = searches && usable ? { searched: time } : {}
         const outcome = random.int(3)
         const { failed, running: _, ...before } = { ...times, ...searched }
         if (outcome === 0) times = { ...before, loaded: time }
@@ -282,11 +316,11 @@ describe("A6: when keys are loaded, at random", () => {
   it("old keys are never used, and callers do not cause loads", () => check(decide))
 
   it("the check finds a decision without a cool-down, and one that uses old keys", () => {
-    expect(() => check((times, policy, now, newer) => decide(times, { ...policy, cooldown: 0 }, now, newer))).toThrow(
-      Violation
-    )
     expect(() =>
-      check((times, policy, now, newer) => decide(times, { ...policy, staleFor: 9999 }, now, newer))
+      check((times, policy, now, searches) => decide(times, { ...policy, cooldown: 0 }, now, searches))
+    ).toThrow(Violation)
+    expect(() =>
+      check((times, policy, now, searches) => decide(times, { ...policy, staleFor: 9999 }, now, searches))
     ).toThrow(Violation)
   })
 })

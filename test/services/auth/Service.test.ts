@@ -20,7 +20,8 @@ class WhoApi extends Api.make(
   Query.make("me", { payload: {}, success: Schema.Struct({ subject: Schema.String, name: Schema.String }) }),
   Query.make("maybe", { payload: {}, success: Schema.NullOr(Schema.String) }),
   Query.make("admin", { payload: {}, success: Schema.String }),
-  Query.make("claims", { payload: {}, success: Schema.Json })
+  Query.make("claims", { payload: {}, success: Schema.Json }),
+  Query.make("role", { payload: {}, success: Schema.String })
 ) {}
 
 const app = App.make({
@@ -35,7 +36,12 @@ const app = App.make({
         Me.require(({ claims }) => claims.roles.includes("admin")),
         ({ claims }) => claims.name
       ),
-    claims: () => Effect.map(Auth.identity, ({ claims }) => claims)
+    claims: () => Effect.map(Auth.identity, ({ claims }) => claims),
+    role: () =>
+      Effect.map(
+        Auth.requireClaims(Schema.Struct({ roles: Schema.Tuple([Schema.Literal("admin")]) })),
+        ({ roles: [role] }) => role
+      )
   })
 })
 
@@ -52,6 +58,7 @@ describe("A2: who is calling", () => {
       expect(yield* client.query("me", {})).toEqual({ subject: "ada", name: "Ada" })
       expect(yield* client.query("maybe", {})).toBe("ada")
       expect(yield* client.query("admin", {})).toBe("Ada")
+      expect(yield* client.query("role", {})).toBe("admin")
       // What the author did not declare does not get in.
       expect(yield* client.query("claims", {})).toEqual({ name: "Ada", roles: ["admin"] })
     }).pipe(Effect.provide(backend))
@@ -64,6 +71,7 @@ describe("A2: who is calling", () => {
       expect(yield* nobody.query("maybe", {})).toBe(null)
       const second = yield* TestApp.client(WhoApi, { as: bo })
       expect(yield* reasonOf(second.query("admin", {}))).toMatchObject({ _tag: "Forbidden" })
+      expect(yield* reasonOf(second.query("role", {}))).toMatchObject({ _tag: "Forbidden" })
     }).pipe(Effect.provide(backend))
   )
 })

@@ -15,6 +15,8 @@ export class Issuer {
   keys: ReadonlyArray<unknown>
   /** How it answers a request for its keys; with the keys unless set. */
   answer: (() => Effect.Effect<Response, "down">) | undefined
+  /** Its configuration (OpenID Connect Discovery). */
+  configuration: object = { issuer, jwks_uri: jwksUrl }
   /** The requests it got. */
   readonly requests: Array<string> = []
 
@@ -47,7 +49,7 @@ export class Issuer {
 
   private respond(url: URL): Effect.Effect<Response, "down"> {
     if (url.pathname === "/.well-known/openid-configuration") {
-      return Effect.succeed(Response.json({ issuer, jwks_uri: jwksUrl }))
+      return Effect.succeed(Response.json(this.configuration))
     }
     return this.answer?.() ?? Effect.succeed(Response.json({ keys: this.keys }))
   }

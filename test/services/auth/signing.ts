@@ -22,6 +22,8 @@ export interface Signer {
   readonly sign: (input: Uint8Array) => Promise<ArrayBuffer>
   /** The public key as an issuer publishes it. */
   readonly jwk: Record<string, unknown>
+  /** The private key as the text of a JSON Web Key. */
+  readonly privateJwk: string
 }
 
 /** Makes a key. */
@@ -33,7 +35,8 @@ export const makeSigner = async (alg: keyof typeof kinds, kid: string): Promise<
     alg,
     kid,
     sign: (input) => subtle.sign(sign, pair.privateKey, input),
-    jwk: JSON.parse(JSON.stringify({ kty, crv, x, y, n, e, kid, alg, use: "sig" }))
+    jwk: JSON.parse(JSON.stringify({ kty, crv, x, y, n, e, kid, alg, use: "sig" })),
+    privateJwk: JSON.stringify(await subtle.exportKey("jwk", pair.privateKey))
   }
 }
 
@@ -41,7 +44,7 @@ export const makeSigner = async (alg: keyof typeof kinds, kid: string): Promise<
 export const secretSigner = async (secret: string | Uint8Array): Promise<Signer> => {
   const bytes = typeof secret === "string" ? new TextEncoder().encode(secret) : secret
   const key = await subtle.importKey("raw", bytes, { name: "HMAC", hash: "SHA-256" }, false, ["sign"])
-  return { alg: "HS256", kid: "secret", sign: (input) => subtle.sign("HMAC", key, input), jwk: {} }
+  return { alg: "HS256", kid: "secret", sign: (input) => subtle.sign("HMAC", key, input), jwk: {}, privateJwk: "" }
 }
 
 const encoder = new TextEncoder()

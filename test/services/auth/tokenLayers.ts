@@ -1,6 +1,8 @@
+import * as Context from "effect/Context"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import { Auth } from "effect-dormouse/auth"
+import * as KeyStore from "../../../src/services/KeyStore.ts"
 import { audience, Issuer, issuer, jwksUrl } from "./issuer.ts"
 import { makeSigner, type Signer, secretSigner } from "./signing.ts"
 import type { TokenHarness } from "./tokenSuite.ts"
@@ -28,6 +30,21 @@ const jwks = (alg: Alg) => async (): Promise<TokenHarness> => {
   return { layer, signer, stranger, knowsKeys: true }
 }
 
+/** An issuer of its own, with a key that is there already. */
+const local = async (): Promise<TokenHarness> => {
+  const [signer, stranger] = await Promise.all([signerOf("ES256", "one"), signerOf("ES256", "stranger")])
+  const store = Layer.tap(KeyStore.layerMemory, (built) =>
+    Context.get(built, KeyStore.KeyStore).add({
+      id: signer.kid,
+      jwk: Redacted.make(signer.privateJwk),
+      retiresAt: null,
+      after: null
+    })
+  )
+  const layer = Auth.layerLocalWith({ issuer, audience }).pipe(Layer.provide(Layer.orDie(store)))
+  return { layer, signer, stranger, knowsKeys: true }
+}
+
 const secret = "a secret that both know, of 32 bytes"
 
 /** Makes one layer each. */
@@ -36,6 +53,7 @@ export const tokenLayers: Record<string, () => Promise<TokenHarness>> = {
   "layerJwks, RS256": jwks("RS256"),
   "layerJwks, PS256": jwks("PS256"),
   "layerJwks, EdDSA": jwks("EdDSA"),
+  layerLocal: local,
   layerSecret: async () => ({
     layer: Layer.orDie(Auth.layerSecret({ secret: Redacted.make(secret), issuer, audience })),
     signer: await secretSigner(secret),

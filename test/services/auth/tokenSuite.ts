@@ -69,6 +69,15 @@ export const refusals: ReadonlyArray<Refusal> = [
   ["an encrypted token", "malformed", changed((parts) => `${parts.join(".")}.x.y`)],
   ["padded base64", "malformed", changed(([header, body, end]) => `${header}.${body}=.${end}`)],
   ["standard base64", "malformed", changed(([header, body, end]) => `${header}.${body}+/.${end}`)],
+  [
+    "bits that do not count in its signature",
+    "malformed",
+    // 32, 64 or 256 bytes: two or four bits of the last character do not count.
+    changed(([header, body, end]) => {
+      const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+      return `${header}.${body}.${end.slice(0, -1)}${letters[letters.indexOf(end.at(-1)!) + 1]}`
+    })
+  ],
   ["a header that is no JSON", "malformed", ({ signer }) => sign(signer, payload, "alg")],
   ["a header that is a list", "malformed", ({ signer }) => sign(signer, payload, "[]")],
   ["a header without an algorithm", "malformed", ({ signer }) => sign(signer, payload, "{}")],
@@ -114,7 +123,11 @@ export const refusals: ReadonlyArray<Refusal> = [
     ({ signer, stranger }) => sign({ ...stranger, kid: signer.kid }, payload)
   ],
   ["an empty signature", "signature", changed(([header, body]) => `${header}.${body}.`)],
-  ["a shortened signature", "signature", changed(([header, body, end]) => `${header}.${body}.${end.slice(0, -4)}`)],
+  [
+    "a shortened signature",
+    "signature",
+    changed(([header, body, end]) => `${header}.${body}.${end.slice(0, -4 - (end.length % 4))}`)
+  ],
   [
     "a changed payload",
     "signature",

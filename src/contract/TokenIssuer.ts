@@ -5,8 +5,8 @@
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
-import type { Identity } from "../contract/Auth.ts"
 import type { Unavailable } from "../protocol/CallError.ts"
+import type { Identity } from "./Auth.ts"
 
 /** Whom a token is for. */
 export interface TokenRequest {

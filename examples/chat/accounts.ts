@@ -1,0 +1,28 @@
+import * as Effect from "effect/Effect"
+import { Storage } from "effect-dormouse"
+import { Accounts } from "effect-dormouse/accounts"
+import { guestName, shownName } from "./names.ts"
+import { channels, members } from "./schema.ts"
+
+/** The accounts of the chat. A visitor has one from the first visit on; a name and a password can be added later. */
+export const accounts = Accounts.make({
+  claims: ({ id, methods }) => {
+    const password = methods.find(({ method }) => method === "password")
+    return Effect.succeed({
+      name: password === undefined ? guestName(id) : shownName(password.subject),
+      isGuest: password === undefined,
+      // Who has a name and a password is in the second team as well.
+      tenants: password === undefined ? [] : ["acme"]
+    })
+  },
+  // A guest who signs in brings the private channels along. No policy allows this to a caller.
+  merge: ({ from, into }) => Storage.unrestricted(bring(from, into))
+})
+
+const bring = Effect.fnUntraced(function* (from: string, into: string) {
+  for (const { id } of yield* channels.query("byOwner").eq("owner", from)) yield* channels.patch(id, { owner: into })
+  for (const { channel, id } of yield* members.query("byPerson").eq("person", from)) {
+    const isMember = yield* members.query("byChannel").eq("channel", channel).eq("person", into).exists
+    yield* isMember ? members.delete(id) : members.patch(id, { person: into })
+  }
+})

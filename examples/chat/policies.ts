@@ -1,0 +1,43 @@
+import { Policy } from "effect-dormouse/auth"
+import { Me } from "./me.ts"
+import { channels, members, messages, people } from "./schema.ts"
+
+const { make } = Policy.for(Me)
+
+/** The caller is a member of a channel. */
+const isMember = (channel: Policy.Expression<string>, me: Policy.Me) =>
+  Policy.exists(members, { channel, person: me.subject })
+
+/** The caller created a channel. */
+const isOwner = (channel: Policy.Expression<string>, me: Policy.Me) =>
+  Policy.exists(channels, { id: channel, owner: me.subject })
+
+/** The caller can see a channel: it is public, or the caller created it or is a member. */
+const isVisible = (channel: Policy.Expression<string>, me: Policy.Me) =>
+  Policy.or(Policy.exists(channels, { id: channel, access: "public" }), isOwner(channel, me), isMember(channel, me))
+
+/** Who may see and do what. What no rule allows is denied: for example, nobody changes or deletes a message. */
+export const ChatPolicies = [
+  make(channels, {
+    read: ({ me, row }) =>
+      Policy.or(Policy.eq(row.access, "public"), Policy.eq(row.owner, me.subject), isMember(row.id, me)),
+    insert: ({ me, row }) => Policy.eq(row.owner, me.subject),
+    set: { owner: ({ me }) => me.subject }
+  }),
+  make(members, {
+    read: ({ me, row }) => Policy.or(isOwner(row.channel, me), isMember(row.channel, me)),
+    insert: ({ me, row }) => Policy.or(isOwner(row.channel, me), isMember(row.channel, me)),
+    delete: ({ me, row }) => Policy.or(Policy.eq(row.person, me.subject), isOwner(row.channel, me))
+  }),
+  make(messages, {
+    read: ({ me, row }) => isVisible(row.channel, me),
+    insert: ({ me, row }) => Policy.and(Policy.eq(row.author, me.subject), isVisible(row.channel, me)),
+    set: { author: ({ me }) => me.subject, name: ({ me }) => me.claims.name }
+  }),
+  make(people, {
+    read: () => Policy.allow,
+    insert: ({ me, row }) => Policy.eq(row.id, me.subject),
+    update: ({ me, row }) => Policy.eq(row.id, me.subject),
+    set: { id: ({ me }) => me.subject, name: ({ me }) => me.claims.name }
+  })
+]

@@ -1,0 +1,108 @@
+import { type FormEvent, useId, useState } from "react"
+import type { Caller } from "../api.ts"
+import { Dialog } from "./Dialog.tsx"
+import { Face } from "./Face.tsx"
+import { signIn, signOut, signOutEverywhere, signUp } from "./session.ts"
+
+/** Who the user is, and the ways to sign in and out. */
+export const Account = ({ me }: { readonly me: Caller }) => {
+  const [isOpen, open] = useState(false)
+  return (
+    <div className="account">
+      <Face id={me.id} name={me.name} />
+      <p>
+        <span className="hidden">You are </span>
+        <strong title={me.name}>{me.name}</strong>
+        <span className="note">{me.isGuest ? "Guest" : "Signed in"}</span>
+      </p>
+      <button type="button" className="plain" onClick={() => open(true)}>
+        {me.isGuest ? "Sign in" : "Account"}
+      </button>
+      <Dialog title={me.isGuest ? "Sign in" : me.name} isOpen={isOpen} onClose={() => open(false)}>
+        {me.isGuest ? <Credentials /> : <SignOut />}
+      </Dialog>
+    </div>
+  )
+}
+
+const Credentials = () => {
+  const [name, setName] = useState("")
+  const [password, setPassword] = useState("")
+  const { isPending, problem, run } = useWork()
+  const [nameField, passwordField] = [useId(), useId()]
+  const given = { name: name.trim(), password }
+  const isEmpty = given.name === "" || password === ""
+  const submit = (event: FormEvent) => {
+    event.preventDefault()
+    run(() => signIn(given))
+  }
+  return (
+    <form className="fields" onSubmit={submit}>
+      <p>A new account keeps what you have written and the channels that you are in.</p>
+      <label htmlFor={nameField}>Name</label>
+      <input
+        id={nameField}
+        value={name}
+        maxLength={60}
+        autoComplete="username"
+        autoCapitalize="none"
+        onChange={(event) => setName(event.target.value)}
+      />
+      <label htmlFor={passwordField}>Password</label>
+      <input
+        id={passwordField}
+        type="password"
+        value={password}
+        maxLength={1000}
+        autoComplete="current-password"
+        onChange={(event) => setPassword(event.target.value)}
+      />
+      <p className="problem" role="alert">
+        {problem}
+      </p>
+      <div className="line">
+        <button type="submit" className="primary" disabled={isEmpty || isPending}>
+          Sign in
+        </button>
+        <button
+          type="button"
+          className="plain"
+          disabled={isEmpty || isPending}
+          onClick={() => run(() => signUp(given))}
+        >
+          Create an account
+        </button>
+      </div>
+    </form>
+  )
+}
+
+const SignOut = () => {
+  const { isPending, problem, run } = useWork()
+  return (
+    <div className="fields">
+      <button type="button" className="primary" disabled={isPending} onClick={() => run(signOut)}>
+        Sign out
+      </button>
+      <button type="button" className="plain" disabled={isPending} onClick={() => run(signOutEverywhere)}>
+        Sign out everywhere
+      </button>
+      <p className="problem" role="alert">
+        {problem}
+      </p>
+    </div>
+  )
+}
+
+/** Runs one thing at a time, and has what went wrong. When nothing does, the whole page begins anew. */
+const useWork = () => {
+  const [isPending, setPending] = useState(false)
+  const [problem, setProblem] = useState("")
+  const run = async (work: () => Promise<string | undefined>) => {
+    setPending(true)
+    setProblem("")
+    setProblem((await work()) ?? "")
+    setPending(false)
+  }
+  return { isPending, problem, run }
+}

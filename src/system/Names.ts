@@ -1,0 +1,10 @@
+/**
+ * The names of tenants, and the name by which clients reach the registry of tenants.
+ * Apart from the contract of the registry, which an app without a registry does not have.
+ */
+
+/** The tenant that clients name to reach the registry, and the name of its object. No tenant can have it. */
+export const tenantsName = "~tenants"
+
+/** A tenant's name: what can stand in a header and a URL without being escaped. */
+export const tenantNamePattern = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/
