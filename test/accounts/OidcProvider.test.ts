@@ -3,7 +3,6 @@ import { createServer, type Server } from "node:http"
 import type { AddressInfo } from "node:net"
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import * as Redacted from "effect/Redacted"
 import { Accounts } from "effect-dormouse/accounts"
 import { TestApp } from "effect-dormouse/testing"
 // @ts-expect-error: the package has no types.
@@ -155,16 +154,23 @@ describe("a provider of OpenID Connect", () => {
       })
     ))
 
-  it("AC6: an app with a wrong client secret, or another issuer in the redirect, is refused", () =>
+  it("AC6: an app with a wrong client secret is refused", () =>
     over(
       [confidential("wrong")],
       Effect.gen(function* () {
         const nobody = yield* clientOf()
         const back = yield* visit(nobody, "real", "ada")
         expect((yield* failure(nobody.act("accounts.provider.complete", back)))._tag).toBe("ProviderRefused")
+      })
+    ))
+
+  it("AC6: a redirect that names another issuer is refused", () =>
+    over(
+      [confidential()],
+      Effect.gen(function* () {
+        const nobody = yield* clientOf()
         const mixed = { ...(yield* visit(nobody, "real", "ada")), iss: "https://evil.example" }
         expect((yield* failure(nobody.act("accounts.provider.complete", mixed)))._tag).toBe("ProviderRefused")
-        expect(Redacted.value(back.code).length).toBeGreaterThan(10)
       })
     ))
 })

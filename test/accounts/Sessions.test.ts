@@ -135,6 +135,19 @@ describe("sessions", () => {
     }).pipe(Effect.provide(backend()))
   )
 
+  it.effect("AC7: a session that is used every day ends after 90 days", () =>
+    Effect.gen(function* () {
+      const nobody = yield* clientOf()
+      let { refreshToken } = yield* nobody.act("accounts.anonymous", {})
+      for (let i = 0; i < 9; i++) {
+        yield* TestClock.adjust(i < 8 ? "10 days" : "9 days")
+        refreshToken = (yield* nobody.act("accounts.refresh", { refreshToken })).refreshToken
+      }
+      yield* TestClock.adjust("1 day")
+      expect((yield* failure(nobody.act("accounts.refresh", { refreshToken })))._tag).toBe("SessionEnded")
+    }).pipe(Effect.provide(backend()))
+  )
+
   it.effect("AC7: expired sessions are deleted as new ones begin", () =>
     Effect.gen(function* () {
       const nobody = yield* clientOf()
