@@ -76,8 +76,7 @@ const contexts: Array<BrowserContext> = []
 let problems: Array<string> = []
 
 /** The messages that the browser itself logs when the network is lost. */
-const outage =
-  /WebSocket connection to|net::ERR_(INTERNET_DISCONNECTED|CONNECTION_REFUSED|NETWORK_CHANGED|INCOMPLETE_CHUNKED_ENCODING|EMPTY_RESPONSE)/
+const outage = /WebSocket connection to|net::ERR_/
 
 /** A user: a browser context with its own storage. Its warnings and errors are collected in `problems`. */
 const person = async (options: BrowserContextOptions = {}) => {
