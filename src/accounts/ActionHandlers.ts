@@ -5,11 +5,13 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
+import type * as Rpc from "effect/rpc/Rpc"
+import type { RpcsOf, TagOf } from "../contract/Api.ts"
 import { CurrentNetwork } from "../contract/Auth.ts"
 import { TokenIssuer } from "../contract/TokenIssuer.ts"
 import { CallError, Unavailable } from "../protocol/CallError.ts"
 import type { Pace, Settings } from "./AccountsOptions.ts"
-import { Tokens } from "./contract/AccountsApi.ts"
+import { type AccountsApi, Tokens } from "./contract/AccountsApi.ts"
 import {
   AlreadyLinked,
   InvalidCredentials,
@@ -25,9 +27,10 @@ import * as Secrets from "./Secrets.ts"
 
 type Secret = Redacted.Redacted<string>
 
-interface OnDevice {
-  readonly device?: string
-}
+/** The payload of an rpc of the contract. */
+type PayloadOf<Tag extends TagOf<AccountsRpcs, "action">> = Rpc.Payload<Rpc.ExtractTag<AccountsRpcs, Tag>>
+type AccountsRpcs = RpcsOf<typeof AccountsApi>
+type OnDevice = PayloadOf<"accounts.anonymous">
 
 /** How long a sign-in at a provider may take, in milliseconds. */
 const providerLifetime = 10 * 60_000
@@ -120,7 +123,7 @@ export const make = (secret: Secret, settings: Settings) => {
         )
       ),
 
-    "accounts.refresh": Effect.fnUntraced(function* ({ refreshToken }: { readonly refreshToken: Secret }) {
+    "accounts.refresh": Effect.fnUntraced(function* ({ refreshToken }: PayloadOf<"accounts.refresh">) {
       const token = Secrets.readRefreshToken(refreshToken)
       if (token === undefined) return yield* new SessionEnded()
       const next = yield* Secrets.successorOf(token)
@@ -139,7 +142,7 @@ export const make = (secret: Secret, settings: Settings) => {
       name: given,
       password,
       ...device
-    }: OnDevice & { readonly name: string; readonly password: Secret }) {
+    }: PayloadOf<"accounts.password.signUp">) {
       if (passwords === undefined) return yield* new NotOffered({ method: "password" })
       const name = normalize(given)
       const { cost, minimumLength } = passwords
@@ -156,7 +159,7 @@ export const make = (secret: Secret, settings: Settings) => {
       name: given,
       password,
       ...device
-    }: OnDevice & { readonly name: string; readonly password: Secret }) {
+    }: PayloadOf<"accounts.password.signIn">) {
       if (passwords === undefined) return yield* new NotOffered({ method: "password" })
       const name = normalize(given)
       yield* charge([{ key: nameKey(name), pace: attempts.name }])
@@ -175,11 +178,7 @@ export const make = (secret: Secret, settings: Settings) => {
       current,
       password,
       refreshToken
-    }: {
-      readonly refreshToken: Secret
-      readonly password: Secret
-      readonly current?: Secret
-    }) {
+    }: PayloadOf<"accounts.password.set">) {
       if (passwords === undefined) return yield* new NotOffered({ method: "password" })
       const token = Secrets.readRefreshToken(refreshToken)
       if (token === undefined) return yield* new SessionEnded()
@@ -201,13 +200,7 @@ export const make = (secret: Secret, settings: Settings) => {
       if (!isStored) return yield* new InvalidCredentials()
     }),
 
-    "accounts.link.send": Effect.fnUntraced(function* ({
-      challenge,
-      email: given
-    }: {
-      readonly email: string
-      readonly challenge: string
-    }) {
+    "accounts.link.send": Effect.fnUntraced(function* ({ challenge, email: given }: PayloadOf<"accounts.link.send">) {
       if (links === undefined) return yield* new NotOffered({ method: "email" })
       const email = normalize(given)
       yield* charge([{ key: `email ${email}`, pace: attempts.email }])
@@ -235,7 +228,7 @@ export const make = (secret: Secret, settings: Settings) => {
       token,
       verifier,
       ...device
-    }: OnDevice & { readonly token: Secret; readonly verifier?: Secret }) {
+    }: PayloadOf<"accounts.link.complete">) {
       if (links === undefined) return yield* new NotOffered({ method: "email" })
       const flow = yield* Internal.call(secret, Internal.takeFlow, {
         id: Secrets.hash(Redacted.value(token)),
@@ -249,10 +242,7 @@ export const make = (secret: Secret, settings: Settings) => {
     "accounts.provider.begin": Effect.fnUntraced(function* ({
       challenge,
       provider: name
-    }: {
-      readonly provider: string
-      readonly challenge: string
-    }) {
+    }: PayloadOf<"accounts.provider.begin">) {
       const provider = providers.get(name)
       if (provider === undefined) return yield* new NotOffered({ method: "provider" })
       yield* charge([])
@@ -277,13 +267,7 @@ export const make = (secret: Secret, settings: Settings) => {
       state,
       verifier,
       ...device
-    }: OnDevice & {
-      readonly provider: string
-      readonly state: string
-      readonly code: Secret
-      readonly iss?: string
-      readonly verifier: Secret
-    }) {
+    }: PayloadOf<"accounts.provider.complete">) {
       const provider = providers.get(name)
       if (provider === undefined) return yield* new NotOffered({ method: "provider" })
       const method = `oidc:${name}`

@@ -19,13 +19,13 @@ import { isTraced } from "../engine/rpc/RequestSpan.ts"
 import { objectUrl, sessionHeaders } from "../engine/rpc/SessionHeader.ts"
 import * as ActionRunner from "../engine/worker/ActionRunner.ts"
 import { collectAnswers } from "../engine/worker/CollectedActions.ts"
+import { deploymentCalls } from "../engine/worker/DeploymentCalls.ts"
 import { Gateway, type GatewayOptions } from "../engine/worker/Gateway.ts"
 import { type CloseSocket, closeRefused } from "../engine/worker/Refusal.ts"
-import { makeCalls } from "../engine/worker/SystemObject.ts"
 import { registryOf, type Tenancy } from "../engine/worker/Tenancy.ts"
 import { Authenticator } from "../services/Authenticator.ts"
 import { SystemCalls } from "../services/SystemCalls.ts"
-import { systemName } from "../system/SystemApi.ts"
+import { SystemApi, systemName } from "../system/SystemApi.ts"
 import {
   exportsOf,
   Flushing,
@@ -240,7 +240,7 @@ const closeSocket: CloseSocket = ({ code, reason }, headers) => {
 /** A stub belongs to the request that made it: each call makes one. */
 const objectOf = (name: string): ObjectStub => stubOf(exportsOf({ exports }).TenantObject.getByName(name))
 
-const system = makeCalls({ call: (...call) => objectOf(systemName).call(...call) })
+const system = deploymentCalls(SystemApi, systemName, { call: (...call) => objectOf(systemName).call(...call) })
 
 const stubOf = (stub: TenantStub): ObjectStub => ({
   call: (session, body, isRewritten) => stub.call(session, body, isRewritten),

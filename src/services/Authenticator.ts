@@ -13,8 +13,13 @@ import type { Forbidden, Unauthenticated, Unavailable } from "../protocol/CallEr
 export interface Credentials {
   /** The bearer token. Not empty. */
   readonly token: string | undefined
-  /** The request that opens a socket or carries a call, with all its headers. */
+  /**
+   * The request that opens a socket or carries a call, with all its headers. For a new token of an open socket it has the
+   * token alone.
+   */
   readonly request: Request
+  /** Whether this is a new token of an open socket. The request that opened it was accepted. */
+  readonly isRenewal?: boolean
 }
 
 /** A caller, and what is known of its token. */

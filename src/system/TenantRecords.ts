@@ -16,6 +16,7 @@ import * as Mutation from "../contract/Mutation.ts"
 import * as Query from "../contract/Query.ts"
 import * as Table from "../contract/Table.ts"
 import type { CallError } from "../protocol/CallError.ts"
+import { deployment } from "./Names.ts"
 import { NoSuchTenant, Tenant, TenantExists, TenantName, TenantsApi } from "./TenantsApi.ts"
 
 /** A change of one tenant. */
@@ -56,9 +57,8 @@ export class TenantRecordsApi extends Api.make(
   Mutation.make("records.report", { payload: { report: TenantReport } })
 ) {}
 
-/** The session of the deployment itself. The gateway gives callers from outside no claims here. */
-export const deployment: Auth.Identity = { subject: null, claims: { system: true } }
-const isDeployment = Auth.require(({ claims }) => claims["system"] === true)
+// The gateway gives callers from outside no claims here.
+const isDeployment = Auth.require(({ claims }) => claims["system"] === deployment.claims["system"])
 
 /** The changes of tenants that admins make. The Worker implements them: it reaches the tenants' objects. */
 export class TenantControl extends Context.Service<

@@ -26,10 +26,10 @@ import { isTraced } from "../engine/rpc/RequestSpan.ts"
 import { protocolHeader, type RequestSession } from "../engine/rpc/SessionHeader.ts"
 import type { SessionOptions } from "../engine/rpc/SessionOptions.ts"
 import * as ActionRunner from "../engine/worker/ActionRunner.ts"
+import { deploymentCalls } from "../engine/worker/DeploymentCalls.ts"
 import { Gateway, type GatewayHost, type GatewayOptions } from "../engine/worker/Gateway.ts"
 import type { Close } from "../engine/worker/Refusal.ts"
 import { tenantOf } from "../engine/worker/Routing.ts"
-import { makeCalls } from "../engine/worker/SystemObject.ts"
 import { registryOf } from "../engine/worker/Tenancy.ts"
 import * as Auth from "../services/Auth.ts"
 import { SystemCalls } from "../services/SystemCalls.ts"
@@ -37,7 +37,7 @@ import * as TableSchema from "../services/storage/TableSchema.ts"
 import type { GateHost } from "../services/TenantGate.ts"
 import * as Transactor from "../services/Transactor.ts"
 import { tenantsName } from "../system/Names.ts"
-import { systemName } from "../system/SystemApi.ts"
+import { SystemApi, systemName } from "../system/SystemApi.ts"
 import { systemApp } from "../system/SystemApp.ts"
 import { Accepted, MemoryObject } from "./MemoryObject.ts"
 
@@ -224,7 +224,9 @@ const layer = <Rpcs extends Rpc.Any>(tested: App<Rpcs>, options: TestAppOptions 
       )
       const gateway = new Gateway(app, gatewayOptions)
       const auth = gatewayOptions.auth ?? Auth.layerFirst(Auth.layerTest, fixed(identity ?? Auth.anonymous))
-      const system = makeCalls({ call: (...call) => object(systemName).stub.call(...call) })
+      const system = deploymentCalls(SystemApi, systemName, {
+        call: (...call) => object(systemName).stub.call(...call)
+      })
       const built = yield* Layer.build(auth).pipe(
         Effect.provideContext(Context.add(services, SystemCalls, system)),
         Effect.orDie

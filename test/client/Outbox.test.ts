@@ -322,6 +322,23 @@ const hour = Effect.gen(function* () {
   }
 })
 
+/** A page sends two messages while the device is offline, and is closed. */
+const leaveTwo = Effect.fnUntraced(function* (
+  storage: Effect.Success<typeof storageOf>,
+  { set, status }: ReturnType<typeof device>
+) {
+  const left = yield* page(storage, status)
+  const channel = yield* left.client.mutate("channels.create", { name: "general" })
+  const send = (body: string) => ["messages.send", { channel: channel.id, author: "ada", body }] as const
+  set(false)
+  for (const body of ["one", "two"]) {
+    yield* left.client.mutate(...send(body)).pipe(Effect.forkDetach({ startImmediately: true }))
+  }
+  yield* calm
+  yield* left.close
+  return { channel, send }
+})
+
 const answers = [
   ...[401, 403, 404, 405, 413].map((status) => [`${status}`, status, false] as const),
   ...[200, 302, 401, 511].map((status) => [`${status} of a portal`, status, true] as const)
@@ -334,16 +351,7 @@ it.effect.each(answers)(
       const { fetch, state } = yield* portal
       const storage = yield* storageOf
       const { set, status } = device()
-      const first = yield* page(storage, status)
-      const channel = yield* first.client.mutate("channels.create", { name: "general" })
-      const send = (body: string) => ["messages.send", { channel: channel.id, author: "ada", body }] as const
-      set(false)
-      for (const body of ["one", "two"]) {
-        yield* first.client.mutate(...send(body)).pipe(Effect.forkDetach({ startImmediately: true }))
-      }
-      yield* calm
-      yield* first.close
-
+      const { channel, send } = yield* leaveTwo(storage, { set, status })
       state.answer = (url) =>
         isPortal || !url.endsWith("/time") ? new Response("<h1>Welcome to the hotel</h1>", { status: code }) : undefined
       set(true)
@@ -669,15 +677,7 @@ it.effect("C12: a page sends what earlier pages left before its own first mutati
   Effect.gen(function* () {
     const storage = yield* storageOf
     const { set, status } = device()
-    const first = yield* page(storage, status)
-    const channel = yield* first.client.mutate("channels.create", { name: "general" })
-    const send = (body: string) => ["messages.send", { channel: channel.id, author: "ada", body }] as const
-    set(false)
-    for (const body of ["one", "two"]) {
-      yield* first.client.mutate(...send(body)).pipe(Effect.forkDetach({ startImmediately: true }))
-    }
-    yield* calm
-    yield* first.close
+    const { channel, send } = yield* leaveTwo(storage, { set, status })
     set(true)
     const second = yield* page(storage, status)
     yield* second.client.mutate(...send("three"))

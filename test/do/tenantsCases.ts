@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import type { ObjectAnswer, ObjectStub } from "../../src/engine/rpc/ObjectStub.ts"
-import { deployment } from "../../src/system/TenantRecords.ts"
+import { deployment } from "../../src/system/Names.ts"
 import { type Deployment, errorOf, type Peer, post, request } from "../deployment/Deployment.ts"
 import { forAllAsync, type Random, Violation } from "../random.ts"
 

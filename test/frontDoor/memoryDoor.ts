@@ -12,11 +12,11 @@ import { Auth } from "effect-dormouse/auth"
 import type { ObjectStub } from "../../src/engine/rpc/ObjectStub.ts"
 import type { RequestSession } from "../../src/engine/rpc/SessionHeader.ts"
 import * as ActionRunner from "../../src/engine/worker/ActionRunner.ts"
+import { deploymentCalls } from "../../src/engine/worker/DeploymentCalls.ts"
 import { Gateway, type GatewayHost, type GatewayOptions, type GatewayRequest } from "../../src/engine/worker/Gateway.ts"
 import { tenantOf } from "../../src/engine/worker/Routing.ts"
-import { makeCalls } from "../../src/engine/worker/SystemObject.ts"
 import { SystemCalls } from "../../src/services/SystemCalls.ts"
-import { systemName } from "../../src/system/SystemApi.ts"
+import { SystemApi, systemName } from "../../src/system/SystemApi.ts"
 import { systemApp } from "../../src/system/SystemApp.ts"
 import { MemoryObject } from "../../src/testing/MemoryObject.ts"
 import { Peer } from "../deployment/Deployment.ts"
@@ -51,7 +51,7 @@ export const memoryDoor = async (issuer: Issuer, weakness: Weakness = {}): Promi
   const context = await Effect.runPromise(Scope.provide(Layer.build(Logger.layer([])), scope))
   const run = Effect.runPromiseWith(context)
   // The deployment's own object is reached through no stub that counts.
-  const system = makeCalls({ call: (...call) => object(systemName).stub.call(...call) })
+  const system = deploymentCalls(SystemApi, systemName, { call: (...call) => object(systemName).stub.call(...call) })
   const host = Layer.mergeAll(FetchHttpClient.layer, Layer.succeed(SystemCalls, system))
   const built = Layer.provideMerge(issuer.layer, host)
   const services = await run(Scope.provide(Layer.build(built), scope))

@@ -251,7 +251,7 @@ export class SocketHub {
       return session.save(maxRows)
     } catch (cause) {
       this.options.log("the state of a socket could not be saved", cause)
-      session.closeUnsaved()
+      session.socket.close(...unsaved)
       return 0
     }
   }
@@ -263,7 +263,7 @@ export class SocketHub {
       session.save(Number.POSITIVE_INFINITY)
     } catch (cause) {
       this.options.log("the state of a socket could not be saved", cause)
-      this.drop(session.socket, [1011, "the server could not save the state of this socket; the cause is in its log"])
+      this.drop(session.socket, unsaved)
     }
   }
 
@@ -292,6 +292,7 @@ export class SocketHub {
 const unauthenticated = 4401
 
 const noAck = `no acknowledgement of a frame within ${ackTimeout / 1000} s`
+const unsaved: Close = [1011, "the server could not save the state of this socket; the cause is in its log"]
 const notMessages = "not messages of effect/rpc as JSON: use RpcSerialization.layerJson"
 
 type Read = ReadonlyArray<FromClientEncoded> | OverLimit | Close

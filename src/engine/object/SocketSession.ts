@@ -437,11 +437,6 @@ export class SocketSession implements Subscriber {
     if (this.stored !== undefined) this.options.rows.deleteAll(this.id)
   }
 
-  /** Saving failed: closes the socket so that its client reconnects. */
-  closeUnsaved(): void {
-    this.socket.close(1011, "the server could not save the state of this socket; the cause is in its log")
-  }
-
   // --- messages out
 
   /** Sends the newest results of the subscriptions that may be sent one; while a flush is under way, when it ends. */

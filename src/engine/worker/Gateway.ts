@@ -13,9 +13,10 @@ import type * as Rpc from "effect/rpc/Rpc"
 import type { FromServerEncoded } from "effect/rpc/RpcMessage"
 import * as Schema from "effect/Schema"
 import type { App } from "../../contract/App.ts"
-import { anonymous, Identity } from "../../contract/Auth.ts"
+import { type AnyService, anonymous, Identity } from "../../contract/Auth.ts"
 import { Unauthenticated } from "../../protocol/CallError.ts"
 import { unavailable } from "../../protocol/Exit.ts"
+import { jsonCodec } from "../../protocol/JsonCodec.ts"
 import * as Limits from "../../protocol/Limits.ts"
 import type { Request as RpcRequest } from "../../protocol/Messages.ts"
 import { timePath } from "../../protocol/MutationId.ts"
@@ -136,16 +137,29 @@ export interface GatewayRequest {
 
 const decodeClaims = Schema.decodeUnknownOption(Identity.fields.claims)
 
+/** Reads the claims that the author declared. What the schema does not name is dropped. */
+const claimsReader = (
+  declared: AnyService | undefined
+): ((claims: Identity["claims"]) => Option.Option<Identity["claims"]>) => {
+  if (declared === undefined) return Option.some
+  const codec = jsonCodec(declared.claims)
+  const decode = Schema.decodeUnknownOption(codec)
+  const encode = Schema.encodeUnknownOption(codec)
+  return (claims) => decode(claims).pipe(Option.flatMap(encode), Option.flatMap(decodeClaims))
+}
+
 /** Answers the requests to the Worker of an app. */
 export class Gateway<Rpcs extends Rpc.Any> {
   private readonly app: App<Rpcs>
   private readonly options: GatewayOptions
   /** Counts the calls that this isolate sees: an object that it need not call is not woken, and actions run here. */
   private rates: CallRates | undefined
+  private readonly declaredClaims: ReturnType<typeof claimsReader>
 
   constructor(app: App<Rpcs>, options: GatewayOptions) {
     this.app = app
     this.options = options
+    this.declaredClaims = claimsReader(app.identity)
   }
 
   /**
@@ -346,7 +360,7 @@ export class Gateway<Rpcs extends Rpc.Any> {
 
   /** The session of a socket with the token of this request, in the tenant of the socket, or the response that refuses it. */
   private async renew(host: GatewayHost, request: Request, { address, tenant }: RequestSession): Promise<Response> {
-    const session = await this.enterAs(host, request, tenant, address)
+    const session = await this.enterAs(host, request, tenant, address, true)
     return session instanceof Response ? session : Response.json(session)
   }
 
@@ -355,9 +369,10 @@ export class Gateway<Rpcs extends Rpc.Any> {
     host: GatewayHost,
     request: Request,
     tenant: string | undefined,
-    address: string | undefined
+    address: string | undefined,
+    isRenewal = false
   ): Promise<RequestSession | Response> {
-    const verified = await this.authenticate(host, request)
+    const verified = await this.authenticate(host, request, isRenewal)
     if (verified instanceof Response) return verified
     const { credential, identity } = verified
     if (tenant === tenantsName) {
@@ -401,12 +416,12 @@ export class Gateway<Rpcs extends Rpc.Any> {
   }
 
   /** The caller of a request, or the response that refuses it. */
-  private async authenticate(host: GatewayHost, request: Request): Promise<Verified | Response> {
+  private async authenticate(host: GatewayHost, request: Request, isRenewal: boolean): Promise<Verified | Response> {
     if (host.authenticator === undefined) return anonymousCaller
     const token = tokenOf(request)
     if (token === "") return refusalResponse(new Unauthenticated({ problem: "malformed" }))
     const { authenticate } = await host.authenticator()
-    const exit = await host.run(Effect.exit(authenticate({ token, request })))
+    const exit = await host.run(Effect.exit(authenticate({ token, request, isRenewal })))
     if (Exit.isFailure(exit)) {
       const refusal = Cause.findErrorOption(exit.cause)
       if (Option.isSome(refusal)) return refusalResponse(refusal.value)
@@ -419,15 +434,7 @@ export class Gateway<Rpcs extends Rpc.Any> {
 
   /** The claims that the author declared, or `undefined` when they do not fit. */
   private readClaims({ claims, subject }: Identity): Identity["claims"] | undefined {
-    const declared = this.app.identity
-    if (declared === undefined || subject === null) return claims
-    const codec = Schema.toCodecJson(declared.claims)
-    // What the schema does not name is dropped.
-    return Option.getOrUndefined(
-      Option.flatMap(Schema.decodeUnknownOption(codec)(claims), (decoded) =>
-        Option.flatMap(Schema.encodeUnknownOption(codec)(decoded), decodeClaims)
-      )
-    )
+    return subject === null ? claims : Option.getOrUndefined(this.declaredClaims(claims))
   }
 
   private async mayEnter(host: GatewayHost, entering: Entering): Promise<boolean> {

@@ -10,18 +10,17 @@ import * as Exit from "effect/Exit"
 import * as FetchHttpClient from "effect/http/FetchHttpClient"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
-import type * as Api from "../../contract/Api.ts"
 import type { Identity } from "../../contract/Auth.ts"
-import type { CallsOf } from "../../contract/Calls.ts"
 import { CallError, Unavailable } from "../../protocol/CallError.ts"
 import * as TableSchema from "../../services/storage/TableSchema.ts"
 import * as TenantGate from "../../services/TenantGate.ts"
 import { tenantsName } from "../../system/Names.ts"
-import { deployment, makeApp, type TenantChange, TenantRecordsApi } from "../../system/TenantRecords.ts"
+import { makeApp, type TenantChange, TenantRecordsApi } from "../../system/TenantRecords.ts"
 import { type NoSuchTenant, Tenant, type TenantExists } from "../../system/TenantsApi.ts"
 import type { ObjectStub } from "../rpc/ObjectStub.ts"
 import type { RequestSession } from "../rpc/SessionHeader.ts"
 import * as ActionRunner from "./ActionRunner.ts"
+import { deploymentCalls } from "./DeploymentCalls.ts"
 import { type EnteredStub, Missing, missingStatus, type TenancyHost, type TenantRegistry } from "./Tenancy.ts"
 
 /** What a registry allows. */
@@ -75,13 +74,7 @@ export const registry = ({ admin = () => false, create = "explicit" }: RegistryO
   }
 })
 
-/** The deployment as a caller of the records. */
-const session: RequestSession = { tenant: tenantsName, identity: deployment }
-
-const recordsOf = (object: Pick<ObjectStub, "call">): CallsOf<Api.RpcsOf<typeof TenantRecordsApi>> => {
-  const { call } = ActionRunner.callsTo(TenantRecordsApi, object, session)
-  return { query: call, mutate: call }
-}
+const recordsOf = (object: Pick<ObjectStub, "call">) => deploymentCalls(TenantRecordsApi, tenantsName, object)
 
 const unreached = new CallError({ reason: new Unavailable({ detail: "the tenant's object did not answer" }) })
 

@@ -38,7 +38,10 @@ export const withAppKeys = <A, E, R>(
       return Context.add(built, Authenticator, {
         ...guarded,
         authenticate: (credentials) =>
-          isAllowed(keys, credentials.request) ? guarded.authenticate(credentials) : Effect.fail(new Forbidden())
+          // The app of an open socket was looked at when it was opened.
+          credentials.isRenewal || isAllowed(keys, credentials.request)
+            ? guarded.authenticate(credentials)
+            : Effect.fail(new Forbidden())
       })
     })
   )

@@ -9,6 +9,7 @@ import { Auth } from "effect-dormouse/auth"
 import { ConnectionRefused } from "effect-dormouse/client"
 import { TestApp } from "effect-dormouse/testing"
 import * as Transport from "../../../src/client/Transport.ts"
+import { turns } from "../../deployment/memory.ts"
 
 /** The keys of the author's own apps. */
 
@@ -92,6 +93,24 @@ describe("A8: a request with", () => {
       expect(yield* live("pk_web")).toEqual(Exit.succeed(Option.some(null)))
       const client = yield* TestApp.client(WhoApi, { appKey: "pk_web" })
       expect(yield* client.query("who", {})).toBe(null)
+    }).pipe(Effect.provide(guarded))
+  )
+
+  it.effect("a socket with a key gets a new token, and a new socket with it needs the key again", () =>
+    Effect.gen(function* () {
+      let subject = "ada"
+      const token = Effect.sync(() => Auth.testToken({ subject }))
+      const client = yield* TestApp.client(WhoApi, { appKey: "pk_web", token })
+      const shown: Array<string | null> = []
+      yield* Effect.forkScoped(Stream.runForEach(client.live("who", {}), (who) => Effect.sync(() => shown.push(who))))
+      yield* Effect.promise(turns)
+      subject = "bob"
+      yield* client.refresh
+      yield* Effect.promise(turns)
+      expect(shown).toEqual(["ada", "bob"])
+      const other = yield* TestApp.client(WhoApi, { token })
+      const refused = yield* Effect.exit(Stream.runHead(other.live("who", {})))
+      expect(refused).toEqual(Exit.fail(new ConnectionRefused({ reason: "4403 forbidden" })))
     }).pipe(Effect.provide(guarded))
   )
 })
