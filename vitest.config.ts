@@ -1,4 +1,5 @@
 /// <reference types="node" />
+import { availableParallelism } from "node:os"
 import { cloudflareTest } from "@cloudflare/vitest-plugin"
 import { defineConfig } from "vitest/config"
 
@@ -17,6 +18,8 @@ const common = {
 
 export default defineConfig({
   test: {
+    // Much of the time a test waits: two at a time keep two cores busy.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     projects: [
       {
         resolve: { conditions: [...conditions, "node", "module", "import", "default"] },
