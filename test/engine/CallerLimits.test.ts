@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as TestClock from "effect/testing/TestClock"
 import type { App } from "effect-dormouse"
+import { Auth } from "effect-dormouse/auth"
 import { TestApp, type TestAppOptions } from "effect-dormouse/testing"
 import { afterAll, describe, expect, it } from "vitest"
 import { CallRates, configured, networkOf } from "../../src/engine/rpc/CallRates.ts"
@@ -100,6 +101,26 @@ describe("A21: the Worker", () => {
     }
     expect(statuses).toEqual([...Array(15).fill(200), 429])
     expect((await from("192.0.2.2")).status).toBe(200)
+  })
+
+  it("A21: tokens that are refused are counted by their address, and calls that are accepted are not touched", async () => {
+    const deployment = await deploy(smallDoors, {
+      auth: Auth.layerFirst(Auth.layerTest, Auth.layerAnonymous),
+      enter: () => true,
+      addressOf: (request) => request.headers.get("x-test") ?? undefined
+    })
+    const body = JSON.stringify(request("1", "visits", {}))
+    const guess = async (address: string, token = "guessed") => {
+      const headers = { "x-test": address, authorization: `Bearer ${token}` }
+      const { headers: answered, status } = await post(deployment, newTenant("guesses"), body, headers)
+      return [status, answered.get("retry-after")]
+    }
+    for (let i = 0; i < 15; i++) expect(await guess("192.0.2.1", `guess-${i}`)).toEqual([401, null])
+    expect(await guess("192.0.2.1")).toEqual([429, "3600"])
+    expect(await guess("192.0.2.2")).toEqual([401, null])
+    expect(await guess("192.0.2.1", Auth.testToken({ subject: "ada" }))).toEqual([200, null])
+    // Without a token there is nothing to guess.
+    expect((await post(deployment, newTenant("guesses"), body, { "x-test": "192.0.2.1" })).status).toBe(200)
   })
 
   it("A21: without identity and address nobody is counted", async () => {

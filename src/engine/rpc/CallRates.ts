@@ -57,6 +57,12 @@ export const keysOf = ({ address, identity: { subject }, tenant }: RequestSessio
   address: address === undefined ? undefined : `${tenant} address ${networkOf(address)}`
 })
 
+/** Under which key refused tokens count: calls that are accepted from the same address are not touched. */
+export const refusedAt = (address: string | undefined): CallerKeys => ({
+  identity: undefined,
+  address: address === undefined ? undefined : `refused ${networkOf(address)}`
+})
+
 /** The network of an address: one customer has an IPv4 address, or 64 bits of IPv6 addresses. */
 export const networkOf = (address: string): string => {
   if (!address.includes(":")) return address

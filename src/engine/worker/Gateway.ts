@@ -24,10 +24,12 @@ import { type Authenticator, noCredential, type Refusal, type Verified } from ".
 import type { SystemCalls } from "../../services/SystemCalls.ts"
 import { tenantsName } from "../../system/Names.ts"
 import {
+  type CallerKeys,
   CallRates,
   configured,
   describeTooMany,
   keysOf,
+  refusedAt,
   retryHeaders,
   type TooMany,
   tooManyExit
@@ -216,10 +218,8 @@ export class Gateway<Rpcs extends Rpc.Any> {
     }
     const isCounted = trustedSession === undefined && host.now !== undefined
     if (request.method === "GET") {
-      const refused = isCounted ? await this.tooMany(host, session, 1) : undefined
-      if (refused !== undefined) {
-        return errorResponse(429, describeTooMany(refused), retryHeaders(refused.retryAfter))
-      }
+      const refused = isCounted ? await this.tooMany(host, keysOf(session), 1) : undefined
+      if (refused !== undefined) return tooManyResponse(refused)
       return this.connect(host, object, session, request)
     }
     if (request.method !== "POST") return errorResponse(405, "use POST", { allow: "GET, POST" })
@@ -227,7 +227,7 @@ export class Gateway<Rpcs extends Rpc.Any> {
     const { limits } = this.app
     const body = await readRequests(request, trustedSession === undefined ? limits : limitsInside(limits))
     if (body instanceof Response) return body
-    const refused = isCounted ? await this.tooMany(host, session, body.requests.length) : undefined
+    const refused = isCounted ? await this.tooMany(host, keysOf(session), body.requests.length) : undefined
     if (refused !== undefined) {
       const answers = answerAll(body.requests, tooManyExit(refused))
       return messagesResponse(joinMessages(answers), 429, retryHeaders(refused.retryAfter))
@@ -266,9 +266,9 @@ export class Gateway<Rpcs extends Rpc.Any> {
   }
 
   /** Counts calls of a caller. Returns why they must not run. */
-  private async tooMany(host: GatewayHost, session: RequestSession, calls: number): Promise<TooMany | undefined> {
+  private async tooMany(host: GatewayHost, keys: CallerKeys, calls: number): Promise<TooMany | undefined> {
     this.rates ??= new CallRates(await host.run(configured(this.app.limits)))
-    return this.rates.charge(keysOf(session), calls, host.now?.() ?? 0)
+    return this.rates.charge(keys, calls, host.now?.() ?? 0)
   }
 
   /** Opens a socket. */
@@ -373,7 +373,11 @@ export class Gateway<Rpcs extends Rpc.Any> {
     isRenewal = false
   ): Promise<RequestSession | Response> {
     const verified = await this.authenticate(host, request, isRenewal)
-    if (verified instanceof Response) return verified
+    if (verified instanceof Response) {
+      const isWrong = verified.status === 401 && tokenOf(request) !== undefined && host.now !== undefined
+      const refused = isWrong ? await this.tooMany(host, refusedAt(address), 1) : undefined
+      return refused === undefined ? verified : tooManyResponse(refused)
+    }
     const { credential, identity } = verified
     if (tenant === tenantsName) {
       return host.tenancy === undefined ? noSuchTenant() : this.openRegistry(host, host.tenancy, verified)
@@ -456,6 +460,9 @@ const whoseClaimsSaySo = ({ identity, tenant }: Entering): boolean => {
   const { tenants } = identity.claims
   return Array.isArray(tenants) && tenants.includes(tenant)
 }
+
+const tooManyResponse = (refused: TooMany): Response =>
+  errorResponse(429, describeTooMany(refused), retryHeaders(refused.retryAfter))
 
 const noSuchTenant = () => errorResponse(404, "no such tenant")
 
