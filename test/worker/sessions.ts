@@ -70,10 +70,17 @@ export const SessionsHandlers = SessionsApi.toLayer({
 
 export const app = App.make({ api: SessionsApi, tables: [entries], handlers: SessionsHandlers })
 
-/** Accepts the tokens of tests. The token `hang` is never answered. */
+const none = Effect.succeed(Option.none())
+/** Tokens that are not verified in time. What waits for nothing that can happen, workerd ends at once. */
+const unanswered = new Map<string | undefined, Effect.Effect<Option.Option<never>>>([
+  ["hang", Effect.never],
+  ["slow", Effect.delay(none, "1 minute")]
+])
+
+/** Accepts the tokens of tests. The tokens `hang` and `slow` are not answered. */
 export const authOr = <R>(other: Layer.Layer<Auth.Authenticator, never, R>) =>
   Auth.layerFirst(
-    Auth.layer(({ token }) => (token === "hang" ? Effect.never : Effect.succeed(Option.none()))),
+    Auth.layer(({ token }) => unanswered.get(token) ?? none),
     Auth.layerTest,
     other
   )

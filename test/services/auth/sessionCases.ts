@@ -195,7 +195,7 @@ export const suite = (name: string, here: () => Promise<Deployment & { readonly 
 
     it("A11: an interrupted request changes nothing", async () => {
       const peer = await connect(newTenant("interrupted"), ada())
-      const id = peer.ask("dormouse.authenticate", { token: "hang" })
+      const id = peer.ask("dormouse.authenticate", { token: "slow" })
       peer.send({ _tag: "Interrupt", requestId: id })
       expect(await peer.exit(id)).toMatchObject({ _tag: "Failure", cause: [{ _tag: "Interrupt" }] })
       expect(await who(peer)).toBe("ada")
