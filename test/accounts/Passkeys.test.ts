@@ -140,15 +140,15 @@ describe("the bundle", () => {
       format: "esm",
       target: "es2024",
       conditions: ["source", "workerd", "worker", "browser"],
-      external: ["cloudflare:*"],
-      metafile: true
+      external: ["cloudflare:*"]
     })
     return outputFiles[0]!.text
   }
 
-  it("AC14: only who imports the passkeys has the library", async () => {
-    // Texts of errors of the two libraries.
-    const [server, browser] = ["Unexpected authentication response", "Authentication was not completed"]
+  // Texts of errors of the libraries for servers and for browsers.
+  const [server, browser] = ["Unexpected authentication response", "Authentication was not completed"]
+
+  it("AC14: only a Worker that imports the passkeys has the library", async () => {
     const without = await bundled(`
       import { Accounts } from "effect-dormouse/accounts"
       export const accounts = Accounts.make()
@@ -161,7 +161,24 @@ describe("the bundle", () => {
     `)
     expect(withPasskeys).toContain(server)
     expect(without).not.toContain(server)
-    expect(without).not.toContain(browser)
+    expect(withPasskeys).not.toContain(browser)
     console.info(`accounts ${gzipSync(without).length} bytes, with passkeys ${gzipSync(withPasskeys).length}`)
+  })
+
+  it("AC14: only a page that imports the passkeys has the library", async () => {
+    const without = await bundled(`
+      import { Accounts } from "effect-dormouse/accounts/client"
+      export const { session } = Accounts
+    `)
+    const withPasskeys = await bundled(`
+      import { Accounts } from "effect-dormouse/accounts/client"
+      import { Passkeys } from "effect-dormouse/accounts/passkeys/client"
+      export const { session } = Accounts
+      export const { add, signIn } = Passkeys
+    `)
+    expect(withPasskeys).toContain(browser)
+    expect(without).not.toContain(browser)
+    expect(withPasskeys).not.toContain(server)
+    console.info(`a page ${gzipSync(without).length} bytes, with passkeys ${gzipSync(withPasskeys).length}`)
   })
 })
