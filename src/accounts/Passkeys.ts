@@ -13,6 +13,8 @@ import type { Ceremonies, Passkeys } from "./Ceremonies.ts"
 import { PasskeyRefused } from "./contract/AccountsError.ts"
 import { Transport } from "./contract/Passkey.ts"
 
+export type { Ceremonies, Credential, Passkeys } from "./Ceremonies.ts"
+
 /** The site whose passkeys these are. */
 export interface Site {
   /** The domain of the passkeys: `example.com`, also for pages of `app.example.com`. No passkey works after it has changed. */
@@ -23,7 +25,7 @@ export interface Site {
   readonly origins: ReadonlyArray<string>
 }
 
-/** ES256, Ed25519 and RS256, by which all authenticators sign, and which Node and workerd verify. */
+/** ES256, EdDSA and RS256: every authenticator has one of them, and Node and workerd verify them. */
 const algorithms = [-7, -8, -257]
 
 const refused = new PasskeyRefused()

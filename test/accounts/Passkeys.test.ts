@@ -101,7 +101,20 @@ describe("passkeys", () => {
     expect(await answer()).toBe("TooManyRequests")
   })
 
-  it("AC2: no rpc and no table shows more of a passkey than its id", async () => {
+  it("AC3: a session that began with a passkey does not set a password without the one until now", async () => {
+    const { failing, guest, register, registerOptions, signInOptions, succeed } = callsOf(start())
+    const device = Authenticator.make(origin)
+    const ada = await guest()
+    await succeed("accounts.password.signUp", { name: "ada", password: "correct horse" }, ada.accessToken)
+    expect(await register(ada, await device.create(await registerOptions(ada)))).toBe("Success")
+    const response = await device.get(await signInOptions())
+    const { refreshToken } = await succeed("accounts.passkey.signIn", { response })
+    const set = { refreshToken, password: "battery staple" }
+    expect(await failing("accounts.password.set", set)).toBe("InvalidCredentials")
+    await succeed("accounts.password.set", { ...set, current: "correct horse" })
+  })
+
+  it("AC2: no rpc shows more of a passkey than its id", async () => {
     const backend = start()
     const { guest, registerOptions, succeed } = callsOf(backend)
     const device = Authenticator.make(origin)

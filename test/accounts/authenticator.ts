@@ -2,7 +2,7 @@
 import { isoBase64URL, isoCBOR } from "@simplewebauthn/server/helpers"
 
 /**
- * An authenticator in software: ES256 keys of WebCrypto, and what a browser would send of them. A test can change any part of
+ * An authenticator in software: keys of WebCrypto, and what a browser would send of them. A test can change any part of
  * an answer before it is signed, as an authenticator, a browser or a caller that is not honest would.
  */
 
@@ -61,8 +61,63 @@ const concat = (...parts: ReadonlyArray<Uint8Array>): Uint8Array<ArrayBuffer> =>
 
 const uint32 = (value: number) => new Uint8Array([value >>> 24, value >>> 16, value >>> 8, value])
 
-const keys = (): Promise<CryptoKeyPair> =>
-  crypto.subtle.generateKey({ name: "ECDSA", namedCurve: "P-256" }, true, ["sign", "verify"]) as Promise<CryptoKeyPair>
+/** How WebCrypto makes and uses the keys of an algorithm of COSE, and what COSE says of a public key. */
+interface Algorithm {
+  readonly key: any
+  readonly sign: any
+  readonly cose: (publicKey: CryptoKey) => Promise<ReadonlyArray<readonly [number, number | Uint8Array]>>
+}
+
+const raw = async (key: CryptoKey) => new Uint8Array((await crypto.subtle.exportKey("raw", key)) as ArrayBuffer)
+
+const algorithms: Readonly<Record<"ES256" | "EdDSA" | "RS256", Algorithm>> = {
+  ES256: {
+    key: { name: "ECDSA", namedCurve: "P-256" },
+    sign: { name: "ECDSA", hash: "SHA-256" },
+    // The format is an uncompressed point: a byte, x and y.
+    cose: async (key) => {
+      const point = await raw(key)
+      return [
+        [1, 2],
+        [3, -7],
+        [-1, 1],
+        [-2, point.subarray(1, 33)],
+        [-3, point.subarray(33)]
+      ]
+    }
+  },
+  EdDSA: {
+    key: { name: "Ed25519" },
+    sign: { name: "Ed25519" },
+    cose: async (key) => [
+      [1, 1],
+      [3, -8],
+      [-1, 6],
+      [-2, await raw(key)]
+    ]
+  },
+  RS256: {
+    key: {
+      name: "RSASSA-PKCS1-v1_5",
+      hash: "SHA-256",
+      modulusLength: 2048,
+      publicExponent: new Uint8Array([1, 0, 1])
+    },
+    sign: { name: "RSASSA-PKCS1-v1_5" },
+    cose: async (key) => {
+      const { e, n } = (await crypto.subtle.exportKey("jwk", key)) as { readonly e: string; readonly n: string }
+      return [
+        [1, 3],
+        [3, -257],
+        [-1, isoBase64URL.toBuffer(n)],
+        [-2, isoBase64URL.toBuffer(e)]
+      ]
+    }
+  }
+}
+
+const keys = (name: keyof typeof algorithms = "ES256"): Promise<CryptoKeyPair> =>
+  crypto.subtle.generateKey(algorithms[name].key, true, ["sign", "verify"]) as Promise<CryptoKeyPair>
 
 /** A key that belongs to no passkey. */
 export const strangerKey = async (): Promise<CryptoKey> => (await keys()).privateKey
@@ -76,9 +131,10 @@ const integer = (bytes: Uint8Array): Uint8Array => {
   return concat(new Uint8Array([2, positive.length]), positive)
 }
 
-const sign = async (key: CryptoKey, data: Uint8Array<ArrayBuffer>) => {
-  const raw = new Uint8Array(await crypto.subtle.sign({ name: "ECDSA", hash: "SHA-256" }, key, data))
-  const numbers = concat(integer(raw.subarray(0, 32)), integer(raw.subarray(32)))
+const sign = async (name: keyof typeof algorithms, key: CryptoKey, data: Uint8Array<ArrayBuffer>) => {
+  const signature = new Uint8Array(await crypto.subtle.sign(algorithms[name].sign, key, data))
+  if (name !== "ES256") return signature
+  const numbers = concat(integer(signature.subarray(0, 32)), integer(signature.subarray(32)))
   return concat(new Uint8Array([0x30, numbers.length]), numbers)
 }
 
@@ -98,14 +154,18 @@ const flags = ({ isPresent = true, isVerified = true }: Claims, isNew: boolean) 
   new Uint8Array([(isPresent ? 0x01 : 0) | (isVerified ? 0x04 : 0) | (isNew ? 0x40 : 0)])
 
 /** An authenticator of a browser that shows a page of this origin. */
-export const make = (origin: string, { isCounting = true }: { readonly isCounting?: boolean } = {}) => {
+export const make = (
+  origin: string,
+  {
+    algorithm = "ES256",
+    isCounting = true
+  }: { readonly algorithm?: keyof typeof algorithms; readonly isCounting?: boolean } = {}
+) => {
   const passkeys: Array<Passkey> = []
 
   /** `navigator.credentials.create`. */
   const create = async (options: CreationOptions, claims: Claims = {}) => {
-    const { privateKey, publicKey } = await keys()
-    // The format, an uncompressed point: a byte, x and y.
-    const point = new Uint8Array((await crypto.subtle.exportKey("raw", publicKey)) as ArrayBuffer)
+    const { privateKey, publicKey } = await keys(algorithm)
     const id = claims.id === undefined ? crypto.getRandomValues(new Uint8Array(16)) : isoBase64URL.toBuffer(claims.id)
     const counter = claims.counter ?? (isCounting ? 1 : 0)
     const passkey: Passkey = {
@@ -116,15 +176,8 @@ export const make = (origin: string, { isCounting = true }: { readonly isCountin
       counter
     }
     passkeys.push(passkey)
-    const cose = isoCBOR.encode(
-      new Map<number, number | Uint8Array>([
-        [1, 2],
-        [3, claims.algorithm ?? -7],
-        [-1, 1],
-        [-2, point.subarray(1, 33)],
-        [-3, point.subarray(33)]
-      ])
-    )
+    const parts = new Map(await algorithms[algorithm].cose(publicKey))
+    const cose = isoCBOR.encode(claims.algorithm === undefined ? parts : parts.set(3, claims.algorithm))
     const authData = concat(
       await digest(utf8.encode(claims.rpId ?? passkey.rpId)),
       flags(claims, true),
@@ -163,7 +216,7 @@ export const make = (origin: string, { isCounting = true }: { readonly isCountin
       uint32(claims.counter ?? passkey.counter)
     )
     const data = clientData("webauthn.get", options.challenge, origin, claims)
-    const signature = await sign(claims.signWith ?? passkey.privateKey, concat(authData, await digest(data)))
+    const signature = await sign(algorithm, claims.signWith ?? passkey.privateKey, concat(authData, await digest(data)))
     return {
       id: passkey.id,
       rawId: passkey.id,

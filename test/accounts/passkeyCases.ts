@@ -52,7 +52,7 @@ export const callsOf = ({ call, rowsOf }: Backend) => {
 
 export const suite = (start: (options?: { readonly isOffered?: boolean }) => Backend) => {
   /** An account with a passkey. */
-  const begin = async (options?: { readonly isCounting?: boolean }) => {
+  const begin = async (options?: Parameters<typeof Authenticator.make>[1]) => {
     const calls = callsOf(start())
     const device = Authenticator.make(origin, options)
     const guest = await calls.guest()
@@ -226,6 +226,15 @@ export const suite = (start: (options?: { readonly isOffered?: boolean }) => Bac
     expect(await signIn({ ...other, response: { ...other.response, signature: "MAAA" } })).toBe("PasskeyRefused")
     expect(await signIn({ ...other, response: { ...other.response, signature: "?" } })).toBe("PayloadInvalid")
     expect(await written()).toBe(before)
+  })
+
+  it.each(["ES256", "EdDSA", "RS256"] as const)("AC12: keys of %s sign in, and only they do", async (algorithm) => {
+    const { device, signIn, signInOptions } = await begin({ algorithm })
+    const response = await device.get(await signInOptions())
+    expect(await signIn(response)).toBe("Success")
+    const { signature } = response.response
+    const other = await device.get(await signInOptions())
+    expect(await signIn({ ...other, response: { ...other.response, signature } })).toBe("PasskeyRefused")
   })
 
   it("AC12: a passkey that no account has is refused, with the answer of a wrong signature", async () => {
