@@ -1,18 +1,28 @@
+import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import { Storage } from "effect-dormouse"
 import { Accounts } from "effect-dormouse/accounts"
+import { Passkeys } from "effect-dormouse/accounts/passkeys"
 import { guestName, shownName } from "./names.ts"
 import { channels, members } from "./schema.ts"
 
+/** Where the page is: passkeys belong to its domain. */
+const site = Config.map(Config.withDefault(Config.String("ORIGIN"), "http://localhost:8787"), (origin) => ({
+  rpId: new URL(origin).hostname,
+  rpName: "Dormouse chat",
+  origins: [origin]
+}))
+
 /** The accounts of the chat. A visitor has one from the first visit on; a name and a password can be added later. */
 export const accounts = Accounts.make({
+  passkeys: Passkeys.make(site),
   claims: ({ id, methods }) => {
     const password = methods.find(({ method }) => method === "password")
     return Effect.succeed({
       name: password === undefined ? guestName(id) : shownName(password.subject),
-      isGuest: password === undefined,
-      // Who has a name and a password is in the second team as well.
-      tenants: password === undefined ? [] : ["acme"]
+      isGuest: methods.length === 0,
+      // Who can sign in again is in the second team as well.
+      tenants: methods.length === 0 ? [] : ["acme"]
     })
   },
   // A guest who signs in brings the private channels along. No policy allows this to a caller.

@@ -49,11 +49,11 @@ const pathOf = (relative: string) => fileURLToPath(new URL(relative, import.meta
 
 /** Runs the Worker on a workerd of its own for as long as the scope is open; gives its URL. */
 export const make = Effect.fnUntraced(function* (options: Options) {
-  yield* reserve(options.port)
+  const port = yield* reserve(options.port)
   const code = yield* bundle(options.worker ?? pathOf("worker.ts"))
   const server = yield* Effect.acquireRelease(
     Effect.try({
-      try: () => withoutSignalHandlers(() => start(options, code)),
+      try: () => withoutSignalHandlers(() => start({ ...options, port }, code)),
       catch: (cause) => new ServerError({ problem: "workerd could not be started", cause })
     }),
     // `dispose` rejects again when the start has failed.
@@ -99,8 +99,12 @@ const start = ({ data, page, port }: Options, code: string) =>
           compatibilityDate: "2026-09-01",
           compatibilityFlags: ["enable_request_signal"],
           manifest: { mainModule: "worker.js", modules: { "worker.js": { type: "esm", contents: code } } },
-          // By this secret, an object knows the actions of its own Worker. Nothing is stored under it.
-          env: { ACCOUNTS_SECRET: { type: "text", value: randomUUID() + randomUUID() } },
+          env: {
+            // By this secret, an object knows the actions of its own Worker. Nothing is stored under it.
+            ACCOUNTS_SECRET: { type: "text", value: randomUUID() + randomUUID() },
+            // Browsers have passkeys for names alone, not for addresses such as 127.0.0.1.
+            ORIGIN: { type: "text", value: `http://localhost:${port}` }
+          },
           exports: { TenantObject: { type: "durable-object", storage: "sqlite" } },
           // Requests for anything but a file of the page go to the Worker, as with `assets` in wrangler.jsonc.
           ...(page === undefined ? {} : { assets: { directory: page, hasUserWorker: true } })
@@ -109,12 +113,16 @@ const start = ({ data, page, port }: Options, code: string) =>
     ]
   })
 
-/** Checks that the port is free: workerd's own message is hard to read. */
+/** A free port for 0. Another has to be free: workerd's own message is hard to read. */
 const reserve = (port: number) =>
-  Effect.callback<void, PortTaken>((resume) => {
+  Effect.callback<number, PortTaken>((resume) => {
     const probe = createServer()
     probe.once("error", () => resume(Effect.fail(new PortTaken({ port }))))
-    probe.listen(port, "127.0.0.1", () => probe.close(() => resume(Effect.void)))
+    probe.listen(port, "127.0.0.1", () => {
+      const address = probe.address()
+      const free = address !== null && typeof address === "object" ? address.port : port
+      probe.close(() => resume(Effect.succeed(free)))
+    })
   })
 
 const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const

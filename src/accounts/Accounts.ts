@@ -1,6 +1,6 @@
 /**
  * Accounts: who signs in, how, and for how long. `make` gives a contract, its tables and its handlers, to merge into an app.
- * AC1 to AC9 in docs/guarantees.md say what is promised; `TransactionHandlers.ts` and `ActionHandlers.ts` do it.
+ * AC1 to AC14 in docs/guarantees.md say what is promised; `TransactionHandlers.ts` and `ActionHandlers.ts` do it.
  */
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
@@ -13,6 +13,8 @@ import { accounts, flows, identities, sessions } from "./AccountsTables.ts"
 import * as ActionHandlers from "./ActionHandlers.ts"
 import { AccountsApi } from "./contract/AccountsApi.ts"
 import { InternalApi } from "./Internal.ts"
+import * as PasskeyActions from "./PasskeyActions.ts"
+import * as PasskeyTransactions from "./PasskeyTransactions.ts"
 import * as TransactionHandlers from "./TransactionHandlers.ts"
 
 export type { AccountsOptions, Link } from "./AccountsOptions.ts"
@@ -49,7 +51,13 @@ export const make = (options: AccountsOptions = {}) => {
     Effect.gen(function* () {
       const secret = yield* Effect.orDie(options.secret ?? Config.Redacted("ACCOUNTS_SECRET"))
       if (Redacted.value(secret).length < 32) return yield* Effect.die(shortSecret)
-      return { ...TransactionHandlers.make(secret, settings), ...ActionHandlers.make(secret, settings) }
+      const passkeys = options.passkeys && (yield* Effect.orDie(options.passkeys))
+      return {
+        ...TransactionHandlers.make(secret, settings),
+        ...PasskeyTransactions.make(secret, settings, passkeys),
+        ...ActionHandlers.make(secret, settings),
+        ...PasskeyActions.make(secret, settings, passkeys)
+      }
     })
   )
   const tables: ReadonlyArray<Table.Any> = [accounts, identities, sessions, flows]

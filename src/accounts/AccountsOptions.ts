@@ -11,6 +11,7 @@ import type { Identity } from "../contract/Auth.ts"
 import type { Calls } from "../contract/CallsTag.ts"
 import type { MutationServices } from "../contract/Kind.ts"
 import type { RowNotFound, StorageError } from "../contract/Storage.ts"
+import type { Passkeys } from "./Ceremonies.ts"
 import type { Account, AccountId } from "./contract/AccountsApi.ts"
 import { type Cost, defaultCost } from "./Password.ts"
 import type { Provider } from "./Provider.ts"
@@ -46,6 +47,8 @@ export interface AccountsOptions {
     /** Whether only the browser that asked for a link can use it. It can unless this is `false`. */
     readonly isBound?: boolean
   }
+  /** Passkeys, made by `Passkeys.make` of `effect-dormouse/accounts/passkeys`. There are none unless given. */
+  readonly passkeys?: Passkeys
   /** Providers, made by `Accounts.oidc` and `Accounts.oauth2`. */
   readonly providers?: ReadonlyArray<Provider>
   readonly sessions?: {
@@ -85,7 +88,7 @@ export interface Pace {
  * that of a whole company.
  */
 const defaultPaces: Readonly<Record<"name" | "email" | "address", Pace>> = {
-  /** Sign-ins with one name. */
+  /** Sign-ins with one name or one passkey. */
   name: { limit: 10, window: 10 * 60_000 },
   /** Links to one email address. */
   email: { limit: 5, window: 30 * 60_000 },

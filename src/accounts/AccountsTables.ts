@@ -17,12 +17,12 @@ export const accounts = Table.make("accounts", AccountRow, { key: "id" })
 
 /** One way to sign in to an account. */
 export class IdentityRow extends Model.Class<IdentityRow>("effect-dormouse/accounts/Identity")({
-  /** The method and the subject: `password ada`, `email ada@example.com`, `oidc:google 1234`. */
+  /** The method and the subject: `password ada`, `email ada@example.com`, `passkey <id>`, `oidc:google 1234`. */
   id: Schema.String,
   account: AccountId,
   method: Schema.String,
   subject: Schema.String,
-  /** The hash of the password. */
+  /** The hash of the password; the public key and the counter of the passkey. */
   secret: Model.Sensitive(Schema.NullOr(Schema.String))
 }) {}
 
@@ -65,16 +65,16 @@ export const sessions = Table.make("accounts_sessions", SessionRow, {
 })
 
 class FlowRow extends Model.Class<FlowRow>("effect-dormouse/accounts/Flow")({
-  /** The hash of the token in the link, or of the provider's `state`. */
+  /** The hash of the token in the link, of the provider's `state`, or of the challenge for a passkey. */
   id: Model.Sensitive(Schema.String),
-  /** The method: `email`, `oidc:<provider>`. */
+  /** The method: `email`, `oidc:<provider>`, `passkey:register`, `passkey:signIn`. */
   method: Schema.String,
-  /** The email address; empty for a provider. */
+  /** The email address, or the account that gets a passkey; else empty. */
   subject: Schema.String,
-  /** The hash of the secret that the browser keeps. */
+  /** The hash of the secret that the browser keeps: its own, or that of its session. */
   challenge: Schema.String,
   expires: Schema.Number
 }) {}
 
-/** Sign-ins that have begun elsewhere: links that were sent, and redirects to providers. Each row is used once. */
+/** What is completed elsewhere: links that were sent, redirects to providers, challenges. Each row is used once. */
 export const flows = Table.make("accounts_flows", FlowRow, { key: "id", indexes: { byExpiry: ["expires"] } })

@@ -28,7 +28,7 @@ import * as Secrets from "./Secrets.ts"
 type Secret = Redacted.Redacted<string>
 
 /** The payload of an rpc of the contract. */
-type PayloadOf<Tag extends TagOf<AccountsRpcs, "action">> = Rpc.Payload<Rpc.ExtractTag<AccountsRpcs, Tag>>
+export type PayloadOf<Tag extends TagOf<AccountsRpcs, "action">> = Rpc.Payload<Rpc.ExtractTag<AccountsRpcs, Tag>>
 type AccountsRpcs = RpcsOf<typeof AccountsApi>
 type OnDevice = PayloadOf<"accounts.anonymous">
 
@@ -41,12 +41,13 @@ const normalize = (text: string): string => text.normalize("NFKC").trim().toLowe
 const redacted = (text: string): Secret => Redacted.make(text)
 
 /** A session of an account, as the object answers it. */
-type Opened = Pick<
+export type Opened = Pick<
   Extract<(typeof Internal.rotate.rpc.successSchema)["Type"], { _tag: "Opened" }>,
   "account" | "session" | "claims"
 >
 
-const tokensOf = Effect.fnUntraced(function* (
+/** The tokens of a session. */
+export const tokensOf = Effect.fnUntraced(function* (
   settings: Settings,
   { account, claims, session }: Opened,
   refreshToken: Secret,
@@ -67,12 +68,9 @@ const tokensOf = Effect.fnUntraced(function* (
   })
 })
 
-/** The handlers that run in the Worker. */
-export const make = (secret: Secret, settings: Settings) => {
-  const { attempts, links, password: passwords, providers } = settings
-
-  /** Charges attempts in a transaction of their own: what fails later does not take them back. */
-  const charge = Effect.fnUntraced(function* (charges: ReadonlyArray<{ readonly key: string; readonly pace: Pace }>) {
+/** Charges attempts in a transaction of their own: what fails later does not take them back. */
+export const charging = (secret: Secret, { attempts }: Settings) =>
+  Effect.fnUntraced(function* (charges: ReadonlyArray<{ readonly key: string; readonly pace: Pace }>) {
     const network = yield* CurrentNetwork
     const all = [...charges, ...(network === undefined ? [] : [{ key: `network ${network}`, pace: attempts.address }])]
     if (all.length === 0) return
@@ -80,9 +78,9 @@ export const make = (secret: Secret, settings: Settings) => {
     yield* Internal.call(secret, Internal.chargeAttempts, payload)
   })
 
-  const nameKey = (name: string) => `name ${name}`
-
-  const enter = Effect.fnUntraced(function* (
+/** Signs a caller in with what it has shown. */
+export const entering = (secret: Secret, settings: Settings) =>
+  Effect.fnUntraced(function* (
     proof: "anonymous" | "signUp" | "signIn" | "verified",
     method: string,
     subject: string,
@@ -108,6 +106,14 @@ export const make = (secret: Secret, settings: Settings) => {
         return yield* new AlreadyLinked()
     }
   })
+
+/** The handlers that run in the Worker. */
+export const make = (secret: Secret, settings: Settings) => {
+  const { attempts, links, password: passwords, providers } = settings
+  const charge = charging(secret, settings)
+  const enter = entering(secret, settings)
+
+  const nameKey = (name: string) => `name ${name}`
 
   /** The same for an identity that a link or a provider has proved. */
   const enterVerified = (method: string, subject: string, device: OnDevice) =>

@@ -63,9 +63,9 @@ export const enter = operation(
     proof: Schema.Literals(["anonymous", "signUp", "signIn", "verified"]),
     method: Schema.String,
     subject: Schema.String,
-    /** The hash that the password fitted. Nobody is signed in if it is another one by now. */
+    /** The secret that was compared with. Nobody is signed in if it is another one by now. */
     expected: Schema.NullOr(Schema.String),
-    /** The hash to store. */
+    /** The secret to store: the hash of a password, or the key and the counter of a passkey. */
     secret: Schema.NullOr(Schema.String),
     session: NewSession
   }),
@@ -83,6 +83,40 @@ export const rotate = operation(
     Schema.Struct({ ...Opened.fields, repeated: Schema.NullOr(Schema.String) }),
     Schema.TaggedStruct("Ended", {})
   ])
+)
+
+/** The account of a session, with its passkeys and the name that it has. */
+export const findOwnPasskeys = operation(
+  "accounts.internal.findOwnPasskeys",
+  Schema.Struct({ family: Schema.String, presented: Schema.String }),
+  Schema.NullOr(
+    Schema.Struct({
+      account: AccountId,
+      name: Schema.NullOr(Schema.String),
+      passkeys: Schema.Array(Schema.Struct({ id: Schema.String, secret: Schema.String }))
+    })
+  )
+)
+
+/** Adds a passkey to the account of a session, and begins a session of it. */
+export const addPasskey = operation(
+  "accounts.internal.addPasskey",
+  Schema.Struct({
+    family: Schema.String,
+    presented: Schema.String,
+    account: AccountId,
+    id: Schema.String,
+    secret: Schema.String,
+    session: NewSession
+  }),
+  Schema.Union([Opened, Schema.TaggedStruct("Refused", { reason: Schema.Literals(["Ended", "AlreadyLinked"]) })])
+)
+
+/** A passkey with its account. */
+export const findPasskey = operation(
+  "accounts.internal.findPasskey",
+  Schema.Struct({ id: Schema.String }),
+  Schema.NullOr(Schema.Struct({ account: AccountId, secret: Schema.String }))
 )
 
 /** The stored hash of a password. */
@@ -136,6 +170,9 @@ export class InternalApi extends Api.make(
   chargeAttempts.rpc,
   enter.rpc,
   rotate.rpc,
+  findOwnPasskeys.rpc,
+  addPasskey.rpc,
+  findPasskey.rpc,
   findPassword.rpc,
   findOwnPassword.rpc,
   storePassword.rpc,

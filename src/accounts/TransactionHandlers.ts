@@ -26,9 +26,10 @@ const freshSignIn = 10 * 60_000
 const unauthenticated = new CallError({ reason: new Unauthenticated({ problem: "missing" }) })
 
 /** The id of an identity. No method contains a space. */
-const identityId = (method: string, subject: string): string => `${method} ${subject}`
+export const identityId = (method: string, subject: string): string => `${method} ${subject}`
 
-const find = <A, E, R>(
+/** The one row that was asked for, if it exists. */
+export const find = <A, E, R>(
   rows: Effect.Effect<ReadonlyArray<Option.Option<A>>, E, R>
 ): Effect.Effect<A | undefined, E, R> => Effect.map(rows, ([row]) => row && Option.getOrUndefined(row))
 
@@ -58,11 +59,12 @@ const requireAccount = Effect.flatMap(callerAccount, (account) =>
 
 const sessionOf = (family: string) => Effect.map(sessions.query("byFamily").eq("family", family), ([row]) => row)
 
-const endSession = ({ account, id }: { readonly account: AccountId; readonly id: SessionId }) =>
+/** Ends a session. */
+export const endSession = ({ account, id }: { readonly account: AccountId; readonly id: SessionId }) =>
   Effect.andThen(sessions.delete(id), revokeAccess({ account, session: id }))
 
 /** The session that a refresh token belongs to, if the token is accepted. */
-const accepted = Effect.fnUntraced(function* (family: string, presented: string, now: number, grace: number) {
+export const accepted = Effect.fnUntraced(function* (family: string, presented: string, now: number, grace: number) {
   const row = yield* sessionOf(family)
   if (row === undefined) return undefined
   const worth = Decisions.rotation(stateOf(row), presented, now, grace)
@@ -76,18 +78,19 @@ const stateOf = ({ current, expires, previous, usedAt }: SessionRow): Decisions.
   usedAt: DateTime.toEpochMillis(usedAt)
 })
 
-/** The handlers that run in the object. */
-export const make = (secret: Redacted.Redacted<string>, settings: Settings) => {
-  const { grace, idle, absolute } = settings.sessions
-
-  const claimsOf = Effect.fnUntraced(
+const claiming = (settings: Settings) =>
+  Effect.fnUntraced(
     function* (account: AccountId) {
       return settings.claims === undefined ? {} : yield* settings.claims(yield* describe(account))
     },
     Effect.catchTag("RowNotFound", Effect.die)
   )
 
-  const open = Effect.fnUntraced(function* (
+/** Begins a session of an account. */
+export const opening = (settings: Settings) => {
+  const { absolute, idle } = settings.sessions
+  const claimsOf = claiming(settings)
+  return Effect.fnUntraced(function* (
     account: AccountId,
     method: string,
     { current, device, family }: { readonly family: string; readonly current: string; readonly device: string },
@@ -111,6 +114,14 @@ export const make = (secret: Redacted.Redacted<string>, settings: Settings) => {
     })
     return { _tag: "Opened" as const, account, session: row.id, claims: yield* claimsOf(account) }
   })
+}
+
+/** The handlers that run in the object. */
+export const make = (secret: Redacted.Redacted<string>, settings: Settings) => {
+  const { grace, idle } = settings.sessions
+
+  const claimsOf = claiming(settings)
+  const open = opening(settings)
 
   return {
     [Internal.chargeAttempts.tag]: Internal.handler(secret, Internal.chargeAttempts, (charges) =>

@@ -1,57 +1,8 @@
-import { createExecutionContext, env, runInDurableObject } from "cloudflare:test"
 import * as Redacted from "effect/Redacted"
-import type { Accounts } from "effect-dormouse/accounts"
-import { Auth } from "effect-dormouse/auth"
-import { Cloudflare } from "effect-dormouse/cloudflare"
 import { expect, it } from "vitest"
-import { appOf, outside } from "./harness.ts"
+import { deploy, errorOf } from "./deployment.ts"
 
 /** Accounts in workerd: the Worker of an app and its object, which is evicted between any two calls. */
-
-const deploy = (options?: Accounts.AccountsOptions) => {
-  const seen = outside()
-  const deployment = Cloudflare.serve(appOf(seen, options), {
-    auth: Auth.layerFirst(Auth.layerTest, Auth.layerAnonymous),
-    enter: () => true
-  })
-  const id = env.PROBE.newUniqueId()
-  const stub = {
-    call: (...call: Parameters<InstanceType<Cloudflare.Deployment["TenantObject"]>["call"]>) =>
-      runInDurableObject(env.PROBE.get(id), async (_, state) => {
-        const object = new deployment.TenantObject(state, env)
-        await state.blockConcurrencyWhile(async () => {})
-        return object.call(...call)
-      })
-  }
-  const fetchFrom = (request: Request, props = {}): Promise<Response> => {
-    const ctx = Object.assign(createExecutionContext(), {
-      props,
-      exports: {
-        TenantObject: { getByName: () => stub },
-        default: ({ props }: { readonly props: object }) => ({
-          fetch: (url: string, init: RequestInit) => fetchFrom(new Request(url, init), props)
-        })
-      }
-    })
-    return new deployment.worker(ctx, env).fetch!(request)
-  }
-  const call = async (tag: string, payload: object, token?: string, address?: string): Promise<any> => {
-    const body = JSON.stringify({ _tag: "Request", id: "1", tag, payload, headers: [] })
-    const headers = {
-      ...(token !== undefined && { authorization: `Bearer ${token}` }),
-      ...(address !== undefined && { "cf-connecting-ip": address })
-    }
-    const response = await fetchFrom(new Request("https://test/rpc", { method: "POST", body, headers }))
-    const [answer] = (await response.json()) as [any]
-    return answer.exit
-  }
-  return { call, ...seen }
-}
-
-const errorOf = (exit: any) => {
-  const { error } = exit.cause.find(({ _tag }: { readonly _tag: string }) => _tag === "Fail")
-  return (error.reason ?? error)._tag
-}
 
 it("AC1: an anonymous account signs up, signs in and refreshes in workerd", async () => {
   const { call, sent } = deploy()

@@ -275,6 +275,58 @@ describe.skipIf(isMissing)("the chat in a browser", () => {
     expect(problems).toEqual([])
   })
 
+  it("a passkey is added to an account, and signs in to it without a name", async () => {
+    // Browsers have no passkeys for addresses.
+    const url = new URL(server.url)
+    url.hostname = "localhost"
+    const page = await (await person()).newPage()
+    const devtools = await page.context().newCDPSession(page)
+    await devtools.send("WebAuthn.enable")
+    const { authenticatorId } = await devtools.send("WebAuthn.addVirtualAuthenticator", {
+      options: {
+        protocol: "ctap2",
+        transport: "internal",
+        hasResidentKey: true,
+        hasUserVerification: true,
+        isUserVerified: true,
+        automaticPresenceSimulation: true
+      }
+    })
+    const credentials = async () => (await devtools.send("WebAuthn.getCredentials", { authenticatorId })).credentials
+    await page.goto(url.href)
+    await signIn(page, "Fay K")
+    await page.getByRole("button", { name: "Account" }).click()
+    const account = page.getByRole("dialog", { name: "Fay K" })
+    await account.getByRole("button", { name: "Add a passkey" }).click()
+    await account.getByText("The passkey was added").waitFor()
+    await shoot(page, "passkey-added")
+    expect(await credentials()).toMatchObject([{ rpId: "localhost", isResidentCredential: true }])
+    // The authenticator has one for this account, and makes no other.
+    await account.getByRole("button", { name: "Add a passkey" }).click()
+    await account.getByText("There is a passkey for this account already.").waitFor()
+    await account.getByRole("button", { name: "Sign out", exact: true }).click()
+    await page.getByText("Guest", { exact: true }).waitFor()
+
+    const usePasskey = async () => {
+      await page.getByRole("complementary").getByRole("button", { name: "Sign in" }).click()
+      await page.getByRole("dialog", { name: "Sign in" }).getByRole("button", { name: "Use a passkey" }).click()
+    }
+    await usePasskey()
+    await isCalled(page, "Fay K")
+    // A passkey that the server does not know.
+    await page.getByRole("button", { name: "Account" }).click()
+    await account.getByRole("button", { name: "Sign out", exact: true }).click()
+    await page.getByText("Guest", { exact: true }).waitFor()
+    const [known] = await credentials()
+    await devtools.send("WebAuthn.clearCredentials", { authenticatorId })
+    const credential = { ...known!, credentialId: btoa("an id of another server") }
+    await devtools.send("WebAuthn.addCredential", { authenticatorId, credential })
+    await usePasskey()
+    await page.getByText("The passkey is not accepted.").waitFor()
+    await shoot(page, "passkey-refused")
+    expect(problems).toEqual([])
+  })
+
   it("signing out everywhere ends the sessions of other browsers", async () => {
     const [home, work] = [await open(await person()), await open(await person())]
     await signIn(home, "Dora")

@@ -2,7 +2,7 @@ import { type FormEvent, useId, useState } from "react"
 import type { Caller } from "../api.ts"
 import { Dialog } from "./Dialog.tsx"
 import { Face } from "./Face.tsx"
-import { signIn, signOut, signOutEverywhere, signUp } from "./session.ts"
+import { addPasskey, signIn, signInWithPasskey, signOut, signOutEverywhere, signUp } from "./session.ts"
 
 /** Who the user is, and the ways to sign in and out. */
 export const Account = ({ me }: { readonly me: Caller }) => {
@@ -19,7 +19,7 @@ export const Account = ({ me }: { readonly me: Caller }) => {
         {me.isGuest ? "Sign in" : "Account"}
       </button>
       <Dialog title={me.isGuest ? "Sign in" : me.name} isOpen={isOpen} onClose={() => open(false)}>
-        {me.isGuest ? <Credentials /> : <SignOut />}
+        {me.isGuest ? <Credentials /> : <Settings name={me.name} />}
       </Dialog>
     </div>
   )
@@ -73,14 +73,27 @@ const Credentials = () => {
           Create an account
         </button>
       </div>
+      <button type="button" className="plain" disabled={isPending} onClick={() => run(signInWithPasskey)}>
+        Use a passkey
+      </button>
     </form>
   )
 }
 
-const SignOut = () => {
+const Settings = ({ name }: { readonly name: string }) => {
   const { isPending, problem, run } = useWork()
+  const [isAdded, setAdded] = useState(false)
+  const add = async () => {
+    const problem = await addPasskey(name)
+    setAdded(problem === undefined)
+    return problem
+  }
   return (
     <div className="fields">
+      <button type="button" className="plain" disabled={isPending} onClick={() => run(add)}>
+        Add a passkey
+      </button>
+      <p role="status">{isAdded && "The passkey was added: it signs in without a password."}</p>
       <button type="button" className="primary" disabled={isPending} onClick={() => run(signOut)}>
         Sign out
       </button>
@@ -94,7 +107,7 @@ const SignOut = () => {
   )
 }
 
-/** Runs one thing at a time, and has what went wrong. When nothing does, the whole page begins anew. */
+/** Runs one thing at a time, and has what went wrong. After a sign-in or a sign-out the whole page begins anew. */
 const useWork = () => {
   const [isPending, setPending] = useState(false)
   const [problem, setProblem] = useState("")

@@ -3,6 +3,7 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
 import { Accounts } from "effect-dormouse/accounts/client"
+import { Passkeys } from "effect-dormouse/accounts/passkeys/client"
 import { Client } from "effect-dormouse/client"
 import { useSyncExternalStore } from "react"
 import { home } from "../tenants.ts"
@@ -79,6 +80,12 @@ export const signUp = (credentials: Credentials): Promise<string | undefined> =>
 export const signIn = (credentials: Credentials): Promise<string | undefined> =>
   keep(accounts.act("accounts.password.signIn", redacted(credentials)))
 
+/** Continues with the account of a passkey that the user chooses. Returns what went wrong. */
+export const signInWithPasskey = (): Promise<string | undefined> => finish(Passkeys.signIn(accounts, session))
+
+/** Adds a passkey to the account, which the browser shows with this name. Returns what went wrong. */
+export const addPasskey = (name: string): Promise<string | undefined> => told(Passkeys.add(accounts, session, { name }))
+
 /** Ends the session of this browser. Returns what went wrong. */
 export const signOut = (): Promise<string | undefined> => finish(session.signOut)
 
@@ -91,12 +98,15 @@ const redacted = ({ name, password }: Credentials) => ({ name, password: Redacte
 type Failure =
   | Effect.Error<ReturnType<typeof accounts.act<"accounts.password.signUp" | "accounts.password.signIn">>>
   | Effect.Error<typeof session.signOut>
+  | Effect.Error<ReturnType<typeof Passkeys.add | typeof Passkeys.signIn>>
 
 const keep = (signingIn: Effect.Effect<Accounts.Tokens, Failure>) => finish(Effect.flatMap(signingIn, session.keep))
 
-const finish = (work: Effect.Effect<void, Failure>): Promise<string | undefined> =>
+const finish = (work: Effect.Effect<unknown, Failure>) => told(Effect.andThen(work, change))
+
+/** Runs the work. Returns what went wrong. */
+const told = (work: Effect.Effect<unknown, Failure>): Promise<string | undefined> =>
   work.pipe(
-    Effect.andThen(change),
     Effect.as(undefined),
     Effect.catch((error) => Effect.succeed(sentenceOf(error))),
     Effect.catchDefect(() => Effect.succeed("Something went wrong on the server.")),
@@ -112,7 +122,13 @@ const sentenceOf = (error: Failure): string => {
     case "InvalidCredentials":
       return "The name or the password is wrong."
     case "AlreadyLinked":
-      return "This account has a name and a password already."
+      return "This belongs to another account, or the account has a name and a password already."
+    case "PasskeyNotUsed":
+      return refusalOfBrowser[error.problem]
+    case "PasskeyRefused":
+      return "The passkey is not accepted."
+    case "ChallengeExpired":
+      return "It took too long. Try again."
     case "CallError":
       return error.reason._tag === "TooManyRequests"
         ? "There were too many attempts. Try again in a few minutes."
@@ -120,6 +136,13 @@ const sentenceOf = (error: Failure): string => {
     default:
       return "The server did not answer."
   }
+}
+
+const refusalOfBrowser: Readonly<Record<Passkeys.PasskeyNotUsed["problem"], string>> = {
+  cancelled: "No passkey was chosen.",
+  known: "There is a passkey for this account already.",
+  unsupported: "This browser has no passkeys.",
+  failed: "The browser could not use a passkey here."
 }
 
 const refusalOf = ({ minimumLength, problem }: Accounts.PasswordRefused): string => {

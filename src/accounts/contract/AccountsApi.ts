@@ -9,14 +9,18 @@ import * as Mutation from "../../contract/Mutation.ts"
 import * as Query from "../../contract/Query.ts"
 import {
   AlreadyLinked,
+  ChallengeExpired,
   InvalidCredentials,
+  LastMethod,
   LinkExpired,
   NameTaken,
   NotOffered,
+  PasskeyRefused,
   PasswordRefused,
   ProviderRefused,
   SessionEnded
 } from "./AccountsError.ts"
+import { RegisterOptions, RegisterResponse, SignInOptions, SignInResponse } from "./Passkey.ts"
 
 /** The id of an account, which is the subject of its tokens. */
 export const AccountId = Schema.String.pipe(Schema.brand("AccountId"))
@@ -55,10 +59,10 @@ export class Tokens extends Schema.Class<Tokens>("effect-dormouse/accounts/Token
   merged: Schema.optionalKey(AccountId)
 }) {}
 
-/** The ways to sign in that an account has: `password`, `email`, `oidc:<provider>`. None for an anonymous account. */
+/** The ways to sign in that an account has: `password`, `email`, `passkey`, `oidc:<provider>`. None for an anonymous account. */
 export const Method = Schema.Struct({
   method: Schema.String,
-  /** The name, the email address, or the provider's id of the user. */
+  /** The name, the email address, the id of the passkey, or the provider's id of the user. */
   subject: Schema.String
 })
 
@@ -136,6 +140,36 @@ export class AccountsApi extends Api.make(
     },
     success: Tokens,
     error: Schema.Union([LinkExpired, ProviderRefused, AlreadyLinked, NotOffered])
+  }),
+
+  Action.make("accounts.passkey.registerOptions", {
+    payload: {
+      /** The refresh token of the session, whose account gets the passkey. */
+      refreshToken: Secret,
+      /** What an authenticator shows beside the passkey: the caller's name or email address unless given. */
+      name: Schema.optionalKey(Name)
+    },
+    success: RegisterOptions,
+    error: Schema.Union([SessionEnded, NotOffered])
+  }),
+  Action.make("accounts.passkey.register", {
+    payload: { refreshToken: Secret, response: RegisterResponse, ...device },
+    success: Tokens,
+    error: Schema.Union([ChallengeExpired, PasskeyRefused, AlreadyLinked, SessionEnded, NotOffered])
+  }),
+  Action.make("accounts.passkey.signInOptions", { payload: {}, success: SignInOptions, error: NotOffered }),
+  Action.make("accounts.passkey.signIn", {
+    payload: { response: SignInResponse, ...device },
+    success: Tokens,
+    error: Schema.Union([ChallengeExpired, PasskeyRefused, AlreadyLinked, NotOffered])
+  }),
+  Mutation.make("accounts.passkey.remove", {
+    payload: {
+      refreshToken: Secret,
+      /** The id of the passkey, which is the `subject` of the method. One that the account does not have is ignored. */
+      passkey: Schema.String
+    },
+    error: Schema.Union([LastMethod, SessionEnded, NotOffered])
   }),
 
   Query.make("accounts.me", { payload: {}, success: Account }),

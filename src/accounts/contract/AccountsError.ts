@@ -30,6 +30,24 @@ export class ProviderRefused extends Schema.TaggedError<ProviderRefused>("effect
   {}
 ) {}
 
+/** The challenge that a passkey has answered does not exist, was answered before, has expired, or is of another session. */
+export class ChallengeExpired extends Schema.TaggedError<ChallengeExpired>("effect-dormouse/accounts/ChallengeExpired")(
+  "ChallengeExpired",
+  {}
+) {}
+
+/** No account has the passkey, or its answer is not accepted. */
+export class PasskeyRefused extends Schema.TaggedError<PasskeyRefused>("effect-dormouse/accounts/PasskeyRefused")(
+  "PasskeyRefused",
+  {}
+) {}
+
+/** It is the only way to sign in to the account. */
+export class LastMethod extends Schema.TaggedError<LastMethod>("effect-dormouse/accounts/LastMethod")(
+  "LastMethod",
+  {}
+) {}
+
 /** The caller is signed in, and the credentials belong to another account. Or it has a password and wants a second one. */
 export class AlreadyLinked extends Schema.TaggedError<AlreadyLinked>("effect-dormouse/accounts/AlreadyLinked")(
   "AlreadyLinked",
