@@ -9,7 +9,7 @@ import * as Option from "effect/Option"
 import { TooManyRequests } from "../../protocol/CallError.ts"
 import type { CallerLimits, CallRate } from "../../protocol/CallerLimits.ts"
 import { type EncodedExit, failed } from "../../protocol/Exit.ts"
-import * as RateLimitState from "../../services/rateLimits/RateLimitState.ts"
+import * as FixedWindow from "../../services/rateLimits/FixedWindow.ts"
 import type { RequestSession } from "./SessionHeader.ts"
 
 /** A number from the environment. Effect's `Config` would be 2 KB of every Worker. */
@@ -111,7 +111,7 @@ interface Rate {
 
 /** What is counted of a caller. */
 interface Counter {
-  window: RateLimitState.FixedWindow
+  window: FixedWindow.FixedWindow
 }
 
 const rateOf = (name: Rate["name"], { limit, window }: CallRate): Rate | undefined => {
@@ -174,7 +174,7 @@ export class CallRates {
   }
 }
 
-type Counted = ReturnType<typeof RateLimitState.takeFromWindow>
+type Counted = ReturnType<typeof FixedWindow.take>
 
 const decide = (
   rate: Rate | undefined,
@@ -185,7 +185,7 @@ const decide = (
 ): Counted | undefined =>
   rate === undefined || key === undefined
     ? undefined
-    : RateLimitState.takeFromWindow(counter?.window, now, calls, rate.limit, rate.interval)
+    : FixedWindow.take(counter?.window, now, calls, rate.limit, rate.interval)
 
 const refusalOf = (rate: Rate | undefined, counted: Counted | undefined): TooMany | undefined => {
   if (rate === undefined || counted === undefined || counted.answer[0] <= rate.limit) return undefined
