@@ -47,7 +47,6 @@ import {
 import { ndjson, ndjsonResponse } from "../rpc/Ndjson.ts"
 import type { ObjectAnswer, ObjectStub } from "../rpc/ObjectStub.ts"
 import { parentOf, spanFields } from "../rpc/RequestSpan.ts"
-import { encodeMessage } from "../rpc/RpcTransport.ts"
 import { explainPath, type RequestSession } from "../rpc/SessionHeader.ts"
 import type { ActionRunner } from "./ActionRunner.ts"
 import { collectedLine } from "./CollectedActions.ts"
@@ -107,11 +106,8 @@ export interface GatewayHost {
   /** Calls of the deployment's own object. */
   readonly system: SystemCalls["Service"]
   readonly actions: () => Promise<ActionRunner>
-  /**
-   * Runs the actions of a body in a request of their own, and returns the texts of their messages. Absent on a platform that
-   * does not end a request which has hung.
-   */
-  readonly runApart?: (
+  /** Runs the actions of a body apart from its other calls, and returns the texts of their messages. */
+  readonly runApart: (
     requests: ReadonlyArray<RpcRequest>,
     session: RequestSession,
     signal: AbortSignal
@@ -321,26 +317,19 @@ export class Gateway<Rpcs extends Rpc.Any> {
       readonly isUnknown: boolean
     }
   ): Promise<Response> {
-    const { limits } = this.app
     const { isCollected, isStream, isUnknown, signal } = options
-    const runsHere = actions.length > 0 && (isStream || host.runApart === undefined)
-    const runner = runsHere ? await host.actions() : undefined
-    const run = (onMessage?: (message: FromServerEncoded) => Promise<void>) => {
-      const resultBytes = isCollected || !isStream ? limits.resultBytes : undefined
-      return runner?.run({ requests: actions, session, object, onMessage, resultBytes }) ?? Effect.succeed([])
-    }
     if (isStream) {
+      const { limits } = this.app
+      const runner = actions.length > 0 ? await host.actions() : undefined
+      const run = (onMessage: (message: FromServerEncoded) => Promise<void>) => {
+        const resultBytes = isCollected ? limits.resultBytes : undefined
+        return runner?.run({ requests: actions, session, object, onMessage, resultBytes }) ?? Effect.succeed([])
+      }
       return ndjsonResponse(signal, host.waitUntil, run, isCollected ? collectedLine(limits) : JSON.stringify)
-    }
-    const runActions = async (): Promise<ReadonlyArray<string>> => {
-      if (actions.length === 0) return []
-      if (host.runApart !== undefined) return host.runApart(actions, session, signal)
-      const answers = await whileConnected(host, signal, run())
-      return answers.map((message) => encodeMessage(message, limits))
     }
     const [fromObject, fromActions] = await Promise.all([
       transactions.length === 0 ? undefined : this.transact(host, object, session, transactions),
-      runActions()
+      actions.length === 0 ? [] : host.runApart(actions, session, signal)
     ])
     const messages = [...unknown, ...fromActions]
     if (fromObject?.body.startsWith("[") === false) {
@@ -479,25 +468,6 @@ const invalidToken = 'Bearer error="invalid_token"'
 /** What time it is, for clients that store mutations. */
 const timeResponse = async (host: GatewayHost): Promise<Response> =>
   Response.json(Math.floor(await host.run(Clock.currentTimeMillis)), { headers: { "cache-control": "no-store" } })
-
-/**
- * Runs actions until they end or their caller has disconnected. They are interrupted then, and nobody reads the answer.
- * `waitUntil` keeps the Worker alive until their finalizers have run.
- */
-const whileConnected = (
-  host: GatewayHost,
-  signal: AbortSignal,
-  actions: Effect.Effect<ReadonlyArray<FromServerEncoded>>
-): Promise<ReadonlyArray<FromServerEncoded>> => {
-  const disconnected = Effect.callback<ReadonlyArray<FromServerEncoded>>((resume) => {
-    const disconnect = () => resume(Effect.succeed([]))
-    if (signal.aborted) disconnect()
-    else signal.addEventListener("abort", disconnect, { once: true })
-  })
-  const running = host.run(Effect.raceFirst(actions, disconnected))
-  signal.addEventListener("abort", () => host.waitUntil(running), { once: true })
-  return running
-}
 
 /** Answers a body within a span of the Worker's. The spans of its calls become children of it. */
 const traced = (
