@@ -275,14 +275,9 @@ export class Gateway<Rpcs extends Rpc.Any> {
     request: Request
   ): Promise<Response> {
     if (!isUpgrade(request)) return errorResponse(426, "GET /rpc opens a WebSocket", { upgrade: "websocket" })
-    try {
-      const response = await object.connect(session, handshakeHeaders(request))
-      return response.status === 503 ? errorResponse(503, "the tenant's object could not start") : response
-    } catch (cause) {
-      if (cause instanceof Missing) throw cause
-      await host.run(Effect.logWarning("the tenant's object did not answer", cause))
-      return errorResponse(503, "the tenant's object did not answer")
-    }
+    const response = await reach(host, () => object.connect(session, handshakeHeaders(request)))
+    if (response === undefined) return errorResponse(503, noAnswer)
+    return response.status === 503 ? errorResponse(503, "the tenant's object could not start") : response
   }
 
   /** Has the object answer calls of queries and mutations. */
@@ -293,15 +288,9 @@ export class Gateway<Rpcs extends Rpc.Any> {
     requests: ReadonlyArray<RpcRequest>,
     text?: string
   ): Promise<ObjectAnswer> {
-    try {
-      return await object.call(session, text ?? JSON.stringify(requests), text === undefined)
-    } catch (cause) {
-      if (cause instanceof Missing) throw cause
-      // The object may have been reset while it answered, or could not start. A mutation may have committed.
-      await host.run(Effect.logWarning("the tenant's object did not answer", cause))
-      const exit = unavailable("the tenant's object did not answer")
-      return { status: 503, body: joinMessages(answerAll(requests, exit)) }
-    }
+    const answer = await reach(host, () => object.call(session, text ?? JSON.stringify(requests), text === undefined))
+    // The object may have been reset while it answered, or could not start. A mutation may have committed.
+    return answer ?? { status: 503, body: joinMessages(answerAll(requests, unavailable(noAnswer))) }
   }
 
   /** A body with actions: they run in the Worker, beside the object's calls. */
@@ -437,6 +426,19 @@ export class Gateway<Rpcs extends Rpc.Any> {
     if (typeof tenants === "function" && !tenants(entering.tenant)) return false
     const answer = enter(entering)
     return typeof answer === "boolean" ? answer : host.run(answer)
+  }
+}
+
+const noAnswer = "the tenant's object did not answer"
+
+/** What an object answers. A failure is logged, and gives `undefined`; that there is no such tenant is thrown. */
+const reach = async <A>(host: GatewayHost, ask: () => Promise<A>): Promise<A | undefined> => {
+  try {
+    return await ask()
+  } catch (cause) {
+    if (cause instanceof Missing) throw cause
+    await host.run(Effect.logWarning(noAnswer, cause))
+    return undefined
   }
 }
 
