@@ -50,7 +50,15 @@ import { parentOf, spanFields } from "../rpc/RequestSpan.ts"
 import { explainPath, type RequestSession } from "../rpc/SessionHeader.ts"
 import type { ActionRunner } from "./ActionRunner.ts"
 import { collectedLine } from "./CollectedActions.ts"
-import { type CloseSocket, closeRefused, handshakeHeaders, isRpcPath, isUpgrade, tokenOf } from "./Refusal.ts"
+import {
+  type CloseSocket,
+  closeRefused,
+  handshakeHeaders,
+  isRpcPath,
+  isUpgrade,
+  noSuchTenant,
+  tokenOf
+} from "./Refusal.ts"
 import { isForRegistry, type Routes, route, tenantOf } from "./Routing.ts"
 import { Missing, type Tenancy, type TenantRegistry } from "./Tenancy.ts"
 
@@ -357,9 +365,7 @@ export class Gateway<Rpcs extends Rpc.Any> {
       return refused === undefined ? verified : tooManyResponse(refused)
     }
     const { credential, identity } = verified
-    if (tenant === tenantsName) {
-      return host.tenancy === undefined ? noSuchTenant() : this.openRegistry(host, host.tenancy, verified)
-    }
+    if (tenant === tenantsName) return (await host.tenancy?.admit(verified)) ?? noSuchTenant()
     const claims = this.readClaims(identity)
     if (claims === undefined) return refusalResponse(new Unauthenticated({ problem: "claims" }))
     const declared = { subject: identity.subject, claims }
@@ -367,34 +373,15 @@ export class Gateway<Rpcs extends Rpc.Any> {
     if (actual !== undefined) return errorResponse(431, Limits.describe("identityBytes", Limits.identityBytes, actual))
     // Last, so that nobody who is refused learns which tenants exist.
     if (tenant === undefined || !(await this.mayEnter(host, { tenant, identity }))) return noSuchTenant()
-    const found = await this.find(host, tenant)
-    if (found instanceof Response) return found
+    const object = await host.tenancy?.find(tenant, (work) => host.waitUntil(work))
+    if (object instanceof Response) return object
     return {
       tenant,
-      ...found,
+      ...(object !== undefined && { object }),
       identity: declared,
       ...(credential === noCredential ? {} : { credential }),
       ...(address !== undefined && { address })
     }
-  }
-
-  /** An admin of the registry of tenants. The records trust the claims of a session, so the caller's own are left out. */
-  private async openRegistry(
-    host: GatewayHost,
-    tenancy: Tenancy,
-    { credential, identity }: Verified
-  ): Promise<RequestSession | Response> {
-    if (!(await host.run(tenancy.isAdmin({ identity })))) return noSuchTenant()
-    return { tenant: tenantsName, identity: { subject: identity.subject, claims: {} }, credential }
-  }
-
-  /** Which object stores a tenant, if the registry of tenants gave it one of its own. */
-  private async find(host: GatewayHost, tenant: string): Promise<{ readonly object?: string } | Response> {
-    if (host.tenancy === undefined) return {}
-    const found = await host.run(Effect.exit(host.tenancy.find(tenant, (work) => host.waitUntil(work))))
-    if (Exit.isSuccess(found)) return found.value === undefined ? noSuchTenant() : { object: found.value }
-    await host.run(Effect.logWarning("the tenant could not be looked up", found.cause))
-    return errorResponse(503, "the tenant could not be looked up")
   }
 
   /** The caller of a request, or the response that refuses it. */
@@ -454,8 +441,6 @@ const whoseClaimsSaySo = ({ identity, tenant }: Entering): boolean => {
 
 const tooManyResponse = (refused: TooMany): Response =>
   errorResponse(429, describeTooMany(refused), retryHeaders(refused.retryAfter))
-
-const noSuchTenant = () => errorResponse(404, "no such tenant")
 
 const refusalResponse = (refusal: Refusal): Response => {
   if (refusal._tag === "Unavailable") return errorResponse(503, refusal.detail)
