@@ -1,7 +1,7 @@
 /**
  * The identity of the caller, and the services through which handlers read it.
  * The gateway establishes the identity once per request or socket, and again when a socket gets a new token. Nothing else
- * that a client sends changes it.
+ * that a client sends changes it. What only handlers use is marked as pure: apps that do not use it are bundled without it.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -58,7 +58,10 @@ export class Auth extends Context.Service<Auth, { readonly identity: Effect.Effe
 ) {}
 
 /** The identity of the caller. */
-export const identity: Effect.Effect<Identity, never, Auth> = Effect.flatMap(Auth, (auth) => auth.identity)
+export const identity: Effect.Effect<Identity, never, Auth> = /* @__PURE__ */ Effect.flatMap(
+  Auth,
+  (auth) => auth.identity
+)
 
 /** A caller who is signed in, with claims of the author's own type. */
 export interface SignedIn<Claims> {
@@ -67,9 +70,11 @@ export interface SignedIn<Claims> {
 }
 
 /** The failure of `require`. */
-export const forbidden: CallError = new CallError({ reason: new Forbidden() })
+export const forbidden: CallError = /* @__PURE__ */ new CallError({ reason: /* @__PURE__ */ new Forbidden() })
 
-const unauthenticated = new CallError({ reason: new Unauthenticated({ problem: "missing" }) })
+const unauthenticated = /* @__PURE__ */ new CallError({
+  reason: /* @__PURE__ */ new Unauthenticated({ problem: "missing" })
+})
 
 /** Fails with `Forbidden` unless the condition holds for the caller. */
 export const require = (condition: (identity: Identity) => boolean): Effect.Effect<void, CallError, Auth> =>

@@ -136,8 +136,9 @@ export const make = <Rpcs extends Rpc.Any, R = never>(
         bytes: () => storage.sql.databaseSize,
         now: Date.now,
         later: (work) => {
-          setTimeout(() => this.ctx.waitUntil(work().catch((cause) => this.logUnreported(cause))), 0)
-        }
+          setTimeout(() => this.ctx.waitUntil(work()), 0)
+        },
+        run: (effect) => this.runtime.runPromise(effect)
       }
       return registry.gate(host, app, {
         call: (...call) =>
@@ -145,10 +146,6 @@ export const make = <Rpcs extends Rpc.Any, R = never>(
             .TenantObject.getByName(tenantsName)
             .call(...call)
       })
-    }
-
-    private logUnreported(cause: unknown): Promise<void> {
-      return this.runtime.runPromise(Effect.logWarning("the registry of tenants did not take a report", cause))
     }
 
     private boot() {
@@ -163,9 +160,8 @@ export const make = <Rpcs extends Rpc.Any, R = never>(
       )
       const { name: tenant } = this.ctx.id
       const engineOptions = { tenant, now: Date.now, sessions: options }
-      const own = tenant === undefined ? undefined : ownApp(tenant, registry)
-      const engine = own === undefined ? TenantEngine.make(app, engineOptions) : TenantEngine.make(own, engineOptions)
-      return engine.pipe(
+      const running: App<any> = (tenant === undefined ? undefined : ownApp(tenant, registry)) ?? app
+      return TenantEngine.make(running, engineOptions).pipe(
         Effect.provideContext(host),
         // The engine lives as long as the heap; nothing ends it before.
         Scope.provide(Scope.makeUnsafe())
@@ -199,20 +195,18 @@ export const make = <Rpcs extends Rpc.Any, R = never>(
     }
 
     async update(update: TenantUpdate): Promise<void> {
-      const { ctx, engine, gate } = this
-      if (gate === undefined) return
-      const step = gate.step(update)
-      if (step === "ignore") return
-      if (step !== "keep") {
-        // Before the next frame, and also without an engine: it may not have started.
-        engine?.sockets.closeAll(noSuchTenant)
-        for (const socket of ctx.getWebSockets()) socket.close(...noSuchTenant)
-      }
-      gate.keep(update)
-      if (step !== "delete") return
-      await ctx.storage.deleteAlarm()
-      await ctx.storage.deleteAll()
-      gate.keep(update)
+      const { ctx, engine } = this
+      await this.gate?.take(update, {
+        closeAll: () => {
+          engine?.sockets.closeAll(noSuchTenant)
+          // Also without an engine: it may not have started.
+          for (const socket of ctx.getWebSockets()) socket.close(...noSuchTenant)
+        },
+        deleteAll: async () => {
+          await ctx.storage.deleteAlarm()
+          await ctx.storage.deleteAll()
+        }
+      })
     }
 
     async explain() {

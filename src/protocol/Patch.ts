@@ -40,7 +40,7 @@ export type PatchErrorReason =
   | "MovedIntoItself"
 
 /** The patch does not apply: it was made for another value, or it is malformed. A retry fails the same way. */
-export class PatchError extends Data.TaggedError("PatchError")<{
+export class PatchError extends /* @__PURE__ */ Data.TaggedError("PatchError")<{
   /** Position of the failed operation in the patch. */
   readonly index: number
   /** The pointer that failed: the operation's `path`, or `from`. */

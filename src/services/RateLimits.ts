@@ -11,6 +11,7 @@ import * as Schema from "effect/Schema"
 import type { InternalTable, SqlValue, Transactional, Tx } from "../contract/Transactional.ts"
 import { CallError, TooManyRequests } from "../protocol/CallError.ts"
 import { Database } from "./Database.ts"
+import type { Decision } from "./rateLimits/FixedWindow.ts"
 import * as State from "./rateLimits/RateLimitState.ts"
 
 export { RateLimiter, RateLimiterError, RateLimiterStore } from "effect/persistence/RateLimiter"
@@ -86,7 +87,7 @@ const step = <S extends { readonly expires: number }, Answer>(
   { decode, name }: Kind<S>,
   key: string,
   now: number,
-  decide: (state: S | undefined, now: number) => State.Decision<S, Answer>
+  decide: (state: S | undefined, now: number) => Decision<S, Answer>
 ): Answer => {
   const [row] = query(`SELECT state, sweep FROM ${rowTable} WHERE key = ? AND kind = ?`, [key, name])
   const before = row && decode(row[0])
@@ -116,7 +117,7 @@ const storeOver = (run: Run): RateLimiter.RateLimiterStore["Service"] => {
   const operation =
     <S extends { readonly expires: number }, Options extends { readonly key: string }, Answer>(
       kind: Kind<S>,
-      decide: (state: S | undefined, now: number, options: Options) => State.Decision<S, Answer>
+      decide: (state: S | undefined, now: number, options: Options) => Decision<S, Answer>
     ) =>
     (options: Options): Effect.Effect<Answer, RateLimiter.RateLimiterError> =>
       Effect.catchDefect(

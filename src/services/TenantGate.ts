@@ -2,6 +2,7 @@
  * What the object of a tenant knows of itself: its name and state, in its own database. The object asks it before each call
  * and each socket, so that nobody gets in through a Worker whose cache is out of date.
  */
+import * as Effect from "effect/Effect"
 import type { TenantReport } from "../system/TenantRecords.ts"
 import type { Tenant } from "../system/TenantsApi.ts"
 import type { Database } from "./Database.ts"
@@ -36,8 +37,18 @@ export interface TenantGate {
   readonly step: (update: TenantUpdate) => Step
   /** Keeps an update. After a deletion it is called again, once everything is deleted. */
   readonly keep: (update: TenantUpdate) => void
+  /** Does what an update requires, and keeps it. */
+  readonly take: (update: TenantUpdate, object: GatedObject) => Promise<void>
   /** The tenant was used: reports it, if the last report is long ago. */
   readonly used: () => void
+}
+
+/** What an update can require of an object. */
+export interface GatedObject {
+  /** Closes all sockets, before the next frame of any. */
+  readonly closeAll: () => void
+  /** Deletes everything that is stored. */
+  readonly deleteAll: () => Promise<void>
 }
 
 /** What a platform gives the gate. */
@@ -48,8 +59,10 @@ export interface GateHost {
   readonly bytes: () => number
   /** Milliseconds. */
   readonly now: () => number
-  /** Runs work in a later turn. The object stays awake until it ends; a failure is logged. */
+  /** Runs work in a later turn. The object stays awake until it ends. */
   readonly later: (work: () => Promise<void>) => void
+  /** Runs an effect with the author's loggers. */
+  readonly run: (effect: Effect.Effect<void>) => Promise<void>
 }
 
 /** Milliseconds between two reports of an object that is in use. */
@@ -81,7 +94,7 @@ const write = (database: Database["Service"], { name, revision, state }: TenantU
 
 /** The gate of an object. `report` sends what the object reports of itself. */
 export const make = (
-  { bytes, database, later, now, object }: GateHost,
+  { bytes, database, later, now, object, run }: GateHost,
   schemaVersion: () => string,
   report: (report: TenantReport) => Promise<void>
 ): TenantGate => {
@@ -92,6 +105,20 @@ export const make = (
     if (known?.state === "deleting") throw new Error("the tenant was deleted")
     return body()
   }
+  const step = (update: TenantUpdate) => decide(known, update)
+  const keep = (update: TenantUpdate) => {
+    known = update
+    write(database, update)
+  }
+  const reportUse = async (lastUse: number): Promise<void> => {
+    // A tenant that nobody has written to stays without a report.
+    if (isOpen() && !isEmpty(database)) {
+      return report({ object, lastUse, schemaVersion: schemaVersion(), bytes: bytes() })
+    }
+    nextReport = 0
+  }
+  const logUnreported = (cause: unknown) =>
+    run(Effect.logWarning("the registry of tenants did not take a report", cause))
   return {
     admits: (tenant) => isOpen() && known?.name === tenant,
     isOpen,
@@ -100,21 +127,22 @@ export const make = (
       run: (sql, params) => whileKept(() => guarded.run(sql, params)),
       transaction: (body) => whileKept(() => guarded.transaction(body))
     }),
-    step: (update) => decide(known, update),
-    keep: (update) => {
-      known = update
-      write(database, update)
+    step,
+    keep,
+    take: async (update, { closeAll, deleteAll }) => {
+      const next = step(update)
+      if (next === "ignore") return
+      if (next !== "keep") closeAll()
+      keep(update)
+      if (next !== "delete") return
+      await deleteAll()
+      keep(update)
     },
     used: () => {
       const lastUse = now()
       if (lastUse < nextReport) return
       nextReport = lastUse + reportInterval
-      later(async () => {
-        // A tenant that nobody has written to stays without a report.
-        if (isOpen() && !isEmpty(database))
-          return report({ object, lastUse, schemaVersion: schemaVersion(), bytes: bytes() })
-        nextReport = 0
-      })
+      later(() => reportUse(lastUse).catch(logUnreported))
     }
   }
 }

@@ -272,11 +272,8 @@ class Heap {
       bytes: () =>
         Number(database.all("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size", []).rows[0]?.[0]),
       now: () => clock.currentTimeMillisUnsafe(),
-      later: (work) =>
-        this.background.service.defer(() => {
-          const log = (cause: unknown) => Effect.logWarning("the registry of tenants did not take a report", cause)
-          this.background.service.waitUntil(work().catch((cause) => Effect.runPromiseWith(options.context)(log(cause))))
-        })
+      later: (work) => this.background.service.defer(() => this.background.service.waitUntil(work())),
+      run: (effect) => Effect.runPromiseWith(options.context)(effect)
     })
     this.lost.promise.catch(() => {})
     this.sockets = new MemorySockets(sockets, (send) => {

@@ -28,6 +28,7 @@ import type { SessionOptions } from "../engine/rpc/SessionOptions.ts"
 import * as ActionRunner from "../engine/worker/ActionRunner.ts"
 import { deploymentCalls } from "../engine/worker/DeploymentCalls.ts"
 import { Gateway, type GatewayHost, type GatewayOptions } from "../engine/worker/Gateway.ts"
+import { runLocally } from "../engine/worker/LocalActions.ts"
 import type { Close } from "../engine/worker/Refusal.ts"
 import { tenantOf } from "../engine/worker/Routing.ts"
 import { registryOf } from "../engine/worker/Tenancy.ts"
@@ -232,16 +233,23 @@ const layer = <Rpcs extends Rpc.Any>(tested: App<Rpcs>, options: TestAppOptions 
         Effect.orDie
       )
       const authenticator = Context.get(built, Auth.Authenticator)
+      const process = {
+        object: (tenant: string) => object(tenant).stub,
+        waitUntil: () => {},
+        run: <A>(effect: Effect.Effect<A>) => Effect.runPromiseWith(context)(effect)
+      }
+      const ownActions = { ...process, actions: () => Promise.resolve(actions) }
+      const runOwn = runLocally(app, ownActions)
+      const runRegistry = tenancy && runLocally(tenancy.app, { ...process, actions: tenancy.actions })
       const host: GatewayHost = {
-        object: (tenant) => object(tenant).stub,
+        ...ownActions,
         system,
         tenancy,
-        actions: () => Promise.resolve(actions),
+        runApart: (requests, session, signal) =>
+          (session.tenant === tenantsName && runRegistry ? runRegistry : runOwn)(requests, session, signal),
         authenticator: () => Promise.resolve(authenticator),
         addressOf: (request) => addressOf?.(request),
         now: () => Context.get(context, Clock.Clock).currentTimeMillisUnsafe(),
-        waitUntil: () => {},
-        run: (effect) => Effect.runPromiseWith(context)(effect),
         isTraced: isTraced(context)
       }
       const objectOf = (request: Request) => object(tenantOf(request, new URL(request.url)))

@@ -5,6 +5,7 @@ import * as Option from "effect/Option"
 import type { Auth } from "effect-dormouse"
 import { anonymous } from "../../src/contract/Auth.ts"
 import { Gateway, type GatewayHost, type GatewayOptions } from "../../src/engine/worker/Gateway.ts"
+import { runLocally } from "../../src/engine/worker/LocalActions.ts"
 import type { Close } from "../../src/engine/worker/Refusal.ts"
 import { Unauthenticated, Unavailable } from "../../src/protocol/CallError.ts"
 import { type Authenticator, noCredential, type Refusal } from "../../src/services/Authenticator.ts"
@@ -50,7 +51,7 @@ const enter = (
       body: JSON.stringify([call("a", "notes.add", { body: "x" }), call("b", "look", {})]),
       ...init
     })
-    const host: GatewayHost = {
+    const platform: Omit<GatewayHost, "runApart"> = {
       object: (tenant) => ({
         call: async () => {
           const response = await reach(tenant)
@@ -76,6 +77,7 @@ const enter = (
         return new Response()
       }
     }
+    const host = { ...platform, runApart: runLocally(app, platform) }
     return yield* Effect.promise(() => new Gateway(app, options).handle(host, { request }))
   }).pipe(Effect.provide(Logger.layer([Logger.map(Logger.formatJson, (line) => void log.push(line))])))
 

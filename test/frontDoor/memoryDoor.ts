@@ -14,6 +14,7 @@ import type { RequestSession } from "../../src/engine/rpc/SessionHeader.ts"
 import * as ActionRunner from "../../src/engine/worker/ActionRunner.ts"
 import { deploymentCalls } from "../../src/engine/worker/DeploymentCalls.ts"
 import { Gateway, type GatewayHost, type GatewayOptions, type GatewayRequest } from "../../src/engine/worker/Gateway.ts"
+import { runLocally } from "../../src/engine/worker/LocalActions.ts"
 import { tenantOf } from "../../src/engine/worker/Routing.ts"
 import { SystemCalls } from "../../src/services/SystemCalls.ts"
 import { SystemApi, systemName } from "../../src/system/SystemApi.ts"
@@ -65,7 +66,10 @@ export const memoryDoor = async (issuer: Issuer, weakness: Weakness = {}): Promi
       const database = new DatabaseSync(":memory:", { enableForeignKeyConstraints: true })
       const own = tenant === systemName ? systemApp() : app
       const renew = (request: Request, renews: RequestSession) =>
-        gateway.handle({ ...platform, object: (tenant) => object(tenant).stub }, { request, renews })
+        gateway.handle(
+          hostOf((tenant) => object(tenant).stub),
+          { request, renews }
+        )
       found = new MemoryObject<any>({
         tenant,
         app: own,
@@ -80,7 +84,7 @@ export const memoryDoor = async (issuer: Issuer, weakness: Weakness = {}): Promi
     return found
   }
   const count = (tenant: string) => reached.set(tenant, (reached.get(tenant) ?? 0) + 1)
-  const platform: Omit<GatewayHost, "object" | "closeSocket"> = {
+  const platform: Omit<GatewayHost, "object" | "runApart"> = {
     system,
     actions: async () => actions,
     authenticator: async () => Context.get(services, Auth.Authenticator),
@@ -89,6 +93,11 @@ export const memoryDoor = async (issuer: Issuer, weakness: Weakness = {}): Promi
     run: (effect) => run(effect),
     isTraced: false
   }
+  const hostOf = (object: GatewayHost["object"]): GatewayHost => ({
+    ...platform,
+    object,
+    runApart: runLocally(app, { ...platform, object })
+  })
   return {
     issuer,
     isDeclared: true,
@@ -123,8 +132,7 @@ export const memoryDoor = async (issuer: Issuer, weakness: Weakness = {}): Promi
       if (weakness.wakes === true && tenant !== undefined) await stubOf(tenant).explain(noSession)
       const response = await gateway.handle(
         {
-          ...platform,
-          object: (tenant) => weakness.stub?.(stubOf(tenant), tenant, stubOf) ?? stubOf(tenant),
+          ...hostOf((tenant) => weakness.stub?.(stubOf(tenant), tenant, stubOf) ?? stubOf(tenant)),
           closeSocket: ({ code, reason }) => {
             peer = new Peer({ send: () => {}, close: () => {} })
             peer.ended(code, reason)

@@ -9,7 +9,14 @@ import { forAll, type Random } from "../random.ts"
 
 const gateOf = (sqlite: DatabaseSync) =>
   TenantGate.make(
-    { object: "a~1", database: MemoryDatabase.make(sqlite), bytes: () => 0, now: () => 0, later: () => {} },
+    {
+      object: "a~1",
+      database: MemoryDatabase.make(sqlite),
+      bytes: () => 0,
+      now: () => 0,
+      later: () => {},
+      run: async () => {}
+    },
     () => "",
     async () => {}
   )

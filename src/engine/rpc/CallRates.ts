@@ -9,41 +9,46 @@ import * as Option from "effect/Option"
 import { TooManyRequests } from "../../protocol/CallError.ts"
 import type { CallerLimits, CallRate } from "../../protocol/CallerLimits.ts"
 import { type EncodedExit, failed } from "../../protocol/Exit.ts"
-import * as RateLimitState from "../../services/rateLimits/RateLimitState.ts"
+import * as FixedWindow from "../../services/rateLimits/FixedWindow.ts"
 import type { RequestSession } from "./SessionHeader.ts"
 
-/** A number from the environment. Effect's `Config` would be 2 KB of every Worker. */
-const variable = <A>(name: string, given: A, parse: (text: string) => A | undefined): Effect.Effect<A> =>
-  Effect.gen(function* () {
-    const node = yield* Effect.orDie((yield* ConfigProvider.ConfigProvider).load([name]))
-    if (node?.value === undefined) return given
-    return parse(node.value) ?? (yield* Effect.die(new Error(`the variable ${name} is not a limit: ${node.value}`)))
-  })
+/**
+ * A value, or that of its variable in the environment. Without `Config` and `Effect.all`, which would be 2 KB of every
+ * Worker.
+ */
+const variable = Effect.fnUntraced(function* <A>(name: string, given: A, parse: (text: string) => A | undefined) {
+  const node = yield* Effect.orDie((yield* ConfigProvider.ConfigProvider).load([name]))
+  if (node?.value === undefined) return given
+  return parse(node.value) ?? (yield* Effect.die(new Error(`the variable ${name} is not a limit: ${node.value}`)))
+})
 
-const count = (name: string, given: number): Effect.Effect<number> =>
-  variable(name, given, (text) => {
-    const number = text.trim() === "" ? Number.NaN : Number(text)
-    return number >= 1 ? number : undefined
-  })
+const parseCount = (text: string) => (Number(text) >= 1 ? Number(text) : undefined)
 
-const rate = (name: string, given: CallRate): Effect.Effect<CallRate> =>
-  Effect.all({
-    limit: count(name, given.limit),
-    window: variable(`${name}_WINDOW`, Duration.fromInputUnsafe(given.window), (text) =>
-      // What is not the text of a duration is refused by `fromInput`.
-      Option.getOrUndefined(Duration.fromInput(text as Duration.Input))
-    )
-  })
+// What is not the text of a duration is refused by `fromInput`.
+const parseWindow = (text: string) => Option.getOrUndefined(Duration.fromInput(text as Duration.Input))
+
+/** The variable of a limit: that of `callsPerIdentity` is `DORMOUSE_CALLS_PER_IDENTITY`. */
+const nameOf = (limit: keyof CallerLimits) => `DORMOUSE_${limit.replace(/[A-Z]/g, "_$&").toUpperCase()}`
 
 /** The limits of an app, with those that the environment overrides. A value that is no limit is a defect. */
-export const configured = (given: CallerLimits): Effect.Effect<CallerLimits> =>
-  Effect.all({
-    liveQueriesPerSocket: count("DORMOUSE_LIVE_QUERIES_PER_SOCKET", given.liveQueriesPerSocket),
-    socketsPerIdentity: count("DORMOUSE_SOCKETS_PER_IDENTITY", given.socketsPerIdentity),
-    socketsPerAddress: count("DORMOUSE_SOCKETS_PER_ADDRESS", given.socketsPerAddress),
-    callsPerIdentity: rate("DORMOUSE_CALLS_PER_IDENTITY", given.callsPerIdentity),
-    callsPerAddress: rate("DORMOUSE_CALLS_PER_ADDRESS", given.callsPerAddress)
+export const configured: (given: CallerLimits) => Effect.Effect<CallerLimits> = Effect.fnUntraced(function* (given) {
+  const count = (limit: "liveQueriesPerSocket" | "socketsPerIdentity" | "socketsPerAddress") =>
+    variable(nameOf(limit), given[limit], parseCount)
+  const rate = Effect.fnUntraced(function* (limit: "callsPerIdentity" | "callsPerAddress") {
+    const name = nameOf(limit)
+    return {
+      limit: yield* variable(name, given[limit].limit, parseCount),
+      window: yield* variable(`${name}_WINDOW`, Duration.fromInputUnsafe(given[limit].window), parseWindow)
+    }
   })
+  return {
+    liveQueriesPerSocket: yield* count("liveQueriesPerSocket"),
+    socketsPerIdentity: yield* count("socketsPerIdentity"),
+    socketsPerAddress: yield* count("socketsPerAddress"),
+    callsPerIdentity: yield* rate("callsPerIdentity"),
+    callsPerAddress: yield* rate("callsPerAddress")
+  }
+})
 
 /** Whom to count. An anonymous caller has no identity, and a caller in memory no address. */
 export interface CallerKeys {
@@ -68,17 +73,10 @@ export const networkOf = (address: string): string => {
   if (!address.includes(":")) return address
   const [, mapped] = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address) ?? []
   if (mapped !== undefined) return mapped
-  const [head = "", tail] = address.split("::")
-  const groups = head === "" ? [] : head.split(":")
-  if (tail !== undefined) {
-    const last = tail === "" ? [] : tail.split(":")
-    while (groups.length + last.length < 8) groups.push("0")
-    groups.push(...last)
-  }
-  return `${groups
-    .slice(0, 4)
-    .map((group) => Number.parseInt(group, 16).toString(16))
-    .join(":")}::/64`
+  const [head = [], tail = []] = address.split("::").map((half) => (half === "" ? [] : half.split(":")))
+  // `::` stands for as many zeros as are missing.
+  const groups = [...head, ...Array.from({ length: 8 - head.length - tail.length }, () => "0"), ...tail].slice(0, 4)
+  return `${groups.map((group) => Number.parseInt(group, 16).toString(16)).join(":")}::/64`
 }
 
 /** Calls that are refused, and when a retry may be accepted. */
@@ -111,12 +109,12 @@ interface Rate {
 
 /** What is counted of a caller. */
 interface Counter {
-  window: RateLimitState.FixedWindow
+  window: FixedWindow.FixedWindow
 }
 
 const rateOf = (name: Rate["name"], { limit, window }: CallRate): Rate | undefined => {
   if (limit === Number.POSITIVE_INFINITY) return undefined
-  const millis = Math.max(1, Duration.toMillis(Duration.fromInputUnsafe(window)))
+  const millis = Math.max(1, Duration.toMillis(window))
   return { name, limit, window: millis, interval: millis / limit }
 }
 
@@ -174,7 +172,7 @@ export class CallRates {
   }
 }
 
-type Counted = ReturnType<typeof RateLimitState.takeFromWindow>
+type Counted = ReturnType<typeof FixedWindow.take>
 
 const decide = (
   rate: Rate | undefined,
@@ -185,7 +183,7 @@ const decide = (
 ): Counted | undefined =>
   rate === undefined || key === undefined
     ? undefined
-    : RateLimitState.takeFromWindow(counter?.window, now, calls, rate.limit, rate.interval)
+    : FixedWindow.take(counter?.window, now, calls, rate.limit, rate.interval)
 
 const refusalOf = (rate: Rate | undefined, counted: Counted | undefined): TooMany | undefined => {
   if (rate === undefined || counted === undefined || counted.answer[0] <= rate.limit) return undefined

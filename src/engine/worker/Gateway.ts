@@ -47,11 +47,18 @@ import {
 import { ndjson, ndjsonResponse } from "../rpc/Ndjson.ts"
 import type { ObjectAnswer, ObjectStub } from "../rpc/ObjectStub.ts"
 import { parentOf, spanFields } from "../rpc/RequestSpan.ts"
-import { encodeMessage } from "../rpc/RpcTransport.ts"
 import { explainPath, type RequestSession } from "../rpc/SessionHeader.ts"
 import type { ActionRunner } from "./ActionRunner.ts"
 import { collectedLine } from "./CollectedActions.ts"
-import { type CloseSocket, closeRefused, handshakeHeaders, isRpcPath, isUpgrade, tokenOf } from "./Refusal.ts"
+import {
+  type CloseSocket,
+  closeRefused,
+  handshakeHeaders,
+  isRpcPath,
+  isUpgrade,
+  noSuchTenant,
+  tokenOf
+} from "./Refusal.ts"
 import { isForRegistry, type Routes, route, tenantOf } from "./Routing.ts"
 import { Missing, type Tenancy, type TenantRegistry } from "./Tenancy.ts"
 
@@ -107,11 +114,8 @@ export interface GatewayHost {
   /** Calls of the deployment's own object. */
   readonly system: SystemCalls["Service"]
   readonly actions: () => Promise<ActionRunner>
-  /**
-   * Runs the actions of a body in a request of their own, and returns the texts of their messages. Absent on a platform that
-   * does not end a request which has hung.
-   */
-  readonly runApart?: (
+  /** Runs the actions of a body apart from its other calls, and returns the texts of their messages. */
+  readonly runApart: (
     requests: ReadonlyArray<RpcRequest>,
     session: RequestSession,
     signal: AbortSignal
@@ -279,14 +283,9 @@ export class Gateway<Rpcs extends Rpc.Any> {
     request: Request
   ): Promise<Response> {
     if (!isUpgrade(request)) return errorResponse(426, "GET /rpc opens a WebSocket", { upgrade: "websocket" })
-    try {
-      const response = await object.connect(session, handshakeHeaders(request))
-      return response.status === 503 ? errorResponse(503, "the tenant's object could not start") : response
-    } catch (cause) {
-      if (cause instanceof Missing) throw cause
-      await host.run(Effect.logWarning("the tenant's object did not answer", cause))
-      return errorResponse(503, "the tenant's object did not answer")
-    }
+    const response = await reach(host, () => object.connect(session, handshakeHeaders(request)))
+    if (response === undefined) return errorResponse(503, noAnswer)
+    return response.status === 503 ? errorResponse(503, "the tenant's object could not start") : response
   }
 
   /** Has the object answer calls of queries and mutations. */
@@ -297,15 +296,9 @@ export class Gateway<Rpcs extends Rpc.Any> {
     requests: ReadonlyArray<RpcRequest>,
     text?: string
   ): Promise<ObjectAnswer> {
-    try {
-      return await object.call(session, text ?? JSON.stringify(requests), text === undefined)
-    } catch (cause) {
-      if (cause instanceof Missing) throw cause
-      // The object may have been reset while it answered, or could not start. A mutation may have committed.
-      await host.run(Effect.logWarning("the tenant's object did not answer", cause))
-      const exit = unavailable("the tenant's object did not answer")
-      return { status: 503, body: joinMessages(answerAll(requests, exit)) }
-    }
+    const answer = await reach(host, () => object.call(session, text ?? JSON.stringify(requests), text === undefined))
+    // The object may have been reset while it answered, or could not start. A mutation may have committed.
+    return answer ?? { status: 503, body: joinMessages(answerAll(requests, unavailable(noAnswer))) }
   }
 
   /** A body with actions: they run in the Worker, beside the object's calls. */
@@ -321,26 +314,19 @@ export class Gateway<Rpcs extends Rpc.Any> {
       readonly isUnknown: boolean
     }
   ): Promise<Response> {
-    const { limits } = this.app
     const { isCollected, isStream, isUnknown, signal } = options
-    const runsHere = actions.length > 0 && (isStream || host.runApart === undefined)
-    const runner = runsHere ? await host.actions() : undefined
-    const run = (onMessage?: (message: FromServerEncoded) => Promise<void>) => {
-      const resultBytes = isCollected || !isStream ? limits.resultBytes : undefined
-      return runner?.run({ requests: actions, session, object, onMessage, resultBytes }) ?? Effect.succeed([])
-    }
     if (isStream) {
+      const { limits } = this.app
+      const runner = actions.length > 0 ? await host.actions() : undefined
+      const run = (onMessage: (message: FromServerEncoded) => Promise<void>) => {
+        const resultBytes = isCollected ? limits.resultBytes : undefined
+        return runner?.run({ requests: actions, session, object, onMessage, resultBytes }) ?? Effect.succeed([])
+      }
       return ndjsonResponse(signal, host.waitUntil, run, isCollected ? collectedLine(limits) : JSON.stringify)
-    }
-    const runActions = async (): Promise<ReadonlyArray<string>> => {
-      if (actions.length === 0) return []
-      if (host.runApart !== undefined) return host.runApart(actions, session, signal)
-      const answers = await whileConnected(host, signal, run())
-      return answers.map((message) => encodeMessage(message, limits))
     }
     const [fromObject, fromActions] = await Promise.all([
       transactions.length === 0 ? undefined : this.transact(host, object, session, transactions),
-      runActions()
+      actions.length === 0 ? [] : host.runApart(actions, session, signal)
     ])
     const messages = [...unknown, ...fromActions]
     if (fromObject?.body.startsWith("[") === false) {
@@ -379,9 +365,7 @@ export class Gateway<Rpcs extends Rpc.Any> {
       return refused === undefined ? verified : tooManyResponse(refused)
     }
     const { credential, identity } = verified
-    if (tenant === tenantsName) {
-      return host.tenancy === undefined ? noSuchTenant() : this.openRegistry(host, host.tenancy, verified)
-    }
+    if (tenant === tenantsName) return (await host.tenancy?.admit(verified)) ?? noSuchTenant()
     const claims = this.readClaims(identity)
     if (claims === undefined) return refusalResponse(new Unauthenticated({ problem: "claims" }))
     const declared = { subject: identity.subject, claims }
@@ -389,34 +373,15 @@ export class Gateway<Rpcs extends Rpc.Any> {
     if (actual !== undefined) return errorResponse(431, Limits.describe("identityBytes", Limits.identityBytes, actual))
     // Last, so that nobody who is refused learns which tenants exist.
     if (tenant === undefined || !(await this.mayEnter(host, { tenant, identity }))) return noSuchTenant()
-    const found = await this.find(host, tenant)
-    if (found instanceof Response) return found
+    const object = await host.tenancy?.find(tenant, (work) => host.waitUntil(work))
+    if (object instanceof Response) return object
     return {
       tenant,
-      ...found,
+      ...(object !== undefined && { object }),
       identity: declared,
       ...(credential === noCredential ? {} : { credential }),
       ...(address !== undefined && { address })
     }
-  }
-
-  /** An admin of the registry of tenants. The records trust the claims of a session, so the caller's own are left out. */
-  private async openRegistry(
-    host: GatewayHost,
-    tenancy: Tenancy,
-    { credential, identity }: Verified
-  ): Promise<RequestSession | Response> {
-    if (!(await host.run(tenancy.isAdmin({ identity })))) return noSuchTenant()
-    return { tenant: tenantsName, identity: { subject: identity.subject, claims: {} }, credential }
-  }
-
-  /** Which object stores a tenant, if the registry of tenants gave it one of its own. */
-  private async find(host: GatewayHost, tenant: string): Promise<{ readonly object?: string } | Response> {
-    if (host.tenancy === undefined) return {}
-    const found = await host.run(Effect.exit(host.tenancy.find(tenant, (work) => host.waitUntil(work))))
-    if (Exit.isSuccess(found)) return found.value === undefined ? noSuchTenant() : { object: found.value }
-    await host.run(Effect.logWarning("the tenant could not be looked up", found.cause))
-    return errorResponse(503, "the tenant could not be looked up")
   }
 
   /** The caller of a request, or the response that refuses it. */
@@ -451,6 +416,19 @@ export class Gateway<Rpcs extends Rpc.Any> {
   }
 }
 
+const noAnswer = "the tenant's object did not answer"
+
+/** What an object answers. A failure is logged, and gives `undefined`; that there is no such tenant is thrown. */
+const reach = async <A>(host: GatewayHost, ask: () => Promise<A>): Promise<A | undefined> => {
+  try {
+    return await ask()
+  } catch (cause) {
+    if (cause instanceof Missing) throw cause
+    await host.run(Effect.logWarning(noAnswer, cause))
+    return undefined
+  }
+}
+
 const anonymousCaller: Verified = { identity: anonymous, credential: noCredential }
 
 const everybody = () => true
@@ -463,8 +441,6 @@ const whoseClaimsSaySo = ({ identity, tenant }: Entering): boolean => {
 
 const tooManyResponse = (refused: TooMany): Response =>
   errorResponse(429, describeTooMany(refused), retryHeaders(refused.retryAfter))
-
-const noSuchTenant = () => errorResponse(404, "no such tenant")
 
 const refusalResponse = (refusal: Refusal): Response => {
   if (refusal._tag === "Unavailable") return errorResponse(503, refusal.detail)
@@ -479,25 +455,6 @@ const invalidToken = 'Bearer error="invalid_token"'
 /** What time it is, for clients that store mutations. */
 const timeResponse = async (host: GatewayHost): Promise<Response> =>
   Response.json(Math.floor(await host.run(Clock.currentTimeMillis)), { headers: { "cache-control": "no-store" } })
-
-/**
- * Runs actions until they end or their caller has disconnected. They are interrupted then, and nobody reads the answer.
- * `waitUntil` keeps the Worker alive until their finalizers have run.
- */
-const whileConnected = (
-  host: GatewayHost,
-  signal: AbortSignal,
-  actions: Effect.Effect<ReadonlyArray<FromServerEncoded>>
-): Promise<ReadonlyArray<FromServerEncoded>> => {
-  const disconnected = Effect.callback<ReadonlyArray<FromServerEncoded>>((resume) => {
-    const disconnect = () => resume(Effect.succeed([]))
-    if (signal.aborted) disconnect()
-    else signal.addEventListener("abort", disconnect, { once: true })
-  })
-  const running = host.run(Effect.raceFirst(actions, disconnected))
-  signal.addEventListener("abort", () => host.waitUntil(running), { once: true })
-  return running
-}
 
 /** Answers a body within a span of the Worker's. The spans of its calls become children of it. */
 const traced = (

@@ -4,6 +4,7 @@
  */
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import { errorResponse } from "../rpc/HttpBody.ts"
 import { protocolHeader, subprotocol } from "../rpc/SessionHeader.ts"
 
 /** How a socket is closed. */
@@ -41,6 +42,9 @@ export const handshakeHeaders = (request: Request): Record<string, string> => {
   const offered = request.headers.get(protocolHeader)?.split(",") ?? []
   return offered.some((name) => name.trim() === subprotocol) ? { [protocolHeader]: subprotocol } : {}
 }
+
+/** The response for a tenant that does not exist, or that the caller may not enter. */
+export const noSuchTenant = (): Response => errorResponse(404, "no such tenant")
 
 /** The response to a request: one that refuses a socket becomes the close of that socket, where the platform can close one. */
 export const closeRefused = async (

@@ -4,9 +4,8 @@
  */
 import type * as Effect from "effect/Effect"
 import type { App } from "../../contract/App.ts"
-import type { Identity } from "../../contract/Auth.ts"
 import type { AnyTable } from "../../contract/TablePlan.ts"
-import type { CallError } from "../../protocol/CallError.ts"
+import type { Verified } from "../../services/Authenticator.ts"
 import type { GateHost, TenantGate } from "../../services/TenantGate.ts"
 import type { ObjectStub } from "../rpc/ObjectStub.ts"
 import type { RequestSession } from "../rpc/SessionHeader.ts"
@@ -37,16 +36,13 @@ export interface Tenancy {
   /** The app of the object `~tenants`, and what runs its actions. */
   readonly app: App<any>
   readonly actions: () => Promise<ActionRunner>
-  /** Whether a caller may reach the registry itself. */
-  readonly isAdmin: (caller: { readonly identity: Identity }) => Effect.Effect<boolean>
+  /** The session of a caller who may reach the registry itself; `undefined` for anybody else. */
+  readonly admit: (caller: Verified) => Promise<RequestSession | undefined>
   /**
-   * The object that stores a tenant, or `undefined` when there is no such tenant. Only for callers who may enter: it may
-   * create the tenant. `waitUntil` keeps alive what is done beside that.
+   * The object that stores a tenant, or the response that refuses: there is no such tenant, or it could not be looked up.
+   * Only for callers who may enter: it may create the tenant. `waitUntil` keeps alive what is done beside that.
    */
-  readonly find: (
-    name: string,
-    waitUntil: (work: Promise<unknown>) => void
-  ) => Effect.Effect<string | undefined, CallError>
+  readonly find: (name: string, waitUntil: (work: Promise<unknown>) => void) => Promise<string | Response>
   /**
    * The object of a tenant that was found, for one request. When the object refuses because the name was given to another
    * object meanwhile, it is looked up again; each method rejects with `Missing` when there is no such tenant any more.

@@ -17,10 +17,12 @@ import * as TenantGate from "../../services/TenantGate.ts"
 import { tenantsName } from "../../system/Names.ts"
 import { makeApp, type TenantChange, TenantRecordsApi } from "../../system/TenantRecords.ts"
 import { type NoSuchTenant, Tenant, type TenantExists } from "../../system/TenantsApi.ts"
+import { errorResponse } from "../rpc/HttpBody.ts"
 import type { ObjectStub } from "../rpc/ObjectStub.ts"
 import type { RequestSession } from "../rpc/SessionHeader.ts"
 import * as ActionRunner from "./ActionRunner.ts"
 import { deploymentCalls } from "./DeploymentCalls.ts"
+import { noSuchTenant } from "./Refusal.ts"
 import { type EnteredStub, Missing, missingStatus, type TenancyHost, type TenantRegistry } from "./Tenancy.ts"
 
 /** What a registry allows. */
@@ -64,11 +66,18 @@ export const registry = ({ admin = () => false, create = "explicit" }: RegistryO
         )
         return actions
       },
-      isAdmin: (caller) => {
-        const answer = admin(caller)
-        return typeof answer === "boolean" ? Effect.succeed(answer) : answer
+      admit: async ({ credential, identity }) => {
+        const answer = admin({ identity })
+        if (!(typeof answer === "boolean" ? answer : await host.run(answer))) return undefined
+        // The records trust the claims of a session, so the caller's own are left out.
+        return { tenant: tenantsName, identity: { subject: identity.subject, claims: {} }, credential }
       },
-      find: (name, waitUntil) => opened.find(name, waitUntil),
+      find: async (name, waitUntil) => {
+        const found = await host.run(Effect.exit(opened.find(name, waitUntil)))
+        if (Exit.isSuccess(found)) return found.value ?? noSuchTenant()
+        await host.run(Effect.logWarning("the tenant could not be looked up", found.cause))
+        return errorResponse(503, "the tenant could not be looked up")
+      },
       stub: (session, waitUntil) => opened.stub(session, waitUntil)
     }
   }

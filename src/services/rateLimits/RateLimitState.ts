@@ -10,6 +10,7 @@ import type {
   RateLimiterStore
 } from "effect/persistence/RateLimiter"
 import * as Schema from "effect/Schema"
+import { type Decision, take } from "./FixedWindow.ts"
 
 /** The options of `fixedWindow` and `tokenBucket`. */
 export type FixedWindowOptions = Parameters<RateLimiterStore["Service"]["fixedWindow"]>[0]
@@ -40,33 +41,13 @@ export const Adaptive = Schema.Struct({
 /** What was learned from the answers of somebody who limits us. */
 export type Adaptive = typeof Adaptive.Type
 
-/** The next state of a key, and the answer. The same state means that there is nothing to write. */
-export interface Decision<State, Answer> {
-  readonly state: State | undefined
-  readonly answer: Answer
-}
-
 /** Takes tokens of a window. Beyond the limit none are taken, and the answer is more than the limit. */
 export const fixedWindow = (
   state: FixedWindow | undefined,
   now: number,
   { limit, refillRate, tokens }: FixedWindowOptions
 ): Decision<FixedWindow, readonly [count: number, ttl: number]> =>
-  takeFromWindow(state, now, tokens, limit, Duration.toMillis(refillRate))
-
-/** The same, with the milliseconds after which a token counts as returned. */
-export const takeFromWindow = (
-  state: FixedWindow | undefined,
-  now: number,
-  tokens: number,
-  limit: number | undefined,
-  interval: number
-): Decision<FixedWindow, readonly [count: number, ttl: number]> => {
-  const { count, expires } = state !== undefined && state.expires > now ? state : { count: 0, expires: now }
-  if (limit && count + tokens > limit) return { state, answer: [count + tokens, expires - now] }
-  const next = { count: count + tokens, expires: expires + interval * tokens }
-  return { state: next, answer: [next.count, next.expires - now] }
-}
+  take(state, now, tokens, limit, Duration.toMillis(refillRate))
 
 /** Takes tokens of a bucket that is refilled. */
 export const tokenBucket = (

@@ -182,7 +182,7 @@ export const connection: Connection = {
   execute,
   executeRaw: (sql, params) => execute(sql, params, undefined),
   executeStream: (sql, params, transformRows) =>
-    Stream.unwrap(Effect.map(execute(sql, params, transformRows), Stream.fromIterable)),
+    Stream.unwrap(Effect.map(execute(sql, params, transformRows), Stream.fromArray)),
   executeValues,
   executeValuesUnprepared: executeValues,
   executeUnprepared: execute

@@ -2,13 +2,14 @@
  * The `Storage` service of one transaction: reads rows by key, by plan, one by one and in pages.
  * Records exactly what was consumed, so that a live query runs again only if a write affects that.
  */
+import * as Cause from "effect/Cause"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import { identity } from "effect/Function"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import type { Storage } from "../../contract/Storage.ts"
-import { CursorInvalid, StorageError } from "../../contract/Storage.ts"
+import { CursorInvalid, type StorageError } from "../../contract/Storage.ts"
 import type { AnyTable, Page, PageOptions, Plan } from "../../contract/TablePlan.ts"
 import { take } from "../Database.ts"
 import * as Cursor from "./Cursor.ts"
@@ -97,8 +98,12 @@ export class TableReader implements Context.Service.Shape<typeof Storage> {
   stream<Row>(plan: Plan<Row>): Stream.Stream<Row, StorageError> {
     return Stream.suspend(() => {
       const rows = this.iterate(plan)
-      return Stream.fromIteratorSucceed(rows, 1).pipe(Stream.ensuring(Effect.sync(() => rows.return?.())))
-    }).pipe(Stream.catchDefect((defect) => (defect instanceof StorageError ? Stream.fail(defect) : Stream.die(defect))))
+      const pull = Effect.flatMap(
+        attempt(() => rows.next()),
+        (next) => (next.done === true ? Cause.done() : Effect.succeed([next.value] as const))
+      )
+      return Stream.fromPull(Effect.succeed(pull)).pipe(Stream.ensuring(Effect.sync(() => rows.return?.())))
+    })
   }
 
   /** A page of a plan's rows. */
