@@ -28,7 +28,9 @@ class Item extends Model.Class<Item>("oracle/Item")({
   n: Schema.NullOr(Schema.Int),
   o: Schema.optionalKey(Schema.String),
   f: Schema.Boolean,
-  s: Schema.String
+  s: Schema.String,
+  m: Schema.String,
+  h: Schema.String
 }) {}
 class Grant extends Model.Class<Grant>("oracle/Grant")({
   id: Schema.String,
@@ -39,10 +41,12 @@ class Grant extends Model.Class<Grant>("oracle/Grant")({
 class Link extends Model.Class<Link>("oracle/Link")({
   id: Schema.String,
   item: Schema.String,
-  owner: Schema.NullOr(Schema.String)
+  owner: Schema.NullOr(Schema.String),
+  m: Schema.String
 }) {}
 const models = { items: Item, grants: Grant, links: Link }
 
+/** The columns that conditions compare. Those that they do not compare have markers. */
 export const columns: Record<TableName, Readonly<Record<string, Kind>>> = {
   items: { id: "text", a: "text", n: "int", o: "text", f: "bool", s: "text" },
   grants: { id: "text", user: "text", scope: "text", level: "int" },
@@ -52,6 +56,10 @@ export const columns: Record<TableName, Readonly<Record<string, Kind>>> = {
 const texts = ["x", "y", "u0", "u1", "i1"]
 const ints = [0, 1, 2, 3]
 export const users = ["u0", "u1", "u2"]
+
+/** A value that no row has twice, and that nobody can guess: who is shown one was shown that row. */
+export const marker = (random: Random): string =>
+  `mark${random.array(3, () => random.int(2 ** 32).toString(36)).join("")}`
 
 export const valueOf = (random: Random, kind: Kind): any =>
   kind === "text" ? random.pick(texts) : kind === "int" ? random.pick(ints) : random.chance(0.5)
@@ -108,7 +116,15 @@ export class PolicyOracle {
   readonly setsSecret: boolean
 
   constructor(random: Random) {
-    const all = { byA: ["a", "n"], byN: ["n"], byO: ["o", "a"], byS: ["s"], byF: ["f", "n"] }
+    const all = {
+      byA: ["a", "n"],
+      byN: ["n"],
+      byO: ["o", "a"],
+      byS: ["s"],
+      byF: ["f", "n"],
+      byM: ["m"],
+      byH: ["h", "a"]
+    }
     const unique = random.chance(0.5)
     this.uniqueColumns = unique ? ["o"] : []
     this.indexes = {
@@ -125,6 +141,8 @@ export class PolicyOracle {
           byO: ["o", "a"],
           byS: ["s"],
           byF: ["f", "n"],
+          byM: ["m"],
+          byH: ["h", "a"],
           ...(unique && { unique: { columns: ["o"], unique: !isPlain } })
         } as any
       })
@@ -157,7 +175,8 @@ export class PolicyOracle {
     this.fields = {
       ...(random.chance(0.4) && { n: { ...field(), mask: null } }),
       ...(random.chance(0.4) && { o: { ...field(), mask: undefined } }),
-      ...(random.chance(0.4) && { s: { ...field(), mask: "***" } })
+      ...(random.chance(0.4) && { s: { ...field(), mask: "***" } }),
+      ...(random.chance(0.7) && { h: { ...field(), mask: "***" } })
     }
     this.setsSecret = random.chance(0.3)
     const rule =
