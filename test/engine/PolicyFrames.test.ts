@@ -108,8 +108,9 @@ class World {
     this.random = random
     this.oracle = new PolicyOracle(random)
     this.callers = identities(random)
-    // Otherwise frames leave in a later turn than the commit, and may be about the state before.
-    this.isPrompt = random.chance(0.7)
+    // Otherwise the flush has a later turn than the commit: an acknowledgement that comes between can be answered with a
+    // frame about the state before the commit, which its version tells.
+    this.isPrompt = random.chance(0.5)
   }
 
   static async make(random: Random): Promise<World> {
@@ -350,6 +351,12 @@ class World {
       before.push({ watcher, query, view: this.view(watcher.me, this.state).text, frames: query.frames, body })
     }
     this.message(writers.get(by)!, request("w", "write", { n: 0 }))
+    // Acknowledgements come between the commit and its flush, and between two turns of the flush.
+    for (const watcher of this.watchers) {
+      if (!watcher.isSlow || random.chance(0.3)) continue
+      this.acknowledge(watcher)
+      if (random.chance(0.5)) this.harness.nextTurn()
+    }
     this.settle(false)
     for (const { body, frames, query, view, watcher } of before) {
       const { me } = watcher
@@ -377,7 +384,7 @@ class World {
     }
     const writers = new Map(this.callers.map((me) => [me, this.connect(me, false)]))
     for (const me of this.callers) {
-      const watcher = this.connect(me, random.chance(0.3))
+      const watcher = this.connect(me, random.chance(0.5))
       for (let i = 0; i < 4; i++) this.subscribe(watcher)
     }
     this.settle(true)
