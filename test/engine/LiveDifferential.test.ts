@@ -31,6 +31,7 @@ import { type HostSocket, SocketHost } from "../../src/services/SocketHost.ts"
 import { ReadRecorder, WriteRecorder } from "../../src/services/storage/ReadSet.ts"
 import { RowCache } from "../../src/services/storage/RowCache.ts"
 import { forAllAsync, type Random, Violation } from "../random.ts"
+import { guards } from "../services/policyGuards.ts"
 import { idsIn } from "./EngineHarness.ts"
 import {
   exactReads,
@@ -43,6 +44,7 @@ import {
   views,
   type Write
 } from "./randomApp.ts"
+import { callers } from "./randomPolicies.ts"
 
 /**
  * L1: whenever a new run of a query gives another result, its subscribers are notified, and the value that they
@@ -50,6 +52,12 @@ import {
  */
 
 const identities = ["ada", "bob", null].map((subject) => JSON.stringify({ subject, claims: {} }))
+
+const anonymous = JSON.stringify({ subject: null, claims: {} })
+
+/** The callers of an app. Those of one with policies have claims. */
+const identitiesOf = ({ policies }: RandomApp): ReadonlyArray<string> =>
+  policies === undefined ? identities : callers.map((caller) => JSON.stringify(caller))
 
 /** Time advances with the test's own steps, so that a seed repeats its run. */
 let millis = 0
@@ -95,12 +103,15 @@ class PeerSocket implements HostSocket {
 
 /** While it is set, nothing is found in the cache of rows, and nothing is added. */
 let bypassesCache = false
-const { add, row } = RowCache.prototype
+const { add, answer, row } = RowCache.prototype
 RowCache.prototype.row = function (key) {
   return bypassesCache ? undefined : row.call(this, key)
 }
 RowCache.prototype.add = function (key, known) {
   if (!bypassesCache) add.call(this, key, known)
+}
+RowCache.prototype.answer = function (statement) {
+  return bypassesCache ? undefined : answer.call(this, statement)
 }
 
 /**
@@ -120,7 +131,7 @@ class Engine {
   readonly sockets: Set<HostSocket>
   private readonly tasks: Array<() => void>
   private readonly scope: Scope.Closeable
-  private readonly writer = new PeerSocket()
+  private readonly writers = new Map<string, PeerSocket>()
 
   private constructor(
     engine: TenantEngine.TenantEngine,
@@ -168,11 +179,14 @@ class Engine {
   }
 
   /** Writes, and runs turns until the answer arrives: it may wait for the commit of another turn. */
-  write(program: Write): void {
-    const { engine, writer } = this
-    if (!this.sockets.has(writer)) {
+  write(program: Write, identity = anonymous): void {
+    const { engine } = this
+    let writer = this.writers.get(identity)
+    if (writer === undefined) {
+      writer = new PeerSocket()
+      this.writers.set(identity, writer)
       this.sockets.add(writer)
-      engine.sockets.open(writer, { tenant: "main", identity: { subject: null, claims: {} } })
+      engine.sockets.open(writer, { tenant: "main", identity: JSON.parse(identity) })
     }
     const message = { _tag: "Request", id: "1", tag: "write", payload: { program }, headers: [] }
     engine.sockets.message(writer, JSON.stringify(message))
@@ -290,12 +304,28 @@ class Reader implements Subscriber {
 type Counts = Map<string, { runs: number; unchanged: number }>
 
 const usesSql = (program: Write): boolean =>
-  program.write === "sql" || (program.write === "all" && program.parts.some(usesSql))
+  program.write === "sql" ||
+  (program.write === "unrestricted" && usesSql(program.part)) ||
+  (program.write === "all" && program.parts.some(usesSql))
+
+/** A new random app, whose policies look at this database. */
+const appOver = (random: Random, sqlite: DatabaseSync, hasPolicies: boolean): RandomApp => {
+  const randomApp = makeRandomApp(random, hasPolicies)
+  if (randomApp.policies !== undefined) randomApp.policies.database = sqlite
+  return randomApp
+}
+
+/** Policies deny what they must, and what they deny changes nothing. */
+const checkDenials = ({ policies }: RandomApp): void => {
+  const [violation] = policies?.violations ?? []
+  if (violation !== undefined) throw new Violation(violation)
+}
 
 /** Writes at random to a random app, and checks after every flush that every subscriber has the current result. */
-const watchAtRandom = async (random: Random, counts: Counts = new Map()): Promise<void> => {
-  const randomApp = makeRandomApp(random)
+const watchAtRandom = async (random: Random, counts: Counts = new Map(), hasPolicies = false): Promise<RandomApp> => {
   const sqlite = new DatabaseSync(":memory:", { enableForeignKeyConstraints: true })
+  const randomApp = appOver(random, sqlite, hasPolicies)
+  const identities = identitiesOf(randomApp)
   const engine = await Engine.make(randomApp, sqlite, randomFlushing(random))
   for (const view of views(randomApp)) sqlite.exec(view)
   randomApp.keysIn = (table) => idsIn(sqlite, `t${table}`)
@@ -341,7 +371,8 @@ const watchAtRandom = async (random: Random, counts: Counts = new Map()): Promis
       live.notify()
     }
     const program = randomWrite(random, randomApp)
-    engine.write(program)
+    engine.write(program, hasPolicies ? random.pick(identities) : anonymous)
+    checkDenials(randomApp)
     onlyTyped &&= !usesSql(program)
     for (const reader of readers) {
       if (!random.chance(0.1)) continue
@@ -366,6 +397,7 @@ const watchAtRandom = async (random: Random, counts: Counts = new Map()): Promis
   expect(live.explain()).toEqual([])
   await engine.close()
   sqlite.close()
+  return randomApp
 }
 
 /** JSON with sorted properties, so that equal values have equal text. */
@@ -524,9 +556,10 @@ class Peer {
 /**
  * The same over sockets: with late acknowledgements, evictions, and clients that reconnect with the hashes they have.
  */
-const connectAtRandom = async (random: Random): Promise<void> => {
-  const randomApp = makeRandomApp(random)
+const connectAtRandom = async (random: Random, hasPolicies = false): Promise<RandomApp> => {
   const sqlite = new DatabaseSync(":memory:", { enableForeignKeyConstraints: true })
+  const randomApp = appOver(random, sqlite, hasPolicies)
+  const identities = identitiesOf(randomApp)
   const sockets = new Set<HostSocket>()
   const flushing = randomFlushing(random)
   const migrated = await Engine.make(randomApp, sqlite, flushing)
@@ -568,6 +601,7 @@ const connectAtRandom = async (random: Random): Promise<void> => {
     if (messages.length === 0) return
     for (const { tag } of messages) if (tag === "live:read") recordResults()
     engine.engine.sockets.message(peer.socket, JSON.stringify(messages))
+    checkDenials(randomApp)
   }
   const quiesce = () => {
     for (let rounds = 0; ; rounds++) {
@@ -624,6 +658,7 @@ const connectAtRandom = async (random: Random): Promise<void> => {
   quiesce()
   await engine.close()
   sqlite.close()
+  return randomApp
 }
 
 const percent = (part: number, of: number) => `${((100 * part) / Math.max(1, of)).toFixed(2)} %`
@@ -635,7 +670,9 @@ describe("live queries compared with new runs", () => {
 
   it("L1 L2: every subscriber has the result of a new run, and few runs leave the result unchanged", async () => {
     const counts: Counts = new Map()
-    await forAllAsync(100, (random) => watchAtRandom(random, counts))
+    await forAllAsync(100, async (random) => {
+      await watchAtRandom(random, counts)
+    })
     let runs = 0
     let unchanged = 0
     for (const [kind, count] of [...counts].toSorted(([a], [b]) => (a < b ? -1 : 1))) {
@@ -650,14 +687,41 @@ describe("live queries compared with new runs", () => {
   })
 
   it("L1 L5 L6 L7 L9: the same over sockets, with late acknowledgements, evictions and reconnecting clients", async () => {
-    await forAllAsync(25, connectAtRandom)
+    await forAllAsync(25, async (random) => {
+      await connectAtRandom(random)
+    })
+  })
+
+  const deniesAndAllows = ({ allowed, denied }: { readonly allowed: number; readonly denied: number }) => {
+    console.log(`writes of callers: ${denied} denied, ${allowed} allowed`)
+    expect(Math.min(denied, allowed)).toBeGreaterThan(20)
+  }
+
+  it("L1 P1 P2 P4: with policies every subscriber has the result of a new run for its caller", async () => {
+    const total = { denied: 0, allowed: 0 }
+    await forAllAsync(15, async (random) => {
+      const { policies } = await watchAtRandom(random, new Map(), true)
+      total.denied += policies!.counts.denied
+      total.allowed += policies!.counts.allowed
+    })
+    deniesAndAllows(total)
+  })
+
+  it("L1 L5 L6 L7 P2 P4: the same over sockets with policies", async () => {
+    const total = { denied: 0, allowed: 0 }
+    await forAllAsync(12, async (random) => {
+      const { policies } = await connectAtRandom(random, true)
+      total.denied += policies!.counts.denied
+      total.allowed += policies!.counts.allowed
+    })
+    deniesAndAllows(total)
   })
 
   describe("controls: the same check fails if", () => {
     // Which of the checks fails first depends on the seed.
-    const mustFail = (body = (random: Random) => watchAtRandom(random)) =>
-      expect(forAllAsync(60, body)).rejects.toThrow(Violation)
-    const connectedMustFail = () => mustFail(connectAtRandom)
+    const mustFail = (body: (random: Random) => Promise<unknown> = (random) => watchAtRandom(random)) =>
+      expect(forAllAsync(150, async (random) => void (await body(random)))).rejects.toThrow(Violation)
+    const connectedMustFail = () => mustFail((random) => connectAtRandom(random))
 
     it("keys of one index are not recorded", async () => {
       const { key } = WriteRecorder.prototype
@@ -732,6 +796,76 @@ describe("live queries compared with new runs", () => {
     it("a caller gets the result of another caller", async () => {
       vi.spyOn(ReadRecorder.prototype, "identity").mockImplementation(() => {})
       await mustFail()
+    })
+
+    const withPoliciesMustFail = () => mustFail((random) => watchAtRandom(random, new Map(), true))
+
+    /** Whether a policy is being evaluated. */
+    let isInPolicy = false
+    const during = (methods: ReadonlyArray<string>) => {
+      const prototype = guards()
+      for (const name of methods) {
+        const method = prototype[name]
+        vi.spyOn(prototype, name).mockImplementation(function (this: unknown, ...args: ReadonlyArray<unknown>) {
+          const before = isInPolicy
+          isInPolicy = true
+          try {
+            return method.apply(this, args)
+          } finally {
+            isInPolicy = before
+          }
+        })
+      }
+    }
+
+    it("P4: the rows that a policy looks up are not recorded, so that a new member changes nothing", async () => {
+      during(["lookup"])
+      const { range } = ReadRecorder.prototype
+      vi.spyOn(ReadRecorder.prototype, "range").mockImplementation(function (this: ReadRecorder, table, index, read) {
+        if (!isInPolicy) range.call(this, table, index, read)
+      })
+      await withPoliciesMustFail()
+      await mustFail((random) => connectAtRandom(random, true))
+    })
+
+    it("P4: it is not recorded that a policy looked at the caller, so that callers share a result", async () => {
+      during(["canRead", "access", "holds", "show", "hiddenFields"])
+      const { identity } = ReadRecorder.prototype
+      vi.spyOn(ReadRecorder.prototype, "identity").mockImplementation(function (this: ReadRecorder) {
+        if (!isInPolicy) identity.call(this)
+      })
+      await withPoliciesMustFail()
+      await mustFail((random) => connectAtRandom(random, true))
+    })
+
+    it("P4: what was found in another table is kept after a write of it", async () => {
+      const answers = new WeakMap<RowCache, Map<string, boolean>>()
+      vi.spyOn(RowCache.prototype, "answer").mockImplementation(function (this: RowCache, statement) {
+        return bypassesCache ? undefined : answers.get(this)?.get(statement)
+      })
+      vi.spyOn(RowCache.prototype, "setAnswer").mockImplementation(function (this: RowCache, statement, found) {
+        if (!bypassesCache) answers.set(this, (answers.get(this) ?? new Map()).set(statement, found))
+      })
+      await withPoliciesMustFail()
+    })
+
+    it("P2: updates are not checked", async () => {
+      vi.spyOn(guards(), "checkChange").mockReturnValue(undefined)
+      vi.spyOn(guards(), "checkBefore").mockReturnValue(undefined)
+      await withPoliciesMustFail()
+    })
+
+    it("P2: a write that is denied changes something", async () => {
+      const { checkInsert } = guards()
+      vi.spyOn(guards(), "checkInsert").mockImplementation(function (this: any, ...args: Array<any>) {
+        try {
+          checkInsert.apply(this, args)
+        } catch (error) {
+          this.storage.runtime.database.all("UPDATE t0 SET level = level + 1")
+          throw error
+        }
+      })
+      await withPoliciesMustFail()
     })
 
     it("L1 L4: what a commit between two slices of a flush touched does not run again", async () => {

@@ -6,12 +6,13 @@ import * as Stream from "effect/Stream"
 import * as Model from "effect/schema/Model"
 import * as SqlClient from "effect/sql/SqlClient"
 import { Api, App, Auth, Handlers, Mutation, Query, Table } from "effect-dormouse"
-import type { Storage, StorageWriter } from "../../src/contract/Storage.ts"
+import { type Storage, type StorageWriter, unrestricted } from "../../src/contract/Storage.ts"
 import type { Random } from "../random.ts"
+import { members, RandomPolicies, withComparableValues } from "./randomPolicies.ts"
 
 /**
  * Random apps: random tables, and random queries and mutations over them as data. An app has one query and one
- * mutation, which interpret their payload.
+ * mutation, which interpret their payload. Its tables can have policies; raw SQL then runs past them.
  */
 
 // Tables
@@ -19,14 +20,18 @@ import type { Random } from "../random.ts"
 type Kind = "text" | "integer" | "real" | "boolean"
 type Value = string | number | boolean | null
 
-interface ColumnSpec {
+/** A column of a random table. */
+export interface ColumnSpec {
   readonly name: string
   readonly kind: Kind
   readonly nullable: boolean
   readonly reference?: { readonly table: number; readonly onDelete: "cascade" | "setNull" | "restrict" }
+  /** Its values, if they are not those of all columns of its kind. */
+  readonly values?: ReadonlyArray<Value>
 }
 
-interface TableSpec {
+/** A random table. */
+export interface TableSpec {
   readonly name: string
   readonly key: "text" | "integer"
   readonly columns: ReadonlyArray<ColumnSpec>
@@ -52,6 +57,7 @@ const keyOfRow = (random: Random, randomApp: RandomApp, table: number): Value =>
 const valueOf = (random: Random, randomApp: RandomApp, column: ColumnSpec): Value => {
   if (column.nullable && random.chance(0.3)) return null
   if (column.reference !== undefined) return keyOfRow(random, randomApp, column.reference.table)
+  if (column.values !== undefined) return random.pick(column.values)
   switch (column.kind) {
     case "text":
       return random.pick(texts)
@@ -128,6 +134,8 @@ export interface RandomApp {
   readonly app: App.App<any>
   /** What the handler of a query does. */
   readonly handlerOf: (call: QueryCall) => Effect.Effect<unknown, unknown, Storage | SqlClient.SqlClient | Auth.Auth>
+  /** The policies of its tables, if it has some. */
+  readonly policies: RandomPolicies | undefined
   /** The keys of a table's rows, so that writes affect rows. The test, which has the database, sets it. */
   keysIn: (table: number) => ReadonlyArray<Value>
 }
@@ -137,13 +145,18 @@ export type QueryCall =
   | { readonly tag: "read"; readonly payload: { readonly program: Read } }
   | { readonly tag: `rows.${number}`; readonly payload: { readonly descending: boolean; readonly take: number } }
 
-export const makeRandomApp = (random: Random): RandomApp => {
-  const specs: Array<TableSpec> = []
-  for (let i = 0; i < 2 + random.int(2); i++) specs.push(tableSpec(random, i, specs))
+export const makeRandomApp = (random: Random, hasPolicies = false): RandomApp => {
+  const specs: Array<TableSpec> = hasPolicies ? [members] : []
+  const count = specs.length + 2 + random.int(2)
+  while (specs.length < count) {
+    const spec = tableSpec(random, specs.length, specs)
+    specs.push(hasPolicies ? withComparableValues(spec) : spec)
+  }
   const tables = declare(specs)
+  const policies = hasPolicies ? new RandomPolicies(random, specs, tables) : undefined
   const handlers = RandomApi.toLayer({
     read: ({ program }) => read(tables, program as unknown as Read),
-    write: ({ program }) => write(tables, program as unknown as Write)
+    write: ({ program }) => write({ tables, policies }, program as unknown as Write)
   })
   const rowsOf = (table: any, { descending, take }: { readonly descending: boolean; readonly take: number }) => {
     const query = descending ? table.query().descending : table.query()
@@ -162,10 +175,12 @@ export const makeRandomApp = (random: Random): RandomApp => {
   const app = App.make({
     api: Api.merge(RandomApi, RowsApi),
     tables,
+    policies: policies?.policies ?? [],
     handlers: Handlers.merge(handlers, RowsApi.toLayer(rowHandlers))
   } as any)
   return {
     specs,
+    policies,
     app: app as App.App<any>,
     handlerOf: ({ payload, tag }) =>
       tag === "read" ? read(tables, payload.program) : rowsOf(tables[Number(tag.slice("rows.".length))], payload),
@@ -209,6 +224,8 @@ export type Read =
       readonly to: "one" | "many"
     }
   | { readonly read: "sql"; readonly sql: string; readonly params: ReadonlyArray<Value> }
+  /** Past the policies. */
+  | { readonly read: "unrestricted"; readonly part: Read }
   /** The caller, if there is such a row. */
   | { readonly read: "caller"; readonly table: number; readonly key: Value }
   | { readonly read: "all"; readonly parts: ReadonlyArray<Read> }
@@ -300,6 +317,8 @@ const tryRead = (tables: ReadonlyArray<any>, program: Read): Effect.Effect<any, 
       })
     case "sql":
       return Effect.flatMap(SqlClient.SqlClient, (sql) => sql.unsafe(program.sql, program.params))
+    case "unrestricted":
+      return unrestricted(read(tables, program.part))
     case "caller":
       return Effect.flatMap(tables[program.table].getMany([program.key]), ([row]: any) =>
         Option.isSome(row) ? Effect.map(Auth.identity, ({ subject }) => subject as Json) : Effect.succeed(null)
@@ -384,7 +403,10 @@ export const randomRead = (random: Random, randomApp: RandomApp, depth = 0): Rea
       return { read: "join", plan: over, table: start === "one" ? to : from, column: name, to: start }
     }
   }
-  if (kind < 20) return { read: "sql", ...randomSelect(random, randomApp) }
+  if (kind < 20) {
+    const select: Read = { read: "sql", ...randomSelect(random, randomApp) }
+    return randomApp.policies === undefined ? select : { read: "unrestricted", part: select }
+  }
   return { read: "all", parts: random.array(1 + random.int(3), () => randomRead(random, randomApp, depth + 1)) }
 }
 
@@ -446,17 +468,30 @@ export type Write =
   | { readonly write: "delete"; readonly table: number; readonly key: Value }
   | { readonly write: "sql"; readonly sql: string; readonly params: ReadonlyArray<Value> }
   | { readonly write: "fail" | "die" }
+  /** Past the policies. */
+  | { readonly write: "unrestricted"; readonly part: Write }
   /** Parts in order: `nested` in a nested transaction, `caught` with failures ignored. */
   | { readonly write: "all"; readonly parts: ReadonlyArray<Write>; readonly nested: boolean; readonly caught: boolean }
 
-type Writing = Effect.Effect<Json, Refused, Storage | StorageWriter | SqlClient.SqlClient>
+type Writing = Effect.Effect<Json, Refused, Storage | StorageWriter | SqlClient.SqlClient | Auth.Auth>
 
-const write = (tables: ReadonlyArray<any>, program: Write): Writing =>
-  Effect.catch(tryWrite(tables, program), (error) =>
+interface Writer {
+  readonly tables: ReadonlyArray<any>
+  /** The policies that its writes are subject to. */
+  readonly policies: RandomPolicies | undefined
+}
+
+const write = (writer: Writer, program: Write): Writing => {
+  const { policies } = writer
+  const effect = tryWrite(writer, program)
+  const watched = policies === undefined || !("table" in program) ? effect : policies.watch(program, effect)
+  return Effect.catch(watched, (error) =>
     Effect.fail(error instanceof Refused ? error : new Refused({ why: String(error) }))
   )
+}
 
-const tryWrite = (tables: ReadonlyArray<any>, program: Write): Effect.Effect<any, any, any> => {
+const tryWrite = (writer: Writer, program: Write): Effect.Effect<any, any, any> => {
+  const { tables } = writer
   switch (program.write) {
     case "insert":
       return Effect.as(tables[program.table].insertMany(program.rows), null)
@@ -469,12 +504,14 @@ const tryWrite = (tables: ReadonlyArray<any>, program: Write): Effect.Effect<any
       return tables[program.table].delete(program.key)
     case "sql":
       return Effect.flatMap(SqlClient.SqlClient, (sql) => Effect.as(sql.unsafe(program.sql, program.params), null))
+    case "unrestricted":
+      return unrestricted(write({ tables, policies: undefined }, program.part))
     case "fail":
       return Effect.fail(new Refused({ why: "requested" }))
     case "die":
       return Effect.die(new Error("requested"))
     case "all": {
-      const parts = Effect.forEach(program.parts, (part) => write(tables, part), { discard: true })
+      const parts = Effect.forEach(program.parts, (part) => write(writer, part), { discard: true })
       const body = program.nested ? Table.atomically(parts) : parts
       return Effect.as(program.caught ? Effect.ignore(body) : body, null)
     }
@@ -490,7 +527,17 @@ const randomRow = (random: Random, randomApp: RandomApp, table: number): Row => 
 }
 
 export const randomWrite = (random: Random, randomApp: RandomApp, depth = 0): Write => {
-  const table = random.int(randomApp.specs.length)
+  // Half of the writes are those of the system.
+  const isOfSystem = depth === 0 && randomApp.policies !== undefined && random.chance(0.5)
+  return isOfSystem
+    ? { write: "unrestricted", part: anyWrite(random, randomApp, 1) }
+    : anyWrite(random, randomApp, depth)
+}
+
+const anyWrite = (random: Random, randomApp: RandomApp, depth: number): Write => {
+  // Members come and go more often than other rows.
+  const isOfMembers = randomApp.policies !== undefined && random.chance(0.3)
+  const table = isOfMembers ? 0 : random.int(randomApp.specs.length)
   const spec = randomApp.specs[table]!
   const key = keyOfRow(random, randomApp, table)
   const kind = random.int(depth < 2 ? 24 : 20)
@@ -504,7 +551,10 @@ export const randomWrite = (random: Random, randomApp: RandomApp, depth = 0): Wr
   if (kind < 9) return { write: "replace", table, key, values: randomRow(random, randomApp, table) }
   if (kind < 12) return { write: "upsert", table, values: randomRow(random, randomApp, table) }
   if (kind < 16) return { write: "delete", table, key }
-  if (kind < 19) return { write: "sql", ...randomStatement(random, randomApp) }
+  if (kind < 19) {
+    const statement: Write = { write: "sql", ...randomStatement(random, randomApp) }
+    return randomApp.policies === undefined ? statement : { write: "unrestricted", part: statement }
+  }
   if (kind < 20)
     return depth === 0
       ? { write: "all", parts: [], nested: true, caught: false }
