@@ -394,7 +394,7 @@ describe("random policies", () => {
     const mustFail = () => expect(() => forAll(95, check)).toThrow(Violation)
     /** What all guards inherit. Nothing of a storage is used. */
     const guards = (): PolicyGuard => {
-      const opened = open(policies, { table: () => undefined } as never)
+      const opened = open(policies, { table: (table: object) => ({ table }) } as never)
       return Object.getPrototypeOf(opened?.guard({} as never, () => ({ subject: null, claims: {} })))
     }
 
