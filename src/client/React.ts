@@ -54,8 +54,9 @@ export interface ServerProps {
   /** The tenant. `main` unless given. */
   readonly tenant?: string
   /**
-   * The caller's bearer token. A function is called for each connection and for each call over HTTP. A new token does
-   * not make a new client: for another identity give the provider another `key`.
+   * The caller's bearer token. A new text is sent over the open socket, and live queries that depend on the caller show
+   * the result for the new one. A function is called for each connection and for each call over HTTP; a new function is
+   * used from then on. A new token does not make a new client, but a token where there was none does.
    */
   readonly token?: string | (() => string | Promise<string>)
   readonly client?: undefined
@@ -223,10 +224,12 @@ export const createHooks = <Rpcs extends Rpc.Any>(api: Declared<Rpcs>): Hooks<Rp
     // biome-ignore lint/correctness/useExhaustiveDependencies: another token does not make another client
     const open = useMemo(
       () => (client === undefined ? stores.at(url!, tenant, token) : stores.of(client)),
-      [client, url, tenant]
+      [client, url, tenant, token === undefined]
     )
     useInsertionEffect(() => {
+      const isNew = typeof token === "string" && token !== open.token
       open.token = token
+      if (isNew) open.store.refresh()
     })
     useEffect(() => open.store.retain(), [open])
     return createElement(Current.Provider, { value: open.store }, props.children)
@@ -393,7 +396,7 @@ class Stores<Rpcs extends Rpc.Any> {
 
   /** The store of a client for this address. */
   at(url: string, tenant: string | undefined, token: ServerProps["token"]): StoreEntry {
-    return this.get(JSON.stringify([url, tenant]), token, (entry) => {
+    return this.get(JSON.stringify([url, tenant, token === undefined]), token, (entry) => {
       const current = Effect.promise(async () => (typeof entry.token === "function" ? entry.token() : entry.token!))
       return Client.make(this.api, {
         url,
