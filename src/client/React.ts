@@ -38,7 +38,7 @@ import { codecOf, type UntypedView, untyped } from "./UntypedClient.ts"
 
 type Of<Rpcs extends Rpc.Any, Tag extends string> = Rpc.ExtractTag<Rpcs, Tag>
 type Payload<Rpcs extends Rpc.Any, Tag extends string> = Rpc.PayloadConstructor<Of<Rpcs, Tag>>
-type QueryError<Rpcs extends Rpc.Any, Tag extends string> = Rpc.Error<Of<Rpcs, Tag>> | ConnectionRefused
+type CallFailure<Rpcs extends Rpc.Any, Tag extends string> = Rpc.Error<Of<Rpcs, Tag>> | ConnectionRefused
 
 /** The tags of the queries whose success is a `Page`. */
 export type PageTagOf<Rpcs extends Rpc.Any> = Rpcs extends Rpc.Any
@@ -122,7 +122,7 @@ export interface Hooks<in out Rpcs extends Rpc.Any> {
   readonly useLive: <Tag extends TagOf<Rpcs, "query">>(
     tag: Tag,
     payload: Payload<Rpcs, Tag>
-  ) => LiveState<Rpc.Success<Of<Rpcs, Tag>>, QueryError<Rpcs, Tag>>
+  ) => LiveState<Rpc.Success<Of<Rpcs, Tag>>, CallFailure<Rpcs, Tag>>
   /**
    * Like `useLive`, but suspends until there is a value: the `Suspense` around the component shows its fallback, as it
    * always does while a server renders. A failure is thrown to the nearest error boundary.
@@ -135,7 +135,7 @@ export interface Hooks<in out Rpcs extends Rpc.Any> {
   readonly usePages: <Tag extends PageTagOf<Rpcs>>(
     tag: Tag,
     payload: Omit<Payload<Rpcs, Tag>, Exclude<keyof Page.Request, "size">>
-  ) => PagesState<Pages.ItemOf<Of<Rpcs, Tag>>, QueryError<Rpcs, Tag>>
+  ) => PagesState<Pages.ItemOf<Of<Rpcs, Tag>>, CallFailure<Rpcs, Tag>>
   /**
    * A function that calls a mutation, the same function in every render, and whether one of its calls has no outcome
    * yet. Its promise resolves with the outcome, and rejects on a defect. Unmounting the component does not cancel a
@@ -147,7 +147,7 @@ export interface Hooks<in out Rpcs extends Rpc.Any> {
   ) => readonly [
     call: (
       payload: Payload<Rpcs, Tag>
-    ) => Promise<Outcome<Rpc.Success<Of<Rpcs, Tag>>, Rpc.Error<Of<Rpcs, Tag>> | OutcomeUnknown | OutcomePending>>,
+    ) => Promise<Outcome<Rpc.Success<Of<Rpcs, Tag>>, CallFailure<Rpcs, Tag> | OutcomeUnknown | OutcomePending>>,
     isPending: boolean
   ]
   /** The state of the client's connection: `Idle` while no query is live. */
