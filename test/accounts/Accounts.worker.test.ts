@@ -8,12 +8,15 @@ import { appOf, outside } from "./harness.ts"
 
 /** Accounts in workerd: the Worker of an app and its object, which is evicted between any two calls. */
 
-const deploy = (options?: Accounts.AccountsOptions) => {
+const tested = Auth.layerFirst(Auth.layerTest, Auth.layerAnonymous)
+const local = Auth.layerFirst(
+  Auth.layerLocal({ issuer: "https://accounts.test", audience: "https://accounts.test" }),
+  Auth.layerAnonymous
+)
+
+const deploy = (options?: Accounts.AccountsOptions, auth: typeof tested | typeof local = tested) => {
   const seen = outside()
-  const deployment = Cloudflare.serve(appOf(seen, options), {
-    auth: Auth.layerFirst(Auth.layerTest, Auth.layerAnonymous),
-    enter: () => true
-  })
+  const deployment = Cloudflare.serve(appOf(seen, options), { auth, enter: () => true })
   const id = env.PROBE.newUniqueId()
   const stub = {
     call: (...call: Parameters<InstanceType<Cloudflare.Deployment["TenantObject"]>["call"]>) =>
@@ -42,8 +45,8 @@ const deploy = (options?: Accounts.AccountsOptions) => {
       ...(address !== undefined && { "cf-connecting-ip": address })
     }
     const response = await fetchFrom(new Request("https://test/rpc", { method: "POST", body, headers }))
-    const [answer] = (await response.json()) as [any]
-    return answer.exit
+    const answer: any = await response.json()
+    return Array.isArray(answer) ? answer[0].exit : answer
   }
   return { call, ...seen }
 }
@@ -89,4 +92,20 @@ it("AC9: attempts are charged by name and by network in workerd", async () => {
   for (const name of ["a", "b", "c"]) expect(await attempt(name, "2001:db8::1")).toBe("InvalidCredentials")
   expect(await attempt("d", "2001:db8::2")).toBe("TooManyRequests")
   expect(await attempt("d", "192.0.2.1")).toBe("InvalidCredentials")
+})
+
+it("AC8, A9: a token that the deployment signs is accepted, and refused after signing out everywhere, in workerd", async () => {
+  const { call } = deploy({}, local)
+  const { value: ada } = await call("accounts.password.signUp", { name: "ada", password: "correct horse" })
+  const me = { id: ada.account, isAnonymous: false, methods: [{ method: "password", subject: "ada" }] }
+  expect((await call("accounts.me", {}, ada.accessToken)).value).toEqual(me)
+  const { value: refreshed } = await call("accounts.refresh", { refreshToken: ada.refreshToken })
+  expect((await call("accounts.me", {}, refreshed.accessToken)).value).toEqual(me)
+  const changed = `${refreshed.accessToken.slice(0, -4)}AAAA`
+  expect(await call("accounts.me", {}, changed)).toMatchObject({ problem: "signature" })
+  expect((await call("accounts.signOutEverywhere", {}, refreshed.accessToken))._tag).toBe("Success")
+  for (const { accessToken } of [ada, refreshed]) {
+    expect(JSON.stringify(await call("accounts.me", {}, accessToken))).toContain('"problem":"revoked"')
+  }
+  expect(errorOf(await call("accounts.refresh", { refreshToken: refreshed.refreshToken }))).toBe("SessionEnded")
 })
