@@ -60,7 +60,7 @@ export interface Atoms<in out Rpcs extends Rpc.Any, out E = never> {
   ) => Atom.AtomResultFn<
     Call<Rpcs, Tag>,
     Rpc.Success<Of<Rpcs, Tag>>,
-    Rpc.Error<Of<Rpcs, Tag>> | OutcomeUnknown | OutcomePending | E
+    Rpc.Error<Of<Rpcs, Tag>> | ConnectionRefused | OutcomeUnknown | OutcomePending | E
   >
   /** The state of the connection; `Idle` until the client is made. */
   readonly connection: Atom.Atom<ConnectionState>

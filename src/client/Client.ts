@@ -393,17 +393,17 @@ const isTransient = (error: unknown): boolean =>
 const isLimited = (error: CallError): boolean => error.reason._tag === "TooManyRequests"
 
 /** Turns failures of the transport, and answers that cannot be decoded, into `CallError`s. */
-const unavailable = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E | CallError> =>
+const unavailable = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E | CallError | ConnectionRefused> =>
   effect.pipe(
-    Effect.catch((error) => Effect.fail(error instanceof RpcClientError ? callErrorOf(error) : error)),
+    Effect.catch((error) =>
+      Effect.fail(
+        error instanceof RpcClientError ? (Transport.failureOf(error) ?? unavailableError(error.reason.message)) : error
+      )
+    ),
     Effect.catchDefect((defect) =>
       Schema.isSchemaError(defect) ? Effect.fail(unavailableError(unreadable)) : Effect.die(defect)
     )
   )
 
-const callErrorOf = (error: RpcClientError) => {
-  const reason = Transport.unauthenticatedOf(error)
-  return reason === undefined ? unavailableError(error.reason.message) : new CallError({ reason })
-}
 const unavailableError = (detail: string) => new CallError({ reason: new Unavailable({ detail }) })
 const unreadable = "the server's answer does not fit the contract"

@@ -23,6 +23,7 @@ export class OutcomeUnknown extends Schema.TaggedError<OutcomeUnknown>("effect-d
 /**
  * The server closed the socket with a code that says a retry will not help: 1008, or 4400 to 4499. For example, the
  * token was not accepted (4401) or the tenant does not exist (4404). The client does not reconnect until a new live query is started.
+ * A call over HTTP fails with it when a Worker answers with 403 or 404, as if it had closed a socket with 4403 or 4404.
  */
 export class ConnectionRefused extends Schema.TaggedError<ConnectionRefused>(
   "effect-dormouse/client/ConnectionRefused"

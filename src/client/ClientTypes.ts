@@ -57,7 +57,7 @@ export interface Client<in out Rpcs extends Rpc.Any> {
   readonly query: <Tag extends Api.TagOf<Rpcs, "query">>(
     tag: Tag,
     payload: Rpc.PayloadConstructor<Of<Rpcs, Tag>>
-  ) => Effect.Effect<Rpc.Success<Of<Rpcs, Tag>>, Rpc.Error<Of<Rpcs, Tag>>>
+  ) => Effect.Effect<Rpc.Success<Of<Rpcs, Tag>>, Rpc.Error<Of<Rpcs, Tag>> | ConnectionRefused>
   /**
    * Runs a mutation. It is sent until it is answered, and the server runs it once, however often it is sent. Succeeds
    * when the live values of this client contain it, so a caller that reads after it reads its effect. Fails with
@@ -68,7 +68,10 @@ export interface Client<in out Rpcs extends Rpc.Any> {
     tag: Tag,
     payload: Rpc.PayloadConstructor<Of<Rpcs, Tag>>,
     options?: MutateOptions<Rpcs>
-  ) => Effect.Effect<Rpc.Success<Of<Rpcs, Tag>>, Rpc.Error<Of<Rpcs, Tag>> | OutcomeUnknown | OutcomePending>
+  ) => Effect.Effect<
+    Rpc.Success<Of<Rpcs, Tag>>,
+    Rpc.Error<Of<Rpcs, Tag>> | ConnectionRefused | OutcomeUnknown | OutcomePending
+  >
   /**
    * Runs an action. It is sent once and never retried. An action that streams returns a `Stream`, others an `Effect`.
    */
@@ -77,7 +80,7 @@ export interface Client<in out Rpcs extends Rpc.Any> {
     payload: Rpc.PayloadConstructor<Of<Rpcs, Tag>>
   ) => Rpc.SuccessSchema<Of<Rpcs, Tag>> extends RpcSchema.Stream<infer A, infer E>
     ? Stream.Stream<A["Type"], E["Type"] | Rpc.Error<Of<Rpcs, Tag>>>
-    : Effect.Effect<Rpc.Success<Of<Rpcs, Tag>>, Rpc.Error<Of<Rpcs, Tag>>>
+    : Effect.Effect<Rpc.Success<Of<Rpcs, Tag>>, Rpc.Error<Of<Rpcs, Tag>> | ConnectionRefused>
   /**
    * The value of a query, now and after every change. It never ends by itself, and a lost connection does not fail it.
    * It fails when the query fails, when the server refuses this client, and when a value does not fit the contract.

@@ -38,7 +38,7 @@ import { codecOf, type UntypedView, untyped } from "./UntypedClient.ts"
 
 type Of<Rpcs extends Rpc.Any, Tag extends string> = Rpc.ExtractTag<Rpcs, Tag>
 type Payload<Rpcs extends Rpc.Any, Tag extends string> = Rpc.PayloadConstructor<Of<Rpcs, Tag>>
-type QueryError<Rpcs extends Rpc.Any, Tag extends string> = Rpc.Error<Of<Rpcs, Tag>> | ConnectionRefused
+type CallFailure<Rpcs extends Rpc.Any, Tag extends string> = Rpc.Error<Of<Rpcs, Tag>> | ConnectionRefused
 
 /** The tags of the queries whose success is a `Page`. */
 export type PageTagOf<Rpcs extends Rpc.Any> = Rpcs extends Rpc.Any
@@ -54,8 +54,9 @@ export interface ServerProps {
   /** The tenant. `main` unless given. */
   readonly tenant?: string
   /**
-   * The caller's bearer token. A function is called for each connection and for each call over HTTP. A new token does
-   * not make a new client: for another identity give the provider another `key`.
+   * The caller's bearer token. A new text is sent over the open socket, and live queries that depend on the caller show
+   * the result for the new one. A function is called for each connection and for each call over HTTP; a new function is
+   * used from then on. A new token does not make a new client, but a token where there was none does.
    */
   readonly token?: string | (() => string | Promise<string>)
   readonly client?: undefined
@@ -121,7 +122,7 @@ export interface Hooks<in out Rpcs extends Rpc.Any> {
   readonly useLive: <Tag extends TagOf<Rpcs, "query">>(
     tag: Tag,
     payload: Payload<Rpcs, Tag>
-  ) => LiveState<Rpc.Success<Of<Rpcs, Tag>>, QueryError<Rpcs, Tag>>
+  ) => LiveState<Rpc.Success<Of<Rpcs, Tag>>, CallFailure<Rpcs, Tag>>
   /**
    * Like `useLive`, but suspends until there is a value: the `Suspense` around the component shows its fallback, as it
    * always does while a server renders. A failure is thrown to the nearest error boundary.
@@ -134,7 +135,7 @@ export interface Hooks<in out Rpcs extends Rpc.Any> {
   readonly usePages: <Tag extends PageTagOf<Rpcs>>(
     tag: Tag,
     payload: Omit<Payload<Rpcs, Tag>, Exclude<keyof Page.Request, "size">>
-  ) => PagesState<Pages.ItemOf<Of<Rpcs, Tag>>, QueryError<Rpcs, Tag>>
+  ) => PagesState<Pages.ItemOf<Of<Rpcs, Tag>>, CallFailure<Rpcs, Tag>>
   /**
    * A function that calls a mutation, the same function in every render, and whether one of its calls has no outcome
    * yet. Its promise resolves with the outcome, and rejects on a defect. Unmounting the component does not cancel a
@@ -146,7 +147,7 @@ export interface Hooks<in out Rpcs extends Rpc.Any> {
   ) => readonly [
     call: (
       payload: Payload<Rpcs, Tag>
-    ) => Promise<Outcome<Rpc.Success<Of<Rpcs, Tag>>, Rpc.Error<Of<Rpcs, Tag>> | OutcomeUnknown | OutcomePending>>,
+    ) => Promise<Outcome<Rpc.Success<Of<Rpcs, Tag>>, CallFailure<Rpcs, Tag> | OutcomeUnknown | OutcomePending>>,
     isPending: boolean
   ]
   /** The state of the client's connection: `Idle` while no query is live. */
@@ -223,10 +224,12 @@ export const createHooks = <Rpcs extends Rpc.Any>(api: Declared<Rpcs>): Hooks<Rp
     // biome-ignore lint/correctness/useExhaustiveDependencies: another token does not make another client
     const open = useMemo(
       () => (client === undefined ? stores.at(url!, tenant, token) : stores.of(client)),
-      [client, url, tenant]
+      [client, url, tenant, token === undefined]
     )
     useInsertionEffect(() => {
+      const isNew = typeof token === "string" && token !== open.token
       open.token = token
+      if (isNew) open.store.refresh()
     })
     useEffect(() => open.store.retain(), [open])
     return createElement(Current.Provider, { value: open.store }, props.children)
@@ -393,7 +396,7 @@ class Stores<Rpcs extends Rpc.Any> {
 
   /** The store of a client for this address. */
   at(url: string, tenant: string | undefined, token: ServerProps["token"]): StoreEntry {
-    return this.get(JSON.stringify([url, tenant]), token, (entry) => {
+    return this.get(JSON.stringify([url, tenant, token === undefined]), token, (entry) => {
       const current = Effect.promise(async () => (typeof entry.token === "function" ? entry.token() : entry.token!))
       return Client.make(this.api, {
         url,

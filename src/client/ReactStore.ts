@@ -67,6 +67,11 @@ export class Store {
     this.opened.use(f)
   }
 
+  /** Has the client, if there is one, send its token over the open socket. */
+  refresh(): void {
+    this.opened?.use(({ refresh }) => Effect.runFork(refresh))
+  }
+
   /** The state and the source of a query, if it is open. */
   get<S>({ key }: Query<S>): { readonly state: S | undefined; readonly source: Source<S> | undefined } | undefined {
     return this.shared.get(key)

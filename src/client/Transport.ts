@@ -9,7 +9,8 @@ import * as RpcClient from "effect/rpc/RpcClient"
 import { RpcClientDefect, RpcClientError } from "effect/rpc/RpcClientError"
 import * as RpcSerialization from "effect/rpc/RpcSerialization"
 import * as Socket from "effect/socket/Socket"
-import { type TokenProblem, Unauthenticated } from "../protocol/CallError.ts"
+import { CallError, type TokenProblem, Unauthenticated } from "../protocol/CallError.ts"
+import { ConnectionRefused } from "./ClientError.ts"
 import { attempt, isAnswerTo, isList, parse } from "./ServerMessage.ts"
 
 /** Which server, which tenant, and as which caller. */
@@ -92,8 +93,8 @@ export const make = Effect.fnUntraced(function* (options: TransportOptions): Eff
         if (status === unauthorized && isFresh) ({ status, text } = yield* post)
         const parsed = parse(text)
         if (status === unauthorized || (!isList(parsed) && isRefusal(status))) {
-          const refused = new Refused(`status ${status}: ${text.slice(0, 200)}`, problemIn(status, text))
-          return yield* unreachable(`the server refused the call: ${refused.message}`, refused)
+          const said = `the server refused the call: status ${status}: ${text.slice(0, 200)}`
+          return yield* unreachable(said, new Refused(failureIn(status, text)))
         }
         if (!isList(parsed)) {
           return yield* unreachable("the server did not answer the call", new Error(`status ${status}`))
@@ -116,32 +117,39 @@ export const make = Effect.fnUntraced(function* (options: TransportOptions): Eff
 const unauthorized = 401
 
 /** The server rejected the HTTP request before it ran anything of the call. */
-class Refused extends Error {
-  /** Why the token is not accepted, if that is the reason. */
-  readonly unauthenticated: Unauthenticated | undefined
+class Refused {
+  /** What the call fails with, if the server has said why. */
+  readonly failure: CallError | ConnectionRefused | undefined
 
-  constructor(message: string, unauthenticated: Unauthenticated | undefined) {
-    super(message)
-    this.unauthenticated = unauthenticated
+  constructor(failure: CallError | ConnectionRefused | undefined) {
+    this.failure = failure
   }
 }
 
-/** What a status 401 says of the token, in the error of the Worker or in the exit of the object. */
-const problemIn = (status: number, text: string): Unauthenticated | undefined => {
-  const problem = status === unauthorized ? /"problem":"([a-z]+)"/.exec(text)?.[1] : undefined
+/** What the refusal of a Worker says: of a token, in the error of the Worker or in the exit of the object, or of the caller. */
+const failureIn = (status: number, text: string): Refused["failure"] => {
+  const [, said = ""] = (status === unauthorized ? /"problem":"([a-z]+)"/ : /"error":"([^"]+)"/).exec(text) ?? []
   // Other servers answer so, too: the class checks the text.
-  return problem === undefined ? undefined : attempt(() => new Unauthenticated({ problem: problem as TokenProblem }))
+  if (status === unauthorized) {
+    return attempt(() => new CallError({ reason: new Unauthenticated({ problem: said as TokenProblem }) }))
+  }
+  // As the Worker closes a socket.
+  return said && (status === 403 || status === 404)
+    ? new ConnectionRefused({ reason: `4${status} ${said}` })
+    : undefined
 }
 
-/** Why the server does not accept the token, if it refused the call for that. */
-export const unauthenticatedOf = (error: RpcClientError): Unauthenticated | undefined =>
-  error.reason._tag === "RpcClientDefect" && error.reason.cause instanceof Refused
-    ? error.reason.cause.unauthenticated
+/** What the server said when it rejected the HTTP request, before it ran anything of the call. */
+const refusalOf = (error: unknown): Refused | undefined =>
+  error instanceof RpcClientError && error.reason._tag === "RpcClientDefect" && error.reason.cause instanceof Refused
+    ? error.reason.cause
     : undefined
 
+/** What a call fails with, if the server refused it and has said why. */
+export const failureOf = (error: unknown): Refused["failure"] => refusalOf(error)?.failure
+
 /** Whether the server rejected the HTTP request before it ran anything of the call. */
-export const isRefused = (error: unknown): boolean =>
-  error instanceof RpcClientError && error.reason._tag === "RpcClientDefect" && error.reason.cause instanceof Refused
+export const isRefused = (error: unknown): boolean => refusalOf(error) !== undefined
 
 /** Whether an HTTP status means that a retry of the same request will not help. */
 const isRefusal = (status: number): boolean => status >= 400 && status < 500 && ![408, 425, 429].includes(status)

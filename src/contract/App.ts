@@ -13,7 +13,7 @@ import * as Api from "./Api.ts"
 import type { AnyService } from "./Auth.ts"
 import type * as Handlers from "./Handlers.ts"
 import type { AnyKind, KindOf } from "./Kind.ts"
-import type { Policy } from "./Policy.ts"
+import { checkSets, type Policy } from "./Policy.ts"
 import type { Reactor } from "./Reactor.ts"
 import * as SensitiveFields from "./SensitiveFields.ts"
 import { fieldsOf } from "./Table.ts"
@@ -152,6 +152,7 @@ export const make = <
   }
   for (const table of options.tables) checkTable(table, options.tables)
   for (const policy of options.policies ?? []) checkPolicy(policy, options.tables)
+  checkSets(options.policies ?? [])
   SensitiveFields.check(options.api.declared.requests.values(), options.tables)
   return {
     api: Api.toGroup(options.api),

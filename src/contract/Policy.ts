@@ -115,6 +115,19 @@ export const declare = (table: AnyTable, options: PolicyOptions<any, any>): Poli
   return { table, tables: tablesOf(table, conditions, fields), scope, conditions, fields, set }
 }
 
+/** Throws when two policies give a field of one table a value. */
+export const checkSets = (policies: ReadonlyArray<Policy>): void => {
+  const found = new Map<AnyTable, Set<string>>()
+  for (const { set, table } of policies) {
+    const names = found.get(table) ?? new Set()
+    for (const name of set.keys()) {
+      if (names.has(name)) throw new Error(`two policies of table ${table.name} set the field ${name}`)
+      names.add(name)
+    }
+    found.set(table, names)
+  }
+}
+
 const schemaOf = (table: AnyTable, field: string): Schema.Top => {
   const schema = table.model.fields[field]
   if (Schema.isSchema(schema)) return schema

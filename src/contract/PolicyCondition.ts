@@ -141,9 +141,24 @@ export const allow: Condition = { _tag: "Constant", value: true }
 /** Never holds. */
 export const deny: Condition = { _tag: "Constant", value: false }
 
+/** The paths to those claims that can be `true`, up to a depth. */
+type Paths<Claims, Depth extends ReadonlyArray<unknown> = [1, 2, 3]> = 0 extends 1 & Claims
+  ? readonly [string, ...ReadonlyArray<string>]
+  : {
+      [Name in keyof Claims & string]-?:
+        | (true extends Claims[Name] ? readonly [Name] : never)
+        | (Depth extends [unknown, ...infer Less]
+            ? NonNullable<Claims[Name]> extends string | number | boolean | ReadonlyArray<any>
+              ? never
+              : readonly [Name, ...Paths<NonNullable<Claims[Name]>, Less>]
+            : never)
+    }[keyof Claims & string]
+
 /** The claim of the caller at this path is `true`. */
-export const claim = (_me: Me, ...path: readonly [string, ...ReadonlyArray<string>]): Condition =>
-  eq<boolean>(expression({ _tag: "Claim", path }), true)
+export const claim = <Claims>(
+  _me: Me<Claims>,
+  ...path: Extract<Paths<NoInfer<Claims>>, ReadonlyArray<string>>
+): Condition => eq<boolean>(expression({ _tag: "Claim", path }), true)
 
 /**
  * A row of the table has these values, or fulfills the condition. The first columns of an index, or the key, must be

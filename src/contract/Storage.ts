@@ -3,7 +3,7 @@
  * Authors call the methods of their tables, which use these services.
  */
 import * as Context from "effect/Context"
-import * as Effect from "effect/Effect"
+import type * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
@@ -31,7 +31,7 @@ export class Storage extends Context.Service<
     readonly stream: <Row>(plan: Plan<Row>) => Stream.Stream<Row, StorageError>
     /** One page of a plan's rows. */
     readonly page: <Row>(plan: Plan<Row>, options: PageOptions) => Effect.Effect<Page<Row>, StorageError>
-    /** Runs an effect without policies. */
+    /** Runs an effect without policies, in a span named `Storage.unrestricted`. */
     readonly unrestricted: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
   }
 >()("effect-dormouse/Storage") {}
@@ -203,6 +203,4 @@ export class StorageError extends Schema.TaggedError<StorageError>("effect-dormo
  * transaction, in a span named `Storage.unrestricted`.
  */
 export const unrestricted = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R | Storage> =>
-  Storage.use((storage) =>
-    Effect.withSpan(storage.unrestricted(effect), "Storage.unrestricted", { captureStackTrace: false })
-  )
+  Storage.use((storage) => storage.unrestricted(effect))

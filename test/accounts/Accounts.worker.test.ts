@@ -1,6 +1,6 @@
 import * as Redacted from "effect/Redacted"
 import { expect, it } from "vitest"
-import { deploy, errorOf } from "./deployment.ts"
+import { deploy, errorOf, local } from "./deployment.ts"
 
 /** Accounts in workerd: the Worker of an app and its object, which is evicted between any two calls. */
 
@@ -40,4 +40,20 @@ it("AC9: attempts are charged by name and by network in workerd", async () => {
   for (const name of ["a", "b", "c"]) expect(await attempt(name, "2001:db8::1")).toBe("InvalidCredentials")
   expect(await attempt("d", "2001:db8::2")).toBe("TooManyRequests")
   expect(await attempt("d", "192.0.2.1")).toBe("InvalidCredentials")
+})
+
+it("AC8, A9: a token that the deployment signs is accepted, and refused after signing out everywhere, in workerd", async () => {
+  const { call } = deploy({}, local)
+  const { value: ada } = await call("accounts.password.signUp", { name: "ada", password: "correct horse" })
+  const me = { id: ada.account, isAnonymous: false, methods: [{ method: "password", subject: "ada" }] }
+  expect((await call("accounts.me", {}, ada.accessToken)).value).toEqual(me)
+  const { value: refreshed } = await call("accounts.refresh", { refreshToken: ada.refreshToken })
+  expect((await call("accounts.me", {}, refreshed.accessToken)).value).toEqual(me)
+  const changed = `${refreshed.accessToken.slice(0, -4)}AAAA`
+  expect(await call("accounts.me", {}, changed)).toMatchObject({ problem: "signature" })
+  expect((await call("accounts.signOutEverywhere", {}, refreshed.accessToken))._tag).toBe("Success")
+  for (const { accessToken } of [ada, refreshed]) {
+    expect(JSON.stringify(await call("accounts.me", {}, accessToken))).toContain('"problem":"revoked"')
+  }
+  expect(errorOf(await call("accounts.refresh", { refreshToken: refreshed.refreshToken }))).toBe("SessionEnded")
 })

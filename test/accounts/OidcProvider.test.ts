@@ -1,6 +1,7 @@
 /// <reference types="node" />
 import { createServer, type Server } from "node:http"
 import type { AddressInfo } from "node:net"
+import { fileURLToPath, URL } from "node:url"
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { Accounts } from "effect-dormouse/accounts"
@@ -9,7 +10,8 @@ import { TestApp } from "effect-dormouse/testing"
 import Provider from "oidc-provider"
 import { afterAll, beforeAll } from "vitest"
 import * as Secrets from "../../src/accounts/Secrets.ts"
-import { appOf, clientOf, failure, hidden, outside } from "./harness.ts"
+import { WorkerdProcess } from "../deployment/workerd.ts"
+import { appOf, clientOf, failure, hidden, outside, secret } from "./harness.ts"
 
 /** Sign-in at a certified server of OpenID Connect, over HTTP. */
 
@@ -173,4 +175,52 @@ describe("a provider of OpenID Connect", () => {
         expect((yield* failure(nobody.act("accounts.provider.complete", mixed)))._tag).toBe("ProviderRefused")
       })
     ))
+})
+
+const entry = fileURLToPath(new URL("../worker/process/oidc.ts", import.meta.url))
+
+/** Signs in by the Worker of a process of workerd, which has this secret of the client. Gives a function that calls it. */
+const inWorkerd = async (
+  clientSecret: string,
+  body: (call: (tag: string, payload: object, token?: string) => any) => Promise<void>
+) => {
+  const server = await WorkerdProcess.start(entry, {
+    ISSUER: issuer,
+    CLIENT_SECRET: clientSecret,
+    ACCOUNTS_SECRET: secret
+  })
+  try {
+    await body(async (tag: string, payload: object, token?: string) => {
+      const message = JSON.stringify({ _tag: "Request", id: "1", tag, payload, headers: [] })
+      const headers: Record<string, string> = token === undefined ? {} : { authorization: `Bearer ${token}` }
+      const response = await server.deployment.fetch("/rpc", { method: "POST", headers, body: message })
+      return ((await response.json()) as any)[0].exit
+    })
+  } finally {
+    await server.close()
+  }
+}
+
+describe("a provider of OpenID Connect, from workerd", () => {
+  const sign = async (call: (tag: string, payload: object) => any, login: string) => {
+    const begin = { provider: "real", challenge: Secrets.hash("v") }
+    const back = await browse((await call("accounts.provider.begin", begin)).value.url, login)
+    const { code, iss, state } = Object.fromEntries(back.searchParams)
+    return call("accounts.provider.complete", { provider: "real", state, code, iss, verifier: "v" })
+  }
+
+  it("AC6: signs the same user in to the same account, with a token that the Worker accepts", () =>
+    inWorkerd("a secret: with/odd characters", async (call) => {
+      const { value: ada } = await sign(call, "ada")
+      const me = { id: ada.account, isAnonymous: false, methods: [{ method: "oidc:real", subject: "ada" }] }
+      expect((await call("accounts.me", {}, ada.accessToken)).value).toEqual(me)
+      expect((await sign(call, "ada")).value.account).toBe(ada.account)
+      expect((await sign(call, "bo")).value.account).not.toBe(ada.account)
+    }))
+
+  it("AC6: refuses a Worker with a wrong client secret", () =>
+    inWorkerd("wrong", async (call) => {
+      const exit = await sign(call, "ada")
+      expect(exit.cause).toMatchObject([{ _tag: "Fail", error: { _tag: "ProviderRefused" } }])
+    }))
 })

@@ -4,13 +4,18 @@ import { Auth } from "effect-dormouse/auth"
 import { Cloudflare } from "effect-dormouse/cloudflare"
 import { appOf, outside } from "./harness.ts"
 
+const tested = Auth.layerFirst(Auth.layerTest, Auth.layerAnonymous)
+
+/** With tokens that the deployment signs itself. */
+export const local = Auth.layerFirst(
+  Auth.layerLocal({ issuer: "https://accounts.test", audience: "https://accounts.test" }),
+  Auth.layerAnonymous
+)
+
 /** The Worker of an app with accounts and its object, which is evicted between any two calls. */
-export const deploy = (options?: Accounts.AccountsOptions) => {
+export const deploy = (options?: Accounts.AccountsOptions, auth: typeof tested | typeof local = tested) => {
   const seen = outside()
-  const deployment = Cloudflare.serve(appOf(seen, options), {
-    auth: Auth.layerFirst(Auth.layerTest, Auth.layerAnonymous),
-    enter: () => true
-  })
+  const deployment = Cloudflare.serve(appOf(seen, options), { auth, enter: () => true })
   const id = env.PROBE.newUniqueId()
   const stub = {
     call: (...call: Parameters<InstanceType<Cloudflare.Deployment["TenantObject"]>["call"]>) =>
@@ -39,8 +44,8 @@ export const deploy = (options?: Accounts.AccountsOptions) => {
       ...(address !== undefined && { "cf-connecting-ip": address })
     }
     const response = await fetchFrom(new Request("https://test/rpc", { method: "POST", body, headers }))
-    const [answer] = (await response.json()) as [any]
-    return answer.exit
+    const answer: any = await response.json()
+    return Array.isArray(answer) ? answer[0].exit : answer
   }
   /** All rows of a table. */
   const rowsOf = (table: string): Promise<ReadonlyArray<unknown>> =>

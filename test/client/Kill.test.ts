@@ -90,6 +90,8 @@ it(`C7: ${kills} kills in the middle of writes lose no mutation and run none twi
           yield* Effect.forkDetach(Effect.map(sending, () => void done.add(body)))
           sent.add(body)
           yield* Effect.sleep(100)
+          // A list has the last thousand: on a slow machine the server is away for long.
+          while (sent.size - done.size > 60) yield* Effect.sleep(100)
         }
       })
     const sent = new Set<string>()

@@ -6,6 +6,7 @@ import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as Socket from "effect/socket/Socket"
 import { Api, App, Query } from "effect-dormouse"
+import { Auth } from "effect-dormouse/auth"
 import type { Client } from "effect-dormouse/client"
 import { createHooks } from "effect-dormouse/react"
 import { TestApp } from "effect-dormouse/testing"
@@ -509,28 +510,85 @@ describe("rendering on a server", () => {
   })
 })
 
+/** Sockets of the backend in the place of the browser's. Gives the protocols that each was asked for, and sends them. */
+const browserSockets = Effect.fnUntraced(function* (isSent: boolean) {
+  const { transport } = yield* TestApp
+  const constructor = Context.get(yield* Layer.build(transport), Socket.WebSocketConstructor)
+  const protocols: Array<ReadonlyArray<string>> = []
+  const browser = globalThis.WebSocket
+  yield* Effect.acquireRelease(
+    Effect.sync(() => {
+      globalThis.WebSocket = class {
+        constructor(url: string, asked: Array<string>) {
+          protocols.push(asked)
+          // biome-ignore lint/correctness/noConstructorReturn: it is what the client gets from `new WebSocket`
+          return constructor(url, isSent ? asked : []) as never
+        }
+      } as never
+    }),
+    () =>
+      Effect.sync(() => {
+        globalThis.WebSocket = browser
+      })
+  )
+  return protocols
+})
+
+class WhoApi extends Api.make(Query.make("who", { payload: {}, success: Schema.NullOr(Schema.String) })) {}
+const whoApp = App.make({
+  api: WhoApi,
+  tables: [],
+  handlers: WhoApi.toLayer({ who: () => Effect.map(Auth.identity, ({ subject }) => subject) })
+})
+
 describe("Provider", () => {
+  it.live("A14: uses the token of the latest render: the open socket gets it, and live queries show its caller", () =>
+    Effect.gen(function* () {
+      const { object, url } = yield* TestApp
+      const protocols = yield* browserSockets(true)
+      const hooks = createHooks(WhoApi)
+      const Who = () => `${hooks.useLive("who", {}).value}`
+      const tokenOf = (subject: string) => Auth.testToken({ subject, claims: {} })
+      const pageOf = (token?: string) => (
+        <StrictMode>
+          <hooks.Provider url={url} {...(token === undefined ? {} : { token })}>
+            <Who />
+          </hooks.Provider>
+        </StrictMode>
+      )
+      const page = render(pageOf(tokenOf("ada")))
+      yield* Effect.promise(() => page.shows("ada"))
+      page.render(pageOf(tokenOf("bo")))
+      yield* Effect.promise(() => page.shows("bo"))
+      // The same token again is not sent again.
+      const exchanged = () => object().network.log.filter(({ data }) => data.includes("dormouse.authenticate")).length
+      const before = exchanged()
+      page.render(pageOf(tokenOf("bo")))
+      page.render(pageOf(tokenOf("cy")))
+      yield* Effect.promise(() => page.shows("cy"))
+      expect([exchanged() - before, protocols.length]).toEqual([1, 1])
+      // The next connection has it as well.
+      object().network.cut()
+      yield* Effect.promise(() => until(() => protocols.length === 2 && object().network.wires.size === 1))
+      expect(protocols[1]).toEqual(["dormouse", `dormouse.bearer.${tokenOf("cy")}`])
+      // A provider without a token has a client of its own.
+      page.render(pageOf())
+      yield* Effect.promise(() => page.shows("null"))
+      page.render(pageOf(tokenOf("ada")))
+      yield* Effect.promise(() => page.shows("ada"))
+      page.unmount()
+      yield* Effect.promise(() => until(() => object().network.wires.size === 0))
+    }).pipe(
+      Effect.provide(
+        TestApp.layer(whoApp, { auth: Auth.layerFirst(Auth.layerTest, Auth.layerAnonymous), enter: () => true })
+      )
+    )
+  )
+
   it.live("C15: makes a client for an address, and gets the token at each connection", () =>
     Effect.gen(function* () {
-      const { object, transport, url } = yield* TestApp
-      const constructor = Context.get(yield* Layer.build(transport), Socket.WebSocketConstructor)
-      const protocols: Array<unknown> = []
-      const browser = globalThis.WebSocket
-      yield* Effect.acquireRelease(
-        Effect.sync(() => {
-          globalThis.WebSocket = class {
-            constructor(url: string, asked: unknown) {
-              protocols.push(asked)
-              // biome-ignore lint/correctness/noConstructorReturn: it is what the client gets from `new WebSocket`
-              return constructor(url) as never
-            }
-          } as never
-        }),
-        () =>
-          Effect.sync(() => {
-            globalThis.WebSocket = browser
-          })
-      )
+      const { object, url } = yield* TestApp
+      const protocols = yield* browserSockets(false)
       let tokens = 0
       const Names = () => `[${useLive("channels.list", {}).value?.length ?? "…"}]`
       const page = render(

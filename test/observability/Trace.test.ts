@@ -7,7 +7,8 @@ import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as Model from "effect/schema/Model"
 import * as Tracer from "effect/Tracer"
-import { Action, Api, App, Calls, Mutation, Query, Table } from "effect-dormouse"
+import { Action, Api, App, Calls, Mutation, Query, Storage, Table } from "effect-dormouse"
+import { Policy } from "effect-dormouse/auth"
 import { TestApp } from "effect-dormouse/testing"
 import * as Transport from "../../src/client/Transport.ts"
 
@@ -156,6 +157,56 @@ for (const way of ["socket", "http"] as const) {
       expect(spans.filter(({ name }) => name === "dormouse.lines.add")).toHaveLength(1)
     }).pipe(Effect.provide(TestApp.layer(app).pipe(Layer.provideMerge(layer))))
   })
+}
+
+const denies = Policy.make(lines, {})
+
+for (const policies of [[denies], []]) {
+  const name = policies.length === 0 ? "no policies" : "policies"
+  it.effect(
+    `P5: an effect without policies is in a span of that name, however it was called, in an app with ${name}`,
+    () => {
+      const { layer, spans } = collecting()
+      const insert = (text: string) => Effect.withSpan(lines.insert({ text }), "insert")
+      const guarded = App.make({
+        api: TracedApi,
+        tables: [lines],
+        policies,
+        handlers: TracedApi.toLayer({
+          "lines.list": () => Effect.as(Storage.unrestricted(Effect.withSpan(lines.query(), "read")), []),
+          "lines.add": ({ text }) =>
+            Storage.unrestricted(Effect.andThen(insert(text), Storage.unrestricted(insert(text)))),
+          "lines.count": () =>
+            Effect.flatMap(Storage.Storage, (storage) => Effect.asVoid(storage.unrestricted(insert("counted")))).pipe(
+              Effect.orDie
+            ),
+          "lines.fetch": () => Effect.void
+        })
+      })
+      return Effect.gen(function* () {
+        const client = yield* TestApp.client(TracedApi)
+        const pathsOf = (call: Effect.Effect<unknown, unknown>, inner: string) =>
+          Effect.gen(function* () {
+            spans.length = 0
+            yield* Effect.orDie(call)
+            return spans
+              .filter(({ name }) => name === inner)
+              .map((span) => {
+                const path = lineage(spans, span).toReversed()
+                return path.slice(path.indexOf("dormouse.transaction") + 1).join(" > ")
+              })
+          })
+        expect(yield* pathsOf(client.query("lines.list", undefined), "read")).toEqual(["Storage.unrestricted > read"])
+        expect(yield* pathsOf(client.mutate("lines.add", { text: "one" }), "insert")).toEqual([
+          "Storage.unrestricted > insert",
+          "Storage.unrestricted > Storage.unrestricted > insert"
+        ])
+        expect(yield* pathsOf(client.mutate("lines.count", { count: 1 }), "insert")).toEqual([
+          "Storage.unrestricted > insert"
+        ])
+      }).pipe(Effect.provide(TestApp.layer(guarded).pipe(Layer.provideMerge(layer))))
+    }
+  )
 }
 
 it.effect("T5: the span that the Worker adds to a body does not count for requestBytes and requestDepth", () => {

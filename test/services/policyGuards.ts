@@ -4,6 +4,6 @@ import { policies } from "../contract/policyTables.ts"
 /** What all guards of policies inherit, for the controls of tests. Its methods include private ones. */
 export const guards = (): any => {
   // Nothing of a storage is used.
-  const opened = open(policies, { table: () => undefined } as never)
+  const opened = open(policies, { table: (table: object) => ({ table }) } as never)
   return Object.getPrototypeOf(opened?.guard({} as never, () => ({ subject: null, claims: {} })))
 }

@@ -11,7 +11,7 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as Semaphore from "effect/Semaphore"
-import type { OutcomeUnknown } from "../../client/ClientError.ts"
+import type { ConnectionRefused, OutcomeUnknown } from "../../client/ClientError.ts"
 import type { Client } from "../../client/ClientTypes.ts"
 import type { OutcomePending } from "../../client/OutcomePending.ts"
 import type * as Api from "../../contract/Api.ts"
@@ -56,7 +56,7 @@ export interface Session {
   /** The secret of the last `challenge`, which completes what was begun. Empty if this client has begun nothing. */
   readonly verifier: Effect.Effect<Redacted.Redacted<string>>
   /** Ends the session here and at the server. */
-  readonly signOut: Effect.Effect<void, CallError | OutcomeUnknown | OutcomePending>
+  readonly signOut: Effect.Effect<void, CallError | ConnectionRefused | OutcomeUnknown | OutcomePending>
 }
 
 const Stored = Schema.fromJsonString(
@@ -150,7 +150,7 @@ export const session = (
       return yield* anonymous
     })
 
-    const obtain: Effect.Effect<string, CallError> = Effect.suspend(() =>
+    const obtain: Effect.Effect<string, CallError | ConnectionRefused> = Effect.suspend(() =>
       Effect.flatMap(
         stored,
         Option.match({

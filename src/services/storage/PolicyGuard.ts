@@ -7,9 +7,10 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type { Identity } from "../../contract/Auth.ts"
-import type { Operation, Policy } from "../../contract/Policy.ts"
+import { checkSets, type Operation, type Policy } from "../../contract/Policy.ts"
 import { type Operand, operandOf } from "../../contract/PolicyCondition.ts"
 import { ReferenceViolation, RowUnreadable } from "../../contract/Storage.ts"
+import type { AnyTable } from "../../contract/TablePlan.ts"
 import { jsonCodec } from "../../protocol/JsonCodec.ts"
 import type { SqlValue } from "../Database.ts"
 import { compareValues, type Key, Range } from "./KeyOrder.ts"
@@ -19,6 +20,7 @@ import {
   type Change,
   denied,
   type Enforcement,
+  type GuardedRuntime,
   type GuardedStorage,
   type PolicyGuard
 } from "./PolicyPort.ts"
@@ -41,6 +43,7 @@ class Programs {
   private readonly compiled = new Map<string, PolicyProgram>()
 
   constructor(policies: ReadonlyArray<Policy>) {
+    checkSets(policies)
     for (const policy of policies) {
       const { name } = policy.table
       this.declared.set(name, [...(this.declared.get(name) ?? []), policy])
@@ -68,11 +71,16 @@ const programsOf: (policies: ReadonlyArray<Policy>) => Programs = memoize((polic
 /** Enforces policies in the transactions of an object. */
 export const enforcement: Enforcement = (policies, runtime) => {
   const programs = programsOf(policies)
-  for (const { table } of policies) runtime.table(table)
+  for (const { tables } of policies) for (const table of tables) checkTable(runtime, table)
   return {
     has: (table) => programs.has(table),
     guard: (storage, identity) => new Guard(programs, storage, identity)
   }
+}
+
+/** Throws for a table that is not of the app, also if one of the app has its name. */
+const checkTable = (runtime: GuardedRuntime, table: AnyTable): void => {
+  if (runtime.table(table).table !== table) throw new Error(`table ${table.name} is not one of the app's tables`)
 }
 
 /** Text of what is looked up, as a key of a map. JSON has no infinite numbers. */

@@ -97,11 +97,12 @@ export const enforceBy = (policy: Policy, enforcement: Enforcement): void => voi
 
 /** The policies of an app, ready to be enforced; `undefined` if it has none. */
 export const open = (policies: ReadonlyArray<Policy>, runtime: GuardedRuntime): AppPolicies | undefined => {
-  const [first] = policies
-  if (first === undefined) return undefined
-  const enforcement = enforcements.get(first)
-  if (enforcement === undefined) throw new Error("a policy was not made by Policy.make")
-  return enforcement(policies, runtime)
+  let enforcement: Enforcement | undefined
+  for (const policy of policies) {
+    enforcement = enforcements.get(policy)
+    if (enforcement === undefined) throw new Error("a policy was not made by Policy.make")
+  }
+  return enforcement?.(policies, runtime)
 }
 
 /** The error for what no policy allows. */

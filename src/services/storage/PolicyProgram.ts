@@ -93,20 +93,20 @@ export const make = (table: AnyTable, policies: ReadonlyArray<Policy>, operandOf
       mask: mask === undefined ? absent(column) : literal(table, column, mask.value)
     }
   })
-  const set = new Map<string, PolicyProgram["set"][number]>()
-  for (const policy of policies) {
-    for (const [name, value] of policy.set) {
-      if (set.has(name)) throw new Error(`two policies of table ${table.name} set the field ${name}`)
-      set.set(name, { column: columnOf(name), value: operandOf(value) })
-    }
-  }
+  const set = policies.flatMap((policy) =>
+    Array.from(policy.set, ([name, given]) => {
+      const [column, value] = [columnOf(name), operandOf(given)]
+      if (value._tag === "Literal") literal(table, column, value.value)
+      return { column, value }
+    })
+  )
   const program: PolicyProgram = {
     read: rule("read"),
     insert: rule("insert"),
     update: rule("update"),
     delete: rule("delete"),
     fields,
-    set: [...set.values()]
+    set
   }
   return program
 }

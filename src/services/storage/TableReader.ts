@@ -25,17 +25,21 @@ export class TableReader implements Context.Service.Shape<typeof Storage> {
   private readonly storage: TransactionStorage
   /** What the caller may read; `undefined` for everything. */
   private readonly guard: PolicyGuard | undefined
-  /** Runs an effect without policies. */
-  readonly unrestricted: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  private readonly withoutPolicies: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
   constructor(
     storage: TransactionStorage,
     guard?: PolicyGuard,
-    unrestricted: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R> = identity
+    withoutPolicies: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R> = identity
   ) {
     this.storage = storage
     this.guard = guard
-    this.unrestricted = unrestricted
+    this.withoutPolicies = withoutPolicies
+  }
+
+  /** Runs an effect without policies. The span is made here, so that no way to call it leaves it out. */
+  unrestricted<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
+    return Effect.withSpan(this.withoutPolicies(effect), "Storage.unrestricted", { captureStackTrace: false })
   }
 
   /** The value of a row, as the caller may see it. */
