@@ -109,3 +109,26 @@ it("T6: many live queries are saved in several turns, and the socket keeps what 
   idle()
   await close()
 })
+
+it("L7: a live query under a reused id is stored, although nothing of it differs from the one before but its request", async () => {
+  const { bad: socket, close, engine, idle, send, sqlite } = await twoSockets()
+  engine.sockets.message(socket, JSON.stringify(request("n", "notes.add", { body: "the first write" })))
+  const ack = (requestId: string) => engine.sockets.message(socket, JSON.stringify({ _tag: "Ack", requestId }))
+  const body = (i: number) => `body ${i} ${"x".repeat(120)}`
+  for (let i = 0; i < 90; i++) send(socket, `${i}`, body(i))
+  idle()
+  for (let i = 0; i < 90; i++) ack(`${i}`)
+  idle()
+  const rows = (): ReadonlyArray<string> =>
+    sqlite
+      .prepare("SELECT data FROM _dormouse_subscriptions")
+      .all()
+      .map(({ data }) => JSON.parse(String(data)).payload.body)
+  expect(rows().length).toBe(90)
+  // Both are empty, and the same frames of both were acknowledged when the state is saved.
+  send(socket, "89", body(1000))
+  ack("89")
+  idle()
+  expect([rows().length, rows().includes(body(1000)), rows().includes(body(89))]).toEqual([90, true, false])
+  await close()
+})

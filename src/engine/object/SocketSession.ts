@@ -571,7 +571,9 @@ export class SocketSession implements Subscriber {
       subscriptions,
       overflowed: this.stored !== undefined
     })
-    if (hasProgress && text === this.attached) return 0
+    // A subscription under a reused id can look like the one before it, and has no row.
+    const isStored = this.stored === undefined || this.stored.size === subscriptions.length
+    if (hasProgress && isStored && text === this.attached) return 0
     if (!fits(text)) {
       this.socket.close(1009, `limit socketAttachmentBytes is ${Limits.socketAttachmentBytes}`)
       return 0
