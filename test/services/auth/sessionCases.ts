@@ -46,7 +46,7 @@ export const suite = (name: string, here: () => Promise<Deployment & { readonly 
 
     it("A10: a socket whose token has expired is closed with 4401 when something happens on it", async () => {
       const tenant = newTenant("expiry")
-      const peer = await connect(tenant, ada({ expires: Date.now() + 500 }))
+      const peer = await connect(tenant, ada({ expires: Date.now() + 3000 }))
       const lasting = await connect(tenant, ada())
       expect(await who(peer)).toBe("ada")
       const closed = async () => peer.closed ?? void peer.ask("who", {})
@@ -57,7 +57,7 @@ export const suite = (name: string, here: () => Promise<Deployment & { readonly 
 
     it("A10: a socket that slept over its expiry gets no frame after the next commit", async () => {
       const tenant = newTenant("asleep")
-      const expires = Date.now() + 700
+      const expires = Date.now() + 4000
       const [peer, lasting] = [await connect(tenant, ada({ expires })), await connect(tenant, ada())]
       for (const one of [peer, lasting]) {
         live(one, "l", "who")
