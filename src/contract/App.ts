@@ -11,8 +11,10 @@ import * as CallerLimits from "../protocol/CallerLimits.ts"
 import * as Limits from "../protocol/Limits.ts"
 import * as Api from "./Api.ts"
 import type { AnyService } from "./Auth.ts"
+import type { Declared as Cron } from "./Cron.ts"
 import type * as Handlers from "./Handlers.ts"
-import type { AnyKind, KindOf } from "./Kind.ts"
+import type { Jobs } from "./Jobs.ts"
+import type { AnyKind, JobServices, KindOf } from "./Kind.ts"
 import { checkSets, type Policy } from "./Policy.ts"
 import type { Reactor } from "./Reactor.ts"
 import * as SensitiveFields from "./SensitiveFields.ts"
@@ -40,6 +42,8 @@ export interface App<in out Rpcs extends Rpc.Any, Services = never, ActionServic
   readonly policies: ReadonlyArray<Policy>
   readonly limits: Limits.Limits & CallerLimits.CallerLimits
   readonly reactors: ReadonlyArray<Reactor>
+  /** The jobs and queues of the app, if it has any. */
+  readonly jobs: Jobs | undefined
   /** Who may be calling, if the author declared it: the gateway refuses tokens whose claims do not fit. */
   readonly identity: AnyService | undefined
   /** The author's own services that take part in transactions. */
@@ -56,7 +60,7 @@ export interface AppLayers<Services = never, ActionServices = never, Middleware 
   readonly middleware: Layer.Layer<Middleware, never, any>
   /** The services of queries, mutations and their middleware. */
   readonly services: Layer.Layer<Services>
-  /** The services of actions and their middleware. */
+  /** The services of actions, of their middleware, and of the handlers of queues. */
   readonly actionServices: Layer.Layer<ActionServices>
 }
 
@@ -74,17 +78,23 @@ type RequiredMiddleware<Middleware> = [Middleware] extends [never]
   ? unknown
   : { readonly middleware: Layer.Layer<Middleware, never, any> }
 
+/** Requires the jobs of the app if a handler schedules, sends, or reads what was. */
+type RequiredJobs<Needed> = [Extract<Needed, JobServices>] extends [never] ? unknown : { readonly jobs: Jobs<any> }
+
 /** The services that the app must provide to the handlers of queries and mutations and to their middleware. */
 type Services<Rpcs extends Rpc.Any, Out, In, MiddlewareIn, T> = Exclude<
   | Handlers.TransactionServices<Out, In>
   | (Extract<GuardedKinds<Rpcs>, "query" | "mutation"> extends never ? never : MiddlewareIn),
-  Transactional.Identifier<T>
+  Transactional.Identifier<T> | JobServices
 >
 
 /** The services that the app must provide to the handlers of actions and to their middleware. */
-type ActionServices<Rpcs extends Rpc.Any, Out, In, MiddlewareIn> =
+type ActionServices<Rpcs extends Rpc.Any, Out, In, MiddlewareIn, QueueIn> = Exclude<
   | Handlers.ActionServices<Out, In>
-  | (Extract<GuardedKinds<Rpcs>, "action"> extends never ? never : MiddlewareIn)
+  | QueueIn
+  | (Extract<GuardedKinds<Rpcs>, "action"> extends never ? never : MiddlewareIn),
+  JobServices
+>
 
 /**
  * A layer that provides at least these services and cannot fail. It says nothing of what the layer requires: from a type that
@@ -114,7 +124,8 @@ export const make = <
   H extends Provides<Rpc.ToHandler<Rpcs>>,
   MiddlewareOut = never,
   MiddlewareIn = never,
-  const T extends ReadonlyArray<Transactional.Any> = readonly []
+  const T extends ReadonlyArray<Transactional.Any> = readonly [],
+  QueueIn = never
 >(
   options: {
     readonly api: Api.Declared<Rpcs>
@@ -127,16 +138,19 @@ export const make = <
     /** Mutations that run when the result of a query changes; see `react`. */
     readonly reactors?: ReadonlyArray<Reactor>
     readonly transactional?: T
+    /** Jobs and queues, from `Jobs.make`. Required if a handler schedules or sends. */
+    readonly jobs?: Jobs<QueueIn>
     /** Who may be calling: the class of `Auth.Service`. A token whose claims do not fit it is refused. */
     readonly identity?: AnyService
     readonly middleware?: Layer.Layer<MiddlewareOut, never, MiddlewareIn>
   } & Given<"services", Services<Rpcs, OutOf<H>, InOf<H>, MiddlewareIn, T[number]>> &
-    Given<"actionServices", ActionServices<Rpcs, OutOf<H>, InOf<H>, MiddlewareIn>> &
-    RequiredMiddleware<MiddlewareOf<Rpcs>>
+    Given<"actionServices", ActionServices<Rpcs, OutOf<H>, InOf<H>, MiddlewareIn, QueueIn>> &
+    RequiredMiddleware<MiddlewareOf<Rpcs>> &
+    RequiredJobs<InOf<H>>
 ): App<
   Rpcs,
   Services<Rpcs, OutOf<H>, InOf<H>, MiddlewareIn, T[number]>,
-  ActionServices<Rpcs, OutOf<H>, InOf<H>, MiddlewareIn>,
+  ActionServices<Rpcs, OutOf<H>, InOf<H>, MiddlewareIn, QueueIn>,
   MiddlewareOf<Rpcs>
 > => {
   const names = new Set<string>()
@@ -150,6 +164,10 @@ export const make = <
       if (!name.startsWith("_")) throw new Error(`the name of the internal table ${name} must begin with _`)
     }
   }
+  checkCrons(options.jobs?.crons ?? [], options.api)
+  for (const tag of options.api.declared.requests.keys()) {
+    if (tag.startsWith("~")) throw new Error(`the tag ${tag} is reserved: tags must not begin with ~`)
+  }
   for (const table of options.tables) checkTable(table, options.tables)
   for (const policy of options.policies ?? []) checkPolicy(policy, options.tables)
   checkSets(options.policies ?? [])
@@ -160,6 +178,7 @@ export const make = <
     policies: options.policies ?? [],
     limits: { ...Limits.defaults, ...CallerLimits.defaults, ...options.limits },
     reactors: options.reactors ?? [],
+    jobs: options.jobs,
     identity: options.identity,
     transactional: options.transactional ?? [],
     layers: {
@@ -187,6 +206,14 @@ const checkTable = (table: AnyTable, tables: ReadonlyArray<AnyTable>): void => {
       const problem = `index ${index.name} needs an order, and nested values have none; index a plain field`
       throw new Error(`table ${table.name}, column ${column}: ${problem}`)
     }
+  }
+}
+
+/** Throws for crons that call what the app does not have. */
+const checkCrons = (crons: ReadonlyArray<Cron>, { declared }: Api.Declared<any>): void => {
+  for (const { definition, name } of crons) {
+    if (!declared.requests.has(definition.target))
+      throw new Error(`cron ${name}: the app has no rpc ${definition.target}`)
   }
 }
 

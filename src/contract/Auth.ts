@@ -25,6 +25,12 @@ export type Identity = typeof Identity.Type
 /** A caller without an identity. */
 export const anonymous: Identity = { subject: null, claims: {} }
 
+/** The deployment itself, as the caller of what runs in nobody's name: jobs of the system, and calls of its own objects. */
+export const system: Identity = { subject: null, claims: { system: true } }
+
+/** Whether the caller is the system. No token is: each has a subject. */
+export const isSystem = ({ claims, subject }: Identity): boolean => subject === null && claims["system"] === true
+
 /** What is known of the token that an identity comes from. Times are milliseconds since the epoch. */
 export const Credential = Schema.Struct({
   /** From this time on the token is not accepted. `null` if it does not expire. */

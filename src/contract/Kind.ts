@@ -9,6 +9,7 @@ import type * as SqlClient from "effect/sql/SqlClient"
 import { CallError } from "../protocol/CallError.ts"
 import type { Auth } from "./Auth.ts"
 import type { Calls } from "./CallsTag.ts"
+import type { Outbox, OutboxWriter } from "./Outbox.ts"
 import type { Storage, StorageWriter } from "./Storage.ts"
 import type { TokenIssuer } from "./TokenIssuer.ts"
 
@@ -20,6 +21,9 @@ export type MutationServices = QueryServices | StorageWriter
 
 /** The services of an action's handler: I/O, calls of queries and mutations, and tokens of the deployment's own. */
 export type ActionServices = Calls | HttpClient.HttpClient | Auth | TokenIssuer
+
+/** The services that `Jobs.make` adds: queries and mutations read the outbox, mutations and actions write it. */
+export type JobServices = Outbox | OutboxWriter
 
 /** Marks a query: it reads, in one transaction that runs synchronously to its end. */
 export class QueryKind extends RpcMiddleware.Service<QueryKind, { provides: QueryServices }>()(
@@ -79,7 +83,7 @@ export type KindOf<R> =
 
 /** The services that a handler of this kind must not require. Any other service becomes a requirement of the app. */
 export type Forbidden<K extends Kind> = K extends "query"
-  ? Exclude<MutationServices | ActionServices, QueryServices>
+  ? Exclude<MutationServices | ActionServices, QueryServices> | OutboxWriter
   : K extends "mutation"
     ? Exclude<ActionServices, MutationServices>
-    : Exclude<MutationServices, ActionServices>
+    : Exclude<MutationServices, ActionServices> | Outbox

@@ -5,6 +5,7 @@
 import type * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type * as Random from "effect/Random"
+import type * as Tracer from "effect/Tracer"
 
 /** A value as SQLite stores it. */
 export type SqlValue = null | number | string | Uint8Array
@@ -25,12 +26,17 @@ export interface Tx {
   readonly random: Random.Random
   /** Whether the transaction only reads. Its services must not write. */
   readonly readOnly: boolean
+  /** The span of the call, if the author has a tracer. */
+  readonly span: () => Tracer.AnySpan | undefined
   /** Runs one statement on the service's own tables. Its writes are rolled back with the transaction. */
   readonly query: (sql: string, params?: ReadonlyArray<SqlValue>) => ReadonlyArray<ReadonlyArray<SqlValue>>
-  /** Records a read of one of the service's tables: a live query runs again when `recordWrite` names the table. */
-  readonly recordRead: (table: string) => void
-  /** Records a write of one of the service's tables. */
-  readonly recordWrite: (table: string) => void
+  /**
+   * Records a read of one of the service's tables: a live query runs again when `recordWrite` names the table. With a key,
+   * when it names the table with that key, or without one.
+   */
+  readonly recordRead: (table: string, key?: string) => void
+  /** Records a write of one of the service's tables, or of what has a key in it. */
+  readonly recordWrite: (table: string, key?: string) => void
   /**
    * Runs an effect after the commit, and never after a rollback. The effect may be asynchronous; failures are logged.
    */

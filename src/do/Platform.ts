@@ -29,10 +29,12 @@ export interface ObjectState {
   abort(reason?: string): void
 }
 
-/** What is used of an object's storage besides SQL, where an app has a registry of tenants. */
+/** What is used of an object's storage besides SQL. */
 interface ObjectStorage {
   readonly sql: { readonly databaseSize: number }
   deleteAll(): Promise<void>
+  getAlarm(): Promise<number | null>
+  setAlarm(at: number): Promise<void>
   deleteAlarm(): Promise<void>
 }
 

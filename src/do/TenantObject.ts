@@ -22,10 +22,12 @@ import type { ObjectAnswer } from "../engine/rpc/ObjectStub.ts"
 import { protocolHeader, type RequestSession, readSession } from "../engine/rpc/SessionHeader.ts"
 import type { GatewayOptions } from "../engine/worker/Gateway.ts"
 import { missingStatus, registryOf, type TenantRegistry } from "../engine/worker/Tenancy.ts"
+import * as CloudflareAlarm from "../layers/cloudflare/Alarm.ts"
 import * as CloudflareBackground from "../layers/cloudflare/Background.ts"
 import * as CloudflareDatabase from "../layers/cloudflare/Database.ts"
 import { CloudflareSockets } from "../layers/cloudflare/SocketHost.ts"
 import { ping, pong, type Request as RpcRequest } from "../protocol/Messages.ts"
+import { Alarm } from "../services/Alarm.ts"
 import { Background } from "../services/Background.ts"
 import { Database } from "../services/Database.ts"
 import { SocketHost } from "../services/SocketHost.ts"
@@ -153,13 +155,23 @@ export const make = <Rpcs extends Rpc.Any, R = never>(
       const host = Context.make(Database, this.gate?.guard(database) ?? database).pipe(
         Context.add(SocketHost, this.sockets.service),
         Context.add(Background, CloudflareBackground.make(this.ctx)),
+        Context.add(
+          Alarm,
+          CloudflareAlarm.make(this.ctx.storage, (work) => this.ctx.waitUntil(work))
+        ),
         Context.add(ActionHost, {
           runAction: (request, session, signal) => this.runAction(request, session, signal),
           renewSession: (token, session, signal) => fetchSession(this.ctx, token, session, signal)
         })
       )
       const { name: tenant } = this.ctx.id
-      const engineOptions = { tenant, now: Date.now, sessions: options }
+      const { gate } = this
+      const engineOptions = {
+        tenant,
+        now: Date.now,
+        sessions: options,
+        ...(gate && tenant && { session: () => ({ tenant: gate.name(), object: tenant }), isOpen: gate.isOpen })
+      }
       const running: App<any> = (tenant === undefined ? undefined : ownApp(tenant, registry)) ?? app
       return TenantEngine.make(running, engineOptions).pipe(
         Effect.provideContext(host),
@@ -197,6 +209,7 @@ export const make = <Rpcs extends Rpc.Any, R = never>(
     async update(update: TenantUpdate): Promise<void> {
       const { ctx, engine } = this
       await this.gate?.take(update, {
+        opened: () => engine?.alarm(),
         closeAll: () => {
           engine?.sockets.closeAll(noSuchTenant)
           // Also without an engine: it may not have started.
@@ -219,6 +232,11 @@ export const make = <Rpcs extends Rpc.Any, R = never>(
       return this.runtime.runPromise(
         effect.pipe(Effect.provideService(Live, local), Effect.provideService(Transactor, transactor))
       )
+    }
+
+    /** The platform's alarm. It must not fail: the platform would give up after six retries. */
+    override alarm(): void {
+      this.engine?.alarm()
     }
 
     override webSocketMessage(socket: ObjectSocket, data: string | ArrayBuffer): void {

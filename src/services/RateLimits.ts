@@ -13,6 +13,7 @@ import { CallError, TooManyRequests } from "../protocol/CallError.ts"
 import { Database } from "./Database.ts"
 import type { Decision } from "./rateLimits/FixedWindow.ts"
 import * as State from "./rateLimits/RateLimitState.ts"
+import * as StandaloneTable from "./stores/StandaloneTable.ts"
 
 export { RateLimiter, RateLimiterError, RateLimiterStore } from "effect/persistence/RateLimiter"
 
@@ -184,10 +185,7 @@ export const layerStore: Layer.Layer<RateLimiter.RateLimiterStore, never, Databa
   RateLimiter.RateLimiterStore,
   Effect.gen(function* () {
     const database = yield* Database
-    const known = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
-    if (database.all(known, [rowTable]).rows.length === 0) {
-      database.transaction(() => database.run(table.create, []))
-    }
+    StandaloneTable.create(database, table)
     const rows: Rows = { query: (sql, params) => database.all(sql, params).rows, write: (writes) => writes() }
     return storeOver((body) =>
       Effect.map(Clock.currentTimeMillis, (now) => database.transaction(() => body(rows, now)))

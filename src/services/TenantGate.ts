@@ -29,6 +29,8 @@ export const decide = (known: TenantUpdate | undefined, update: TenantUpdate): S
 export interface TenantGate {
   /** Whether this object is the one of a tenant with this name, and the tenant may be used. */
   readonly admits: (tenant: string) => boolean
+  /** The name of the tenant. Empty as long as no registry has told it. */
+  readonly name: () => string
   /** Whether the tenant may be used. */
   readonly isOpen: () => boolean
   /** The database, which takes no writes once the tenant is deleted: of what is still under way then, none comes after. */
@@ -45,6 +47,8 @@ export interface TenantGate {
 
 /** What an update can require of an object. */
 export interface GatedObject {
+  /** The tenant may be used (again). */
+  readonly opened: () => void
   /** Closes all sockets, before the next frame of any. */
   readonly closeAll: () => void
   /** Deletes everything that is stored. */
@@ -121,6 +125,7 @@ export const make = (
     run(Effect.logWarning("the registry of tenants did not take a report", cause))
   return {
     admits: (tenant) => isOpen() && known?.name === tenant,
+    name: () => known?.name ?? "",
     isOpen,
     guard: (guarded) => ({
       ...guarded,
@@ -129,11 +134,12 @@ export const make = (
     }),
     step,
     keep,
-    take: async (update, { closeAll, deleteAll }) => {
+    take: async (update, { closeAll, deleteAll, opened }) => {
       const next = step(update)
       if (next === "ignore") return
       if (next !== "keep") closeAll()
       keep(update)
+      if (update.state === "active") opened()
       if (next !== "delete") return
       await deleteAll()
       keep(update)

@@ -10,14 +10,17 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as SqlClient from "effect/sql/SqlClient"
+import * as Tracer from "effect/Tracer"
 import { Auth, CurrentIdentity } from "../contract/Auth.ts"
 import { Storage, StorageWriter } from "../contract/Storage.ts"
 import type * as Transactional from "../contract/Transactional.ts"
+import { Range } from "./storage/KeyOrder.ts"
 import type { PolicyGuard } from "./storage/PolicyPort.ts"
 import * as RawSql from "./storage/RawSql.ts"
 import { ReadRecorder, type ReadSet, readsOfNothing, WriteRecorder } from "./storage/ReadSet.ts"
 import type { StorageRuntime } from "./storage/StorageRuntime.ts"
 import { runSyncOrDie, synchronous } from "./storage/Synchronous.ts"
+import { keyIndex } from "./storage/TableInfo.ts"
 import { TableReader } from "./storage/TableReader.ts"
 import { TableWriter } from "./storage/TableWriter.ts"
 import { SqlTransaction, TransactionStorage } from "./storage/TransactionStorage.ts"
@@ -113,6 +116,12 @@ export class TransactionRunner {
     return ended
   }
 
+  /** Runs a function in a transaction, with its services. Returns nothing when it was rolled back. */
+  writeNow<A>(body: (services: Context.Context<any>) => A, context: Context.Context<any>): A | undefined {
+    const effect = Effect.contextWith((services: Context.Context<any>) => Effect.sync(() => body(services)))
+    return Option.getOrUndefined(Exit.getSuccess(this.write(effect, context)))
+  }
+
   /** After a rollback: repeats the writes that it must not undo, in a transaction of their own. */
   private repeatOutliving<A, E>(storage: TransactionStorage, exit: Exit.Exit<A, E>): Exit.Exit<A, E> {
     if (storage.outliving.length === 0) return exit
@@ -126,7 +135,7 @@ export class TransactionRunner {
   }
 
   /** The time of a transaction. It never goes back while the object is in memory, even if the machine's clock does. */
-  private time(context: Context.Context<any>): number {
+  time(context: Context.Context<any>): number {
     // Whole milliseconds, as stored times have no fractions.
     const now = Math.floor(Context.get(context, Clock.Clock).currentTimeMillisUnsafe())
     this.lastTime = Math.max(this.lastTime, now)
@@ -159,7 +168,7 @@ export class TransactionRunner {
     )
     const { transactional } = this.options
     if (transactional.length > 0) {
-      const tx = txOf(storage, clock, random)
+      const tx = txOf(context, storage, clock, random)
       for (const service of transactional) services = Context.add(services, service.tag, service.open(tx))
     }
     return services
@@ -195,17 +204,25 @@ export const authOf = (
   })
 })
 
-const txOf = (storage: TransactionStorage, clock: TransactionClock, random: Random.Random): Transactional.Tx => ({
+const txOf = (
+  context: Context.Context<any>,
+  storage: TransactionStorage,
+  clock: TransactionClock,
+  random: Random.Random
+): Transactional.Tx => ({
   now: clock.millis,
   random,
   readOnly: storage.readOnly,
+  span: () => Context.getOrUndefined(context, Tracer.ParentSpan),
   query: (sql, params = []) => {
     storage.checkOpen()
     if (storage.readOnly) storage.footprint(sql, params.length)
     return storage.runtime.database.all(sql, params).rows
   },
-  recordRead: (table) => storage.reads?.table(table),
-  recordWrite: (table) => storage.writes?.table(table),
+  recordRead: (table, key) =>
+    key === undefined ? storage.reads?.table(table) : storage.reads?.range(table, keyIndex, Range.point([key])),
+  recordWrite: (table, key) =>
+    key === undefined ? storage.writes?.table(table) : storage.writes?.key(table, keyIndex, [key]),
   afterCommit: (effect) => {
     storage.checkOpen()
     storage.afterCommit.push(effect)

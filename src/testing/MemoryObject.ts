@@ -23,10 +23,12 @@ import type { SessionOptions } from "../engine/rpc/SessionOptions.ts"
 import type { ActionRunner } from "../engine/worker/ActionRunner.ts"
 import type { Close } from "../engine/worker/Refusal.ts"
 import { missingStatus } from "../engine/worker/Tenancy.ts"
+import { MemoryAlarm } from "../layers/memory/Alarm.ts"
 import { MemoryBackground } from "../layers/memory/Background.ts"
 import * as MemoryDatabase from "../layers/memory/Database.ts"
 import { MemorySockets } from "../layers/memory/SocketHost.ts"
 import { ping, pong, type Request as RpcRequest } from "../protocol/Messages.ts"
+import { Alarm } from "../services/Alarm.ts"
 import { Background } from "../services/Background.ts"
 import { Database } from "../services/Database.ts"
 import { SocketHost } from "../services/SocketHost.ts"
@@ -68,6 +70,8 @@ export class MemoryObject<Rpcs extends Rpc.Any> {
   readonly database: DatabaseSync
   /** How often the object was started: once, and again after each eviction and crash. */
   starts = 0
+  /** Wakes the object, also after an eviction or a crash. */
+  readonly alarm: MemoryAlarm
   private readonly options: MemoryObjectOptions<Rpcs>
   private readonly sockets = new Set<ServerSocket>()
   private heap: Heap | undefined
@@ -76,6 +80,7 @@ export class MemoryObject<Rpcs extends Rpc.Any> {
   constructor(options: MemoryObjectOptions<Rpcs>) {
     this.options = options
     this.database = options.database
+    this.alarm = new MemoryAlarm(options.context, () => void this.ring())
   }
 
   /** The engine. Starts the object if it is not in memory. */
@@ -98,6 +103,16 @@ export class MemoryObject<Rpcs extends Rpc.Any> {
       if (heap.isLost && heap === this.heap) await this.crash()
       if (heap === this.heap) return body(engine, heap)
     }
+  }
+
+  /** The alarm goes off. As on the platform, it goes off again when its own turn was lost. */
+  private async ring(): Promise<void> {
+    const isLost = await this.event((engine, heap) => {
+      engine.alarm()
+      return heap.isLost
+    })
+    if (!isLost || this.alarm.at !== undefined) return
+    this.alarm.service.set(Context.get(this.options.context, Clock.Clock).currentTimeMillisUnsafe() + alarmRetry)
   }
 
   /** The object as the Worker sees it. */
@@ -218,6 +233,7 @@ export class MemoryObject<Rpcs extends Rpc.Any> {
       sockets: () => this.sockets,
       generation: this.starts,
       stub: this.stub,
+      alarm: this.alarm.service,
       shouldFail: () => this.failCommits > 0 && this.failCommits-- > 0,
       onCommitFailed: () => void this.crash()
     })
@@ -229,11 +245,16 @@ interface HeapOptions {
   /** The number of this heap, counted from 1. */
   readonly generation: number
   readonly stub: ObjectStub
+  /** The object's alarm, which outlives the heap. */
+  readonly alarm: Alarm["Service"]
   /** Whether the commit of the current turn is to fail. */
   readonly shouldFail: () => boolean
   /** Called after a commit failed. The heap is lost then. */
   readonly onCommitFailed: () => void
 }
+
+/** Milliseconds after which a platform repeats an alarm that failed. */
+const alarmRetry = 2000
 
 /** What an object answers that is not the object of the tenant that a call names. */
 const missing: Promise<ObjectAnswer> = Promise.resolve({ status: missingStatus, body: "" })
@@ -252,6 +273,8 @@ class Heap {
   private readonly lost = Promise.withResolvers<never>()
   /** The messages of the current turn, which are sent after its commit. */
   private output: Array<() => void> | undefined
+  /** What the current turn does with the alarm, which is durable with its commit. */
+  private alarms: Array<() => void> | undefined
   private isAlive = true
   /** Whether the commit of a turn failed. */
   isLost = false
@@ -260,7 +283,7 @@ class Heap {
 
   constructor(
     options: MemoryObjectOptions<any>,
-    { generation, onCommitFailed, shouldFail, sockets, stub }: HeapOptions
+    { alarm, generation, onCommitFailed, shouldFail, sockets, stub }: HeapOptions
   ) {
     const clock = Context.get(options.context, Clock.Clock)
     this.background = new MemoryBackground(options.context)
@@ -285,7 +308,9 @@ class Heap {
       if (!this.isAlive) return
       const output: Array<() => void> = []
       let failed: { readonly cause: unknown } | undefined
+      const alarms: Array<() => void> = []
       this.output = output
+      this.alarms = alarms
       try {
         database.transaction(() => {
           try {
@@ -298,6 +323,7 @@ class Heap {
         })
       } catch (cause) {
         this.output = undefined
+        this.alarms = undefined
         if (cause !== commitFailed) throw cause
         // The turn was rolled back: send none of its messages, and drop the heap, whose state includes the turn.
         this.isAlive = false
@@ -306,25 +332,37 @@ class Heap {
         return onCommitFailed()
       }
       this.output = undefined
+      this.alarms = undefined
+      for (const set of alarms) set()
       if (this.isAlive) for (const send of output) send()
       if (failed !== undefined) throw failed.cause
+    }
+    const inTurn = (body: () => void) => {
+      if (this.alarms !== undefined) this.alarms.push(body)
+      else if (this.isAlive) body()
     }
     const host = Layer.mergeAll(
       Layer.succeed(Database, this.gate?.guard(database) ?? database),
       Layer.succeed(Background, this.background.service),
       Layer.succeed(SocketHost, this.sockets.service),
+      Layer.succeed(Alarm, {
+        set: (at) => inTurn(() => alarm.set(at)),
+        confirm: (at) => inTurn(() => alarm.confirm(at))
+      }),
       Layer.succeed(ActionHost, {
         runAction: (request, session, signal) => runAction(options, stub, request, session, signal),
         renewSession: (token, session, signal) =>
           options.renew(new Request(objectUrl, { method: "POST", headers: tokenHeaders(token), signal }), session)
       })
     )
+    const { gate } = this
     const boot = TenantEngine.make(options.app, {
       tenant: options.tenant,
       // A start takes time even under a clock that stands still, so that versions never go back.
       now: () => clock.currentTimeMillisUnsafe() + generation * 1000,
       commitTurn,
-      sessions: options.sessions
+      sessions: options.sessions,
+      ...(gate && { session: () => ({ tenant: gate.name(), object: options.tenant }), isOpen: gate.isOpen })
     })
     this.engine = Effect.runPromiseWith(options.context)(
       boot.pipe(Effect.provide(host), Scope.provide(this.scope), Effect.orDie)
@@ -341,6 +379,7 @@ class Heap {
       if (step === "delete") deleteAll(database)
       gate.keep(update)
     })
+    if (update.state === "active") engine.alarm()
   }
 
   /** The answer. Rejects if the heap is lost first. */

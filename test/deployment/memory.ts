@@ -17,6 +17,8 @@ import { type Deployment, Peer, toTenant } from "./Deployment.ts"
 export interface MemoryDeployment extends Deployment {
   readonly object: TestApp["Service"]["object"]
   readonly close: () => Promise<void>
+  /** Runs an effect with the services that the app runs with. */
+  readonly run: <A>(effect: Effect.Effect<A>) => Promise<A>
 }
 
 /** Changes what objects in memory attach to their sockets, as if they stored something else. Returns what ends it. */
@@ -38,12 +40,17 @@ export const turns = async (): Promise<void> => {
   for (let i = 0; i < 10; i++) await new Promise((resolve) => setImmediate(resolve))
 }
 
-/** Runs an app in the memory of this process. */
-export const memory = async (app: App.App<any>, options?: TestAppOptions): Promise<MemoryDeployment> => {
+/** Runs an app in the memory of this process, with the time of a `TestClock` if given. */
+export const memory = async (
+  app: App.App<any>,
+  options?: TestAppOptions,
+  clock: Layer.Layer<never> = Layer.empty
+): Promise<MemoryDeployment> => {
   const log: Array<string> = []
   const runtime = ManagedRuntime.make(
     TestApp.layer(app, options).pipe(
-      Layer.provideMerge(Logger.layer([Logger.map(Logger.formatJson, (line) => void log.push(line))]))
+      Layer.provideMerge(Logger.layer([Logger.map(Logger.formatJson, (line) => void log.push(line))])),
+      Layer.provideMerge(clock)
     )
   )
   const { object, transport, url } = await runtime.runPromise(TestApp)
@@ -78,6 +85,7 @@ export const memory = async (app: App.App<any>, options?: TestAppOptions): Promi
     starts: (tenant) => object(tenant).starts,
     logged: () => log.splice(0).join("\n"),
     object,
+    run: (effect) => runtime.runPromise(effect),
     close: () => runtime.dispose()
   }
 }

@@ -12,6 +12,7 @@ import type { App } from "effect-dormouse"
 import { ActionHost } from "../../src/engine/object/ActionRelay.ts"
 import * as TenantEngine from "../../src/engine/object/TenantEngine.ts"
 import * as MemoryDatabase from "../../src/layers/memory/Database.ts"
+import { Alarm } from "../../src/services/Alarm.ts"
 import { Background } from "../../src/services/Background.ts"
 import { Database } from "../../src/services/Database.ts"
 import { type HostSocket, SocketHost } from "../../src/services/SocketHost.ts"
@@ -84,6 +85,7 @@ export const makeEngine = async (
       waitUntil: () => {}
     }),
     Layer.succeed(SocketHost, { sockets: () => sockets, newId: () => `socket-${ids++}` }),
+    Layer.succeed(Alarm, { set: () => {}, confirm: () => {} }),
     Layer.succeed(ActionHost, {
       runAction: () => {
         throw new Error("no actions here")

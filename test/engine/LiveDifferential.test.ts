@@ -25,6 +25,7 @@ import { callerOf, SocketSession } from "../../src/engine/object/SocketSession.t
 import * as TenantEngine from "../../src/engine/object/TenantEngine.ts"
 import * as MemoryDatabase from "../../src/layers/memory/Database.ts"
 import * as Patch from "../../src/protocol/Patch.ts"
+import { Alarm } from "../../src/services/Alarm.ts"
 import { Background } from "../../src/services/Background.ts"
 import { Database } from "../../src/services/Database.ts"
 import { type HostSocket, SocketHost } from "../../src/services/SocketHost.ts"
@@ -158,6 +159,7 @@ class Engine {
       Layer.succeed(Database, MemoryDatabase.make(sqlite)),
       Layer.succeed(Background, { defer, whenIdle: defer, after: () => () => {}, waitUntil: () => {} }),
       Layer.succeed(SocketHost, { sockets: () => sockets, newId: () => `socket-${socketIds++}` }),
+      Layer.succeed(Alarm, { set: () => {}, confirm: () => {} }),
       Layer.succeed(ActionHost, {
         runAction: () => {
           throw new Error("no actions here")

@@ -9,6 +9,7 @@ declare namespace Cloudflare {
     readonly DYING: DurableObjectNamespace
     readonly LIMITED: DurableObjectNamespace
     readonly LISTS: DurableObjectNamespace
+    readonly JOBS: DurableObjectNamespace
     readonly MARKS: DurableObjectNamespace
     readonly GUARDED: DurableObjectNamespace
     readonly LEDGER: DurableObjectNamespace

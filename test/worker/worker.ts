@@ -19,9 +19,11 @@ import { app as marksApp } from "../client/mutationApp.ts"
 import * as Callers from "../frontDoor/callers.ts"
 import { openDoors, smallDoors } from "./doors.ts"
 import * as Guarded from "./guarded.ts"
+import * as Jobs from "./jobs.ts"
 import { ledgerApp } from "./ledger.ts"
 import * as ListsApp from "./lists.ts"
 import * as Notes from "./notes.ts"
+import * as Schedules from "./schedules.ts"
 import * as Sessions from "./sessions.ts"
 import { reached, starts } from "./starts.ts"
 import * as System from "./system.ts"
@@ -63,11 +65,21 @@ const served = Cloudflare.serve(app, {
 /** The notes with a registry of tenants. */
 const registered = Cloudflare.serve(Notes.app, Registered.options)
 
+/** The versions of the app with jobs. */
+const scheduled = {
+  first: Cloudflare.serve(Schedules.first, Schedules.options),
+  second: Cloudflare.serve(Schedules.second, Schedules.options)
+}
+const scheduledOf = (tenant: string) => scheduled[Schedules.deployed.has(tenant) ? "second" : "first"]
+
 /** The Worker of the app, with a route of the author's own. The tenants of the registry have the Worker of theirs. */
 export default class extends served.worker {
   override async fetch(request: Request): Promise<Response> {
     const { session } = (this.ctx.props ?? {}) as { readonly session?: { readonly tenant: string } }
-    if (Registered.isRegistered(session?.tenant ?? request.headers.get("x-dormouse-tenant"))) {
+    const tenant = session?.tenant ?? request.headers.get("x-dormouse-tenant")
+    if (Schedules.isScheduled(tenant))
+      return new (scheduledOf(String(tenant)).worker)(this.ctx, this.env).fetch(request)
+    if (Registered.isRegistered(tenant)) {
       return new registered.worker(this.ctx, this.env).fetch(request)
     }
     if (new URL(request.url).pathname === "/hello") return new Response("hello")
@@ -91,8 +103,11 @@ const counted = (Base: typeof served.TenantObject) =>
 export class TenantObject extends counted(served.TenantObject) {
   // biome-ignore lint/correctness/noUnreachableSuper: a namespace has one class, and some objects belong to another app
   constructor(...[ctx, env]: Arguments) {
+    const Other = Registered.isRegistered(ctx.id.name)
+      ? RegisteredObject
+      : Schedules.isScheduled(ctx.id.name) && counted(scheduledOf(ctx.id.name!).TenantObject)
     // biome-ignore lint/correctness/noConstructorReturn: the same
-    if (Registered.isRegistered(ctx.id.name)) return new RegisteredObject(ctx, env) as never
+    if (Other !== false) return new Other(ctx, env) as never
     super(ctx, env)
   }
 
@@ -180,6 +195,9 @@ export class OpenDoors extends counted(make(openDoors) as never) {}
 
 /** The marks app, for the soak. */
 export class Marks extends counted(make(marksApp) as never) {}
+
+/** Jobs and queues. */
+export class JobsObject extends counted(make(Jobs.app) as never) {}
 
 /** The lists app, for live queries. */
 export class Lists extends counted(make(ListsApp.app) as never) {}

@@ -73,6 +73,8 @@ const reasonOf = (error: Extract<Outcome, { _tag: "Failure" }>["error"]): string
       return "The server did not answer. It may have been sent all the same."
     case "OutcomePending":
       return "It is sent as soon as the server answers."
+    case "ConnectionRefused":
+      return "You may not write here."
     case "CallError":
       return reasonOfCall(error.reason._tag)
   }

@@ -32,6 +32,7 @@ import {
   Unauthenticated
 } from "../../protocol/CallError.ts"
 import { type EncodedExit, limitExceeded, successText } from "../../protocol/Exit.ts"
+import { internalPrefix } from "../../protocol/Frame.ts"
 import * as Limits from "../../protocol/Limits.ts"
 import {
   mutationHeader,
@@ -90,8 +91,8 @@ export interface Call {
   readonly parent?: Tracer.AnySpan | undefined
   /** Called when the handler starts, within the transaction. */
   readonly onStart?: (() => void) | undefined
-  /** Runs in the transaction of a mutation, after the handler has succeeded. */
-  readonly alongside?: (() => void) | undefined
+  /** Runs in the transaction of a mutation, with its services, after the handler has succeeded. */
+  readonly alongside?: ((context: Context.Context<any>) => void) | undefined
 }
 
 /** The outcome of a call. */
@@ -200,9 +201,12 @@ export class Executor {
     }
   }
 
-  /** Reads the payload of a request. Returns the exit that refuses it when it does not fit. */
-  decode(tag: string, payload: unknown): Pick<Call, "procedure" | "payload" | "sent"> | EncodedExit {
-    const procedure = this.procedure(tag)
+  /**
+   * Reads the payload of a request. Returns the exit that refuses it when it does not fit. Only the Worker may call the
+   * engine's own rpcs.
+   */
+  decode(tag: string, payload: unknown, isTrusted = false): Pick<Call, "procedure" | "payload" | "sent"> | EncodedExit {
+    const procedure = tag.startsWith(internalPrefix) && !isTrusted ? undefined : this.procedure(tag)
     if (procedure === undefined) return unknownRpc(tag)
     const decoded = runSyncOrDie(procedure.codec.decodePayload(payload), procedure.context)
     if (Exit.isSuccess(decoded)) return { procedure, payload: decoded.value, sent: payload }
@@ -406,7 +410,7 @@ export class Executor {
     handler: Effect.Effect<unknown, unknown, any>,
     context: Context.Context<any>,
     numbered: Numbered | undefined,
-    alongside: (() => void) | undefined
+    alongside: Call["alongside"]
   ): Transacted {
     const transacted = emptyTransacted()
     // A result that does not fit its schema, or is too large, must fail before the commit: no answer could contain it.
@@ -421,7 +425,7 @@ export class Executor {
           const refusal = this.record(numbered, successText(text), context)
           if (refusal !== undefined) return Effect.fail(refusal)
         }
-        alongside?.()
+        alongside?.(context)
         transacted.value = value
         transacted.result = encoded.value
         return Exit.succeed(value)

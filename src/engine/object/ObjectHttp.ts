@@ -101,7 +101,7 @@ export class ObjectHttp {
     const id = JSON.stringify(request.id)
     if (request.tag.startsWith(livePrefix)) return this.snapshot(request, id, session)
     const isNotification = request.isNotification === true
-    const decoded = executor.decode(request.tag, request.payload)
+    const decoded = executor.decode(request.tag, request.payload, session.fromAction)
     if ("_tag" in decoded) return isNotification ? "" : exitMessage(id, JSON.stringify(decoded))
     let isAcknowledged = false
     const started = executor.start({

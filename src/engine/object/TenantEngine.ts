@@ -14,11 +14,13 @@ import type { Scope } from "effect/Scope"
 import type * as Tracer from "effect/Tracer"
 import { type App, handlersOf } from "../../contract/App.ts"
 import { anonymous, Identity } from "../../contract/Auth.ts"
+import type { JobsRuntime } from "../../contract/Jobs.ts"
 import { type Kind, kindOf } from "../../contract/Kind.ts"
 import type { Live } from "../../contract/Live.ts"
 import type { CallerLimits } from "../../protocol/CallerLimits.ts"
 import { livePrefix } from "../../protocol/Frame.ts"
 import { canonical } from "../../protocol/JsonCodec.ts"
+import { Alarm } from "../../services/Alarm.ts"
 import { Background } from "../../services/Background.ts"
 import type { Database } from "../../services/Database.ts"
 import { SocketHost } from "../../services/SocketHost.ts"
@@ -30,9 +32,11 @@ import { CallRates, configured } from "../rpc/CallRates.ts"
 import { unknownRpc } from "../rpc/ErrorBoundary.ts"
 import { requireMiddleware } from "../rpc/KindMiddleware.ts"
 import { isTraced } from "../rpc/RequestSpan.ts"
+import type { RequestSession } from "../rpc/SessionHeader.ts"
 import type { SessionOptions } from "../rpc/SessionOptions.ts"
 import { ActionHost } from "./ActionRelay.ts"
 import { type Call, type Caller, Executor, noHeaders } from "./Executor.ts"
+import { jobCalls } from "./JobsHost.ts"
 import { LiveQueries, type QueryKey, type QueryRun } from "./LiveQueries.ts"
 import { makeLocalLive } from "./LocalLive.ts"
 import * as Metrics from "./Metrics.ts"
@@ -57,6 +61,8 @@ export interface TenantEngine {
   readonly transactor: Transactor.Transactor["Service"]
   /** Runs a body as a turn: what it commits is flushed at its end. */
   readonly turn: (body: () => void) => void
+  /** The alarm went off, or the tenant may be used again: delivers what is due. */
+  readonly alarm: () => void
 }
 
 /** How a platform runs an engine. */
@@ -79,6 +85,10 @@ export interface TenantEngineOptions {
   readonly queriesPerSlice?: number
   /** What happens to sessions whose tokens have ended. */
   readonly sessions?: SessionOptions
+  /** The tenant, as its callers name it, and its object. Unless given, both are `tenant`. */
+  readonly session?: (() => Pick<RequestSession, "tenant" | "object">) | undefined
+  /** Whether jobs may run now: not for a tenant that is suspended. Always unless given. */
+  readonly isOpen?: (() => boolean) | undefined
 }
 
 /** Flushes of one turn: a reaction may commit, which needs another flush. */
@@ -87,7 +97,7 @@ const flushesPerTurn = 20
 const decodeIdentity = Schema.decodeUnknownSync(Schema.fromJsonString(Identity))
 
 /** The services that an engine is made of. */
-export type EngineServices = Database | Background | SocketHost | ActionHost
+export type EngineServices = Database | Background | SocketHost | ActionHost | Alarm
 
 /** Brings the tables up to date, builds the handlers of queries and mutations, and restores the sockets' sessions. */
 export const make = <Rpcs extends Rpc.Any>(
@@ -101,7 +111,7 @@ export const make = <Rpcs extends Rpc.Any>(
       tables: app.tables,
       policies: app.policies,
       limits: app.limits,
-      transactional: app.transactional,
+      transactional: [...(app.jobs?.transactional ?? []), ...app.transactional],
       // Anybody may read a tenant that does not exist: that must not make a database.
       createOnWrite: true,
       internalTables: [
@@ -113,7 +123,8 @@ export const make = <Rpcs extends Rpc.Any>(
       ],
       afterCommit: (effects) => background.defer(() => runAfterCommit(background, services, effects))
     })
-    const handlers = yield* Layer.build(handlersOf(app.layers, app.layers.services))
+    const own = handlersOf(app.layers, app.layers.services)
+    const handlers = yield* Layer.build(app.jobs === undefined ? own : Layer.merge(own, app.jobs.handlers))
     const callerLimits = yield* configured(app.limits)
     yield* requireMiddleware(app.api.declared.requests.values(), handlers)
     const engine = new Engine(app, options, {
@@ -121,6 +132,7 @@ export const make = <Rpcs extends Rpc.Any>(
       background,
       sockets: yield* SocketHost,
       actions: yield* ActionHost,
+      alarm: yield* Alarm,
       runner,
       callerLimits,
       services,
@@ -147,6 +159,7 @@ interface Parts {
   readonly background: Background["Service"]
   readonly sockets: SocketHost["Service"]
   readonly actions: ActionHost["Service"]
+  readonly alarm: Alarm["Service"]
   readonly runner: TransactionRunner
   /** Those of the app, with what the environment overrides. */
   readonly callerLimits: CallerLimits
@@ -169,6 +182,7 @@ class Engine implements TenantEngine {
   private readonly turns: TurnQueue
   private readonly reactors: Reactors
   private readonly ends: SessionEnds
+  private readonly jobs: JobsRuntime | undefined
   private readonly kinds = new Map<string, Kind>()
   private readonly isTraced: boolean
   /** The calls of live queries: what is the same for each of their runs. */
@@ -184,7 +198,8 @@ class Engine implements TenantEngine {
     const { limits, reactors } = app
     const { callerLimits } = parts
     const rates = new CallRates(callerLimits)
-    const group: RpcGroup.RpcGroup<any> = app.api.declared
+    const declared: RpcGroup.RpcGroup<any> = app.api.declared
+    const group = app.jobs === undefined ? declared : declared.merge(app.jobs.api.declared)
     this.parts = parts
     this.smallFlush = smallFlush
     this.self = { identity: anonymous, client: new Rpc.ServerClient(-1), annotations: { tenant, subject: null } }
@@ -259,6 +274,26 @@ class Engine implements TenantEngine {
       now,
       isMutation
     })
+    const time = () => clock.currentTimeMillisUnsafe()
+    const { session = () => ({ tenant: tenant ?? "" }), isOpen = () => true } = options
+    const { alarm } = parts
+    this.jobs = app.jobs?.open({
+      ...jobCalls({ executor, actions: parts.actions, session, time }),
+      rows: (sql, params) => database.all(sql, params).rows,
+      isUnwritten: () => database.isUnwritten?.() === true,
+      whenWritten: (task) => database.whenWritten?.(task),
+      transaction: (body) => runner.writeNow(body, parts.services),
+      setAlarm: (at) => alarm.set(at),
+      confirmAlarm: (at) => alarm.confirm(at),
+      defer: background.defer,
+      after: background.after,
+      waitUntil: background.waitUntil,
+      // That of transactions: what one of them adds for now is due now, also when the machine's clock was set back.
+      time: () => runner.time(parts.services),
+      turn,
+      isOpen,
+      log: (message, detail) => this.log(message, detail)
+    })
     this.local = makeLocalLive({ group, live, readQueryKey, turn })
     this.transactor = Transactor.make(runner)
     runner.onCommit((writes) => this.committed(writes))
@@ -268,24 +303,33 @@ class Engine implements TenantEngine {
   start(): void {
     this.turn(() => this.sockets.restoreAll())
     this.turn(() => this.reactors.start())
+    this.turn(() => this.jobs?.start())
   }
 
   turn(body: () => void): void {
     this.turns.run(body)
   }
 
+  alarm(): void {
+    this.jobs?.wake()
+  }
+
   private committed(writes: WriteRecorder): void {
+    this.jobs?.committed((table) => writes.wroteTable(table))
     this.turns.committed()
     this.reactors.committed()
     this.ends.committed(writes)
     this.live.committed(writes)
-    // A commit of code that runs beside the calls is a turn of its own.
-    if (!this.turns.isInTurn) this.parts.background.defer(() => this.turn(() => {}))
+    if (this.turns.isInTurn) return
+    // A commit of code that runs beside the calls is a turn of its own. Only the alarm is set with the commit.
+    this.jobs?.endTurn()
+    this.parts.background.defer(() => this.turn(() => {}))
   }
 
   /** The end of a turn: answers are sent, then what was committed reaches live queries. */
   private endTurn(): void {
     const { live, sockets } = this
+    this.jobs?.endTurn()
     this.endSessions()
     sockets.flushOutput()
     for (let i = 0; live.needsFlush && this.flushWaitsFor === undefined && i < flushesPerTurn; i++) {

@@ -4,6 +4,7 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import { identity } from "effect/Function"
 import type * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -17,6 +18,7 @@ import type * as Api from "../../contract/Api.ts"
 import { type App, handlersOf } from "../../contract/App.ts"
 import { Auth, CurrentIdentity, CurrentNetwork } from "../../contract/Auth.ts"
 import { Calls } from "../../contract/Calls.ts"
+import { OutboxWriter } from "../../contract/Outbox.ts"
 import { TokenIssuer } from "../../contract/TokenIssuer.ts"
 import { CallError, Unavailable } from "../../protocol/CallError.ts"
 import type { Request } from "../../protocol/Messages.ts"
@@ -50,11 +52,20 @@ export const make = <Rpcs extends Rpc.Any>(
   Effect.gen(function* () {
     const { actionServices } = app.layers
     const services: Context.Context<never> = yield* Layer.build(actionServices)
+    const group: RpcGroup.RpcGroup<any> = app.api.declared.merge(
+      ...(app.jobs?.queues ?? []).map(({ api }) => api.declared)
+    )
+    const handlers: Layer.Layer<never, never, any> = (app.jobs?.queues ?? []).reduce(
+      (layers, { layer }) => Layer.merge(layers, layer),
+      app.layers.handlers
+    )
     const own = yield* Layer.build(
-      handlersOf(app.layers, actionServices === Layer.empty ? Layer.empty : Layer.succeedContext(services))
+      handlersOf(
+        { ...app.layers, handlers },
+        actionServices === Layer.empty ? Layer.empty : Layer.succeedContext(services)
+      )
     )
     const kinds = yield* Layer.build(KindMiddleware.workerLayer)
-    const group: RpcGroup.RpcGroup<any> = app.api.declared
     yield* KindMiddleware.requireMiddleware(group.requests.values(), own)
     const server = yield* Effect.provideContext(RpcTransport.make(group), Context.merge(own, kinds))
     const annotations = yield* References.CurrentLogAnnotations
@@ -69,7 +80,11 @@ export const make = <Rpcs extends Rpc.Any>(
     }))
     const run: ActionRunner["run"] = ({ object, onMessage, requests, resultBytes, session }) =>
       Effect.callback<ReadonlyArray<FromServerEncoded>>((resume) => {
+        const { jobs } = app
         const context = Context.make(Calls, callsTo(app.api, object, session)).pipe(
+          jobs === undefined
+            ? identity
+            : Context.add(OutboxWriter, jobs.writerOver(callsTo(jobs.api, object, session))),
           Context.add(CurrentIdentity, session.identity),
           Context.add(CurrentNetwork, session.address === undefined ? undefined : networkOf(session.address)),
           // For handlers, and for the author's middleware around them.

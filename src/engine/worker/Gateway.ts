@@ -260,7 +260,8 @@ export class Gateway<Rpcs extends Rpc.Any> {
     { requests, text }: Pick<RequestBody, "requests"> & { readonly text?: string },
     options: { readonly isStream: boolean; readonly isCollected: boolean; readonly signal: AbortSignal }
   ): Promise<Response> {
-    const routes = route(this.app, requests)
+    // Only object and Worker ask for a stream.
+    const routes = route(this.app, requests, options.isStream)
     if (routes.transactions.length > 0 && routes.transactions.length === requests.length) {
       const { body, retryAfter, status } = await this.transact(host, object, session, requests, text)
       return messagesResponse(body, status, retryAfter === undefined ? {} : retryHeaders(retryAfter))
@@ -320,7 +321,10 @@ export class Gateway<Rpcs extends Rpc.Any> {
       const runner = actions.length > 0 ? await host.actions() : undefined
       const run = (onMessage: (message: FromServerEncoded) => Promise<void>) => {
         const resultBytes = isCollected ? limits.resultBytes : undefined
-        return runner?.run({ requests: actions, session, object, onMessage, resultBytes }) ?? Effect.succeed([])
+        const ran = runner?.run({ requests: actions, session, object, onMessage, resultBytes }) ?? Effect.succeed([])
+        // The object may run a version of the app that still has them.
+        const answered = Effect.forEach(unknown, (text) => Effect.promise(() => onMessage(JSON.parse(text))))
+        return unknown.length === 0 ? ran : Effect.andThen(answered, ran)
       }
       return ndjsonResponse(signal, host.waitUntil, run, isCollected ? collectedLine(limits) : JSON.stringify)
     }

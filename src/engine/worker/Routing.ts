@@ -30,14 +30,19 @@ export interface Routes {
   readonly transactions: ReadonlyArray<RpcRequest>
 }
 
-/** Divides the calls of a body. */
-export const route = <Rpcs extends Rpc.Any>(app: App<Rpcs>, requests: ReadonlyArray<RpcRequest>): Routes => {
+/** Divides the calls of a body. Only an object may call the handlers of queues. */
+export const route = <Rpcs extends Rpc.Any>(
+  app: App<Rpcs>,
+  requests: ReadonlyArray<RpcRequest>,
+  isTrusted = false
+): Routes => {
   const unknown: Array<string> = []
   const actions: Array<RpcRequest> = []
   const transactions: Array<RpcRequest> = []
   for (const request of requests) {
     const rpc = app.api.requests.get(request.tag)
-    if (rpc === undefined) unknown.push(...answerAll([request], unknownRpc(request.tag)))
+    if (isTrusted && app.jobs?.queues.some(({ api }) => api.declared.requests.has(request.tag))) actions.push(request)
+    else if (rpc === undefined) unknown.push(...answerAll([request], unknownRpc(request.tag)))
     else if (kindOf(rpc) === "action") actions.push(request)
     else transactions.push(request)
   }

@@ -149,6 +149,16 @@ export const suite = (name: string, run: RunWithDatabase) =>
         ))
     }
 
+    it("A20: without an app the table has its index as well", () =>
+      under(
+        Effect.gen(function* () {
+          const { all } = yield* Database.Database
+          const indexes =
+            "SELECT name FROM sqlite_master WHERE type = 'index' AND name LIKE '_dormouse_rate_limits_by%'"
+          expect(all(indexes, []).rows).toEqual([["_dormouse_rate_limits_by_sweep"]])
+        }).pipe(Effect.provide(RateLimits.layer))
+      ))
+
     it("control: a store that returns tokens too early is found", () =>
       expect(
         forAllAsync(4, (random) =>

@@ -1,0 +1,48 @@
+/**
+ * The rpcs by which an action writes the outbox of its tenant: the Worker calls them in the object.
+ * No client can: their tags are reserved.
+ */
+import * as Effect from "effect/Effect"
+import type * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import * as Api from "../../contract/Api.ts"
+import type { Calls } from "../../contract/CallsTag.ts"
+import { CronDefinition } from "../../contract/CronDefinition.ts"
+import * as Mutation from "../../contract/Mutation.ts"
+import { EntryId, NewEntry, OutboxWriter } from "../../contract/Outbox.ts"
+
+/** What an action does with the outbox. */
+export class OutboxApi extends Api.make(
+  Mutation.make("~outbox.add", { payload: { entry: NewEntry }, success: EntryId }),
+  Mutation.make("~outbox.remove", { payload: { id: EntryId }, success: Schema.Boolean }),
+  Mutation.make("~outbox.reschedule", {
+    payload: { id: EntryId, due: Schema.optionalKey(Schema.Int) },
+    success: Schema.Boolean
+  }),
+  Mutation.make("~outbox.edit", { payload: { id: EntryId, payload: Schema.Json }, success: Schema.Boolean }),
+  Mutation.make("~outbox.progress", { payload: { id: EntryId, progress: Schema.Json } }),
+  Mutation.make("~outbox.setCron", { payload: { name: Schema.String, definition: CronDefinition } }),
+  Mutation.make("~outbox.removeCron", { payload: { name: Schema.String }, success: Schema.Boolean })
+) {}
+
+/** The handlers, for the object. */
+export const handlers: Layer.Layer<never, never, any> = OutboxApi.toLayer({
+  "~outbox.add": ({ entry }) => Effect.flatMap(OutboxWriter, ({ add }) => add(entry)),
+  "~outbox.remove": ({ id }) => Effect.flatMap(OutboxWriter, ({ remove }) => remove(id)),
+  "~outbox.reschedule": ({ due, id }) => Effect.flatMap(OutboxWriter, ({ reschedule }) => reschedule(id, due)),
+  "~outbox.edit": ({ id, payload }) => Effect.flatMap(OutboxWriter, ({ edit }) => edit(id, payload)),
+  "~outbox.progress": ({ id, progress }) => Effect.flatMap(OutboxWriter, (outbox) => outbox.progress(id, progress)),
+  "~outbox.setCron": ({ definition, name }) => Effect.flatMap(OutboxWriter, ({ setCron }) => setCron(name, definition)),
+  "~outbox.removeCron": ({ name }) => Effect.flatMap(OutboxWriter, ({ removeCron }) => removeCron(name))
+})
+
+/** The outbox as an action writes it: each operation is a transaction of its own in the object. */
+export const writerOver = ({ call }: Calls["Service"]): OutboxWriter["Service"] => ({
+  add: (entry) => call("~outbox.add", { entry }),
+  remove: (id) => call("~outbox.remove", { id }),
+  reschedule: (id, due) => call("~outbox.reschedule", { id, ...(due !== undefined && { due }) }),
+  edit: (id, payload) => call("~outbox.edit", { id, payload }),
+  progress: (id, progress) => call("~outbox.progress", { id, progress }),
+  setCron: (name, definition) => call("~outbox.setCron", { name, definition }),
+  removeCron: (name) => call("~outbox.removeCron", { name })
+})

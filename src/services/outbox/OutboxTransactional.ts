@@ -1,0 +1,35 @@
+/**
+ * The outbox as services that take part in transactions.
+ * Handlers read and write it, and the engine records deliveries.
+ */
+import * as Context from "effect/Context"
+import { memoize } from "effect/Function"
+import { Outbox, OutboxWriter } from "../../contract/Outbox.ts"
+import type { Transactional, Tx } from "../../contract/Transactional.ts"
+import { crons } from "./Crons.ts"
+import { outbox } from "./OutboxTable.ts"
+import { TransactionOutbox } from "./TransactionOutbox.ts"
+
+const spanOf = (tx: Tx) => (): string | null => {
+  const span = tx.span()
+  return span === undefined ? null : JSON.stringify([span.traceId, span.spanId])
+}
+
+/** One for both tags. */
+const open = memoize((tx: Tx) => new TransactionOutbox(tx, spanOf(tx)))
+
+/** The outbox of the handlers of queries and mutations. */
+export const outboxServices: readonly [
+  Transactional<Outbox, Outbox["Service"]>,
+  Transactional<OutboxWriter, OutboxWriter["Service"]>
+] = [
+  { tag: Outbox, tables: [outbox, crons], open },
+  { tag: OutboxWriter, tables: [], open }
+]
+
+/** The outbox of the transaction that an effect runs in. */
+export const current = (context: Context.Context<any>): TransactionOutbox => {
+  const found = Context.get(context, OutboxWriter)
+  if (found instanceof TransactionOutbox) return found
+  throw new Error("the outbox was used outside of a transaction")
+}

@@ -1,0 +1,134 @@
+/// <reference types="node" />
+import { spawn } from "node:child_process"
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath, URL } from "node:url"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import * as TestClock from "effect/testing/TestClock"
+import { Action, Api, Calls, Mutation } from "effect-dormouse"
+import { Jobs, Queue, Scheduler } from "effect-dormouse/jobs"
+import { Database, Transactor } from "effect-dormouse/storage"
+import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { notes } from "../../examples/embed/schema.ts"
+import { turns } from "../deployment/memory.ts"
+
+/** Jobs and queues in a program without the engine. */
+
+let folder = ""
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "dormouse-jobs-"))
+})
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+const ran: Array<string> = []
+const run = (text: string) => Effect.sync(() => void ran.push(text))
+
+class Broken extends Schema.TaggedError<Broken>("test/Broken")("Broken", {}) {}
+class EmbeddedApi extends Api.make(
+  Mutation.make("mutate", { payload: { text: Schema.String } }),
+  Mutation.make("fail", { payload: {}, error: Broken }),
+  Action.make("act", { payload: { text: Schema.String } })
+) {}
+const Messages = Queue.make("messages", { payload: { text: Schema.String } })
+const handlers = EmbeddedApi.toLayer({
+  mutate: ({ text }) => Effect.andThen(notes.insert({ text }).pipe(Effect.orDie), run(`mutate ${text}`)),
+  fail: () => Effect.andThen(notes.insert({ text: "not kept" }).pipe(Effect.orDie), Effect.fail(new Broken())),
+  act: Effect.fnUntraced(function* ({ text }) {
+    yield* run(`act ${text}`)
+    const { mutate } = yield* Calls.of(EmbeddedApi)
+    yield* mutate("mutate", { text })
+    // In an action the queue acts at once.
+    yield* Messages.send({ text })
+  })
+})
+const layer = (path: string) =>
+  Jobs.layer({
+    tables: [notes],
+    api: EmbeddedApi,
+    handlers,
+    jobs: Jobs.make({ queues: [Messages.toLayer(({ text }) => run(`message ${text}`))] })
+  }).pipe(Layer.provide(Database.layerMemory({ path })), Layer.provideMerge(TestClock.layer()))
+
+const settled = Effect.promise(turns)
+const start = <A, E>(path: string, program: Effect.Effect<A, E, any>): Promise<A> =>
+  Effect.runPromise(Effect.provide(program, layer(path)) as Effect.Effect<A>)
+
+describe("Jobs.layer", () => {
+  it("J1 J2 J5: what a transaction schedules runs once, after a restart of the program as well, and never after a rollback", async () => {
+    const path = join(folder, "restart.sqlite")
+    ran.length = 0
+    await start(
+      path,
+      Effect.gen(function* () {
+        const { write } = yield* Transactor
+        yield* write(
+          Effect.gen(function* () {
+            yield* Scheduler.after("1 hour", EmbeddedApi, "mutate", { text: "later" })
+            yield* Scheduler.after(0, EmbeddedApi, "act", { text: "now" })
+          })
+        )
+        const rolledBack = Effect.andThen(
+          Scheduler.after(0, EmbeddedApi, "mutate", { text: "never" }),
+          Effect.fail("no")
+        )
+        expect(yield* Effect.flip(write(rolledBack))).toBe("no")
+        yield* settled
+        yield* settled
+        expect(ran).toEqual(["act now", "mutate now", "message now"])
+      })
+    )
+    ran.length = 0
+    await start(
+      path,
+      Effect.gen(function* () {
+        yield* settled
+        expect(ran).toEqual([])
+        yield* TestClock.adjust("1 hour")
+        yield* settled
+        expect(ran).toEqual(["mutate later"])
+        yield* TestClock.adjust("1 day")
+        yield* settled
+        expect(ran).toEqual(["mutate later"])
+      })
+    )
+  })
+
+  it("J6: a mutation that fails leaves no row, and is kept with its reason", async () => {
+    await start(
+      join(folder, "fails.sqlite"),
+      Effect.gen(function* () {
+        const { read, write } = yield* Transactor
+        yield* write(Scheduler.after(0, EmbeddedApi, "fail", {}))
+        yield* settled
+        expect(yield* read(notes.query().count)).toBe(0)
+        expect(yield* read(Scheduler.list({ state: "failed" }))).toMatchObject([
+          { target: "fail", attempts: 1, reason: { kind: "failed", detail: '{"_tag":"Broken"}' } }
+        ])
+      })
+    )
+  })
+})
+
+it("J5: the example keeps what it has promised when it is killed", async () => {
+  const program = fileURLToPath(new URL("../../examples/embed/jobs.ts", import.meta.url))
+  const path = join(folder, "killed.sqlite")
+  /** Runs the program, and kills it when it has said something. */
+  const lines = (killAfter?: string): Promise<ReadonlyArray<string>> =>
+    new Promise((resolve) => {
+      const child = spawn(process.execPath, ["--conditions=source", program, path], {
+        stdio: ["ignore", "pipe", "ignore"]
+      })
+      let text = ""
+      child.stdout.on("data", (chunk) => {
+        text += chunk
+        if (killAfter !== undefined && text.includes(killAfter)) child.kill("SIGKILL")
+      })
+      child.once("close", () => resolve(text.trim().split("\n")))
+    })
+  expect((await lines("a note")).filter((line) => line.startsWith("reminder"))).toEqual([])
+  const second = await lines()
+  expect(second.filter((line) => line.startsWith("reminder"))).toHaveLength(2)
+})

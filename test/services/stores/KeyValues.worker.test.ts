@@ -1,0 +1,9 @@
+import { env, runInDurableObject } from "cloudflare:test"
+import { Database } from "effect-dormouse/storage"
+import { suite } from "./keyValueCases.ts"
+import { withLayer } from "./persistedQueueCases.ts"
+
+suite("in a Durable Object", (effect) =>
+  runInDurableObject(env.PROBE.get(env.PROBE.newUniqueId()), (_, { storage }) =>
+    withLayer(Database.layerCloudflare(storage))(effect)
+  ))
