@@ -11,7 +11,7 @@ import type { Calls } from "./CallsTag.ts"
 import type { Declared } from "./Cron.ts"
 import type { OutboxWriter } from "./Outbox.ts"
 import type { Consumer } from "./Queue.ts"
-import type { Any, SqlValue } from "./Transactional.ts"
+import type { Any, Expiring, SqlValue } from "./Transactional.ts"
 
 /** The jobs and queues of an app. `R` is what the handlers of its queues require. */
 export interface Jobs<out R = unknown> {
@@ -73,6 +73,8 @@ export interface JobsHost {
   readonly mutate: (call: PromisedCall, around: Around) => EncodedExit | undefined | Promise<EncodedExit | undefined>
   /** Has an action run outside of the object. `undefined` when it ended without an exit. */
   readonly act: (call: PromisedCall, signal: AbortSignal) => Promise<EncodedExit | undefined>
+  /** Rows of other services that the alarm deletes when they have ended. */
+  readonly expiring: ReadonlyArray<Expiring>
   /** Sets the alarm. */
   readonly setAlarm: (at: number) => void
   /** Sets the alarm unless it is set to this time already. */

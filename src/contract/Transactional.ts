@@ -50,6 +50,16 @@ export interface Tx {
   readonly outlive: (writes: () => void) => void
 }
 
+/** Rows of a service that end at a time. In an app with jobs, its alarm deletes them then. */
+export interface Expiring {
+  /** What `recordWrite` names when the end of a row was set. */
+  readonly changes: string
+  /** The statement that selects the earliest end, in milliseconds since the epoch. */
+  readonly next: string
+  /** Deletes rows that have ended, a limited number at a time. */
+  readonly sweep: (tx: Tx) => void
+}
+
 /** A service that takes part in transactions. */
 export interface Transactional<in out I, in out S> {
   /** The tag under which handlers use the service. */
@@ -58,6 +68,7 @@ export interface Transactional<in out I, in out S> {
   readonly tables: ReadonlyArray<InternalTable>
   /** Makes the service for one transaction. Called once per transaction; synchronous, and without state of its own. */
   readonly open: (tx: Tx) => S
+  readonly expiring?: Expiring
 }
 
 /** A transactional service of any type. */

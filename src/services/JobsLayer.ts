@@ -164,6 +164,7 @@ class JobsProcess {
       transaction: (body) => this.runner.writeNow(body, this.services),
       mutate: (call, around) => this.mutate(call, around),
       act: (call, signal) => this.act(call, signal),
+      expiring: [],
       setAlarm: (at) => this.setAlarm(at, time()),
       confirmAlarm: (at) => this.setAlarm(at, time()),
       defer: (task) => this.defer(task),

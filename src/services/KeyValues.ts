@@ -1,6 +1,6 @@
 /**
  * Effect's `KeyValueStore` over a database, in the transactions of an app and alone, and the store behind `PersistedCache`.
- * O12: what has expired is never returned. It is deleted later, a few rows with each write.
+ * O12: what has expired is never returned. It is deleted then by the alarm of an app with jobs, and otherwise a few rows with each write.
  */
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
@@ -124,20 +124,23 @@ const inTransaction = (tx: Tx): KeyValueStore.KeyValueStore =>
   storeOver(
     (body) =>
       Effect.clockWith((clock) =>
-        Effect.sync(() =>
-          body(
-            ValueRows.over(tx.query, {
-              // Reading the clock is recorded.
-              now: () => clock.currentTimeMillisUnsafe(),
-              onRead: (name) => tx.recordRead(ValueRows.rowTable, name),
-              onWrite: (name) => tx.recordWrite(ValueRows.rowTable, name),
-              expiryOf
-            })
-          )
-        )
+        // Reading the clock is recorded.
+        Effect.sync(() => body(rowsOf(tx, () => clock.currentTimeMillisUnsafe())))
       ),
     tx.readOnly ? refused : undefined
   )
+
+const rowsOf = (tx: Tx, now: () => number): ValueRows.ValueRows =>
+  ValueRows.over(tx.query, {
+    now,
+    onRead: (name) => tx.recordRead(ValueRows.rowTable, name),
+    onWrite: (name) => tx.recordWrite(ValueRows.rowTable, name),
+    onEnd: () => tx.recordWrite(ValueRows.valueEnds),
+    expiryOf
+  })
+
+/** Expired keys that the alarm deletes in one transaction. */
+const rowsPerSweep = 100
 
 const refused = Effect.die(new Error("a query cannot write: make it a mutation"))
 
@@ -148,7 +151,12 @@ const refused = Effect.die(new Error("a query cannot write: make it a mutation")
 export const transactional: Transactional<KeyValueStore.KeyValueStore, KeyValueStore.KeyValueStore> = {
   tag: KeyValueStore.KeyValueStore,
   tables: [ValueRows.table],
-  open: inTransaction
+  open: inTransaction,
+  expiring: {
+    changes: ValueRows.valueEnds,
+    next: ValueRows.nextEnd,
+    sweep: (tx) => rowsOf(tx, () => tx.now).sweep(rowsPerSweep)
+  }
 }
 
 /** Runs operations over a database, each in a transaction of its own. */
@@ -158,7 +166,7 @@ const alone = Effect.map(Database, (database): Run => {
   return (body) =>
     Effect.map(Clock.currentTimeMillis, (now) =>
       database.transaction(() =>
-        body(ValueRows.over(query, { now: () => now, onRead: () => {}, onWrite: () => {}, expiryOf }))
+        body(ValueRows.over(query, { now: () => now, onRead: () => {}, onWrite: () => {}, onEnd: () => {}, expiryOf }))
       )
     )
 })

@@ -6,6 +6,7 @@ import * as Model from "effect/schema/Model"
 import { Action, Api, App, Calls, Handlers, Mutation, Query, Table } from "effect-dormouse"
 import { Auth as AuthLayers, Policy } from "effect-dormouse/auth"
 import { Cron, Jobs, Queue, Scheduler } from "effect-dormouse/jobs"
+import { KeyValues } from "effect-dormouse/storage"
 import { JobsApi, JobsHandlers, lines, ran, WorksLive } from "./jobs.ts"
 
 /** The jobs app with what the suite of jobs needs more, in several versions that follow each other over one database. */
@@ -58,6 +59,9 @@ class MoreApi extends Api.make(
     success: Schema.Array(Schema.String)
   }),
   Query.make("notes", { payload: {}, success: Schema.Array(Schema.String) }),
+  Query.make("kept", { payload: { key: Schema.String }, success: Schema.NullOr(Schema.String) }),
+  /** Keeps a value under each key, for so many milliseconds. */
+  Mutation.make("keep", { payload: { keys: Schema.Array(Schema.String), millis: Schema.Number } }),
   Mutation.make("cron.set", {
     payload: {
       ...Repeats,
@@ -104,6 +108,12 @@ const repeated = (text: string, as: "caller" | "system" | undefined) => ({
 const MoreHandlers = MoreApi.toLayer({
   crons: () => Cron.list,
   listed: (filter) => Effect.map(Scheduler.list(filter), (jobs) => jobs.map(({ payload }) => (payload as any).text)),
+  kept: ({ key }) =>
+    Effect.flatMap(KeyValues.KeyValueStore, (store) =>
+      Effect.orDie(Effect.map(store.get(key), (value) => value ?? null))
+    ),
+  keep: ({ keys, millis }) =>
+    Effect.orDie(Effect.forEach(keys, (key) => KeyValues.set(key, "kept", { timeToLive: millis }), { discard: true })),
   notes: () => Effect.map(notes.query(), (notes) => notes.map(({ subject }) => subject)),
   "cron.set": ({ as, expression, name, text, what = "add", ...options }) =>
     Cron.set(name, expression, { ...repeated(text, as), ...options, tag: what }),
@@ -187,6 +197,7 @@ export const first = App.make({
   tables: [lines, notes],
   policies,
   handlers: Handlers.merge(JobsHandlers, MoreHandlers),
+  transactional: [KeyValues.transactional],
   jobs: Jobs.make({
     queues: [WorksLive, TasksLive, GroupsLive, Olds.toLayer(nothing), Changing.toLayer(nothing)],
     crons: [

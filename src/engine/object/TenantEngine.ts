@@ -283,6 +283,7 @@ class Engine implements TenantEngine {
       isUnwritten: () => database.isUnwritten?.() === true,
       whenWritten: (task) => database.whenWritten?.(task),
       transaction: (body) => runner.writeNow(body, parts.services),
+      expiring: app.transactional.flatMap(({ expiring }) => expiring ?? []),
       setAlarm: (at) => alarm.set(at),
       confirmAlarm: (at) => alarm.confirm(at),
       defer: background.defer,

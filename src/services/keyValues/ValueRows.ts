@@ -8,6 +8,12 @@ import type { InternalTable, Tx } from "../../contract/Transactional.ts"
 /** The table's name. */
 export const rowTable = "_dormouse_key_values"
 
+/** The name by which it is recorded that the end of a key was set. */
+export const valueEnds = `${rowTable} ends`
+
+/** The statement that selects the earliest end. */
+export const nextEnd = `SELECT min(expires) FROM ${rowTable} WHERE expires IS NOT NULL`
+
 /** One row for each key. `value` is text or a blob, as it was set. */
 export const table: InternalTable = {
   name: rowTable,
@@ -33,6 +39,8 @@ export interface Port {
   readonly onRead: (name: string | undefined) => void
   /** A key is written. */
   readonly onWrite: (name: string) => void
+  /** The end of a key is set. */
+  readonly onEnd: () => void
   readonly expiryOf: (now: number, timeToLive: Duration.Duration) => number
 }
 
@@ -47,23 +55,24 @@ const after = (prefix: string): string | undefined => {
 }
 
 /** The operations on the rows of one transaction. They throw what the database throws. */
-export const over = (query: Tx["query"], { expiryOf, now, onRead, onWrite }: Port) => {
+export const over = (query: Tx["query"], { expiryOf, now, onEnd, onRead, onWrite }: Port) => {
   /** A key by which reads and writes are recorded. */
   const nameOf = (space: string, key: string) => `${space}\0${key}`
   const put = (space: string, key: string, value: string | Uint8Array, expires: number | null): void => {
     onWrite(nameOf(space, key))
+    if (expires !== null) onEnd()
     query(
       `INSERT INTO ${rowTable} (space, key, value, expires) VALUES (?, ?, ?, ?) ` +
         "ON CONFLICT (space, key) DO UPDATE SET value = excluded.value, expires = excluded.expires",
       [space, key, value, expires]
     )
-    sweep()
+    sweep(sweepRows)
   }
-  const sweep = (): void => {
+  const sweep = (max: number): void => {
     const expired = query(
       `DELETE FROM ${rowTable} WHERE (space, key) IN (SELECT space, key FROM ${rowTable} ` +
         "WHERE expires IS NOT NULL AND expires <= ? ORDER BY expires LIMIT ?) RETURNING space, key",
-      [now(), sweepRows]
+      [now(), max]
     )
     // A live query may still show them.
     for (const [space, key] of expired) onWrite(nameOf(String(space), String(key)))
@@ -93,6 +102,8 @@ export const over = (query: Tx["query"], { expiryOf, now, onRead, onWrite }: Por
       if (expires !== null && expires <= at) remove(space, key)
       else put(space, key, value, expires)
     },
+    /** Deletes expired rows, at most so many. */
+    sweep,
     /** Sets a value without changing when it expires. */
     replace: put,
     remove,

@@ -4,6 +4,7 @@
  */
 import type { Declared } from "../../contract/Cron.ts"
 import type { JobsHost, JobsRuntime } from "../../contract/Jobs.ts"
+import type { Expiring } from "../../contract/Transactional.ts"
 import { cronTable } from "./Crons.ts"
 import type { Attempt, Lane } from "./Lanes.ts"
 import { type Delivery, deliveryColumns, outboxChanges, outboxTable, toDelivery } from "./OutboxTable.ts"
@@ -18,6 +19,9 @@ const safetyDelay = 5_000
 
 /** Milliseconds beyond its timeout after which a call counts as cut. */
 const leaseMargin = 10_000
+
+/** A time that does not come. */
+const never = Number.POSITIVE_INFINITY
 
 /** What runs now in a lane. */
 interface Running {
@@ -87,7 +91,9 @@ export class Deliveries implements JobsRuntime {
 
   /** A transaction committed. */
   committed(wrote: (table: string) => boolean): void {
-    if (wrote(outboxChanges) || wrote(cronTable)) this.hasChanged = true
+    const { expiring } = this.host
+    if (wrote(outboxChanges) || wrote(cronTable) || expiring.some(({ changes }) => wrote(changes)))
+      this.hasChanged = true
     else if (wrote(outboxTable)) this.hasAdded = true
   }
 
@@ -104,7 +110,7 @@ export class Deliveries implements JobsRuntime {
     // A tenant that is suspended is woken when it may be used again.
     if (!this.host.isOpen()) return
     const now = this.host.time()
-    let next = this.nextCron() ?? Number.POSITIVE_INFINITY
+    let next = Math.min(this.nextCron() ?? never, ...this.host.expiring.map((rows) => this.nextEnd(rows)))
     for (const lane of this.lanes) {
       // A lane that is full goes on when one of its calls ends.
       const at = this.freeOf(lane) > 0 ? this.nextOf(lane) : now + safetyDelay
@@ -133,7 +139,7 @@ export class Deliveries implements JobsRuntime {
   }
 
   private setAlarm(next: number, now: number, isStart: boolean): void {
-    if (next === Number.POSITIVE_INFINITY) return
+    if (next === never) return
     if (next <= now && !this.hasFailed) this.schedule()
     const at = next <= now ? now + safetyDelay : next
     if (isStart) this.host.confirmAlarm(at)
@@ -163,7 +169,10 @@ export class Deliveries implements JobsRuntime {
   private deliverDue(): void {
     if (this.host.isUnwritten()) return
     const now = this.host.time()
-    if ((this.nextCron() ?? Number.POSITIVE_INFINITY) <= now) this.transaction((outbox) => outbox.tick())
+    if ((this.nextCron() ?? never) <= now) this.transaction((outbox) => outbox.tick())
+    for (const rows of this.host.expiring) {
+      if (this.nextEnd(rows) <= now) this.transaction((outbox) => outbox.sweep(rows))
+    }
     for (const lane of this.lanes) {
       if (lane.transact !== undefined) this.transactDue(lane, lane.transact, now)
       else while (!this.hasFailed && this.freeOf(lane) > 0 && this.callDue(lane, now)) {}
@@ -308,12 +317,12 @@ export class Deliveries implements JobsRuntime {
   private nextOf(lane: Lane): number | undefined {
     const { batch, names } = lane
     const first = `SELECT min(wake) FROM ${outboxTable} WHERE lane = ? AND wake IS NOT NULL`
-    let next = Number.POSITIVE_INFINITY
+    let next = never
     for (const name of names) {
       const [row] = this.host.rows(first, [name])
       if (typeof row?.[0] === "number") next = Math.min(next, row[0])
     }
-    if (next === Number.POSITIVE_INFINITY) return undefined
+    if (next === never) return undefined
     const now = this.host.time()
     if (batch.wait === 0 || next > now || this.dueIn(lane, now, batch.size).length === batch.size) return next
     return next + batch.wait
@@ -324,6 +333,12 @@ export class Deliveries implements JobsRuntime {
     const { crons } = this
     const rows = this.host.rows(`SELECT 1 FROM ${cronTable} WHERE declared = 1 LIMIT 1`, [])
     if (crons.length > 0 || rows.length > 0) this.transaction((outbox) => outbox.converge(crons))
+  }
+
+  /** When the first of the rows of another service ends. */
+  private nextEnd({ next }: Expiring): number {
+    const [row] = this.host.rows(next, [])
+    return typeof row?.[0] === "number" ? row[0] : never
   }
 
   private nextCron(): number | undefined {

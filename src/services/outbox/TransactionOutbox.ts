@@ -10,7 +10,7 @@ import type { CronDefinition } from "../../contract/CronDefinition.ts"
 import type { EntryFilter, EntryId, NewEntry } from "../../contract/Outbox.ts"
 import type { Outcome } from "../../contract/Queue.ts"
 import { mutationLane } from "../../contract/Scheduler.ts"
-import type { SqlValue, Tx } from "../../contract/Transactional.ts"
+import type { Expiring, SqlValue, Tx } from "../../contract/Transactional.ts"
 import { type CronRow, cronColumns, cronTable, definitionText, dueAt, nextAfter, toCron, toState } from "./Crons.ts"
 import { type FailedWith, retryAfter } from "./Decisions.ts"
 import {
@@ -285,6 +285,11 @@ export class TransactionOutbox {
     const { payload, target } = completion
     // They were encoded with a place for both.
     this.insert({ lane: mutationLane, target, payload: { ...payload, message: idOf(id), outcome } as any, caller })
+  }
+
+  /** Deletes rows of another service that have ended. */
+  sweep({ sweep }: Expiring): void {
+    sweep(this.tx)
   }
 
   /** Deletes entries that have ended, with the names that they kept. */

@@ -474,6 +474,26 @@ export const suite = (name: string, here: () => Promise<Timed>) =>
       peer.close()
     })
 
+    it("O16: a key that expires is deleted then, and a live query that read it is sent that", async () => {
+      const { tenant, value } = open()
+      const peer = await app.connect(tenant, "header", Auth.testToken({ subject: "ada" }))
+      // More than one transaction deletes, and the last of them is the one that is read.
+      const keys = Array.from({ length: 250 }, (_, i) => `key ${i}`)
+      await value("keep", { keys, millis: 1_000 })
+      await value("keep", { keys: ["later"], millis: 60_000 })
+      peer.send(request("live", "live:kept", { key: "key 249" }))
+      peer.send(request("other", "live:kept", { key: "later" }))
+      await peer.itemsOf("live", 1)
+      await peer.itemsOf("other", 1)
+      expect(peer.items("live")).toMatchObject([{ value: "kept" }])
+      peer.send({ _tag: "Ack", requestId: "live" })
+      await app.pass(1_000)
+      await peer.itemsOf("live", 2)
+      expect(JSON.stringify(peer.items("live")[1])).toContain("null")
+      expect(peer.items("other")).toHaveLength(1)
+      peer.close()
+    })
+
     it("O6: no client can call what the engine itself calls", async () => {
       const { call, jobs, tenant } = open()
       const entry = { lane: "mutations", target: "add", payload: { text: "x" }, caller: { subject: "eve", claims: {} } }
