@@ -34,7 +34,10 @@ interface AnyTarget {
 export interface CronOptions {
   /** An IANA time zone such as `Europe/Berlin`, or an offset. UTC unless given. */
   readonly zone?: string
-  /** Which of two equal local times counts when clocks are set back: `earlier` unless given. */
+  /**
+   * Which of two equal local times counts when clocks are set back. Unless given, `both` for an expression with a `*` in its
+   * minutes or hours, so that what repeats within a day goes on, and `earlier` for others.
+   */
   readonly onDstOverlap?: "earlier" | "later" | "both"
   /** What happens to an occurrence while an earlier one has not ended: `skip` (the default) leaves it out, `queue` waits. */
   readonly overlap?: "skip" | "queue"
@@ -112,7 +115,16 @@ const maxMissed = 1000
 
 const refuse = (issue: string) => Effect.fail(new CallError({ reason: new PayloadInvalid({ issue }) }))
 
-const readCron = (expression: string, { onDstOverlap = "earlier", zone = "UTC" }: CronOptions) => {
+/** Whether an expression names no fixed times of the day: cron(8) then ignores changes of the clocks. */
+const isInterval = (expression: string): boolean =>
+  expression
+    .trim()
+    .split(/\s+/)
+    .slice(0, -3)
+    .some((field) => field.includes("*"))
+
+const readCron = (expression: string, options: CronOptions) => {
+  const { onDstOverlap = isInterval(expression) ? "both" : "earlier", zone = "UTC" } = options
   const parsed = EffectCron.parse(expression, zone, { onDstOverlap })
   if (Result.isFailure(parsed)) return refuse(`the cron ${expression} in ${zone}: ${parsed.failure.message}`)
   try {

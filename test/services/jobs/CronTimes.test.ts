@@ -1,4 +1,7 @@
-import * as Cron from "effect/Cron"
+import { Cron as Croner } from "croner"
+import * as EffectCron from "effect/Cron"
+import { Api, Mutation } from "effect-dormouse"
+import { Cron } from "effect-dormouse/jobs"
 import { describe, expect, it } from "vitest"
 import { dueAt, nextAfter, tolerance } from "../../../src/services/outbox/Crons.ts"
 import { forAll, type Random, Violation } from "../../random.ts"
@@ -166,14 +169,63 @@ const compare = (random: Random, next: typeof nextAfter, only?: Overlap): void =
   expect({ cron, times: text(actual) }).toEqual({ cron, times: text(expected) })
 }
 
+class TickApi extends Api.make(Mutation.make("tick", { payload: {} })) {}
+
+/** Whether a time is in the hour after clocks were set forward. */
+const isAfterGap = (zone: string, time: number): boolean => {
+  const passed = localOf(zone, time) - localOf(zone, time - 60 * minute)
+  return passed > 60 * minute
+}
+
 describe("the times of crons", () => {
   it("J14: are those of the local time of their zone, also when clocks change", () => {
     forAll(60, (random) => compare(random, nextAfter))
   })
 
+  it("J14: are those of another implementation, but for occurrences that a gap leaves out", () => {
+    forAll(60, (random) => {
+      const [zone, before] = random.pick(changes)
+      const { text: expression } = expressionOf(random)
+      const from = Date.parse(before) + random.int(600) * minute
+      const to = from + 1.5 * day
+      const { timing } = Cron.job("x", expression, { zone, api: TickApi, tag: "tick", payload: {} }).definition
+      const other = new Croner(expression, { timezone: zone, paused: true, fixedTimeRule: "no-wildcard" })
+      const expected: Array<number> = []
+      let next = other.nextRun(new Date(from))
+      for (; next !== null && next.getTime() <= to; next = other.nextRun(next)) expected.push(next.getTime())
+      const actual: Array<number> = []
+      for (let time = nextAfter(timing, from); time <= to; time = nextAfter(timing, time)) actual.push(time)
+      // It has other rules there.
+      const text = (times: ReadonlyArray<number>) =>
+        times.filter((time) => !isAfterGap(zone, time)).map((time) => new Date(time).toISOString())
+      expect({ expression, zone, times: text(actual) }).toEqual({ expression, zone, times: text(expected) })
+    })
+  })
+
+  it("J14: when clocks are set back, what repeats within a day goes on, and a time of the day comes once", () => {
+    const times = (expression: string) => {
+      const options = { zone: "Europe/Berlin", api: TickApi, tag: "tick", payload: {} } as const
+      const { timing } = Cron.job("x", expression, options).definition
+      const found: Array<string> = []
+      const end = Date.parse("2026-10-25T02:00Z")
+      for (let time = nextAfter(timing, Date.parse("2026-10-24T23:59Z")); time < end; time = nextAfter(timing, time)) {
+        found.push(new Date(time).toISOString().slice(11, 16))
+      }
+      return found
+    }
+    // From 00:00Z to 01:00Z, and from there to 02:00Z, it is 02:00 to 03:00 in Berlin.
+    expect(times("*/30 * * * *")).toEqual(["00:00", "00:30", "01:00", "01:30"])
+    expect(times("30 * * * *")).toEqual(["00:30", "01:30"])
+    expect(times("30 2 * * *")).toEqual(["00:30"])
+    expect(times("0,30 2 * * *")).toEqual(["00:00", "00:30"])
+  })
+
   it("J14: a comparison finds times that do not know the zone", () => {
     const inUtc: typeof nextAfter = (cron, time) =>
-      Cron.next(Cron.parseUnsafe((cron as { readonly expression: string }).expression, "UTC"), time).getTime()
+      EffectCron.next(
+        EffectCron.parseUnsafe((cron as { readonly expression: string }).expression, "UTC"),
+        time
+      ).getTime()
     expect(() => forAll(60, (random) => compare(random, inUtc))).toThrow(Violation)
   })
 
