@@ -24,11 +24,13 @@ export interface JobsOptions<R> {
   readonly timeout?: Duration.Input
   /** How many actions of jobs run at the same time in a tenant: 16 unless given. */
   readonly concurrency?: number
+  /** How long jobs and messages are kept that failed for good: 30 days unless given. */
+  readonly failedRetention?: Duration.Input
 }
 
 /** Makes the jobs and queues of an app. Throws when two have the same name. */
 export const make = <R = never>(options: JobsOptions<R> = {}): Jobs<R> => {
-  const { concurrency = 16, crons = [], queues = [], timeout = "5 minutes" } = options
+  const { concurrency = 16, crons = [], failedRetention = "30 days", queues = [], timeout = "5 minutes" } = options
   checkNames("crons", crons)
   checkNames("queues", queues)
   const limits = { concurrency, timeout: Duration.toMillis(Duration.fromInputUnsafe(timeout)) }
@@ -40,7 +42,12 @@ export const make = <R = never>(options: JobsOptions<R> = {}): Jobs<R> => {
     handlers,
     writerOver,
     open: (host) =>
-      new Deliveries(host, crons, [...jobLanes(host, limits), ...queues.map((queue) => queueLane(host, queue))])
+      new Deliveries({
+        host,
+        crons,
+        lanes: [...jobLanes(host, limits), ...queues.map((queue) => queueLane(host, queue))],
+        failedRetention: Duration.toMillis(Duration.fromInputUnsafe(failedRetention))
+      })
   }
 }
 

@@ -19,6 +19,13 @@ export interface FailedAttempt {
   readonly reason: FailureReason
 }
 
+/** How often a mutation may take its object with it, beside the attempts that it has. */
+const losses = 3
+
+/** Whether a mutation has been begun so often, without an end, that it is not begun again. */
+export const isLost = ({ attempts, delays }: { readonly attempts: number; readonly delays: FailedAttempt["delays"] }) =>
+  attempts >= losses + (delays?.length ?? 0)
+
 /** Milliseconds until the next attempt; `undefined` when there is none. */
 export const retryAfter = ({ attempt, delays, reason }: FailedAttempt): number | undefined =>
   isFinal(reason) ? undefined : delays?.[attempt - 1]

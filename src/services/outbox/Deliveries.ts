@@ -4,8 +4,10 @@
  */
 import type { Declared } from "../../contract/Cron.ts"
 import type { JobsHost, JobsRuntime } from "../../contract/Jobs.ts"
+import { mutationLane } from "../../contract/Scheduler.ts"
 import type { Expiring } from "../../contract/Transactional.ts"
 import { cronTable } from "./Crons.ts"
+import { isLost } from "./Decisions.ts"
 import type { Attempt, Lane } from "./Lanes.ts"
 import { type Delivery, deliveryColumns, outboxChanges, outboxTable, toDelivery } from "./OutboxTable.ts"
 import { current } from "./OutboxTransactional.ts"
@@ -30,6 +32,18 @@ interface Running {
   readonly entries: Set<number>
 }
 
+/** What is delivered, and how. */
+export interface DeliveriesOptions {
+  readonly host: JobsHost
+  readonly crons: ReadonlyArray<Declared>
+  readonly lanes: ReadonlyArray<Lane>
+  /** Milliseconds for which what failed is kept. */
+  readonly failedRetention: number
+}
+
+/** Milliseconds by which something is due at a start that the start before should have delivered. */
+const suspectDelay = 1_000
+
 const isSame = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b)
 
 /** The deliveries of one object. */
@@ -37,6 +51,7 @@ export class Deliveries implements JobsRuntime {
   private readonly host: JobsHost
   private readonly crons: ReadonlyArray<Declared>
   private readonly lanes: ReadonlyArray<Lane>
+  private readonly failedRetention: number
   private readonly running: ReadonlyMap<Lane, Running>
   /** When the alarm goes off, as far as known. */
   private alarmAt: number | undefined
@@ -48,11 +63,16 @@ export class Deliveries implements JobsRuntime {
   /** Whether a row could not be written since the last look: the next look comes with the alarm, and not at once. */
   private hasFailed = false
   private isScheduled = false
+  /** Mutations that are still to be counted before they run: one of them may have ended the object before this one. */
+  private suspects = 0
+  /** The mutation that was counted in the turn before. */
+  private counted: number | undefined
 
-  constructor(host: JobsHost, crons: ReadonlyArray<Declared>, lanes: ReadonlyArray<Lane>) {
+  constructor({ crons, failedRetention, host, lanes }: DeliveriesOptions) {
     this.host = host
     this.crons = crons
     this.lanes = lanes
+    this.failedRetention = failedRetention
     this.running = new Map(lanes.map((lane) => [lane, { calls: 0, entries: new Set() }]))
   }
 
@@ -64,6 +84,9 @@ export class Deliveries implements JobsRuntime {
     }
     const [row] = this.host.rows(`SELECT max(id) FROM ${outboxTable}`, [])
     this.lastSeen = Number(row?.[0] ?? 0)
+    const late = `SELECT 1 FROM ${outboxTable} WHERE lane = ? AND wake <= ? LIMIT 1`
+    const isLate = this.host.rows(late, [mutationLane, this.host.time() - suspectDelay]).length > 0
+    if (isLate) this.suspects = rowsPerTurn
     this.failUnknown()
     this.converge()
     this.plan(true)
@@ -184,23 +207,45 @@ export class Deliveries implements JobsRuntime {
     for (const delivery of this.dueIn(lane, now, rowsPerTurn)) {
       if (this.hasFailed) return
       // One that ran before it may have removed it.
-      if (!this.isDue(delivery) || this.isHandled(lane, delivery, now)) continue
+      if (this.isHandled(lane, delivery, now) || !this.isDue(delivery) || this.isSettledAsLost(delivery)) continue
+      const isSuspect = this.suspects > 0
+      if (isSuspect && !this.isCounted(delivery)) return
       const attempt = transact(delivery, {
         begin: () => {
           if (!this.isDue(delivery)) throw new Error("the job was cancelled or rescheduled while its middleware ran")
         },
         end: (context) => current(context).end(delivery)
       })
-      if (!(attempt instanceof Promise)) this.settle(delivery, attempt)
+      // An attempt that was counted before it ran is not counted again.
+      const tried = isSuspect ? { ...delivery, attempts: delivery.attempts - 1 } : delivery
+      if (!(attempt instanceof Promise)) this.settle(tried, attempt)
       else {
         const { entries } = this.runningIn(lane)
         entries.add(delivery.id)
         this.finish(attempt, (attempt) => {
           entries.delete(delivery.id)
-          this.settle(delivery, attempt)
+          this.settle(tried, attempt)
         })
       }
     }
+  }
+
+  /** Whether a mutation was counted in the turn before, alone. Otherwise it is counted now, and runs in the next turn. */
+  private isCounted(delivery: Delivery): boolean {
+    if (this.counted === delivery.id) {
+      this.counted = undefined
+      this.suspects--
+      return true
+    }
+    this.counted = this.transaction((outbox) => outbox.attempt(delivery)) && delivery.id
+    return false
+  }
+
+  /** Whether a mutation is not begun any more, because the object was lost each time. */
+  private isSettledAsLost(delivery: Delivery): boolean {
+    if (this.counted === delivery.id || !isLost(delivery)) return false
+    this.settle({ ...delivery, delays: null }, { kind: "cut", detail: "the object was lost each time while it ran" })
+    return true
   }
 
   /** Begins one call for what is due in a lane. Returns whether there may be more. */
@@ -227,10 +272,10 @@ export class Deliveries implements JobsRuntime {
     return true
   }
 
-  /** Whether a row is none that must be delivered now: it has ended, still runs, or was cut. */
+  /** Whether a row is none that must be delivered now: it has ended, failed long ago, still runs, or was cut. */
   private isHandled(lane: Lane, delivery: Delivery, now: number): boolean {
     const { attempts, id, state } = delivery
-    if (state === "done") this.transaction((outbox) => outbox.forget([id]))
+    if (state === "done" || state === "failed") this.transaction((outbox) => outbox.forget([id]))
     // It has not ended yet, although its time is over.
     else if (this.runningIn(lane).entries.has(id)) {
       this.transaction((outbox) => outbox.extend(delivery, now + lane.timeout + leaseMargin))
@@ -281,7 +326,7 @@ export class Deliveries implements JobsRuntime {
   private settle(delivery: Delivery, attempt: Attempt): void {
     if (attempt === undefined) return
     const isRetried = this.transaction((outbox) =>
-      this.isDue(delivery) ? outbox.fail(delivery, delivery.attempts + 1, attempt) : undefined
+      this.isDue(delivery) ? outbox.fail(delivery, delivery.attempts + 1, attempt, this.failedRetention) : undefined
     )
     if (isRetried === false)
       this.host.log(`${delivery.target.replace("~queue.", "queue ")} (${delivery.id}) is not tried again`, attempt)
@@ -361,13 +406,14 @@ export class Deliveries implements JobsRuntime {
     }
   }
 
-  /** Keeps, as failed, what waits in a lane. Names that are kept for a while are deleted when that is over. */
+  /** Keeps, as failed, what waits in a lane. What is kept for a while is deleted when that is over. */
   private failAll(lane: string): boolean {
-    const condition = "lane = ? AND wake IS NOT NULL AND (state <> 'done' OR wake <= ?)"
+    const condition = "lane = ? AND wake IS NOT NULL AND (state NOT IN ('done', 'failed') OR wake <= ?)"
     const sql = `SELECT ${deliveryColumns} FROM ${outboxTable} WHERE ${condition} ORDER BY wake`
     const deliveries = this.host.rows(sql, [lane, this.host.time()]).map(toDelivery)
     for (const delivery of deliveries) {
-      if (delivery.state === "done") this.transaction((outbox) => outbox.forget([delivery.id]))
+      if (delivery.state === "done" || delivery.state === "failed")
+        this.transaction((outbox) => outbox.forget([delivery.id]))
       else this.settle(delivery, { kind: "unknown", detail: lane })
     }
     return deliveries.length > 0

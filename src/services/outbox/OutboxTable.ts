@@ -1,7 +1,7 @@
 /**
  * The table of the outbox, and its rows as data.
  * `wake` is when a row must be looked at next: when it is due, when its delivery counts as cut, or when it can be deleted. It is
- * null for a row that waits for another one of its key, and for one that is kept because it failed.
+ * null for a row that waits for another one of its key.
  */
 import * as Schema from "effect/Schema"
 import type { Identity } from "../../contract/Auth.ts"
@@ -49,6 +49,8 @@ export interface Delivery {
   readonly key: string | null
   readonly name: string | null
   readonly delays: ReadonlyArray<number> | null
+  /** The cron of which it is an occurrence. */
+  readonly cron: string | null
   /** The mutation that runs when the entry has ended. */
   readonly completion: { readonly target: string; readonly payload: Readonly<Record<string, unknown>> } | null
   /** The trace and the span of the call that added the entry. */
@@ -57,11 +59,11 @@ export interface Delivery {
 
 /** The columns of `toDelivery`. */
 export const deliveryColumns =
-  "id, lane, state, target, payload, caller, due, attempts, key, name, delays, span, completion"
+  "id, lane, state, target, payload, caller, due, attempts, key, name, delays, span, completion, cron"
 
 /** Reads a row. The outbox alone writes them. */
 export const toDelivery = (row: ReadonlyArray<SqlValue>): Delivery => {
-  const [id, lane, state, target, payload, caller, due, attempts, key, name, delays, span, completion] =
+  const [id, lane, state, target, payload, caller, due, attempts, key, name, delays, span, completion, cron] =
     row as ReadonlyArray<any>
   return {
     id,
@@ -74,6 +76,7 @@ export const toDelivery = (row: ReadonlyArray<SqlValue>): Delivery => {
     attempts,
     key,
     name,
+    cron,
     delays: delays === null ? null : JSON.parse(delays),
     span: span === null ? null : JSON.parse(span),
     completion: completion === null ? null : JSON.parse(completion)

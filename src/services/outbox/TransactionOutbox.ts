@@ -29,6 +29,9 @@ import {
 /** How long the name of an entry that has ended is kept, in milliseconds: a day. */
 export const nameRetention = 24 * 60 * 60 * 1000
 
+/** Failed occurrences of one cron that are kept. */
+export const failedOccurrences = 100
+
 /** Entries that `list` returns unless told otherwise. */
 const defaultTake = 100
 
@@ -237,6 +240,12 @@ export class TransactionOutbox {
     ])
   }
 
+  /** A mutation runs in the next turn, and may take the object with it. */
+  attempt({ id }: Delivery): true {
+    this.write(`UPDATE ${outboxTable} SET attempts = attempts + 1 WHERE id = ?`, [id])
+    return true
+  }
+
   /** A delivery goes on for longer than it was claimed for. */
   extend({ id }: Delivery, lease: number): void {
     this.write(`UPDATE ${outboxTable} SET wake = ? WHERE id = ?`, [lease, id])
@@ -256,9 +265,12 @@ export class TransactionOutbox {
     this.release(lane, key)
   }
 
-  /** An attempt failed: tries again later, or keeps the entry with the reason. Returns whether it will be tried again. */
-  fail(delivery: Delivery, attempt: number, { after, ...reason }: FailedWith): boolean {
-    const { attempts, delays, id, key, lane } = delivery
+  /**
+   * An attempt failed: tries again later, or keeps the entry with the reason, for so many milliseconds. Returns whether it will
+   * be tried again.
+   */
+  fail(delivery: Delivery, attempt: number, { after, ...reason }: FailedWith, retention: number): boolean {
+    const { attempts, cron, delays, id, key, lane } = delivery
     const delay = retryAfter({ attempt, delays, reason })
     if (delay !== undefined) {
       // Spread over a fifth, so that what failed together is not tried together.
@@ -271,12 +283,22 @@ export class TransactionOutbox {
       return true
     }
     this.write(
-      `UPDATE ${outboxTable} SET state = 'failed', wake = NULL, key = NULL, attempts = ?, reason = ? WHERE id = ?`,
-      [Math.max(attempts, attempt), reasonText(reason), id]
+      `UPDATE ${outboxTable} SET state = 'failed', wake = ?, key = NULL, attempts = ?, reason = ? WHERE id = ?`,
+      [this.tx.now + retention, Math.max(attempts, attempt), reasonText(reason), id]
     )
+    if (cron !== null) this.trim(cron)
     this.complete(delivery, "failed")
     this.release(lane, key)
     return false
+  }
+
+  /** Deletes all but the last failed occurrences of a cron. */
+  private trim(cron: string): void {
+    const failed = `FROM ${outboxTable} WHERE cron = ?1 AND state = 'failed'`
+    this.write(`DELETE ${failed} AND id <= (SELECT id ${failed} ORDER BY id DESC LIMIT 1 OFFSET ?2)`, [
+      cron,
+      failedOccurrences
+    ])
   }
 
   /** Adds the job of the mutation that runs when an entry has ended. */
@@ -292,9 +314,9 @@ export class TransactionOutbox {
     sweep(this.tx)
   }
 
-  /** Deletes entries that have ended, with the names that they kept. */
+  /** Deletes entries that have ended or failed, with the names that they kept. */
   forget(ids: ReadonlyArray<number>): void {
-    for (const id of ids) this.write(`DELETE FROM ${outboxTable} WHERE id = ? AND state = 'done'`, [id])
+    for (const id of ids) this.write(`DELETE FROM ${outboxTable} WHERE id = ? AND state IN ('done', 'failed')`, [id])
   }
 
   /** The next entry of a key is not blocked any more. */

@@ -1,16 +1,18 @@
 import type { DatabaseSync } from "node:sqlite"
 import * as Clock from "effect/Clock"
 import * as TestClock from "effect/testing/TestClock"
+import { App } from "effect-dormouse"
+import { Cron, Jobs } from "effect-dormouse/jobs"
 import { Tenants } from "effect-dormouse/tenants"
 import { describe, expect, it, vi } from "vitest"
 import { TransactionOutbox } from "../../../src/services/outbox/TransactionOutbox.ts"
 import { type MemoryDeployment, memory, turns } from "../../deployment/memory.ts"
-import { ran } from "../../worker/jobs.ts"
+import { JobsApi, JobsHandlers, lines, ran } from "../../worker/jobs.ts"
 import { first, options, second } from "../../worker/schedules.ts"
 import { clientOf, suite } from "./jobCases.ts"
 
 /** An app under a clock that the test moves. */
-const timed = async (app: typeof first | typeof second, more: Parameters<typeof memory>[1] = {}) => {
+const timed = async (app: App.App<any>, more: Parameters<typeof memory>[1] = {}) => {
   const deployment = await memory(app as never, { ...options, ...more }, TestClock.layer())
   return {
     ...deployment,
@@ -181,6 +183,72 @@ describe("the outbox", () => {
     await admin.value("tenants.resume", { name: "jobs-suspended" })
     await expect.poll(async () => (await texts()).toSorted()).toEqual(["one", "two"])
     expect(await value("jobs")).toEqual([])
+    await app.close()
+  })
+
+  it("J16: a mutation that takes its object with it each time is kept as failed, and the others run", async () => {
+    const { app, jobs, object, plan, texts } = await started()
+    const end = TransactionOutbox.prototype.end
+    let losses = 0
+    vi.spyOn(TransactionOutbox.prototype, "end").mockImplementation(function (this: TransactionOutbox, delivery) {
+      if (delivery.payload.includes("lost")) {
+        losses++
+        object.failNextCommit()
+      }
+      end.call(this, delivery)
+    })
+    const others = ["1", "2", "3", "4", "5", "6"]
+    const job = (text: string, more = {}) => ({ what: "add", text, ...more }) as const
+    await plan(1_000, job("1"), job("2"), job("lost"), job("3"), job("4"))
+    await plan(1_000, job("lost again", { retry: 100, maxAttempts: 2 }), job("5"), job("6"))
+    for (let i = 0; i < 20; i++) await app.pass(5_000)
+    await expect.poll(async () => (await texts()).toSorted()).toEqual(others)
+    expect(await jobs("failed")).toMatchObject([
+      { payload: { text: "lost" }, reason: { kind: "cut" } },
+      { payload: { text: "lost again" }, reason: { kind: "cut" } }
+    ])
+    expect(losses).toBeLessThanOrEqual(4 + 5)
+    vi.restoreAllMocks()
+    await app.close()
+  })
+
+  it("J16: an attempt that is counted before it runs is no other attempt than one that is not", async () => {
+    const { app, jobs, object, plan } = await started()
+    await plan(1_000, { what: "fail", text: "x", retry: 1_000, maxAttempts: 2 })
+    await app.pass(0)
+    await object.crash()
+    object.alarm.stop()
+    await app.pass(60_000)
+    await expect.poll(() => jobs("waiting")).toMatchObject([{ attempts: 1 }])
+    await app.pass(2_000)
+    await expect.poll(() => jobs("failed")).toMatchObject([{ attempts: 2 }])
+    await app.close()
+  })
+
+  it("J15: what failed is deleted after a while, and of a cron the last hundred are kept", async () => {
+    const failing = App.make({
+      api: JobsApi,
+      tables: [lines],
+      handlers: JobsHandlers,
+      jobs: Jobs.make({
+        crons: [Cron.every("failing", "1 second", { api: JobsApi, tag: "fail", payload: { text: "cron" } })],
+        failedRetention: "3 minutes"
+      })
+    })
+    const app = await timed(failing)
+    const { database } = app.object("jobs-failing")
+    const { plan } = clientOf(app, "jobs-failing")
+    const failed = () => {
+      const rows = database.prepare("SELECT cron, due FROM _dormouse_outbox WHERE state = 'failed' ORDER BY id").all()
+      return rows.map(({ cron, due }) => (cron === null ? "job" : Number(due) / 1_000))
+    }
+    await plan(0, { what: "fail", text: "one" })
+    await expect.poll(failed).toEqual(["job"])
+    for (let i = 1; i <= 150; i++) await app.pass(1_000)
+    const expected = Array.from({ length: 100 }, (_, i) => 51 + i)
+    await expect.poll(failed).toEqual(["job", ...expected])
+    for (let i = 1; i <= 35; i++) await app.pass(1_000)
+    await expect.poll(failed).toEqual(expected.map((due) => due + 35))
     await app.close()
   })
 
