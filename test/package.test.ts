@@ -40,7 +40,7 @@ beforeAll(() => {
   for (const file of ["schema", "api", "handlers", "app", "worker"]) {
     cpSync(join(root, `examples/minimal/${file}.ts`), join(project, `chat/${file}.ts`))
   }
-}, 60_000)
+})
 
 afterAll(() => rmSync(project, { recursive: true, force: true }))
 

@@ -9,7 +9,7 @@ describe("C12: the outbox at random", () => {
   it(
     "every mutation that was stored runs once or is reported",
     () => forAllAsync(150, (_, seed) => run(seed, tally)),
-    isLong ? 1_800_000 : 120_000
+    isLong ? 1_800_000 : 600_000
   )
 
   it("covers every kind of event and outcome", () => {

@@ -104,7 +104,7 @@ describe("a soak of stock and own clients with evictions, crashes and cuts, in m
   it(
     "C5 C7 C8 C12 L1 L7 L10: agrees with the database at every quiet point",
     () => forAllAsync(30, (_, seed) => run(seed, tally, isLong ? 1200 : 300)),
-    isLong ? 3_600_000 : 300_000
+    isLong ? 3_600_000 : 600_000
   )
 
   it("had every kind of event, outcome and frame", () => {

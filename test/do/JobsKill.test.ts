@@ -65,7 +65,7 @@ it(`J1, J2, J3, J5, Q2, O2, O3: ${kills} kills lose no job, and run none more of
       await workerd.start()
     }
     // What was cut is taken up again when its time is over.
-    await expect.poll(() => read("jobs"), { timeout: 120_000, interval: 200 }).toEqual([])
+    await expect.poll(() => read("jobs"), { timeout: 240_000, interval: 200 }).toEqual([])
     const [planned, lines, failed] = [await read("planned"), await read("lines"), await read("failed")]
     const begun = countOf(lines.filter(({ event }) => event === "began"))
     compare({

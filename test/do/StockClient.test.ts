@@ -107,7 +107,7 @@ class Url extends Context.Service<Url, string>()("test/Url") {
   )
 }
 
-layer(Url.layer, { excludeTestServices: true, timeout: 60_000 })("The stock client and a process of its own", (it) => {
+layer(Url.layer, { excludeTestServices: true, timeout: 300_000 })("The stock client and a process of its own", (it) => {
   const connect = (protocol: Layer.Layer<RpcClient.Protocol, never, RpcSerialization.RpcSerialization>) =>
     Effect.gen(function* () {
       const built = yield* Layer.build(Layer.provide(protocol, RpcSerialization.layerJson))

@@ -112,4 +112,4 @@ it("S2: a defect of the server itself ends each request of its connection", asyn
       expect(answer).toMatchObject({ exit: { cause: [{ _tag: "Die", defect: { _tag: "InternalError" } }] } })
     }
   }).pipe(Effect.scoped, Effect.runPromise)
-}, 5_000)
+})

@@ -388,7 +388,7 @@ export const suite = (
       }
       expect(most).toBe(1)
       expect(peer.messages.every((message) => message._tag !== "Exit" || message.exit._tag === "Success")).toBe(true)
-    }, 120_000)
+    })
 
     /** What a network does to the mutations of one client: it duplicates, delays, reorders and loses copies and answers. */
     const badNetwork = async (random: Random, afterEach: (tenant: string) => Promise<unknown>) => {

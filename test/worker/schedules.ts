@@ -31,7 +31,7 @@ export const Tasks = Queue.make("tasks", {
   retry: Schedule.spaced("100 millis"),
   maxAttempts: 3,
   concurrency: 1,
-  timeout: "400 millis"
+  timeout: "3 seconds"
 })
 /** Up to three at once, by the milliseconds between the first and the call. */
 export const Groups = Queue.make("groups", {
