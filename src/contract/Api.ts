@@ -54,11 +54,11 @@ export type RpcsOf<A> = A extends Declared<infer Rpcs> ? Rpcs : never
 /** The compile error for an rpc without a kind. */
 type CheckKinds<Rpcs extends ReadonlyArray<Rpc.Any>> = {
   readonly [I in keyof Rpcs]: [KindOf<Rpcs[I]>] extends [never]
-    ? { readonly "declare this rpc with Query.make, Mutation.make or Action.make": never }
+    ? { readonly "declare this rpc with Query.make, Mutation.make, Action.make or Topic.make": never }
     : unknown
 }
 
-/** Makes a contract from rpcs that were declared with `Query.make`, `Mutation.make` and `Action.make`. */
+/** Makes a contract from rpcs that were declared with `Query.make`, `Mutation.make`, `Action.make` and `Topic.make`. */
 export const make = <const Rpcs extends ReadonlyArray<Rpc.Any>>(
   ...rpcs: Rpcs & CheckKinds<Rpcs>
 ): Api<Rpcs[number]> => {
@@ -96,7 +96,7 @@ type WithoutKind<Rpcs extends Rpc.Any> = Rpcs extends Rpc.Any
 /** The compile error for a group with rpcs without a kind. */
 type CheckGroup<Tag> = [Tag] extends [never]
   ? unknown
-  : { readonly "declare this rpc with Query.make, Mutation.make or Action.make": Tag }
+  : { readonly "declare this rpc with Query.make, Mutation.make, Action.make or Topic.make": Tag }
 
 /** Makes a contract from a group whose rpcs have kinds, for example a group to which middleware was added. */
 export const fromGroup = <Rpcs extends Rpc.Any>(
@@ -111,7 +111,7 @@ const fromRpcs = <Rpcs extends Rpc.Any>(group: RpcGroup.RpcGroup<Rpcs>): Api<Rpc
     if (rpc._tag === authenticateTag) throw new Error(`the tag ${authenticateTag} is reserved`)
     const kind = kindOf(rpc)
     if (kind === undefined) {
-      throw new Error(`rpc ${rpc._tag} has no kind: declare it with Query.make, Mutation.make or Action.make`)
+      throw new Error(`rpc ${rpc._tag} has no kind: declare it with Query.make`)
     }
     declared.push(rpc)
     if (kind === "query") live.push(liveOf(rpc))

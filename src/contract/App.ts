@@ -14,8 +14,9 @@ import type { AnyService } from "./Auth.ts"
 import type { Declared as Cron } from "./Cron.ts"
 import type * as Handlers from "./Handlers.ts"
 import type { Jobs } from "./Jobs.ts"
-import type { AnyKind, JobServices, KindOf } from "./Kind.ts"
+import type { AnyKind, JobServices, KindOf, PubsubServices } from "./Kind.ts"
 import { checkSets, type Policy } from "./Policy.ts"
+import type { Pubsub } from "./Pubsub.ts"
 import type { Reactor } from "./Reactor.ts"
 import * as SensitiveFields from "./SensitiveFields.ts"
 import { fieldsOf } from "./Table.ts"
@@ -44,6 +45,8 @@ export interface App<in out Rpcs extends Rpc.Any, Services = never, ActionServic
   readonly reactors: ReadonlyArray<Reactor>
   /** The jobs and queues of the app, if it has any. */
   readonly jobs: Jobs | undefined
+  /** The topics of the app, if it has any. */
+  readonly pubsub: Pubsub | undefined
   /** Who may be calling, if the author declared it: the gateway refuses tokens whose claims do not fit. */
   readonly identity: AnyService | undefined
   /** The author's own services that take part in transactions. */
@@ -81,11 +84,18 @@ type RequiredMiddleware<Middleware> = [Middleware] extends [never]
 /** Requires the jobs of the app if a handler schedules, sends, or reads what was. */
 type RequiredJobs<Needed> = [Extract<Needed, JobServices>] extends [never] ? unknown : { readonly jobs: Jobs<any> }
 
+/** Requires the topics of the app if its contract has one, or a handler publishes. */
+type RequiredPubsub<Rpcs extends Rpc.Any, Needed> = [
+  Extract<Needed, PubsubServices> | Api.TagOf<Rpcs, "topic">
+] extends [never]
+  ? unknown
+  : { readonly pubsub: Pubsub }
+
 /** The services that the app must provide to the handlers of queries and mutations and to their middleware. */
 type Services<Rpcs extends Rpc.Any, Out, In, MiddlewareIn, T> = Exclude<
   | Handlers.TransactionServices<Out, In>
-  | (Extract<GuardedKinds<Rpcs>, "query" | "mutation"> extends never ? never : MiddlewareIn),
-  Transactional.Identifier<T> | JobServices
+  | (Extract<GuardedKinds<Rpcs>, "query" | "mutation" | "topic"> extends never ? never : MiddlewareIn),
+  Transactional.Identifier<T> | JobServices | PubsubServices
 >
 
 /** The services that the app must provide to the handlers of actions and to their middleware. */
@@ -93,7 +103,7 @@ type ActionServices<Rpcs extends Rpc.Any, Out, In, MiddlewareIn, QueueIn> = Excl
   | Handlers.ActionServices<Out, In>
   | QueueIn
   | (Extract<GuardedKinds<Rpcs>, "action"> extends never ? never : MiddlewareIn),
-  JobServices
+  JobServices | PubsubServices
 >
 
 /**
@@ -140,13 +150,16 @@ export const make = <
     readonly transactional?: T
     /** Jobs and queues, from `Jobs.make`. Required if a handler schedules or sends. */
     readonly jobs?: Jobs<QueueIn>
+    /** Topics, from `Pubsub.make`. Required if the contract has a topic, or a handler publishes. */
+    readonly pubsub?: Pubsub
     /** Who may be calling: the class of `Auth.Service`. A token whose claims do not fit it is refused. */
     readonly identity?: AnyService
     readonly middleware?: Layer.Layer<MiddlewareOut, never, MiddlewareIn>
   } & Given<"services", Services<Rpcs, OutOf<H>, InOf<H>, MiddlewareIn, T[number]>> &
     Given<"actionServices", ActionServices<Rpcs, OutOf<H>, InOf<H>, MiddlewareIn, QueueIn>> &
     RequiredMiddleware<MiddlewareOf<Rpcs>> &
-    RequiredJobs<InOf<H>>
+    RequiredJobs<InOf<H>> &
+    RequiredPubsub<Rpcs, InOf<H>>
 ): App<
   Rpcs,
   Services<Rpcs, OutOf<H>, InOf<H>, MiddlewareIn, T[number]>,
@@ -179,6 +192,7 @@ export const make = <
     limits: { ...Limits.defaults, ...CallerLimits.defaults, ...options.limits },
     reactors: options.reactors ?? [],
     jobs: options.jobs,
+    pubsub: options.pubsub,
     identity: options.identity,
     transactional: options.transactional ?? [],
     layers: {

@@ -44,7 +44,9 @@ export type Handler<R extends Rpc.Any, Further = never> =
         payload: Payload["Type"],
         options: Parameters<Rpc.ToHandlerFn<R>>[1]
       ) => [Success] extends [RpcSchema.Stream<infer A, infer E>]
-        ? StreamOf<A["Type"], E["Type"] | Error["Type"] | Uncaught<R> | Further>
+        ? KindOf<R> extends "topic"
+          ? EffectOf<void, E["Type"] | Uncaught<R> | Further>
+          : StreamOf<A["Type"], E["Type"] | Error["Type"] | Uncaught<R> | Further>
         : EffectOf<Success["Type"], Error["Type"] | Uncaught<R> | Further>
     : never
 
@@ -147,7 +149,7 @@ export type ActionServices<Out, In> = Extract<In, ActionsIn<Out>> | Exclude<In, 
 
 type Implemented<Rpcs extends Rpc.Any, H, EX, RX> = Handlers<
   Rpcs,
-  Exclude<RX, Scope> | RequirementsOf<Rpcs, H, "query" | "mutation">,
+  Exclude<RX, Scope> | RequirementsOf<Rpcs, H, "query" | "mutation" | "topic">,
   Exclude<RX, Scope> | RequirementsOf<Rpcs, H, "action">,
   EX
 >

@@ -1,53 +1,43 @@
 /**
- * The kinds of rpcs: query, mutation, action. A kind is an rpc middleware that provides the services of its handlers.
+ * The kinds of rpcs: query, mutation, action, topic. A kind is an rpc middleware that provides the services of its handlers.
  * The types of `effect/rpc` subtract those services from what a handler requires; the engine implements the middleware.
  */
-import type * as HttpClient from "effect/http/HttpClient"
 import type * as Rpc from "effect/rpc/Rpc"
 import * as RpcMiddleware from "effect/rpc/RpcMiddleware"
-import type * as SqlClient from "effect/sql/SqlClient"
 import { CallError } from "../protocol/CallError.ts"
-import type { Auth } from "./Auth.ts"
-import type { Calls } from "./CallsTag.ts"
+import { type ActionServices, kindPrefix, type MutationServices, type QueryServices } from "./KindServices.ts"
 import type { Outbox, OutboxWriter } from "./Outbox.ts"
-import type { Storage, StorageWriter } from "./Storage.ts"
-import type { TokenIssuer } from "./TokenIssuer.ts"
+import type { Presences } from "./Presences.ts"
+import type { Publisher } from "./Publisher.ts"
+import type { TopicKind } from "./TopicKind.ts"
 
-/** The services of a query's handler: it reads rows and SQL, and can read the caller's identity. */
-export type QueryServices = Storage | SqlClient.SqlClient | Auth
-
-/** The services of a mutation's handler: those of a query, and writes. */
-export type MutationServices = QueryServices | StorageWriter
-
-/** The services of an action's handler: I/O, calls of queries and mutations, and tokens of the deployment's own. */
-export type ActionServices = Calls | HttpClient.HttpClient | Auth | TokenIssuer
-
-/** The services that `Jobs.make` adds: queries and mutations read the outbox, mutations and actions write it. */
-export type JobServices = Outbox | OutboxWriter
+export type { ActionServices, JobServices, MutationServices, PubsubServices, QueryServices } from "./KindServices.ts"
 
 /** Marks a query: it reads, in one transaction that runs synchronously to its end. */
-export class QueryKind extends RpcMiddleware.Service<QueryKind, { provides: QueryServices }>()(
-  "effect-dormouse/Kind/Query",
-  { error: CallError }
-) {}
+export class QueryKind extends RpcMiddleware.Service<QueryKind, { provides: QueryServices }>()(`${kindPrefix}Query`, {
+  error: CallError
+}) {}
 
 /** Marks a mutation: it reads and writes, in one transaction that runs synchronously to its end. */
 export class MutationKind extends RpcMiddleware.Service<MutationKind, { provides: MutationServices }>()(
-  "effect-dormouse/Kind/Mutation",
+  `${kindPrefix}Mutation`,
   { error: CallError }
 ) {}
 
 /** Marks an action: it does I/O, and reads and writes data by calling queries and mutations. */
 export class ActionKind extends RpcMiddleware.Service<ActionKind, { provides: ActionServices }>()(
-  "effect-dormouse/Kind/Action",
+  `${kindPrefix}Action`,
   { error: CallError }
 ) {}
 
 /** The middlewares that are kinds. */
-export type AnyKind = QueryKind | MutationKind | ActionKind
+export type AnyKind = QueryKind | MutationKind | ActionKind | TopicKind
+
+/** Those of single calls. */
+export type CallKind = Exclude<AnyKind, TopicKind>
 
 /** The names of the kinds. */
-export type Kind = "query" | "mutation" | "action"
+export type Kind = "query" | "mutation" | "action" | "topic"
 
 const hasMiddlewares = (rpc: Rpc.Any): rpc is Rpc.AnyWithProps => "middlewares" in rpc
 
@@ -56,15 +46,13 @@ export const middlewaresOf = (rpc: Rpc.Any): ReadonlySet<RpcMiddleware.AnyServic
   hasMiddlewares(rpc) ? rpc.middlewares : new Set()
 
 /** Whether a middleware is a kind, and not one of the author's own. */
-export const isKind = (middleware: { readonly key: string }): boolean =>
-  middleware.key === QueryKind.key || middleware.key === MutationKind.key || middleware.key === ActionKind.key
+export const isKind = ({ key }: { readonly key: string }): boolean => key.startsWith(kindPrefix)
 
-/** The kind of an rpc, or `undefined` for an rpc that was not declared with `Query`, `Mutation` or `Action`. */
+/** The kind of an rpc, or `undefined` for an rpc that was not declared with `Query`, `Mutation`, `Action` or `Topic`. */
 export const kindOf = (rpc: Rpc.Any): Kind | undefined => {
   for (const middleware of middlewaresOf(rpc)) {
-    if (middleware.key === QueryKind.key) return "query"
-    if (middleware.key === MutationKind.key) return "mutation"
-    if (middleware.key === ActionKind.key) return "action"
+    // The keys are those of the classes above.
+    if (isKind(middleware)) return middleware.key.slice(kindPrefix.length).toLowerCase() as Kind
   }
   return undefined
 }
@@ -78,12 +66,14 @@ export type KindOf<R> =
         ? "mutation"
         : typeof ActionKind extends Middleware
           ? "action"
-          : never
+          : typeof TopicKind extends Middleware
+            ? "topic"
+            : never
     : never
 
 /** The services that a handler of this kind must not require. Any other service becomes a requirement of the app. */
-export type Forbidden<K extends Kind> = K extends "query"
-  ? Exclude<MutationServices | ActionServices, QueryServices> | OutboxWriter
+export type Forbidden<K extends Kind> = K extends "query" | "topic"
+  ? Exclude<MutationServices | ActionServices, QueryServices> | OutboxWriter | Publisher
   : K extends "mutation"
     ? Exclude<ActionServices, MutationServices>
-    : Exclude<MutationServices, ActionServices> | Outbox
+    : Exclude<MutationServices, ActionServices> | Outbox | Presences

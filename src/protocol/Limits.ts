@@ -55,6 +55,9 @@ export const sqlite = {
 /** Bytes of one outgoing socket message. Messages near 1 MB were seen to fail; larger frames are split. */
 export const socketMessageBytes = 900_000
 
+/** Bytes of the JSON of one message of a topic: what waits for slow readers is held in the object's memory. */
+export const topicMessageBytes = 128 * 1024
+
 /** Bytes of one socket's attachment, which survives hibernation, including the platform's own framing. */
 export const socketAttachmentBytes = 16_384
 

@@ -21,11 +21,11 @@ export const fetchTitle = Action.make("notes.fetchTitle", { payload: { url: Sche
 export const words = Action.make("notes.words", { payload: { id: NoteId }, success: Schema.String, stream: true })
 
 // Every rpc of a contract has a kind.
-// @ts-expect-error: "declare this rpc with Query.make, Mutation.make or Action.make"
+// @ts-expect-error: "declare this rpc with Query.make, Mutation.make, Action.make or Topic.make"
 Api.make(list, Rpc.make("plain"))
 
 Api.fromGroup(RpcGroup.make(list, write))
 Api.fromGroup(Api.make(list).declared.add(count))
 
-// @ts-expect-error: "declare this rpc with Query.make, Mutation.make or Action.make": "plain"
+// @ts-expect-error: "declare this rpc with Query.make, Mutation.make, Action.make or Topic.make": "plain"
 Api.fromGroup(RpcGroup.make(list, Rpc.make("plain")))

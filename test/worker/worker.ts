@@ -28,6 +28,7 @@ import * as Sessions from "./sessions.ts"
 import { reached, starts } from "./starts.ts"
 import * as System from "./system.ts"
 import * as Registered from "./tenants.ts"
+import * as TopicsApp from "./topics.ts"
 
 /** One app of the chat, of `notes.ts`, of `guarded.ts` and of `sessions.ts`. */
 const app = App.make({
@@ -72,6 +73,9 @@ const scheduled = {
 }
 const scheduledOf = (tenant: string) => scheduled[Schedules.deployed.has(tenant) ? "second" : "first"]
 
+/** The app with topics. */
+const published = Cloudflare.serve(TopicsApp.app, TopicsApp.options)
+
 /** The Worker of the app, with a route of the author's own. The tenants of the registry have the Worker of theirs. */
 export default class extends served.worker {
   override async fetch(request: Request): Promise<Response> {
@@ -79,6 +83,7 @@ export default class extends served.worker {
     const tenant = session?.tenant ?? request.headers.get("x-dormouse-tenant")
     if (Schedules.isScheduled(tenant))
       return new (scheduledOf(String(tenant)).worker)(this.ctx, this.env).fetch(request)
+    if (TopicsApp.isTopics(tenant)) return new published.worker(this.ctx, this.env).fetch(request)
     if (Registered.isRegistered(tenant)) {
       return new registered.worker(this.ctx, this.env).fetch(request)
     }
@@ -105,7 +110,9 @@ export class TenantObject extends counted(served.TenantObject) {
   constructor(...[ctx, env]: Arguments) {
     const Other = Registered.isRegistered(ctx.id.name)
       ? RegisteredObject
-      : Schedules.isScheduled(ctx.id.name) && counted(scheduledOf(ctx.id.name!).TenantObject)
+      : TopicsApp.isTopics(ctx.id.name)
+        ? PublishedObject
+        : Schedules.isScheduled(ctx.id.name) && counted(scheduledOf(ctx.id.name!).TenantObject)
     // biome-ignore lint/correctness/noConstructorReturn: the same
     if (Other !== false) return new Other(ctx, env) as never
     super(ctx, env)
@@ -128,6 +135,8 @@ export class TenantObject extends counted(served.TenantObject) {
     return super.explain()
   }
 }
+
+class PublishedObject extends counted(published.TenantObject) {}
 
 class RegisteredObject extends counted(registered.TenantObject) {}
 

@@ -28,6 +28,7 @@ export interface SocketHubOptions
     | "deadlines"
     | "charge"
     | "onFlood"
+    | "onGone"
     | "liveQueriesPerSocket"
   > {
   readonly rates: CallRates
@@ -80,6 +81,7 @@ export class SocketHub {
       liveQueriesPerSocket: options.callerLimits.liveQueriesPerSocket,
       charge: ({ keys }) => options.rates.charge(keys, 1, options.now()),
       onFlood: ({ socket }, refused) => this.drop(socket, [1013, describeTooMany(refused)]),
+      onGone: ({ socket }) => options.turns.run(() => this.drop(socket, [1001, "nothing was heard of the client"])),
       deadlines: new AckDeadlines({
         now: options.now,
         whenIdle: options.whenIdle,
@@ -189,7 +191,10 @@ export class SocketHub {
 
   /** A socket closed. */
   closed(socket: HostSocket): void {
-    const session = this.sessions.get(socket)
+    const { pubsub } = this.options
+    // It closed during hibernation: who was here by it must be seen to go.
+    const isUnknown = pubsub !== undefined && !this.dropped.has(socket)
+    const session = this.sessions.get(socket) ?? (isUnknown ? this.restore(socket, this.restoreCache()) : undefined)
     if (session === undefined) return
     this.sessions.delete(socket)
     this.counts.closed(session.keys)

@@ -6,9 +6,19 @@ import * as Headers from "effect/http/Headers"
 import { ServerClient } from "effect/rpc/Rpc"
 import type { FromClientEncoded, FromServerEncoded } from "effect/rpc/RpcMessage"
 import { anonymous } from "../../contract/Auth.ts"
+import { accessPrefix, type PubsubRuntime, type Reader } from "../../contract/Pubsub.ts"
 import { type Authenticated, authenticateTag, signedOut } from "../../protocol/Authenticate.ts"
 import { Unauthenticated } from "../../protocol/CallError.ts"
-import { done, type EncodedExit, exitMessage, failed, interrupted, limitExceeded, lost } from "../../protocol/Exit.ts"
+import {
+  chunkMessage,
+  done,
+  type EncodedExit,
+  exitMessage,
+  failed,
+  interrupted,
+  limitExceeded,
+  lost
+} from "../../protocol/Exit.ts"
 import { knownHashHeader, livePrefix, promptHeader } from "../../protocol/Frame.ts"
 import * as Limits from "../../protocol/Limits.ts"
 import { pong, type Request } from "../../protocol/Messages.ts"
@@ -43,6 +53,8 @@ export type ReadQueryKey = (
     readonly payload: unknown
     readonly headers: ReadonlyArray<readonly [string, string]>
     readonly identity: string
+    /** Whether it may be a query of the engine's own. */
+    readonly isTrusted?: boolean
   }
 ) => QueryKey | EncodedExit
 
@@ -62,6 +74,8 @@ export interface SocketSessionOptions {
   readonly deadlines: AckDeadlines<SocketSubscription>
   readonly ends: SessionEnds
   readonly isAction: (tag: string) => boolean
+  readonly isTopic: (tag: string) => boolean
+  readonly pubsub: PubsubRuntime | undefined
   /** Runs a task later, and keeps the object awake until then. Returns the function that cancels it. */
   readonly after: (millis: number, task: () => void) => () => void
   /** Runs a body as a turn of the object. */
@@ -70,6 +84,8 @@ export interface SocketSessionOptions {
   readonly onOutput: (session: SocketSession) => void
   /** The session has something to save before the object can hibernate. */
   readonly onDirty: (session: SocketSession) => void
+  /** The client was not heard of for too long. */
+  readonly onGone: (session: SocketSession) => void
   /** The session continues as another caller, or with another token: save it before anything leaves. */
   readonly onRenewed: (session: SocketSession, before: CallerKeys) => void
   /** The token of the session has ended: close its socket. */
@@ -88,6 +104,8 @@ export class SocketSubscription extends Subscription implements SubscriptionEntr
   /** The version of the last frame; 0 when it was sent before hibernation. */
   version = 0
   waiting = false
+  /** What a topic sends to it. A live query has none. */
+  reader: Reader | undefined
 
   constructor(session: SocketSession, id: string | number, key: QueryKey, prompt: boolean) {
     super(session, id)
@@ -129,6 +147,7 @@ export class SocketSession implements Subscriber {
   private refusals = 0
   /** How many messages were received. */
   private received = 0
+  private receivedAt: number | undefined
 
   constructor(options: SocketSessionOptions, socket: HostSocket, id: string, session: RequestSession) {
     this.options = options
@@ -219,7 +238,10 @@ export class SocketSession implements Subscriber {
       this.prefix = attachmentPrefix(this.id, session)
     }
     if (identity === this.identity) change()
-    else live.changeCaller([...this.subscriptions.values()], change)
+    else {
+      live.changeCaller([...this.subscriptions.values()], change)
+      for (const { reader } of this.subscriptions.values()) reader?.callerChanged()
+    }
     onRenewed(this, before)
   }
 
@@ -228,6 +250,7 @@ export class SocketSession implements Subscriber {
   /** Takes the messages of one socket message, in order. */
   receive(messages: ReadonlyArray<FromClientEncoded>): void {
     this.received++
+    this.receivedAt = this.options.ends.time()
     for (const message of messages) {
       if (this.isEnded()) return
       this.handle(message)
@@ -262,7 +285,8 @@ export class SocketSession implements Subscriber {
         // An id that is used again means the new request: nothing more is sent for the old one.
         this.abandon(message.id)
         if (this.isRefused(message)) return
-        if (message.tag.startsWith(livePrefix)) return this.subscribe(message)
+        if (message.tag.startsWith(livePrefix)) return this.subscribe(message, message.tag.slice(livePrefix.length))
+        if (this.options.isTopic(message.tag)) return this.subscribe(message, accessPrefix + message.tag, true)
         if (message.tag === authenticateTag) return this.renewal.start(message)
         if (this.options.isAction(message.tag)) return this.actions.start(message)
         return this.call(message)
@@ -336,7 +360,8 @@ export class SocketSession implements Subscriber {
     else this.ackDelivered()
   }
 
-  private subscribe(request: Request): void {
+  /** Begins a live query, or to read a topic: then the query is the one that decides whether the caller may. */
+  private subscribe(request: Request, tag: string, isTrusted = false): void {
     const { live, readQueryKey } = this.options
     // A notification gets no messages, so its frames could not be sent.
     if (request.isNotification === true) return
@@ -346,16 +371,18 @@ export class SocketSession implements Subscriber {
     if (count > liveQueriesPerSocket) {
       return this.exit(request.id, limitExceeded("liveQueriesPerSocket", liveQueriesPerSocket, count))
     }
-    const key = readQueryKey(request.tag.slice(livePrefix.length), {
+    const key = readQueryKey(tag, {
       payload: request.payload,
       headers: request.headers.filter(([name]) => !ownHeaders.has(name.toLowerCase())),
-      identity: this.identity
+      identity: this.identity,
+      isTrusted
     })
     if ("_tag" in key) return this.exit(request.id, key)
     const subscription = new SocketSubscription(this, request.id, key, headerOf(request, promptHeader) !== undefined)
     const actual = Limits.bytesBeyond(subscription.requestText, Limits.sqlite.rowBytes)
     if (actual !== undefined) return this.exit(request.id, limitExceeded("rowBytes", Limits.sqlite.rowBytes, actual))
     subscription.knownHash = headerOf(request, knownHashHeader)
+    this.openReader(subscription, key)
     this.subscriptions.set(request.id, subscription)
     this.options.onDirty(this)
     live.subscribe(subscription, key)
@@ -363,10 +390,33 @@ export class SocketSession implements Subscriber {
     live.notify()
   }
 
+  private openReader(subscription: SocketSubscription, { payload, tag }: QueryKey): void {
+    if (!tag.startsWith(accessPrefix)) return
+    const send = (items: ReadonlyArray<string>) => this.write(chunkMessage(subscription.idText, items.join()))
+    const unsent = (count: number) => {
+      // It survives as what is not acknowledged: the messages do not.
+      subscription.unacknowledged = count
+      this.options.onDirty(this)
+    }
+    subscription.reader = this.options.pubsub?.open(
+      {
+        send,
+        unsent,
+        id: this.id,
+        subject: () => this.session.identity.subject,
+        seenAt: () => latest(this.receivedAt, this.socket.pingedAt()),
+        drop: () => this.options.onGone(this)
+      },
+      tag,
+      payload
+    )
+  }
+
   private acknowledge(id: string | number, version: number | undefined): void {
     if (this.actions.acknowledge(id)) return
     const subscription = this.subscriptions.get(id)
     if (subscription === undefined) return
+    if (subscription.reader !== undefined) return subscription.reader.acknowledged()
     // An earlier frame arrived twice, and was acknowledged twice.
     if (version !== undefined && version < subscription.version) return
     subscription.unacknowledged = Math.max(0, subscription.unacknowledged - 1)
@@ -411,6 +461,7 @@ export class SocketSession implements Subscriber {
     if (subscription === undefined) return false
     this.options.live.unsubscribe(subscription)
     this.options.deadlines.end(subscription)
+    subscription.reader?.close()
     this.subscriptions.delete(id)
     this.options.onDirty(this)
     this.deleteRow(id)
@@ -427,6 +478,7 @@ export class SocketSession implements Subscriber {
     for (const subscription of this.subscriptions.values()) {
       this.options.live.unsubscribe(subscription)
       this.options.deadlines.end(subscription)
+      subscription.reader?.close()
     }
     this.subscriptions.clear()
     for (const { interrupt } of this.waitingCalls.values()) interrupt()
@@ -478,7 +530,13 @@ export class SocketSession implements Subscriber {
     const { result } = query
     // A subscription that is due and whose query has not failed has a result.
     if (result === undefined) return
-    const { idText } = subscription
+    const { idText, reader } = subscription
+    if (reader !== undefined) {
+      subscription.sent = result.hash
+      subscription.base = result
+      this.options.onDirty(this)
+      return reader.granted()
+    }
     // A result may be older than frames of other queries: each frame has the version up to which it holds when it is sent.
     const version = this.options.live.flushedVersion
     const messages =
@@ -615,7 +673,8 @@ export class SocketSession implements Subscriber {
     this.stored = stored?.texts
     const requests: ReadonlyArray<SubscriptionRow> = subscriptions ?? stored?.subscriptions ?? []
     for (const { headers, id, payload, progress: own, prompt, tag } of requests) {
-      const key = readQueryKey(tag, { payload, headers, identity: this.identity })
+      const isTrusted = tag.startsWith(accessPrefix)
+      const key = readQueryKey(tag, { payload, headers, identity: this.identity, isTrusted })
       if ("_tag" in key) {
         // The app was deployed again meanwhile, and has no such query any more or does not take this payload. Its row would
         // be refused again at every wake, and be taken for that of a later request with its id.
@@ -631,6 +690,8 @@ export class SocketSession implements Subscriber {
       subscription.sent = sent ?? undefined
       subscription.unacknowledged = unacknowledged
       subscription.waiting = waiting
+      this.openReader(subscription, key)
+      if (sent !== null) subscription.reader?.restored(unacknowledged)
       if (waiting) this.pending.add(subscription)
       this.setDeadline(subscription)
       this.subscriptions.set(id, subscription)
@@ -658,6 +719,9 @@ export const callerOf = (
   return { identity, client, annotations: { tenant, subject: identity.subject }, endOf: ends?.watch(session) }
 }
 let nextClient = 0
+
+const latest = (a: number | undefined, b: number | undefined): number | undefined =>
+  a === undefined || b === undefined ? (a ?? b) : Math.max(a, b)
 
 /** How the texts of frames begin. */
 const chunkStart = '{"_tag":"Chunk"'

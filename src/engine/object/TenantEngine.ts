@@ -17,6 +17,7 @@ import { anonymous, Identity } from "../../contract/Auth.ts"
 import type { JobsRuntime } from "../../contract/Jobs.ts"
 import { type Kind, kindOf } from "../../contract/Kind.ts"
 import type { Live } from "../../contract/Live.ts"
+import type { PubsubRuntime } from "../../contract/Pubsub.ts"
 import type { CallerLimits } from "../../protocol/CallerLimits.ts"
 import { livePrefix } from "../../protocol/Frame.ts"
 import { canonical } from "../../protocol/JsonCodec.ts"
@@ -25,7 +26,8 @@ import { Background } from "../../services/Background.ts"
 import type { Database } from "../../services/Database.ts"
 import { SocketHost } from "../../services/SocketHost.ts"
 import { makeRunner, type SchemaMismatch } from "../../services/Storage.ts"
-import { readsOfNothing, type WriteRecorder } from "../../services/storage/ReadSet.ts"
+import { readsOfNothing, WriteRecorder } from "../../services/storage/ReadSet.ts"
+import { keyIndex } from "../../services/storage/TableInfo.ts"
 import type { TransactionRunner } from "../../services/TransactionRunner.ts"
 import * as Transactor from "../../services/Transactor.ts"
 import { CallRates, configured } from "../rpc/CallRates.ts"
@@ -107,11 +109,12 @@ export const make = <Rpcs extends Rpc.Any>(
   Effect.gen(function* () {
     const background = yield* Background
     const services: Context.Context<any> = yield* Effect.context<any>()
+    const pubsub = app.pubsub?.open(app.api)
     const runner = yield* makeRunner({
       tables: app.tables,
       policies: app.policies,
       limits: app.limits,
-      transactional: [...(app.jobs?.transactional ?? []), ...app.transactional],
+      transactional: [...(app.jobs?.transactional ?? []), ...(pubsub?.transactional ?? []), ...app.transactional],
       // Anybody may read a tenant that does not exist: that must not make a database.
       createOnWrite: true,
       internalTables: [
@@ -123,8 +126,9 @@ export const make = <Rpcs extends Rpc.Any>(
       ],
       afterCommit: (effects) => background.defer(() => runAfterCommit(background, services, effects))
     })
-    const own = handlersOf(app.layers, app.layers.services)
-    const handlers = yield* Layer.build(app.jobs === undefined ? own : Layer.merge(own, app.jobs.handlers))
+    let layers = handlersOf(app.layers, app.layers.services)
+    for (const { handlers } of partsOf(app)) layers = Layer.merge(layers, handlers)
+    const handlers = yield* Layer.build(layers)
     const callerLimits = yield* configured(app.limits)
     yield* requireMiddleware(app.api.declared.requests.values(), handlers)
     const engine = new Engine(app, options, {
@@ -134,13 +138,17 @@ export const make = <Rpcs extends Rpc.Any>(
       actions: yield* ActionHost,
       alarm: yield* Alarm,
       runner,
+      pubsub,
       callerLimits,
       services,
-      context: Context.merge(services, handlers)
+      context: Context.merge(services, pubsub?.withAccess(handlers) ?? handlers)
     })
     engine.start()
     return engine
   })
+
+/** What an app has besides its own rpcs. */
+const partsOf = ({ jobs, pubsub }: App<any>) => [jobs, pubsub].filter((part) => part !== undefined)
 
 /** Runs the effects that services deferred until after a commit. The object stays awake until they end. */
 const runAfterCommit = (
@@ -161,6 +169,7 @@ interface Parts {
   readonly actions: ActionHost["Service"]
   readonly alarm: Alarm["Service"]
   readonly runner: TransactionRunner
+  readonly pubsub: PubsubRuntime | undefined
   /** Those of the app, with what the environment overrides. */
   readonly callerLimits: CallerLimits
   readonly services: Context.Context<any>
@@ -199,7 +208,8 @@ class Engine implements TenantEngine {
     const { callerLimits } = parts
     const rates = new CallRates(callerLimits)
     const declared: RpcGroup.RpcGroup<any> = app.api.declared
-    const group = app.jobs === undefined ? declared : declared.merge(app.jobs.api.declared)
+    const more = partsOf(app).map(({ api }) => api.declared)
+    const group = declared.merge(...more, ...(parts.pubsub === undefined ? [] : [parts.pubsub.access]))
     this.parts = parts
     this.smallFlush = smallFlush
     this.self = { identity: anonymous, client: new Rpc.ServerClient(-1), annotations: { tenant, subject: null } }
@@ -210,6 +220,7 @@ class Engine implements TenantEngine {
     }
     const isMutation = (tag: string) => this.kinds.get(tag) === "mutation"
     const isAction = (tag: string) => this.kinds.get(tag) === "action"
+    const isTopic = (tag: string) => this.kinds.get(tag) === "topic"
     this.turns = new TurnQueue({ defer: background.defer, endTurn: () => this.endTurn(), commitTurn, limits })
     const turn = (body: () => void) => this.turns.run(body)
     this.live = new LiveQueries({
@@ -251,6 +262,8 @@ class Engine implements TenantEngine {
       now,
       isMutation,
       isAction,
+      isTopic,
+      pubsub: parts.pubsub,
       executor,
       live,
       readQueryKey,
@@ -276,7 +289,7 @@ class Engine implements TenantEngine {
     })
     const time = () => clock.currentTimeMillisUnsafe()
     const { session = () => ({ tenant: tenant ?? "" }), isOpen = () => true } = options
-    const { alarm } = parts
+    const alarm = parts.pubsub?.share(parts.alarm) ?? parts.alarm
     this.jobs = app.jobs?.open({
       ...jobCalls({ executor, actions: parts.actions, session, time }),
       rows: (sql, params) => database.all(sql, params).rows,
@@ -295,6 +308,17 @@ class Engine implements TenantEngine {
       isOpen,
       log: (message, detail) => this.log(message, detail)
     })
+    const deliverLater = () => background.defer(() => turn(() => {}))
+    parts.pubsub?.start({
+      deliverLater,
+      changed: (table, key) => {
+        const writes = new WriteRecorder()
+        writes.key(table, keyIndex, [key])
+        // Later: after a wake, the queries come back with the sockets.
+        background.defer(() => turn(() => live.committed(writes)))
+      },
+      time: () => runner.time(parts.services)
+    })
     this.local = makeLocalLive({ group, live, readQueryKey, turn })
     this.transactor = Transactor.make(runner)
     runner.onCommit((writes) => this.committed(writes))
@@ -312,6 +336,7 @@ class Engine implements TenantEngine {
   }
 
   alarm(): void {
+    this.parts.pubsub?.wake()
     this.jobs?.wake()
   }
 
@@ -340,8 +365,10 @@ class Engine implements TenantEngine {
       sockets.flushOutput()
     }
     // A chain of reactions that has not ended continues in a later turn.
-    if (live.needsFlush) this.scheduleFlush()
-    else this.committedSpans = []
+    if (live.needsFlush) return this.scheduleFlush()
+    this.committedSpans = []
+    // After the flush: who may not read a topic any more does not.
+    if (this.parts.pubsub?.deliver()) sockets.flushOutput()
   }
 
   /** Ends the sessions that a commit of this turn has revoked, before a frame leaves. */
@@ -422,7 +449,7 @@ class Engine implements TenantEngine {
   /** Reads the key of a live query, or returns the exit that refuses it. */
   private readonly readQueryKey: ReadQueryKey = (tag, request) => {
     if (this.kinds.get(tag) !== "query") return unknownRpc(`${livePrefix}${tag}`)
-    const decoded = this.executor.decode(tag, request.payload)
+    const decoded = this.executor.decode(tag, request.payload, request.isTrusted)
     if ("_tag" in decoded) return decoded
     const { payload, procedure } = decoded
     return {
@@ -436,7 +463,7 @@ class Engine implements TenantEngine {
   private runQuery(key: QueryKey, parent: Tracer.AnySpan | undefined): QueryRun {
     let call = this.queryCalls.get(key)
     if (call === undefined) {
-      const decoded = this.executor.decode(key.tag, key.payload)
+      const decoded = this.executor.decode(key.tag, key.payload, true)
       if ("_tag" in decoded) return { result: undefined, failure: decoded, reads: readsOfNothing }
       const identity = decodeIdentity(key.identity)
       const { annotations, client } = this.self

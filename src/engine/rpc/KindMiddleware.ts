@@ -11,7 +11,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Rpc from "effect/rpc/Rpc"
 import type { RequestId } from "effect/rpc/RpcMessage"
-import { ActionKind, type AnyKind, isKind, MutationKind, middlewaresOf, QueryKind } from "../../contract/Kind.ts"
+import { ActionKind, type CallKind, isKind, MutationKind, middlewaresOf, QueryKind } from "../../contract/Kind.ts"
 import { sanitizeExit } from "./ErrorBoundary.ts"
 
 /** Dies when an rpc has middleware that the context does not implement: each call of it would die. */
@@ -53,7 +53,7 @@ export interface ObjectKinds {
 const refuse = (where: string) => () => Effect.die(new Error(`this rpc does not run ${where}`))
 
 /** The kinds in the object. */
-export const objectLayer = (kinds: ObjectKinds): Layer.Layer<AnyKind> => {
+export const objectLayer = (kinds: ObjectKinds): Layer.Layer<CallKind> => {
   const transact =
     (run: Transact) =>
     (handler: Effect.Effect<any, any, any>, options: HandlerOptions): Effect.Effect<any, any, any> =>
@@ -66,7 +66,7 @@ export const objectLayer = (kinds: ObjectKinds): Layer.Layer<AnyKind> => {
 }
 
 /** The kinds in the Worker. `Calls` and `Auth` belong to the caller and are provided with each call. */
-export const workerLayer: Layer.Layer<AnyKind, never, HttpClient.HttpClient> = Layer.mergeAll(
+export const workerLayer: Layer.Layer<CallKind, never, HttpClient.HttpClient> = Layer.mergeAll(
   Layer.effect(
     ActionKind,
     Effect.map(

@@ -19,6 +19,7 @@ import { type App, handlersOf } from "../../contract/App.ts"
 import { Auth, CurrentIdentity, CurrentNetwork } from "../../contract/Auth.ts"
 import { Calls } from "../../contract/Calls.ts"
 import { OutboxWriter } from "../../contract/Outbox.ts"
+import { Publisher } from "../../contract/Publisher.ts"
 import { TokenIssuer } from "../../contract/TokenIssuer.ts"
 import { CallError, Unavailable } from "../../protocol/CallError.ts"
 import type { Request } from "../../protocol/Messages.ts"
@@ -80,11 +81,14 @@ export const make = <Rpcs extends Rpc.Any>(
     }))
     const run: ActionRunner["run"] = ({ object, onMessage, requests, resultBytes, session }) =>
       Effect.callback<ReadonlyArray<FromServerEncoded>>((resume) => {
-        const { jobs } = app
+        const { jobs, pubsub } = app
         const context = Context.make(Calls, callsTo(app.api, object, session)).pipe(
           jobs === undefined
             ? identity
             : Context.add(OutboxWriter, jobs.writerOver(callsTo(jobs.api, object, session))),
+          pubsub === undefined
+            ? identity
+            : Context.add(Publisher, pubsub.writerOver(callsTo(pubsub.api, object, session))),
           Context.add(CurrentIdentity, session.identity),
           Context.add(CurrentNetwork, session.address === undefined ? undefined : networkOf(session.address)),
           // For handlers, and for the author's middleware around them.

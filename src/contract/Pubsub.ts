@@ -1,0 +1,90 @@
+/**
+ * What an app has that publishes, and what it needs of the engine that runs it.
+ * `Pubsub.make` of `effect-dormouse/pubsub` makes it: an app without topics does not bundle it.
+ */
+import type * as Context from "effect/Context"
+import type * as Layer from "effect/Layer"
+import type * as Rpc from "effect/rpc/Rpc"
+import type * as RpcGroup from "effect/rpc/RpcGroup"
+import type * as Api from "./Api.ts"
+import type { Calls } from "./CallsTag.ts"
+import type { Publisher } from "./Publisher.ts"
+import type { Any } from "./Transactional.ts"
+
+/** The topics of an app. */
+export interface Pubsub {
+  /** The rpcs by which an action publishes, and their handlers in the object. */
+  readonly api: Api.Declared<any>
+  readonly handlers: Layer.Layer<never, never, any>
+  /** The publisher of an action, over its calls of `api`. */
+  readonly writerOver: (calls: Calls["Service"]) => Publisher["Service"]
+  /** The topics of one object, before its engine is made. */
+  readonly open: (api: Api.Declared<any>) => PubsubRuntime
+}
+
+/** The topics of one object, as its engine drives them. */
+export interface PubsubRuntime {
+  readonly transactional: ReadonlyArray<Any>
+  /** For each topic the query that decides who may read it. */
+  readonly access: RpcGroup.RpcGroup<Rpc.Any>
+  /** The handlers, with those of `access`. */
+  readonly withAccess: (handlers: Context.Context<never>) => Context.Context<never>
+  /** The engine can run turns now. */
+  readonly start: (host: PubsubHost) => void
+  /** Somebody reads. The tag is that of a query of `access`. */
+  readonly open: (reader: ReaderHost, tag: string, payload: unknown) => Reader
+  /** Sends what was published. Returns whether there was something. */
+  readonly deliver: () => boolean
+  /** The object's alarm, which presence needs as well, for its other user. */
+  readonly share: (alarm: Alarm) => Alarm
+  /** The alarm went off. */
+  readonly wake: () => void
+}
+
+/** The object's alarm: see `Alarm.ts` of the services. */
+interface Alarm {
+  readonly set: (at: number) => void
+  readonly confirm: (at: number) => void
+}
+
+/** What topics need of the object that they are in. */
+export interface PubsubHost {
+  /** Runs a turn later; `deliver` is called at its end. */
+  readonly deliverLater: () => void
+  /** What queries have read under this name has changed. */
+  readonly changed: (table: string, key: string) => void
+  /** Milliseconds since the epoch. */
+  readonly time: () => number
+}
+
+/** What a reader needs of its socket. */
+export interface ReaderHost {
+  /** Sends items of the stream, given as texts. */
+  readonly send: (items: ReadonlyArray<string>) => void
+  /** So many messages would be lost with the heap. */
+  readonly unsent: (count: number) => void
+  /** Names the socket. */
+  readonly id: string
+  /** Who the caller is now. */
+  readonly subject: () => string | null
+  /** When the client was last heard of, in milliseconds since the epoch. */
+  readonly seenAt: () => number | undefined
+  /** Closes the socket, whose client is lost. */
+  readonly drop: () => void
+}
+
+/** One subscription to a topic. */
+export interface Reader {
+  /** It may read: what is published from now on is for it. */
+  readonly granted: () => void
+  /** The client has acknowledged what was sent. */
+  readonly acknowledged: () => void
+  /** It is restored after hibernation, in which so many messages were lost. */
+  readonly restored: (missed: number) => void
+  /** The socket goes on as another caller. */
+  readonly callerChanged: () => void
+  readonly close: () => void
+}
+
+/** How the tag of the query begins that decides who may read a topic. */
+export const accessPrefix = "~topic."

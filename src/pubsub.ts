@@ -1,0 +1,7 @@
+/**
+ * Topics and presence: messages for whoever reads now, and who is here, with the typed streams of the contract.
+ * `Pubsub.make` gives them to an app; `Topic` and `Presence` are what declarations and handlers use.
+ */
+export * as Presence from "./contract/Presence.ts"
+export * as Topic from "./contract/Topic.ts"
+export * as Pubsub from "./services/Pubsub.ts"

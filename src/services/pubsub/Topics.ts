@@ -1,0 +1,193 @@
+/**
+ * The topics of one object: who reads them, and what was published and not sent yet.
+ * Everything here is in the heap. After hibernation the readers come back from their sockets.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Rpc from "effect/rpc/Rpc"
+import * as RpcGroup from "effect/rpc/RpcGroup"
+import * as RpcSchema from "effect/rpc/RpcSchema"
+import * as Schema from "effect/Schema"
+import type * as Api from "../../contract/Api.ts"
+import { isKind, kindOf, QueryKind } from "../../contract/Kind.ts"
+import { Marker } from "../../contract/Presence.ts"
+import { Presences } from "../../contract/Presences.ts"
+import { type Published, Publisher } from "../../contract/Publisher.ts"
+import {
+  accessPrefix,
+  type PubsubHost,
+  type PubsubRuntime,
+  type Reader,
+  type ReaderHost
+} from "../../contract/Pubsub.ts"
+import { Settings, type TopicSettings } from "../../contract/Topic.ts"
+import type { Any, Transactional } from "../../contract/Transactional.ts"
+import { canonical } from "../../protocol/JsonCodec.ts"
+import { withSchemas } from "../../protocol/RpcCodec.ts"
+import type { Alarm } from "../Alarm.ts"
+import { PresenceList } from "./PresenceList.ts"
+import { SharedAlarm } from "./SharedAlarm.ts"
+import { TopicReader } from "./TopicReader.ts"
+
+/** The topics of one object. */
+export class Topics implements PubsubRuntime {
+  readonly transactional: ReadonlyArray<Any>
+  readonly access: RpcGroup.RpcGroup<Rpc.Any>
+  private readonly topics: ReadonlyArray<Rpc.AnyWithProps>
+  private readonly settings = new Map<string, TopicSettings>()
+  /** The tags of the queries of peers, by those of their streams. */
+  private readonly lists = new Map<string, string>()
+  private readonly readers = new Map<string, Set<TopicReader>>()
+  /** What is sent with the next delivery, in its order. */
+  private pending: Array<Published> = []
+  private host: PubsubHost | undefined
+  private readonly presence: PresenceList
+  /** Milliseconds after which a client counts as lost that was not heard of. */
+  private readonly timeout: number
+  private alarm: SharedAlarm | undefined
+  private isWatching = false
+
+  constructor({ declared }: Api.Declared<any>, timeout: number) {
+    this.timeout = timeout
+    this.presence = new PresenceList((key) => {
+      this.host?.changed(presenceTable, key)
+      this.watch()
+    })
+    const rpcs: Iterable<Rpc.Any> = declared.requests.values()
+    this.topics = Array.from(rpcs)
+      .filter((rpc) => kindOf(rpc) === "topic")
+      .map(withSchemas)
+    for (const { _tag, annotations } of this.topics)
+      this.settings.set(accessPrefix + _tag, Context.getUnsafe(annotations, Settings))
+    for (const { _tag, annotations } of this.topics) {
+      const list = Context.getOption(annotations, Marker)
+      if (Option.isSome(list)) this.lists.set(accessPrefix + _tag, list.value)
+    }
+    this.access = RpcGroup.make(...this.topics.map(accessOf))
+    this.transactional = [
+      {
+        tag: Publisher,
+        tables: [],
+        open: (tx) => ({
+          publish: (message) =>
+            Effect.sync(() => {
+              if (tx.readOnly) throw new Error("a query cannot publish: make it a mutation")
+              tx.afterCommit(Effect.sync(() => this.publish(message)))
+            })
+        })
+      } satisfies Transactional<Publisher, Publisher["Service"]>,
+      {
+        tag: Presences,
+        tables: [],
+        open: (tx) => ({
+          peers: (tag, key) =>
+            Effect.sync(() => {
+              const text = keyOf(tag, key)
+              tx.recordRead(presenceTable, text)
+              return this.presence.at(text)
+            })
+        })
+      } satisfies Transactional<Presences, Presences["Service"]>
+    ]
+  }
+
+  withAccess(handlers: Context.Context<never>): Context.Context<never> {
+    const all = new Map(handlers.mapUnsafe)
+    // The handler of a topic is that of the query which decides who may read it.
+    for (const [i, topic] of this.topics.entries()) {
+      const access = withSchemas([...this.access.requests.values()][i]!)
+      all.set(access.key, handlers.mapUnsafe.get(topic.key))
+    }
+    return Context.makeUnsafe(all)
+  }
+
+  start(host: PubsubHost): void {
+    this.host = host
+  }
+
+  open(host: ReaderHost, tag: string, payload: unknown): Reader {
+    const list = this.lists.get(tag)
+    if (list !== undefined) {
+      const { key, state } = decodeJoin(payload)
+      return this.presence.reader(host, keyOf(list, key), state)
+    }
+    const text = keyOf(tag, payload)
+    const { buffer } = this.settings.get(tag)!
+    const reader = new TopicReader(host, buffer, {
+      join: () => {
+        const readers = this.readers.get(text)
+        if (readers === undefined) this.readers.set(text, new Set([reader]))
+        else readers.add(reader)
+      },
+      leave: () => {
+        const readers = this.readers.get(text)
+        if (readers?.delete(reader) && readers.size === 0) this.readers.delete(text)
+      }
+    })
+    return reader
+  }
+
+  share(alarm: Alarm["Service"]): Alarm["Service"] {
+    this.alarm = new SharedAlarm(alarm)
+    return this.alarm.other
+  }
+
+  wake(): void {
+    this.alarm?.wentOff()
+    this.isWatching = false
+    const now = this.host?.time() ?? 0
+    for (const host of [...this.presence.hosts()]) {
+      const seen = host.seenAt()
+      if (seen !== undefined && seen < now - this.timeout) host.drop()
+    }
+    this.watch()
+  }
+
+  /** Looks again in a while whether the clients of those that are here were heard of. */
+  private watch(): void {
+    if (this.isWatching || this.presence.isEmpty || this.host === undefined) return
+    this.isWatching = true
+    this.alarm?.set(this.host.time() + this.timeout / 2)
+  }
+
+  /** A message whose transaction has committed. */
+  private publish(message: Published): void {
+    // Nobody reads it.
+    if (!this.readers.has(keyOf(accessPrefix + message.topic, message.key))) return
+    this.pending.push(message)
+    if (this.pending.length === 1) this.host?.deliverLater()
+  }
+
+  deliver(): boolean {
+    if (this.pending.length === 0) return false
+    const touched = new Set<TopicReader>()
+    for (const { key, message, topic } of this.pending) {
+      const item = `{"message":${message}}`
+      for (const reader of this.readers.get(keyOf(accessPrefix + topic, key)) ?? []) {
+        reader.push(item)
+        touched.add(reader)
+      }
+    }
+    this.pending = []
+    for (const reader of touched) reader.flush()
+    return true
+  }
+}
+
+/** The payload of a presence's stream. The query before has decoded it with the schemas of the contract. */
+const decodeJoin = Schema.decodeUnknownSync(Schema.Struct({ key: Schema.Json, state: Schema.Json }))
+
+/** Under which name queries read who is here. */
+const presenceTable = "_dormouse_presence"
+
+const keyOf = (tag: string, key: unknown): string => `${tag} ${JSON.stringify(canonical(key))}`
+
+/** The query that decides who may read a topic: with its key, its errors and its middleware. */
+const accessOf = (topic: Rpc.AnyWithProps): Rpc.Any => {
+  const { _tag, annotations, middlewares, payloadSchema, successSchema } = topic
+  const error = RpcSchema.isStreamSchema(successSchema) ? successSchema.error : Schema.Never
+  let access: Rpc.Rpc<any, any, any, any, any, any> = Rpc.make(accessPrefix + _tag, { payload: payloadSchema, error })
+  for (const middleware of middlewares) if (!isKind(middleware)) access = access.middleware(middleware)
+  return access.middleware(QueryKind).annotateMerge(annotations)
+}
