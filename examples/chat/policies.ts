@@ -1,5 +1,6 @@
 import { Policy } from "effect-dormouse/auth"
 import { Me } from "./me.ts"
+import { scheduled } from "./scheduled/schema.ts"
 import { channels, members, messages, people } from "./schema.ts"
 
 const { make } = Policy.for(Me)
@@ -16,7 +17,10 @@ const isOwner = (channel: Policy.Expression<string>, me: Policy.Me) =>
 const isVisible = (channel: Policy.Expression<string>, me: Policy.Me) =>
   Policy.or(Policy.exists(channels, { id: channel, access: "public" }), isOwner(channel, me), isMember(channel, me))
 
-/** Who may see and do what. What no rule allows is denied: for example, nobody changes or deletes a message. */
+/** The caller is a job that runs as the system. No token is. */
+const isSystem = ({ me }: { readonly me: Policy.Me }) => Policy.claim(me, "system")
+
+/** Who may see and do what. What no rule allows is denied: for example, nobody changes a message. */
 export const ChatPolicies = [
   make(channels, {
     read: ({ me, row }) =>
@@ -32,7 +36,16 @@ export const ChatPolicies = [
   make(messages, {
     read: ({ me, row }) => isVisible(row.channel, me),
     insert: ({ me, row }) => Policy.and(Policy.eq(row.author, me.subject), isVisible(row.channel, me)),
+    delete: ({ me, row }) => Policy.eq(row.author, me.subject),
     set: { author: ({ me }) => me.subject, name: ({ me }) => me.claims.name }
+  }),
+  Policy.make(messages, { read: isSystem, delete: isSystem }),
+  make(scheduled, {
+    read: ({ me, row }) => Policy.eq(row.author, me.subject),
+    insert: ({ me, row }) => Policy.eq(row.author, me.subject),
+    update: ({ me, row }) => Policy.eq(row.author, me.subject),
+    delete: ({ me, row }) => Policy.eq(row.author, me.subject),
+    set: { author: ({ me }) => me.subject }
   }),
   make(people, {
     read: () => Policy.allow,

@@ -14,6 +14,13 @@ const MemberId = Schema.String.pipe(Schema.brand("MemberId"))
 export const Access = Schema.Literals(["public", "private"])
 export type Access = typeof Access.Type
 
+/** The text of a message. */
+export const Body = Schema.NonEmptyString.check(Schema.isMaxLength(4000))
+
+/** How long a message stays that disappears. */
+export const Lifetime = Schema.Literals(["1 minute", "1 hour", "1 day"])
+export type Lifetime = typeof Lifetime.Type
+
 export class Channel extends Model.Class<Channel>("chat/Channel")({
   id: Table.key(ChannelId),
   name: Schema.NonEmptyString,
@@ -38,7 +45,9 @@ export class Message extends Model.Class<Message>("chat/Message")({
   /** The author's name at that time. */
   name: Schema.NonEmptyString,
   body: Schema.NonEmptyString,
-  sentAt: Table.insertedAt
+  sentAt: Table.insertedAt,
+  /** When the message disappears. Never unless given. */
+  expiresAt: Schema.optionalKey(Schema.DateTimeUtcFromMillis)
 }) {}
 
 /** Somebody who has opened the chat, and can be invited by name. */

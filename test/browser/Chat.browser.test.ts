@@ -560,6 +560,53 @@ describe.skipIf(isMissing)("the chat in a browser", () => {
     expect(problems).toEqual([])
   })
 
+  it("a message is sent later, which only its author sees and changes, and one disappears", async () => {
+    await seed("later", ["Ada"], ["Is it late?"])
+    const [ada, bob] = [await open(await person(), "later"), await open(await person(), "later")]
+    await sees(bob, "Is it late?")
+    const waiting = ada.getByRole("region", { name: "Messages that are sent later" })
+    const times = ada.getByRole("dialog", { name: "Send later" })
+    const chooseTime = async (body: string) => {
+      await field(ada).fill(body)
+      await ada.getByRole("button", { name: "Send later" }).click()
+      await times.waitFor()
+    }
+    // For the page it is ten minutes ago: what it sends in ten minutes is sent in a moment.
+    await ada.clock.setFixedTime(Date.now() - 598_500)
+    await chooseTime("In time")
+    await times.getByRole("button", { name: "In 10 minutes" }).click()
+    await waiting.getByText("In time").waitFor()
+    await sees(bob, "In time")
+    await waiting.waitFor({ state: "hidden" })
+    await ada.clock.setFixedTime(Date.now())
+    await chooseTime("Not that late")
+    await shoot(ada, "later-times")
+    await times.getByLabel("Or at a time of your own").fill("2099-12-31T23:59")
+    await times.getByRole("button", { name: "Schedule" }).click()
+    await waiting.getByText("Not that late").waitFor()
+    await chooseTime("Never")
+    await times.getByRole("button", { name: "Tomorrow morning" }).click()
+    await waiting.getByText("Never").waitFor()
+    await shoot(ada, "later")
+    expect(await bob.getByRole("region", { name: "Messages that are sent later" }).count()).toBe(0)
+    await waiting.getByRole("button", { name: "Cancel: Never" }).click()
+    await waiting.getByRole("button", { name: "Send now: Not that late" }).click()
+    await sees(bob, "Not that late")
+    await waiting.waitFor({ state: "hidden" })
+
+    await ada.getByLabel("Disappears").selectOption("after 1 hour")
+    await write(ada, "Burn after reading")
+    const fleeting = (page: Page) => log(page).locator("li.message", { hasText: "Burn after reading" })
+    await fleeting(bob)
+      .getByText(/Disappears (at|on)/)
+      .waitFor()
+    await shoot(bob, "disappears")
+    await fleeting(ada).getByRole("button", { name: "Delete this message" }).click()
+    await fleeting(bob).waitFor({ state: "hidden" })
+    expect(await bodies(bob)).toEqual(["Is it late?", "In time", "Not that late"])
+    expect(problems).toEqual([])
+  })
+
   it.runIf(process.env["README_PICTURE"])("the picture of the README", async () => {
     await seed("burrow-building", ["Mossy Fern"], ["Moss or leaves?"])
     await seed(

@@ -1,0 +1,44 @@
+/**
+ * The chat in memory, and people who use it.
+ * It is without its accounts: callers have tokens of `Auth.layerTest`.
+ */
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as TestClock from "effect/testing/TestClock"
+import { App } from "effect-dormouse"
+import { Auth } from "effect-dormouse/auth"
+import { TestApp } from "effect-dormouse/testing"
+import { ChatApi } from "../../examples/chat/api.ts"
+import { ChatHandlers } from "../../examples/chat/handlers.ts"
+import { ChatJobs } from "../../examples/chat/jobs.ts"
+import { Me } from "../../examples/chat/me.ts"
+import { ChatPolicies } from "../../examples/chat/policies.ts"
+import { tables } from "../../examples/chat/tables.ts"
+import { home } from "../../examples/chat/tenants.ts"
+
+const appWith = (policies: typeof ChatPolicies) =>
+  App.make({ api: ChatApi, tables, jobs: ChatJobs, identity: Me, handlers: ChatHandlers, policies })
+
+const door = { auth: Auth.layerFirst(Auth.layerTest, Auth.layerAnonymous), open: [home] }
+
+/** The chat. */
+export const backend = TestApp.layer(appWith(ChatPolicies), door)
+/** The chat if it had no policies. */
+export const withoutPolicies = TestApp.layer(appWith([]), door)
+/** The chat, whose time a test passes. */
+export const inTestTime = backend.pipe(Layer.provideMerge(TestClock.layer()))
+
+/** Somebody who has an account. */
+export const person = Effect.fnUntraced(function* (name: string, tenant = "main") {
+  const claims = { name, isGuest: false, tenants: ["acme"] }
+  const client = yield* TestApp.client(ChatApi, { as: { subject: name.toLowerCase(), claims }, tenant })
+  yield* client.mutate("people.enter", {})
+  return client
+})
+
+/** Somebody's client. */
+export type Person = Effect.Success<ReturnType<typeof person>>
+
+/** The tag of what an effect fails with, or of the reason of that. */
+export const tagOf = <A, E extends { readonly _tag: string }, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.map(Effect.flip(effect), (error) => ("reason" in error ? Object(error.reason)._tag : error._tag))
