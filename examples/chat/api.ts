@@ -1,6 +1,9 @@
 import * as Schema from "effect/Schema"
 import { Api, Mutation, Page, Query } from "effect-dormouse"
+import { DigestApi } from "./digest/api.ts"
 import { ChannelExists, ChannelNotFound, PersonNotFound } from "./errors.ts"
+import { ImportsApi } from "./imports/api.ts"
+import { PreviewsApi } from "./previews/api.ts"
 import { ScheduledApi } from "./scheduled/api.ts"
 import { Access, Body, Channel, ChannelId, Lifetime, Member, Message, MessageId } from "./schema.ts"
 
@@ -47,5 +50,5 @@ export class TalkApi extends Api.make(
   })
 ) {}
 
-/** The whole contract: what the page calls. */
-export const ChatApi = Api.merge(TalkApi, ScheduledApi)
+/** The whole contract: what the page calls, and what jobs and queues call. */
+export const ChatApi = Api.merge(TalkApi, ScheduledApi, PreviewsApi, ImportsApi, DigestApi)

@@ -1,11 +1,16 @@
+import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { Handlers } from "effect-dormouse"
 import { TalkApi } from "./api.ts"
+import { DigestHandlers } from "./digest/handlers.ts"
+import { teamId, teams } from "./digest/schema.ts"
 import { ChannelExists, PersonNotFound } from "./errors.ts"
+import { ImportsHandlers } from "./imports/handlers.ts"
 import { Me } from "./me.ts"
 import { shownName } from "./names.ts"
 import { existing, post } from "./posting.ts"
+import { PreviewsHandlers } from "./previews/handlers.ts"
 import { ScheduledHandlers } from "./scheduled/handlers.ts"
 import { channels, members, messages, people } from "./schema.ts"
 
@@ -31,6 +36,10 @@ const TalkHandlers = TalkApi.toLayer({
 
   "channels.create": Effect.fnUntraced(function* ({ access, name }) {
     const { claims, subject } = yield* Me
+    // Who makes the first channel owns the settings of the team.
+    const isFirst = !(yield* teams.query().exists)
+    if (isFirst)
+      yield* teams.insert({ id: teamId, owner: subject, zone: "UTC", channel: null, since: yield* DateTime.now })
     const taken = yield* channels.query("byName").eq("name", name).exists
     if (taken) return yield* new ChannelExists({ name })
     const channel = yield* channels.insert({ name, access, owner: subject })
@@ -66,4 +75,10 @@ const TalkHandlers = TalkApi.toLayer({
   "messages.page": ({ channel, ...page }) => messages.query("byChannel").eq("channel", channel).descending.page(page)
 })
 
-export const ChatHandlers = Handlers.merge(TalkHandlers, ScheduledHandlers)
+export const ChatHandlers = Handlers.merge(
+  TalkHandlers,
+  ScheduledHandlers,
+  PreviewsHandlers,
+  ImportsHandlers,
+  DigestHandlers
+)

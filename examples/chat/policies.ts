@@ -1,4 +1,6 @@
 import { Policy } from "effect-dormouse/auth"
+import { teams } from "./digest/schema.ts"
+import { imports } from "./imports/schema.ts"
 import { Me } from "./me.ts"
 import { scheduled } from "./scheduled/schema.ts"
 import { channels, members, messages, people } from "./schema.ts"
@@ -20,7 +22,7 @@ const isVisible = (channel: Policy.Expression<string>, me: Policy.Me) =>
 /** The caller is a job that runs as the system. No token is. */
 const isSystem = ({ me }: { readonly me: Policy.Me }) => Policy.claim(me, "system")
 
-/** Who may see and do what. What no rule allows is denied: for example, nobody changes a message. */
+/** Who may see and do what. What no rule allows is denied: for example, no caller changes a message. */
 export const ChatPolicies = [
   make(channels, {
     read: ({ me, row }) =>
@@ -39,13 +41,26 @@ export const ChatPolicies = [
     delete: ({ me, row }) => Policy.eq(row.author, me.subject),
     set: { author: ({ me }) => me.subject, name: ({ me }) => me.claims.name }
   }),
-  Policy.make(messages, { read: isSystem, delete: isSystem }),
+  // Messages disappear, and get previews.
+  Policy.make(messages, { read: isSystem, update: isSystem, delete: isSystem }),
   make(scheduled, {
     read: ({ me, row }) => Policy.eq(row.author, me.subject),
     insert: ({ me, row }) => Policy.eq(row.author, me.subject),
     update: ({ me, row }) => Policy.eq(row.author, me.subject),
     delete: ({ me, row }) => Policy.eq(row.author, me.subject),
     set: { author: ({ me }) => me.subject }
+  }),
+  make(imports, {
+    read: ({ me, row }) => Policy.eq(row.author, me.subject),
+    insert: ({ me, row }) => Policy.and(Policy.eq(row.author, me.subject), isVisible(row.channel, me)),
+    update: ({ me, row }) => Policy.eq(row.author, me.subject),
+    delete: ({ me, row }) => Policy.eq(row.author, me.subject),
+    set: { author: ({ me }) => me.subject }
+  }),
+  make(teams, {
+    read: () => Policy.allow,
+    insert: ({ me, row }) => Policy.eq(row.owner, me.subject),
+    update: ({ me, row }) => Policy.or(Policy.eq(row.owner, me.subject), isSystem({ me }))
   }),
   make(people, {
     read: () => Policy.allow,

@@ -2,14 +2,14 @@
  * How a message comes into a channel, whoever sends it and whenever.
  * What has to happen later is scheduled in the transaction that inserts the message.
  */
-import * as Clock from "effect/Clock"
 import * as DateTime from "effect/DateTime"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { Scheduler } from "effect-dormouse/jobs"
 import { TalkApi } from "./api.ts"
 import { ChannelNotFound } from "./errors.ts"
+import { firstLink } from "./links.ts"
 import { Me } from "./me.ts"
+import { Previews } from "./previews/queue.ts"
 import { type ChannelId, channels, type Lifetime, messages } from "./schema.ts"
 
 /** A message as its author wrote it. */
@@ -19,16 +19,25 @@ export interface Draft {
   readonly lifetime?: Lifetime
 }
 
-/** Inserts a message of the caller. One with a lifetime is deleted when that has passed. */
+/** Inserts a message of the caller. */
 export const post = Effect.fnUntraced(function* ({ body, channel, lifetime }: Draft) {
   const { claims, subject } = yield* Me
   yield* existing(channel)
-  const draft = { channel, author: subject, name: claims.name, body }
-  if (lifetime === undefined) return yield* messages.insert(draft)
-  const expiresAt = DateTime.makeUnsafe((yield* Clock.currentTimeMillis) + Duration.toMillis(lifetime))
-  const message = yield* messages.insert({ ...draft, expiresAt })
+  const sentAt = yield* DateTime.now
+  const expiresAt = lifetime === undefined ? undefined : DateTime.addDuration(sentAt, lifetime)
+  const message = yield* messages.insert({
+    channel,
+    author: subject,
+    name: claims.name,
+    body,
+    sentAt,
+    ...(expiresAt !== undefined && { expiresAt })
+  })
+  const { id } = message
   // As the system: the author may have lost the channel by then. If the message is gone before, the job finds none.
-  yield* Scheduler.at(expiresAt, TalkApi, "messages.delete", { id: message.id }, { as: "system" })
+  if (expiresAt !== undefined) yield* Scheduler.at(expiresAt, TalkApi, "messages.delete", { id }, { as: "system" })
+  const url = firstLink(body)
+  if (url !== undefined) yield* Previews.send({ message: id, url }, { as: "system" })
   return message
 })
 

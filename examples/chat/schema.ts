@@ -38,6 +38,14 @@ export class Member extends Model.Class<Member>("chat/Member")({
   joinedAt: Table.insertedAt
 }) {}
 
+/** What is shown of a page that a message links to. */
+export const Preview = Schema.Struct({
+  url: Schema.String,
+  title: Schema.NonEmptyString,
+  description: Schema.optionalKey(Schema.String)
+})
+export type Preview = typeof Preview.Type
+
 export class Message extends Model.Class<Message>("chat/Message")({
   id: Table.key(MessageId),
   channel: ChannelId,
@@ -45,9 +53,13 @@ export class Message extends Model.Class<Message>("chat/Message")({
   /** The author's name at that time. */
   name: Schema.NonEmptyString,
   body: Schema.NonEmptyString,
-  sentAt: Table.insertedAt,
+  sentAt: Schema.DateTimeUtcFromMillis,
+  /** Who wrote it in another chat, if the author imported it from there. */
+  from: Schema.optionalKey(Schema.NonEmptyString),
   /** When the message disappears. Never unless given. */
-  expiresAt: Schema.optionalKey(Schema.DateTimeUtcFromMillis)
+  expiresAt: Schema.optionalKey(Schema.DateTimeUtcFromMillis),
+  /** Of the first page that the message links to, as soon as the page was read. */
+  preview: Schema.optionalKey(Preview)
 }) {}
 
 /** Somebody who has opened the chat, and can be invited by name. */

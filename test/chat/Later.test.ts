@@ -8,7 +8,7 @@ import { TestApp } from "effect-dormouse/testing"
 import { describe } from "vitest"
 import { ChatApi } from "../../examples/chat/api.ts"
 import type { Channel } from "../../examples/chat/schema.ts"
-import { inTestTime, type Person, person, tagOf } from "./people.ts"
+import { becomes, inTestTime, type Person, person, tagOf } from "./people.ts"
 
 /** Messages of examples/chat that are sent later, and messages that disappear. */
 
@@ -21,14 +21,6 @@ const bodies = (client: Person, { id }: Channel) =>
 const waiting = (client: Person) =>
   Effect.map(client.query("scheduled.list", {}), (all) =>
     all.map(({ hasFailed, message }) => (hasFailed ? `failed: ${message.body}` : message.body))
-  )
-
-/** Asks again while jobs run, until the value is as expected. */
-const becomes = <A, E, R>(effect: Effect.Effect<A, E, R>, expected: A, tries = 100): Effect.Effect<void, E, R> =>
-  Effect.flatMap(effect, (value) =>
-    JSON.stringify(value) === JSON.stringify(expected) || tries === 0
-      ? Effect.sync(() => expect(value).toEqual(expected))
-      : Effect.andThen(TestClock.adjust(1), becomes(effect, expected, tries - 1))
   )
 
 describe("messages that are sent later", () => {

@@ -7,7 +7,8 @@ import * as Layer from "effect/Layer"
 import * as TestClock from "effect/testing/TestClock"
 import { App } from "effect-dormouse"
 import { Auth } from "effect-dormouse/auth"
-import { TestApp } from "effect-dormouse/testing"
+import { TestApp, type TestAppOptions } from "effect-dormouse/testing"
+import { expect } from "vitest"
 import { ChatApi } from "../../examples/chat/api.ts"
 import { ChatHandlers } from "../../examples/chat/handlers.ts"
 import { ChatJobs } from "../../examples/chat/jobs.ts"
@@ -21,8 +22,10 @@ const appWith = (policies: typeof ChatPolicies) =>
 
 const door = { auth: Auth.layerFirst(Auth.layerTest, Auth.layerAnonymous), open: [home] }
 
+/** The chat, with options of `TestApp`. */
+export const chatWith = (options: TestAppOptions = {}) => TestApp.layer(appWith(ChatPolicies), { ...door, ...options })
 /** The chat. */
-export const backend = TestApp.layer(appWith(ChatPolicies), door)
+export const backend = chatWith()
 /** The chat if it had no policies. */
 export const withoutPolicies = TestApp.layer(appWith([]), door)
 /** The chat, whose time a test passes. */
@@ -42,3 +45,11 @@ export type Person = Effect.Success<ReturnType<typeof person>>
 /** The tag of what an effect fails with, or of the reason of that. */
 export const tagOf = <A, E extends { readonly _tag: string }, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.map(Effect.flip(effect), (error) => ("reason" in error ? Object(error.reason)._tag : error._tag))
+
+/** Asks again while jobs run, until the value is as expected. */
+export const becomes = <A, E, R>(effect: Effect.Effect<A, E, R>, expected: A, tries = 100): Effect.Effect<void, E, R> =>
+  Effect.flatMap(effect, (value) =>
+    JSON.stringify(value) === JSON.stringify(expected) || tries === 0
+      ? Effect.sync(() => expect(value).toEqual(expected))
+      : Effect.andThen(TestClock.adjust("100 millis"), becomes(effect, expected, tries - 1))
+  )

@@ -5,6 +5,8 @@ import { Composer } from "./Composer.tsx"
 import { ConnectionNotice, ConnectionWords } from "./ConnectionWords.tsx"
 import { usePages } from "./client.ts"
 import { Icon } from "./Icon.tsx"
+import { ImportFile } from "./ImportFile.tsx"
+import { Imports } from "./Imports.tsx"
 import { Members } from "./Members.tsx"
 import { FailedRow, Row } from "./Row.tsx"
 import { Sign } from "./Sign.tsx"
@@ -52,6 +54,7 @@ export const Conversation = ({ channel, me, ref, sending }: Props) => {
           <Sign access={channel.access} />
           {channel.name}
         </h1>
+        <ImportFile channel={channel} />
         {channel.access === "private" && <Members channel={channel} me={me} />}
         <ConnectionWords />
       </header>
@@ -84,6 +87,7 @@ export const Conversation = ({ channel, me, ref, sending }: Props) => {
           </button>
         )}
         <ConnectionNotice />
+        <Imports channel={channel.id} />
         <Waiting channel={channel.id} />
         <Composer
           field={field}
@@ -114,7 +118,7 @@ const Beginning = ({ channel, isEmpty }: { readonly channel: Channel; readonly i
 
 /** Announces new messages of others to screen readers. Older messages, loaded first or later, are not announced. */
 const Announcements = ({ me, messages }: { readonly messages: ReadonlyArray<Message>; readonly me: Caller }) => {
-  const newest = messages.findLast((message) => !isLocal(message))
+  const newest = messages.findLast((message) => !isLocal(message) && message.from === undefined)
   const announced = useRef(newest?.id)
   const [text, setText] = useState("")
   useEffect(() => {

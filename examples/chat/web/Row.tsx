@@ -3,6 +3,7 @@ import type { Message, MessageId } from "../schema.ts"
 import { useConnection, useMutation } from "./client.ts"
 import { Face } from "./Face.tsx"
 import { Icon } from "./Icon.tsx"
+import { PreviewCard } from "./PreviewCard.tsx"
 import { type Failed, isLocal, type Sending } from "./sending.ts"
 import { Text } from "./Text.tsx"
 import { dayOf, fullTimeOf, nameOfDay, soonOf, timeOf } from "./times.ts"
@@ -21,8 +22,10 @@ interface RowProps {
 /** A message. The first of a day has the name of the day above it. */
 export const Row = ({ before, isMine, message }: RowProps) => {
   const at = atOf(message)
+  const name = message.from ?? message.name
   const isNewDay = before === undefined || dayOf(atOf(before)) !== dayOf(at)
-  const follows = !isNewDay && before.author === message.author && at - atOf(before) < together
+  const follows =
+    !isNewDay && before.author === message.author && before.from === message.from && at - atOf(before) < together
   return (
     <>
       {isNewDay && (
@@ -36,15 +39,17 @@ export const Row = ({ before, isMine, message }: RowProps) => {
         data-mine={isMine || undefined}
         data-local={isLocal(message) || undefined}
       >
-        {!follows && <Face id={message.author} name={message.name} />}
+        {!follows && <Face id={message.from ?? message.author} name={name} />}
         <p className={follows ? "hidden" : "who"}>
-          <span className="author">{message.name}</span>
-          {isMine && <span className="me">you</span>}
+          <span className="author">{name}</span>
+          {message.from !== undefined && <span className="note">imported by {message.name}</span>}
+          {isMine && message.from === undefined && <span className="me">you</span>}
           <Time at={at} />
         </p>
         <p className="body">
           <Text text={message.body} />
         </p>
+        {message.preview !== undefined && <PreviewCard {...message.preview} />}
         {message.expiresAt !== undefined && <Expiry at={DateTime.toEpochMillis(message.expiresAt)} />}
         {isLocal(message) ? <SendingWords /> : isMine && <Delete id={message.id} />}
       </li>

@@ -59,3 +59,16 @@ export const toField = (millis: number): string => {
   const at = new Date(millis)
   return new Date(millis - at.getTimezoneOffset() * 60_000).toISOString().slice(0, 16)
 }
+
+/** The date and the time in a time zone, with the name of the zone. */
+export const inZone = (millis: number, timeZone: string): string =>
+  new Intl.DateTimeFormat(undefined, {
+    weekday: "long",
+    day: "numeric",
+    month: "long",
+    hour: "2-digit",
+    minute: "2-digit",
+    hourCycle: "h23",
+    timeZone,
+    timeZoneName: "short"
+  }).format(millis)

@@ -1,0 +1,98 @@
+import { expect, it } from "@effect/vitest"
+import * as DateTime from "effect/DateTime"
+import * as Effect from "effect/Effect"
+import * as TestClock from "effect/testing/TestClock"
+import { describe } from "vitest"
+import { readLines } from "../../examples/chat/imports/lines.ts"
+import type { Channel } from "../../examples/chat/schema.ts"
+import { becomes, inTestTime, type Person, person, tagOf } from "./people.ts"
+
+/** Imports of examples/chat: parts of a file in a queue. */
+
+const lines = (count: number) =>
+  Array.from({ length: count }, (_, i) => ({ name: `Person ${i % 3}`, text: `line ${i}` }))
+
+const progress = (client: Person) =>
+  Effect.map(client.query("imports.list", {}), (all) =>
+    all.map(({ done, import: { broken, failed, imported, state } }) => ({ state, done, imported, failed, broken }))
+  )
+
+const begin = Effect.fnUntraced(function* (client: Person, { id: channel }: Channel, count: number) {
+  return yield* client.mutate("imports.begin", { channel, file: "a.txt", lines: lines(count), broken: 2 })
+})
+
+describe("imports", () => {
+  it.effect(
+    "every line is there once, in the order of the file, above what was there; the chat goes on meanwhile",
+    () =>
+      Effect.gen(function* () {
+        const [ada, bob] = [yield* person("Ada"), yield* person("Bob")]
+        const channel = yield* ada.mutate("channels.create", { name: "general", access: "public" })
+        yield* ada.mutate("messages.send", { channel: channel.id, body: "before" })
+        yield* begin(ada, channel, 700)
+        yield* bob.mutate("messages.send", { channel: channel.id, body: "meanwhile" })
+        expect((yield* progress(ada))[0]).toMatchObject({ state: "running" })
+        expect(yield* progress(bob)).toEqual([])
+        yield* becomes(progress(ada), [{ state: "done", done: 700, imported: 700, failed: 0, broken: 2 }], 1000)
+        const all = (yield* bob.query("messages.list", { channel: channel.id, limit: 1000 })).toReversed()
+        expect(all.map(({ body }) => body)).toEqual([...lines(700).map(({ text }) => text), "before", "meanwhile"])
+        expect(all[1]).toMatchObject({ author: "ada", name: "Ada", from: "Person 1" })
+      }).pipe(Effect.scoped, Effect.provide(inTestTime))
+  )
+
+  it.effect("is cancelled by who began it, and writes nothing more", () =>
+    Effect.gen(function* () {
+      const [ada, bob] = [yield* person("Ada"), yield* person("Bob")]
+      const channel = yield* ada.mutate("channels.create", { name: "general", access: "public" })
+      const id = yield* begin(ada, channel, 3000)
+      yield* bob.mutate("imports.cancel", { id })
+      expect((yield* progress(ada))[0]).toMatchObject({ state: "running" })
+      yield* ada.mutate("imports.cancel", { id })
+      expect((yield* progress(ada))[0]).toMatchObject({ state: "cancelled" })
+      const count = Effect.map(ada.query("messages.list", { channel: channel.id, limit: 1000 }), (all) => all.length)
+      const written = yield* count
+      expect(written).toBeLessThan(1000)
+      // A part that ran may have written its first lines in the meantime; no other does.
+      yield* TestClock.adjust("1 minute")
+      expect(yield* count).toBeLessThan(written + 200)
+      yield* ada.mutate("imports.dismiss", { id })
+      expect(yield* progress(ada)).toEqual([])
+    }).pipe(Effect.scoped, Effect.provide(inTestTime))
+  )
+
+  it.effect("the parts of who has lost the channel fail, and are counted", () =>
+    Effect.gen(function* () {
+      const [ada, bob] = [yield* person("Ada"), yield* person("Bob")]
+      const channel = yield* ada.mutate("channels.create", { name: "secret", access: "private" })
+      expect(yield* tagOf(begin(bob, channel, 10))).toBe("ChannelNotFound")
+      yield* ada.mutate("members.invite", { channel: channel.id, name: "Bob" })
+      yield* begin(bob, channel, 3000)
+      yield* ada.mutate("members.remove", { channel: channel.id, person: "bob" })
+      const ended = Effect.map(progress(bob), ([one]) => ({ state: one!.state, done: one!.done }))
+      yield* becomes(ended, { state: "done", done: 3000 }, 1000)
+      const [{ failed, imported } = { failed: 0, imported: 0 }] = yield* progress(bob)
+      expect(failed).toBeGreaterThan(0)
+      expect(yield* ada.query("messages.list", { channel: channel.id, limit: 1000 })).toHaveLength(imported)
+    }).pipe(Effect.scoped, Effect.provide(inTestTime))
+  )
+
+  it("reads text, CSV and JSON lines, and counts the lines that it cannot read", () => {
+    const text = readLines("a.txt", "\uFEFFAda: hello: you\r\n\nno colon\nBob:  hi \n: nobody\n")
+    expect(text.lines).toEqual([
+      { name: "Ada", text: "hello: you" },
+      { name: "Bob", text: "hi" }
+    ])
+    expect(text.broken).toEqual([3, 5])
+    const time = "2026-03-29T01:30:00Z"
+    const at = DateTime.makeUnsafe(time)
+    const csv = readLines("a.csv", `Ada,"well, ""yes""",${time}\nBob,plain\nBob\n`)
+    expect(csv.lines).toEqual([
+      { name: "Ada", text: 'well, "yes"', at },
+      { name: "Bob", text: "plain" }
+    ])
+    expect(csv.broken).toEqual([3])
+    const json = readLines("a.jsonl", `{"name":"Ada","text":"hi","time":"${time}"}\n{"name":"Bob"}\nnull\n{\n`)
+    expect(json.lines).toEqual([{ name: "Ada", text: "hi", at }])
+    expect(json.broken).toEqual([2, 3, 4])
+  })
+})
