@@ -19,9 +19,6 @@ const isOwner = (channel: Policy.Expression<string>, me: Policy.Me) =>
 const isVisible = (channel: Policy.Expression<string>, me: Policy.Me) =>
   Policy.or(Policy.exists(channels, { id: channel, access: "public" }), isOwner(channel, me), isMember(channel, me))
 
-/** The caller is a job that runs as the system. No token is. */
-const isSystem = ({ me }: { readonly me: Policy.Me }) => Policy.claim(me, "system")
-
 /** Who may see and do what. What no rule allows is denied: for example, no caller changes a message. */
 export const ChatPolicies = [
   make(channels, {
@@ -41,8 +38,12 @@ export const ChatPolicies = [
     delete: ({ me, row }) => Policy.eq(row.author, me.subject),
     set: { author: ({ me }) => me.subject, name: ({ me }) => me.claims.name }
   }),
-  // Messages disappear, and get previews.
-  Policy.make(messages, { read: isSystem, update: isSystem, delete: isSystem }),
+  // Jobs of the system: messages disappear, and get previews.
+  make(messages, {
+    read: ({ me }) => Policy.isSystem(me),
+    update: ({ me }) => Policy.isSystem(me),
+    delete: ({ me }) => Policy.isSystem(me)
+  }),
   make(scheduled, {
     read: ({ me, row }) => Policy.eq(row.author, me.subject),
     insert: ({ me, row }) => Policy.eq(row.author, me.subject),
@@ -60,7 +61,7 @@ export const ChatPolicies = [
   make(teams, {
     read: () => Policy.allow,
     insert: ({ me, row }) => Policy.eq(row.owner, me.subject),
-    update: ({ me, row }) => Policy.or(Policy.eq(row.owner, me.subject), isSystem({ me }))
+    update: ({ me, row }) => Policy.or(Policy.eq(row.owner, me.subject), Policy.isSystem(me))
   }),
   make(people, {
     read: () => Policy.allow,

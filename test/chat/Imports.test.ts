@@ -40,6 +40,23 @@ describe("imports", () => {
       }).pipe(Effect.scoped, Effect.provide(inTestTime))
   )
 
+  it.effect("a part that the queue hands over twice is written once, and only by who imports", () =>
+    Effect.gen(function* () {
+      const [ada, bob] = [yield* person("Ada"), yield* person("Bob")]
+      const channel = yield* ada.mutate("channels.create", { name: "general", access: "public" })
+      const id = yield* begin(ada, channel, 1000)
+      const part = lines(2).map((line, number) => ({ ...line, number, at: DateTime.makeUnsafe(0) }))
+      const bodies = Effect.map(ada.query("messages.list", { channel: channel.id, limit: 1000 }), (all) =>
+        all.filter(({ sentAt }) => DateTime.toEpochMillis(sentAt) === 0).map(({ body }) => body)
+      )
+      expect(yield* bob.mutate("imports.write", { id, lines: part })).toBe(false)
+      expect(yield* bodies).toEqual([])
+      expect(yield* ada.mutate("imports.write", { id, lines: part })).toBe(true)
+      expect(yield* ada.mutate("imports.write", { id, lines: part })).toBe(true)
+      expect(yield* bodies).toEqual(["line 1", "line 0"])
+    }).pipe(Effect.scoped, Effect.provide(inTestTime))
+  )
+
   it.effect("is cancelled by who began it, and writes nothing more", () =>
     Effect.gen(function* () {
       const [ada, bob] = [yield* person("Ada"), yield* person("Bob")]

@@ -48,22 +48,20 @@ const Times = ({ onChoose, onClose }: Props) => {
         ))}
       </ul>
       <label htmlFor={field}>Or at a time of your own</label>
-      <div className="line">
-        <input
-          id={field}
-          type="datetime-local"
-          required
-          value={own}
-          min={toField(now)}
-          onChange={(event) => {
-            setOwn(event.target.value)
-            setProblem("")
-          }}
-        />
-        <button type="submit" className="primary" disabled={isPending}>
-          Schedule
-        </button>
-      </div>
+      <input
+        id={field}
+        type="datetime-local"
+        required
+        value={own}
+        min={toField(now)}
+        onChange={(event) => {
+          setOwn(event.target.value)
+          setProblem("")
+        }}
+      />
+      <button type="submit" className="primary" disabled={isPending}>
+        Schedule
+      </button>
       <p className="problem" role="alert">
         {problem}
       </p>

@@ -50,9 +50,10 @@ export const useSending = (me: Caller): Sending => {
     [schedule]
   )
   const [call] = useMutation("messages.send", {
-    optimistic: (view, { lifetime: _, ...draft }) => {
+    optimistic: (view, draft) => {
       const message = new Message({
-        ...draft,
+        channel: draft.channel,
+        body: draft.body,
         author: me.id,
         name: me.name,
         id: MessageId.make(`local-${crypto.randomUUID()}`),
