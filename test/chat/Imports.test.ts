@@ -5,7 +5,7 @@ import * as TestClock from "effect/testing/TestClock"
 import { describe } from "vitest"
 import { readLines } from "../../examples/chat/imports/lines.ts"
 import type { Channel } from "../../examples/chat/schema.ts"
-import { becomes, inTestTime, type Person, person, tagOf } from "./people.ts"
+import { becomes, failedJobs, inTestTime, type Person, person, tagOf } from "./people.ts"
 
 /** Imports of examples/chat: parts of a file in a queue. */
 
@@ -57,6 +57,43 @@ describe("imports", () => {
     }).pipe(Effect.scoped, Effect.provide(inTestTime))
   )
 
+  it.effect("nobody ends another's job by saying that it is a part of an import", () =>
+    Effect.gen(function* () {
+      const [ada, bob] = [yield* person("Ada"), yield* person("Bob")]
+      const channel = yield* ada.mutate("channels.create", { name: "general", access: "public" })
+      const at = DateTime.addDuration(yield* DateTime.now, "1 hour")
+      yield* ada.mutate("scheduled.add", { channel: channel.id, body: "later", at })
+      const [waiting] = yield* ada.query("scheduled.list", {})
+      const id = yield* begin(bob, channel, 3000)
+      const [before] = yield* progress(bob)
+      yield* bob.mutate("imports.ended", { id, size: 150, message: waiting!.message.job!, outcome: "failed" })
+      expect((yield* progress(bob))[0]).toMatchObject({ failed: before!.failed, state: "running" })
+      yield* TestClock.adjust("1 hour")
+      yield* becomes(
+        Effect.map(ada.query("scheduled.list", {}), (all) => all.length),
+        0
+      )
+      const newest = yield* ada.query("messages.list", { channel: channel.id, limit: 1 })
+      expect(newest.map(({ body }) => body)).toEqual(["later"])
+    }).pipe(Effect.scoped, Effect.provide(inTestTime))
+  )
+
+  it.effect("a line from the future stands where it was imported", () =>
+    Effect.gen(function* () {
+      const ada = yield* person("Ada")
+      const { id: channel } = yield* ada.mutate("channels.create", { name: "general", access: "public" })
+      const future = { name: "Bob", text: "in the year 3000", at: DateTime.makeUnsafe("3000-01-01T00:00:00Z") }
+      yield* ada.mutate("imports.begin", { channel, file: "a.jsonl", lines: [future], broken: 0 })
+      const bodies = Effect.map(ada.query("messages.list", { channel, limit: 10 }), (all) =>
+        all.map(({ body }) => body)
+      )
+      yield* becomes(bodies, ["in the year 3000"])
+      yield* TestClock.adjust("1 second")
+      yield* ada.mutate("messages.send", { channel, body: "now" })
+      expect(yield* bodies).toEqual(["now", "in the year 3000"])
+    }).pipe(Effect.scoped, Effect.provide(inTestTime))
+  )
+
   it.effect("is cancelled by who began it, and writes nothing more", () =>
     Effect.gen(function* () {
       const [ada, bob] = [yield* person("Ada"), yield* person("Bob")]
@@ -90,6 +127,7 @@ describe("imports", () => {
       const [{ failed, imported } = { failed: 0, imported: 0 }] = yield* progress(bob)
       expect(failed).toBeGreaterThan(0)
       expect(yield* ada.query("messages.list", { channel: channel.id, limit: 1000 })).toHaveLength(imported)
+      expect(yield* failedJobs).toEqual([])
     }).pipe(Effect.scoped, Effect.provide(inTestTime))
   )
 

@@ -6,7 +6,7 @@ import * as Layer from "effect/Layer"
 import * as TestClock from "effect/testing/TestClock"
 import { describe } from "vitest"
 import { isAllowed } from "../../examples/chat/previews/addresses.ts"
-import { becomes, chatWith, person, tagOf } from "./people.ts"
+import { becomes, chatWith, failedJobs, person, tagOf } from "./people.ts"
 
 /** The previews of examples/chat, which a queue reads. */
 
@@ -65,6 +65,7 @@ describe("previews", () => {
       )
       yield* TestClock.adjust("1 hour")
       expect(asked.length).toBe(3)
+      expect(yield* failedJobs).toEqual([])
       // Nobody but the queue writes previews.
       const preview = { url: "https://evil.example/", title: "Your bank" }
       expect(yield* tagOf(ada.mutate("messages.preview", { message: id, preview }))).toBe("Forbidden")

@@ -5,8 +5,9 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as TestClock from "effect/testing/TestClock"
-import { App } from "effect-dormouse"
+import { Api, App, Handlers } from "effect-dormouse"
 import { Auth } from "effect-dormouse/auth"
+import { JobsAdmin } from "effect-dormouse/jobs"
 import { TestApp, type TestAppOptions } from "effect-dormouse/testing"
 import { expect } from "vitest"
 import { ChatApi } from "../../examples/chat/api.ts"
@@ -18,7 +19,14 @@ import { tables } from "../../examples/chat/tables.ts"
 import { home } from "../../examples/chat/tenants.ts"
 
 const appWith = (policies: typeof ChatPolicies) =>
-  App.make({ api: ChatApi, tables, jobs: ChatJobs, identity: Me, handlers: ChatHandlers, policies })
+  App.make({
+    api: Api.merge(ChatApi, JobsAdmin.JobsAdminApi),
+    tables,
+    jobs: ChatJobs,
+    identity: Me,
+    handlers: Handlers.merge(ChatHandlers, JobsAdmin.layer({ admin: ({ subject }) => subject === "operator" })),
+    policies
+  })
 
 const door = { auth: Auth.layerFirst(Auth.layerTest, Auth.layerAnonymous), open: [home] }
 
@@ -37,6 +45,13 @@ export const person = Effect.fnUntraced(function* (name: string, tenant = "main"
   const client = yield* TestApp.client(ChatApi, { as: { subject: name.toLowerCase(), claims }, tenant })
   yield* client.mutate("people.enter", {})
   return client
+})
+
+/** The jobs and messages that are kept because they failed for good, as an operator sees them. */
+export const failedJobs = Effect.gen(function* () {
+  const claims = { name: "Operator", isGuest: false, tenants: [] }
+  const operator = yield* TestApp.client(JobsAdmin.JobsAdminApi, { as: { subject: "operator", claims } })
+  return yield* operator.query("jobs.list", { state: "failed" })
 })
 
 /** Somebody's client. */

@@ -43,9 +43,10 @@ export const ImportsHandlers = ImportsApi.toLayer({
     const row = yield* running(id)
     if (Option.isNone(row)) return
     const imported = (yield* doneOf(row.value)) - row.value.failed
-    yield* Effect.orDie(imports.patch(id, { state: "cancelled", imported, parts: [] }))
     // What runs already asks before it writes more.
-    for (const part of row.value.parts) yield* Scheduler.cancel(part)
+    const parts: Array<Queue.MessageId> = []
+    for (const part of row.value.parts) if (!(yield* Scheduler.cancel(part))) parts.push(part)
+    yield* Effect.orDie(imports.patch(id, { state: "cancelled", imported, parts }))
   }),
 
   "imports.dismiss": Effect.fnUntraced(function* ({ id }) {
@@ -60,23 +61,26 @@ export const ImportsHandlers = ImportsApi.toLayer({
     yield* existing(channel)
     const keys = lines.map(({ number }) => MessageId.make(`${id}-${String(number).padStart(6, "0")}`))
     const before = yield* messages.getMany(keys)
+    const now = yield* DateTime.now
     yield* messages.insertMany(
       lines.flatMap(({ at, name: from, text: body }, i) =>
         Option.isSome(before[i]!)
           ? []
-          : [{ id: keys[i]!, channel, author: subject, name: claims.name, from, body, sentAt: at }]
+          : [{ id: keys[i]!, channel, author: subject, name: claims.name, from, body, sentAt: DateTime.min(at, now) }]
       )
     )
     return true
   }),
 
   "imports.ended": Effect.fnUntraced(function* ({ id, message, outcome, size }) {
+    const row = Option.getOrUndefined(yield* Effect.option(imports.get(id)))
+    // A caller could say this of any message: only those of its own import are of interest.
+    if (row === undefined || !row.parts.includes(message)) return
     // A part that failed is of no further use.
     if (outcome === "failed") yield* Scheduler.cancel(message)
-    const row = yield* running(id)
-    if (Option.isNone(row)) return
-    const { failed, imported } = row.value
-    const parts = row.value.parts.filter((part) => part !== message)
+    const parts = row.parts.filter((part) => part !== message)
+    const { failed, imported, state } = row
+    if (state === "cancelled") return yield* Effect.orDie(Effect.asVoid(imports.patch(id, { parts })))
     const counts = outcome === "done" ? { imported: imported + size } : { failed: failed + size }
     yield* Effect.orDie(imports.patch(id, { ...counts, parts, state: parts.length === 0 ? "done" : "running" }))
   })
@@ -89,8 +93,8 @@ const running = (id: ImportId) =>
   )
 
 /** The lines of the parts that have ended, and what the others say of their progress. */
-const doneOf = ({ failed, imported, parts }: Import) =>
-  Effect.map(Effect.forEach(parts, Scheduler.get), (jobs) =>
+const doneOf = ({ failed, imported, parts, state }: Import) =>
+  Effect.map(Effect.forEach(state === "running" ? parts : [], Scheduler.get), (jobs) =>
     jobs.reduce((done, job) => done + (Option.isSome(job) ? Number(job.value.progress ?? 0) : 0), imported + failed)
   )
 
