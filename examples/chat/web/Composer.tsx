@@ -30,6 +30,11 @@ export const Composer = ({ author, channel, field, onLater, onSend }: Props) => 
     if (isAccepted) setText("")
     return isAccepted
   }
+  const closeLater = () => {
+    openLater(false)
+    // The button that opened it is disabled when there is no text any more.
+    document.getElementById("write")?.focus()
+  }
   const onKeyDown = (event: KeyboardEvent<HTMLTextAreaElement>) => {
     if (event.key === "Escape") return event.currentTarget.blur()
     // While an input method composes a word, Enter accepts the word.
@@ -79,7 +84,7 @@ export const Composer = ({ author, channel, field, onLater, onSend }: Props) => 
           <Hint />
         </div>
       </form>
-      <Later isOpen={isLaterOpen} onClose={() => openLater(false)} onChoose={later} />
+      <Later isOpen={isLaterOpen} onClose={closeLater} onChoose={later} />
     </>
   )
 }

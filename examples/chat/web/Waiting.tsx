@@ -33,26 +33,28 @@ const Item = ({ hasFailed, message: { at, body, id } }: Waits) => {
         </span>
         <span className="excerpt">{body}</span>
       </p>
-      {!hasFailed && (
+      <span className="line">
+        {!hasFailed && (
+          <button
+            type="button"
+            className="plain"
+            aria-label={`Send now: ${body}`}
+            disabled={isPending}
+            onClick={() => send({ id }).catch(() => undefined)}
+          >
+            Send now
+          </button>
+        )}
         <button
           type="button"
           className="plain"
-          aria-label={`Send now: ${body}`}
+          aria-label={`${hasFailed ? "Discard" : "Cancel"}: ${body}`}
           disabled={isPending}
-          onClick={() => send({ id }).catch(() => undefined)}
+          onClick={() => cancel({ id }).catch(() => undefined)}
         >
-          Send now
+          {hasFailed ? "Discard" : "Cancel"}
         </button>
-      )}
-      <button
-        type="button"
-        className="plain"
-        aria-label={`${hasFailed ? "Discard" : "Cancel"}: ${body}`}
-        disabled={isPending}
-        onClick={() => cancel({ id }).catch(() => undefined)}
-      >
-        {hasFailed ? "Discard" : "Cancel"}
-      </button>
+      </span>
     </li>
   )
 }
