@@ -1,8 +1,10 @@
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import { Storage } from "effect-dormouse"
 import { Accounts } from "effect-dormouse/accounts"
 import { Passkeys } from "effect-dormouse/accounts/passkeys"
+import { teamId, teams } from "./digest/schema.ts"
 import { guestName, shownName } from "./names.ts"
 import { channels, members } from "./schema.ts"
 
@@ -30,6 +32,8 @@ export const accounts = Accounts.make({
 })
 
 const bring = Effect.fnUntraced(function* (from: string, into: string) {
+  const team = yield* teams.query().first
+  if (Option.isSome(team) && team.value.owner === from) yield* teams.patch(teamId, { owner: into })
   for (const { id } of yield* channels.query("byOwner").eq("owner", from)) yield* channels.patch(id, { owner: into })
   for (const { channel, id } of yield* members.query("byPerson").eq("person", from)) {
     const isMember = yield* members.query("byChannel").eq("channel", channel).eq("person", into).exists

@@ -1,10 +1,11 @@
 import * as Schema from "effect/Schema"
 import { Api, Mutation, Page, Query } from "effect-dormouse"
-import { Access, Channel, ChannelId, Member, Message } from "./schema.ts"
-
-export class ChannelNotFound extends Schema.TaggedError<ChannelNotFound>()("ChannelNotFound", { channel: ChannelId }) {}
-export class ChannelExists extends Schema.TaggedError<ChannelExists>()("ChannelExists", { name: Schema.String }) {}
-export class PersonNotFound extends Schema.TaggedError<PersonNotFound>()("PersonNotFound", { name: Schema.String }) {}
+import { DigestApi } from "./digest/api.ts"
+import { ChannelExists, ChannelNotFound, PersonNotFound } from "./errors.ts"
+import { ImportsApi } from "./imports/api.ts"
+import { PreviewsApi } from "./previews/api.ts"
+import { ScheduledApi } from "./scheduled/api.ts"
+import { Access, Body, Channel, ChannelId, Lifetime, Member, Message, MessageId } from "./schema.ts"
 
 const Limit = Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 1000 }))
 const Name = Schema.NonEmptyString.check(Schema.isMaxLength(60))
@@ -13,7 +14,8 @@ const Name = Schema.NonEmptyString.check(Schema.isMaxLength(60))
 export const Caller = Schema.Struct({ id: Schema.String, name: Schema.String, isGuest: Schema.Boolean })
 export type Caller = typeof Caller.Type
 
-export class ChatApi extends Api.make(
+/** People, channels and messages. */
+export class TalkApi extends Api.make(
   Query.make("people.me", { payload: {}, success: Schema.NullOr(Caller) }),
   Mutation.make("people.enter", { payload: {} }),
 
@@ -33,10 +35,11 @@ export class ChatApi extends Api.make(
   Mutation.make("members.remove", { payload: { channel: ChannelId, person: Schema.String } }),
 
   Mutation.make("messages.send", {
-    payload: { channel: ChannelId, body: Schema.NonEmptyString },
+    payload: { channel: ChannelId, body: Body, lifetime: Schema.optionalKey(Lifetime) },
     success: Message,
     error: ChannelNotFound
   }),
+  Mutation.make("messages.delete", { payload: { id: MessageId } }),
   Query.make("messages.list", {
     payload: { channel: ChannelId, limit: Limit },
     success: Schema.Array(Message)
@@ -46,3 +49,6 @@ export class ChatApi extends Api.make(
     success: Page.Page(Message)
   })
 ) {}
+
+/** The whole contract: what the page calls, and what jobs and queues call. */
+export const ChatApi = Api.merge(TalkApi, ScheduledApi, PreviewsApi, ImportsApi, DigestApi)

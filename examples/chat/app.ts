@@ -2,15 +2,17 @@ import { Api, App, Handlers } from "effect-dormouse"
 import { accounts } from "./accounts.ts"
 import { ChatApi } from "./api.ts"
 import { ChatHandlers } from "./handlers.ts"
+import { ChatJobs } from "./jobs.ts"
 import { Me } from "./me.ts"
 import { ChatPolicies } from "./policies.ts"
-import { channels, members, messages, people } from "./schema.ts"
+import { tables } from "./tables.ts"
 
 export const app = App.make({
   api: Api.merge(ChatApi, accounts.api),
-  tables: [channels, members, messages, people, ...accounts.tables],
+  tables: [...tables, ...accounts.tables],
   policies: ChatPolicies,
   handlers: Handlers.merge(ChatHandlers, accounts.handlers),
   transactional: accounts.transactional,
+  jobs: ChatJobs,
   identity: Me
 })

@@ -1,13 +1,22 @@
+import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { ChannelExists, ChannelNotFound, ChatApi, PersonNotFound } from "./api.ts"
+import { Handlers } from "effect-dormouse"
+import { TalkApi } from "./api.ts"
+import { DigestHandlers } from "./digest/handlers.ts"
+import { teamId, teams } from "./digest/schema.ts"
+import { ChannelExists, PersonNotFound } from "./errors.ts"
+import { ImportsHandlers } from "./imports/handlers.ts"
 import { Me } from "./me.ts"
 import { shownName } from "./names.ts"
-import { type ChannelId, channels, members, messages, people } from "./schema.ts"
+import { existing, post } from "./posting.ts"
+import { PreviewsHandlers } from "./previews/handlers.ts"
+import { ScheduledHandlers } from "./scheduled/handlers.ts"
+import { channels, members, messages, people } from "./schema.ts"
 
 // What callers may see and do is decided by the policies: a channel that the caller may not see is as one that does not
 // exist, and so are its messages and members.
-export const ChatHandlers = ChatApi.toLayer({
+const TalkHandlers = TalkApi.toLayer({
   "people.me": () =>
     Effect.map(
       Me.option,
@@ -27,6 +36,10 @@ export const ChatHandlers = ChatApi.toLayer({
 
   "channels.create": Effect.fnUntraced(function* ({ access, name }) {
     const { claims, subject } = yield* Me
+    // Who makes the first channel owns the settings of the team.
+    const isFirst = !(yield* teams.query().exists)
+    if (isFirst)
+      yield* teams.insert({ id: teamId, owner: subject, zone: "UTC", channel: null, since: yield* DateTime.now })
     const taken = yield* channels.query("byName").eq("name", name).exists
     if (taken) return yield* new ChannelExists({ name })
     const channel = yield* channels.insert({ name, access, owner: subject })
@@ -53,16 +66,19 @@ export const ChatHandlers = ChatApi.toLayer({
     if (Option.isSome(member)) yield* members.delete(member.value.id)
   }),
 
-  "messages.send": Effect.fnUntraced(function* ({ body, channel }) {
-    const { claims, subject } = yield* Me
-    yield* existing(channel)
-    return yield* messages.insert({ channel, author: subject, name: claims.name, body })
-  }),
+  "messages.send": (draft) => post(draft),
+
+  "messages.delete": ({ id }) => Effect.asVoid(messages.delete(id)),
 
   "messages.list": ({ channel, limit }) => messages.query("byChannel").eq("channel", channel).descending.take(limit),
 
   "messages.page": ({ channel, ...page }) => messages.query("byChannel").eq("channel", channel).descending.page(page)
 })
 
-const existing = (channel: ChannelId) =>
-  channels.get(channel).pipe(Effect.catchTag("RowNotFound", () => Effect.fail(new ChannelNotFound({ channel }))))
+export const ChatHandlers = Handlers.merge(
+  TalkHandlers,
+  ScheduledHandlers,
+  PreviewsHandlers,
+  ImportsHandlers,
+  DigestHandlers
+)

@@ -1,5 +1,8 @@
 import { Policy } from "effect-dormouse/auth"
+import { teams } from "./digest/schema.ts"
+import { imports } from "./imports/schema.ts"
 import { Me } from "./me.ts"
+import { scheduled } from "./scheduled/schema.ts"
 import { channels, members, messages, people } from "./schema.ts"
 
 const { make } = Policy.for(Me)
@@ -16,7 +19,7 @@ const isOwner = (channel: Policy.Expression<string>, me: Policy.Me) =>
 const isVisible = (channel: Policy.Expression<string>, me: Policy.Me) =>
   Policy.or(Policy.exists(channels, { id: channel, access: "public" }), isOwner(channel, me), isMember(channel, me))
 
-/** Who may see and do what. What no rule allows is denied: for example, nobody changes or deletes a message. */
+/** Who may see and do what. What no rule allows is denied: for example, no caller changes a message. */
 export const ChatPolicies = [
   make(channels, {
     read: ({ me, row }) =>
@@ -32,7 +35,33 @@ export const ChatPolicies = [
   make(messages, {
     read: ({ me, row }) => isVisible(row.channel, me),
     insert: ({ me, row }) => Policy.and(Policy.eq(row.author, me.subject), isVisible(row.channel, me)),
+    delete: ({ me, row }) => Policy.eq(row.author, me.subject),
     set: { author: ({ me }) => me.subject, name: ({ me }) => me.claims.name }
+  }),
+  // Jobs of the system: messages disappear, and get previews.
+  make(messages, {
+    read: ({ me }) => Policy.isSystem(me),
+    update: ({ me }) => Policy.isSystem(me),
+    delete: ({ me }) => Policy.isSystem(me)
+  }),
+  make(scheduled, {
+    read: ({ me, row }) => Policy.eq(row.author, me.subject),
+    insert: ({ me, row }) => Policy.eq(row.author, me.subject),
+    update: ({ me, row }) => Policy.eq(row.author, me.subject),
+    delete: ({ me, row }) => Policy.eq(row.author, me.subject),
+    set: { author: ({ me }) => me.subject }
+  }),
+  make(imports, {
+    read: ({ me, row }) => Policy.eq(row.author, me.subject),
+    insert: ({ me, row }) => Policy.and(Policy.eq(row.author, me.subject), isVisible(row.channel, me)),
+    update: ({ me, row }) => Policy.eq(row.author, me.subject),
+    delete: ({ me, row }) => Policy.eq(row.author, me.subject),
+    set: { author: ({ me }) => me.subject }
+  }),
+  make(teams, {
+    read: () => Policy.allow,
+    insert: ({ me, row }) => Policy.eq(row.owner, me.subject),
+    update: ({ me, row }) => Policy.or(Policy.eq(row.owner, me.subject), Policy.isSystem(me))
   }),
   make(people, {
     read: () => Policy.allow,

@@ -14,6 +14,13 @@ const MemberId = Schema.String.pipe(Schema.brand("MemberId"))
 export const Access = Schema.Literals(["public", "private"])
 export type Access = typeof Access.Type
 
+/** The text of a message. */
+export const Body = Schema.NonEmptyString.check(Schema.isMaxLength(4000))
+
+/** How long a message stays that disappears. */
+export const Lifetime = Schema.Literals(["1 minute", "1 hour", "1 day"])
+export type Lifetime = typeof Lifetime.Type
+
 export class Channel extends Model.Class<Channel>("chat/Channel")({
   id: Table.key(ChannelId),
   name: Schema.NonEmptyString,
@@ -31,6 +38,14 @@ export class Member extends Model.Class<Member>("chat/Member")({
   joinedAt: Table.insertedAt
 }) {}
 
+/** What is shown of a page that a message links to. */
+export const Preview = Schema.Struct({
+  url: Schema.String,
+  title: Schema.NonEmptyString,
+  description: Schema.optionalKey(Schema.String)
+})
+export type Preview = typeof Preview.Type
+
 export class Message extends Model.Class<Message>("chat/Message")({
   id: Table.key(MessageId),
   channel: ChannelId,
@@ -38,7 +53,13 @@ export class Message extends Model.Class<Message>("chat/Message")({
   /** The author's name at that time. */
   name: Schema.NonEmptyString,
   body: Schema.NonEmptyString,
-  sentAt: Table.insertedAt
+  sentAt: Schema.DateTimeUtcFromMillis,
+  /** Who wrote it in another chat, if the author imported it from there. */
+  from: Schema.optionalKey(Schema.NonEmptyString),
+  /** When the message disappears. Never unless given. */
+  expiresAt: Schema.optionalKey(Schema.DateTimeUtcFromMillis),
+  /** Of the first page that the message links to, as soon as the page was read. */
+  preview: Schema.optionalKey(Preview)
 }) {}
 
 /** Somebody who has opened the chat, and can be invited by name. */

@@ -37,6 +37,8 @@ export interface Options {
   readonly page?: string
   /** The module of the Worker; that of the chat unless given. */
   readonly worker?: string
+  /** Further variables of the Worker. */
+  readonly variables?: Readonly<Record<string, string>>
 }
 
 /** The environment variable PORT. 0 takes any free port. */
@@ -86,7 +88,7 @@ const bundle = (entry: string) =>
     Effect.map((built) => built.outputFiles[0]!.text)
   )
 
-const start = ({ data, page, port }: Options, code: string) =>
+const start = ({ data, page, port, variables = {} }: Options, code: string) =>
   new Miniflare({
     port,
     resourcePersistencePath: data,
@@ -100,6 +102,7 @@ const start = ({ data, page, port }: Options, code: string) =>
           compatibilityFlags: ["enable_request_signal"],
           manifest: { mainModule: "worker.js", modules: { "worker.js": { type: "esm", contents: code } } },
           env: {
+            ...Object.fromEntries(Object.entries(variables).map(([name, value]) => [name, { type: "text", value }])),
             // By this secret, an object knows the actions of its own Worker. Nothing is stored under it.
             ACCOUNTS_SECRET: { type: "text", value: randomUUID() + randomUUID() },
             // Browsers have passkeys for names alone, not for addresses such as 127.0.0.1.

@@ -160,6 +160,10 @@ export const claim = <Claims>(
   ...path: Extract<Paths<NoInfer<Claims>>, ReadonlyArray<string>>
 ): Condition => eq<boolean>(expression({ _tag: "Claim", path }), true)
 
+/** The caller is the system, in whose name jobs run. A token has a subject, so its caller never is, whatever it claims. */
+export const isSystem = (me: Me): Condition =>
+  and(isNull(me.subject), eq<boolean>(expression({ _tag: "Claim", path: ["system"] }), true))
+
 /**
  * A row of the table has these values, or fulfills the condition. The first columns of an index, or the key, must be
  * compared by `eq`: each check is one lookup in that index. The policies of the other table do not apply to it.

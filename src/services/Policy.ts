@@ -23,6 +23,7 @@ export {
   gte,
   in,
   isNull,
+  isSystem,
   lt,
   lte,
   type Me,

@@ -1,5 +1,6 @@
 /// <reference types="node" />
 import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync } from "node:fs"
+import { createServer } from "node:http"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath, URL } from "node:url"
@@ -33,15 +34,39 @@ const folder = isMissing ? "" : mkdtempSync(join(tmpdir(), "dormouse-browser-"))
 /** The server. It keeps its address and its data across restarts. */
 const server = {
   url: "",
+  variables: {},
   scope: Scope.makeUnsafe(),
   async start() {
     this.scope = Scope.makeUnsafe()
     const port = Number(this.url.split(":").at(2) ?? 0)
-    const options = { port, data: join(folder, "data"), page: join(folder, "page") }
+    const options = { port, data: join(folder, "data"), page: join(folder, "page"), variables: this.variables }
     this.url = await Effect.runPromise(Server.make(options).pipe(Scope.provide(this.scope)))
   },
   async stop() {
     await Effect.runPromise(Scope.close(this.scope, Exit.void))
+  }
+}
+
+/** A website that messages link to. One page of it waits for `slow`. */
+const website = {
+  host: "",
+  slow: Promise.withResolvers<void>(),
+  server: createServer((request, response) => {
+    const send = () =>
+      response
+        .writeHead(request.url === "/broken" ? 500 : 200, { "content-type": "text/html" })
+        .end("<title>The life of dormice</title><meta name=description content='They sleep for seven months.'>")
+    if (request.url === "/slow") website.slow.promise.then(send)
+    else send()
+  }),
+  async start() {
+    await new Promise<void>((resolve) => this.server.listen(0, "127.0.0.1", resolve))
+    const address = this.server.address()
+    this.host = `127.0.0.1:${address !== null && typeof address === "object" ? address.port : 0}`
+  },
+  async stop() {
+    this.server.closeAllConnections()
+    await new Promise((resolve) => this.server.close(resolve))
   }
 }
 
@@ -141,6 +166,8 @@ describe.skipIf(isMissing)("the chat in a browser", () => {
   beforeAll(async () => {
     mkdirSync(pathOf("screenshots"), { recursive: true })
     await Effect.runPromise(ChatPage.buildInto(join(folder, "page")))
+    await website.start()
+    server.variables = { PREVIEW_HOSTS: website.host }
     await server.start()
     browser = await chromium.launch({
       executablePath,
@@ -160,6 +187,7 @@ describe.skipIf(isMissing)("the chat in a browser", () => {
   afterAll(async () => {
     await browser?.close()
     await server.stop()
+    await website.stop()
     rmSync(folder, { recursive: true, force: true })
   })
 
@@ -498,8 +526,8 @@ describe.skipIf(isMissing)("the chat in a browser", () => {
       await keyboard.press("Tab")
       order.push(await focused(page))
     }
-    // After the last element the browser may focus the page itself.
-    expect(order.filter((name) => name !== "the page")).toEqual([
+    // The browser goes on from the field, and begins anew after the last element.
+    expect(order.slice(order.indexOf("Skip to the message field"))).toEqual([
       "Skip to the message field",
       "Everybody",
       "Acme",
@@ -508,8 +536,11 @@ describe.skipIf(isMissing)("the chat in a browser", () => {
       "Private",
       "Sign in",
       "As the system",
+      "Team settings",
       "Keyboard shortcuts",
+      "Import messages",
       "Messages in #keyboard-only",
+      "Delete this message",
       expect.stringMatching(/^Message to #keyboard-only/)
     ])
     expect(problems).toEqual([])
@@ -557,6 +588,137 @@ describe.skipIf(isMissing)("the chat in a browser", () => {
     await shoot(page, "phone-dark")
     await page.getByRole("link", { name: "All channels" }).tap()
     await page.getByRole("navigation", { name: "Channels" }).waitFor()
+    expect(problems).toEqual([])
+  })
+
+  it("a message is sent later, which only its author sees and changes, and one disappears", async () => {
+    await seed("later", ["Ada"], ["Is it late?"])
+    const [ada, bob] = [await open(await person(), "later"), await open(await person(), "later")]
+    await sees(bob, "Is it late?")
+    const waiting = ada.getByRole("region", { name: "Messages that are sent later" })
+    const times = ada.getByRole("dialog", { name: "Send later" })
+    const chooseTime = async (body: string) => {
+      await field(ada).fill(body)
+      await ada.getByRole("button", { name: "Send later" }).click()
+      await times.waitFor()
+    }
+    // For the page it is ten minutes ago: what it sends in ten minutes is sent in a moment.
+    await ada.clock.setFixedTime(Date.now() - 598_500)
+    await chooseTime("In time")
+    await times.getByRole("button", { name: "In 10 minutes" }).click()
+    await waiting.getByText("In time").waitFor()
+    await sees(bob, "In time")
+    await waiting.waitFor({ state: "hidden" })
+    await ada.clock.setFixedTime(Date.now())
+    await chooseTime("Not that late")
+    await shoot(ada, "later-times")
+    await times.getByLabel("Or at a time of your own").fill("2099-12-31T23:59")
+    await times.getByRole("button", { name: "Schedule" }).click()
+    await waiting.getByText("Not that late").waitFor()
+    // With the keyboard alone.
+    await field(ada).fill("Never")
+    for (const key of ["Tab", "Enter"]) await ada.keyboard.press(key)
+    await times.waitFor()
+    for (const key of ["Tab", "Tab", "Enter"]) await ada.keyboard.press(key)
+    await waiting.getByText("Never").waitFor()
+    await expect.poll(() => focused(ada)).toMatch(/^Message to/)
+    await shoot(ada, "later")
+    expect(await bob.getByRole("region", { name: "Messages that are sent later" }).count()).toBe(0)
+    await waiting.getByRole("button", { name: "Cancel: Never" }).click()
+    await waiting.getByRole("button", { name: "Send now: Not that late" }).click()
+    await sees(bob, "Not that late")
+    await waiting.waitFor({ state: "hidden" })
+
+    await ada.getByLabel("Disappears").selectOption("after 1 hour")
+    await write(ada, "Burn after reading")
+    const fleeting = (page: Page) => log(page).locator("li.message", { hasText: "Burn after reading" })
+    await fleeting(bob)
+      .getByText(/Disappears (at|on)/)
+      .waitFor()
+    await shoot(bob, "disappears")
+    await fleeting(ada).getByRole("button", { name: "Delete this message" }).click()
+    await fleeting(bob).waitFor({ state: "hidden" })
+    expect(await bodies(bob)).toEqual(["Is it late?", "In time", "Not that late"])
+    expect(problems).toEqual([])
+  })
+
+  it("a link gets the title of its page, and one whose page fails stays as it is", async () => {
+    await seed("links", [], [])
+    const [ada, bob] = [await open(await person(), "links"), await open(await person(), "links")]
+    const preview = (page: Page) => page.getByRole("link", { name: "Preview: The life of dormice" })
+    await write(ada, `Not this: http://${website.host}/broken`)
+    await write(ada, `Read this: http://${website.host}/slow`)
+    await sees(bob, "Read this")
+    expect(await preview(bob).count()).toBe(0)
+    website.slow.resolve()
+    await preview(bob).getByText("They sleep for seven months.").waitFor()
+    await preview(ada).waitFor()
+    await shoot(bob, "preview")
+    expect(await bob.getByRole("link", { name: /^Preview/ }).count()).toBe(1)
+    expect(problems).toEqual([])
+  })
+
+  it("a file is imported while the chat goes on, and an import is cancelled", async () => {
+    await seed("archive", ["Ada"], ["Where are the old ones?"])
+    const [ada, bob] = [await open(await person(), "archive"), await open(await person(), "archive")]
+    await sees(bob, "Where are the old ones?")
+    const dialog = ada.getByRole("dialog", { name: "Import into archive" })
+    const imports = ada.getByRole("region", { name: "Imports" })
+    const choose = async (name: string, lines: ReadonlyArray<string>) => {
+      await ada.getByRole("button", { name: "Import messages" }).click()
+      const file = { name, mimeType: "text/plain", buffer: Buffer.from(lines.join("\n")) }
+      await dialog.getByLabel("File").setInputFiles(file)
+    }
+    const lines = Array.from({ length: 2000 }, (_, i) => `${i % 2 === 0 ? "Grace" : "Alan"}: old message ${i}`)
+    await choose("old.txt", [...lines, "no message"])
+    await dialog.getByText("2,000 messages. Left out, because they cannot be read: line 2001.").waitFor()
+    await shoot(ada, "import")
+    await dialog.getByRole("button", { name: "Import" }).click()
+    const bar = imports.getByRole("progressbar", { name: "Import of old.txt" })
+    await bar.waitFor()
+    // The chat goes on meanwhile.
+    await write(bob, "They are coming")
+    await sees(ada, "They are coming")
+    expect(await bar.count()).toBe(1)
+    await expect.poll(() => bar.getAttribute("value")).not.toBe("0")
+    await shoot(ada, "importing")
+    await imports.getByText("2,000 messages imported, 1 line could not be read").waitFor()
+    await sees(bob, "old message 1999")
+    expect((await bodies(bob)).slice(-3)).toEqual(["old message 1999", "Where are the old ones?", "They are coming"])
+    await shoot(bob, "imported")
+    await imports.getByRole("button", { name: "Dismiss: old.txt" }).click()
+    await choose("again.txt", lines)
+    await dialog.getByRole("button", { name: "Import" }).click()
+    await imports.getByRole("button", { name: "Cancel: again.txt" }).click()
+    await imports.getByText(/Cancelled after/).waitFor()
+    expect(problems).toEqual([])
+  })
+
+  it("the owner of a team moves its nightly digest to another time zone", async () => {
+    const context = await person({ timezoneId: "UTC" })
+    const page = await open(context)
+    await signIn(page, "Olga")
+    await page.goto(`${server.url}/?tenant=acme#/night`)
+    await isCalled(page, "Olga")
+    await page.getByRole("button", { name: "Create #night" }).click()
+    await page.getByRole("heading", { name: "night" }).first().waitFor()
+    await page.getByRole("button", { name: "Team settings" }).click()
+    const dialog = page.getByRole("dialog", { name: "Nightly digest" })
+    const next = dialog.getByRole("status")
+    await next.filter({ hasText: "It is off." }).waitFor()
+    const save = async (channel: string, zone: string) => {
+      await dialog.getByLabel("Channel").selectOption(channel)
+      await dialog.getByLabel("Time zone").selectOption(zone)
+      await dialog.getByRole("button", { name: "Save" }).click()
+    }
+    // Both are at midnight, with other names and offsets.
+    await save("night", "Asia/Tokyo")
+    await next.filter({ hasText: /00:00 GMT\+9\.$/ }).waitFor()
+    await shoot(page, "digest")
+    await save("night", "America/Phoenix")
+    await next.filter({ hasText: /00:00 MST\.$/ }).waitFor()
+    await save("None: no digest", "America/Phoenix")
+    await next.filter({ hasText: "It is off." }).waitFor()
     expect(problems).toEqual([])
   })
 

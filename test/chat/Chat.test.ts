@@ -1,41 +1,15 @@
 import { expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
-import { App } from "effect-dormouse"
-import { Auth } from "effect-dormouse/auth"
 import { TestApp } from "effect-dormouse/testing"
 import { describe } from "vitest"
 import { ChatApi } from "../../examples/chat/api.ts"
-import { ChatHandlers } from "../../examples/chat/handlers.ts"
-import { Me } from "../../examples/chat/me.ts"
-import { ChatPolicies } from "../../examples/chat/policies.ts"
-import { channels, members, messages, people } from "../../examples/chat/schema.ts"
-import { home } from "../../examples/chat/tenants.ts"
+import { backend, type Person, person, tagOf, withoutPolicies } from "./people.ts"
 
-/** Who sees and does what in examples/chat, without its accounts: callers have tokens of `Auth.layerTest`. */
-
-const appWith = (policies: typeof ChatPolicies) =>
-  App.make({
-    api: ChatApi,
-    tables: [channels, members, messages, people],
-    identity: Me,
-    handlers: ChatHandlers,
-    policies
-  })
-
-const door = { auth: Auth.layerFirst(Auth.layerTest, Auth.layerAnonymous), open: [home] }
-const backend = TestApp.layer(appWith(ChatPolicies), door)
-const withoutPolicies = TestApp.layer(appWith([]), door)
-
-const person = Effect.fnUntraced(function* (name: string, tenant = "main") {
-  const claims = { name, isGuest: false, tenants: ["acme"] }
-  const client = yield* TestApp.client(ChatApi, { as: { subject: name.toLowerCase(), claims }, tenant })
-  yield* client.mutate("people.enter", {})
-  return client
-})
+/** Who sees and does what in examples/chat. */
 
 /** What a caller sees of a channel. */
-const seen = Effect.fnUntraced(function* (client: Effect.Success<ReturnType<typeof person>>, name: string) {
+const seen = Effect.fnUntraced(function* (client: Person, name: string) {
   const listed = yield* client.query("channels.list", {})
   return listed.map((channel) => channel.name).includes(name)
 })
@@ -47,9 +21,6 @@ const secret = Effect.gen(function* () {
   yield* ada.mutate("messages.send", { channel: id, body: "hush" })
   return { ada, bob, channel: id }
 })
-
-const tagOf = <A, E extends { readonly _tag: string }, R>(effect: Effect.Effect<A, E, R>) =>
-  Effect.map(Effect.flip(effect), (error) => ("reason" in error ? Object(error.reason)._tag : error._tag))
 
 describe("the chat", () => {
   it.effect("a private channel is for who is not a member as one that does not exist", () =>

@@ -18,7 +18,7 @@ const notes = Table.make("notes", Note, { key: "id" })
 const policies = [
   Policy.for(Me).make(notes, {
     read: () => Policy.allow,
-    insert: ({ me, row }) => Policy.or(Policy.eq(row.subject, me.subject), Policy.claim(me, "system"))
+    insert: ({ me, row }) => Policy.or(Policy.eq(row.subject, me.subject), Policy.isSystem(me))
   })
 ]
 

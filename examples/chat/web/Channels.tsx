@@ -9,6 +9,7 @@ import { Mark } from "./Mark.tsx"
 import { nameFrom } from "./names.ts"
 import { Sign } from "./Sign.tsx"
 import type { Settings, Theme } from "./settings.ts"
+import { TeamSettings } from "./TeamSettings.tsx"
 import { Tenants } from "./Tenants.tsx"
 
 /** What other components can do with the list of channels. */
@@ -52,6 +53,7 @@ export const Channels = ({ channels, current, me, onChange, onHelp, ref, setting
         {me && <Account me={me} />}
         <div className="row">
           <ThemeSwitch theme={settings.theme} onChange={(theme) => onChange({ theme })} />
+          {me && <TeamSettings channels={channels ?? []} me={me} />}
           <button
             type="button"
             className="quiet"

@@ -1,17 +1,17 @@
-import * as DateTime from "effect/DateTime"
 import { type Ref, useEffect, useImperativeHandle, useLayoutEffect, useRef, useState } from "react"
 import type { Caller } from "../api.ts"
 import type { Channel, Message } from "../schema.ts"
 import { Composer } from "./Composer.tsx"
 import { ConnectionNotice, ConnectionWords } from "./ConnectionWords.tsx"
-import { useConnection, usePages } from "./client.ts"
-import { Face } from "./Face.tsx"
+import { usePages } from "./client.ts"
 import { Icon } from "./Icon.tsx"
+import { ImportFile } from "./ImportFile.tsx"
+import { Imports } from "./Imports.tsx"
 import { Members } from "./Members.tsx"
+import { FailedRow, Row } from "./Row.tsx"
 import { Sign } from "./Sign.tsx"
-import { type Failed, isLocal, type Sending } from "./sending.ts"
-import { Text } from "./Text.tsx"
-import { dayOf, fullTimeOf, nameOfDay, timeOf } from "./times.ts"
+import { isLocal, type Sending } from "./sending.ts"
+import { Waiting } from "./Waiting.tsx"
 
 /** What other components can do with the conversation. */
 export interface ConversationHandle {
@@ -54,6 +54,7 @@ export const Conversation = ({ channel, me, ref, sending }: Props) => {
           <Sign access={channel.access} />
           {channel.name}
         </h1>
+        <ImportFile channel={channel} />
         {channel.access === "private" && <Members channel={channel} me={me} />}
         <ConnectionWords />
       </header>
@@ -86,104 +87,21 @@ export const Conversation = ({ channel, me, ref, sending }: Props) => {
           </button>
         )}
         <ConnectionNotice />
+        <Imports channel={channel.id} />
+        <Waiting channel={channel.id} />
         <Composer
           field={field}
           channel={channel.name}
           author={me.name}
-          onSend={(body) => {
-            sending.send({ channel: channel.id, body })
+          onSend={(words) => {
+            sending.send({ channel: channel.id, ...words })
             toEnd()
           }}
+          onLater={(words, at) => sending.later({ channel: channel.id, ...words }, at)}
         />
       </div>
       <Announcements messages={messages} me={me} />
     </>
-  )
-}
-
-/** Milliseconds. Consecutive messages of one author within this time are shown as one group. */
-const together = 5 * 60_000
-
-const atOf = (message: Message): number => DateTime.toEpochMillis(message.sentAt)
-
-interface RowProps {
-  readonly message: Message
-  readonly before: Message | undefined
-  readonly isMine: boolean
-}
-
-const Row = ({ before, isMine, message }: RowProps) => {
-  const at = atOf(message)
-  const isNewDay = before === undefined || dayOf(atOf(before)) !== dayOf(at)
-  const follows = !isNewDay && before.author === message.author && at - atOf(before) < together
-  return (
-    <>
-      {isNewDay && (
-        <li className="day">
-          <span>{nameOfDay(at, Date.now())}</span>
-        </li>
-      )}
-      <li
-        className="message"
-        data-follows={follows || undefined}
-        data-mine={isMine || undefined}
-        data-local={isLocal(message) || undefined}
-      >
-        {!follows && <Face id={message.author} name={message.name} />}
-        <p className={follows ? "hidden" : "who"}>
-          <span className="author">{message.name}</span>
-          {isMine && <span className="me">you</span>}
-          <Time at={at} />
-        </p>
-        <p className="body">
-          <Text text={message.body} />
-        </p>
-        {isLocal(message) && <SendingWords />}
-      </li>
-    </>
-  )
-}
-
-const Time = ({ at }: { readonly at: number }) => (
-  <time dateTime={new Date(at).toISOString()} title={fullTimeOf(at)}>
-    {timeOf(at)}
-  </time>
-)
-
-const SendingWords = () => {
-  const { _tag } = useConnection()
-  return <p className="state">{_tag === "Offline" ? "Waits for the network" : "Sending…"}</p>
-}
-
-interface FailedRowProps {
-  readonly message: Failed
-  readonly name: string
-  readonly sending: Sending
-}
-
-const FailedRow = ({ message, name, sending }: FailedRowProps) => {
-  const again = () => {
-    sending.forget(message.id)
-    sending.send({ channel: message.channel, body: message.body })
-  }
-  return (
-    <div className="message failed" role="alert">
-      <Face id={name} name={name} />
-      <p className="who">
-        <span className="author">{name}</span>
-        <span>not sent</span>
-      </p>
-      <p className="body">{message.body}</p>
-      <p className="state">
-        {message.reason}{" "}
-        <button type="button" onClick={again}>
-          Try again
-        </button>
-        <button type="button" onClick={() => sending.forget(message.id)}>
-          Discard
-        </button>
-      </p>
-    </div>
   )
 }
 
@@ -200,7 +118,7 @@ const Beginning = ({ channel, isEmpty }: { readonly channel: Channel; readonly i
 
 /** Announces new messages of others to screen readers. Older messages, loaded first or later, are not announced. */
 const Announcements = ({ me, messages }: { readonly messages: ReadonlyArray<Message>; readonly me: Caller }) => {
-  const newest = messages.findLast((message) => !isLocal(message))
+  const newest = messages.findLast((message) => !isLocal(message) && message.from === undefined)
   const announced = useRef(newest?.id)
   const [text, setText] = useState("")
   useEffect(() => {

@@ -46,7 +46,8 @@ const actionOf = (event: KeyboardEvent, actions: Actions): (() => void) | undefi
     if (event.key === "ArrowDown") return () => actions.step(1)
     return undefined
   }
-  if (event.target instanceof HTMLElement && event.target.matches("input:not([type=radio]), textarea")) return undefined
+  if (event.target instanceof HTMLElement && event.target.matches("input:not([type=radio]), textarea, select"))
+    return undefined
   switch (event.key) {
     case "/":
       return actions.write

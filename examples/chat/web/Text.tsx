@@ -1,3 +1,5 @@
+import { link } from "../links.ts"
+
 /** The text of a message. Its URLs become links. */
 export const Text = ({ text }: { readonly text: string }) =>
   text.split(link).map((part, i) =>
@@ -10,6 +12,3 @@ export const Text = ({ text }: { readonly text: string }) =>
       </a>
     )
   )
-
-/** URLs of `http` and `https`. Other schemes, such as `javascript:`, must not become links. */
-const link = /(https?:\/\/[^\s<>"]+[^\s<>".,;:!?)\]'])/

@@ -1,13 +1,18 @@
 import * as DateTime from "effect/DateTime"
 import { useCallback, useState } from "react"
 import type { Caller } from "../api.ts"
-import { type ChannelId, Message, MessageId } from "../schema.ts"
+import { type ChannelId, type Lifetime, Message, MessageId } from "../schema.ts"
 import { useMutation } from "./client.ts"
 
 /** A message that is not sent yet. */
-export interface Draft {
+export interface Draft extends Words {
   readonly channel: ChannelId
+}
+
+/** What the user wrote, and how long it stays: for ever unless given. */
+export interface Words {
   readonly body: string
+  readonly lifetime?: Lifetime
 }
 
 /** A message that could not be sent, and why. */
@@ -20,6 +25,8 @@ export interface Failed extends Draft {
 export interface Sending {
   /** Sends a message. It is shown at once. */
   readonly send: (draft: Draft) => void
+  /** Has a message sent at a time, in milliseconds. Returns whether the server does so. */
+  readonly later: (draft: Draft, at: number) => Promise<boolean>
   /** The messages that could not be sent. */
   readonly failed: ReadonlyArray<Failed>
   /** Removes a message from `failed`. */
@@ -33,10 +40,20 @@ export const isLocal = ({ id }: Message): boolean => id.startsWith("local-")
 export const useSending = (me: Caller): Sending => {
   const [failed, setFailed] = useState<ReadonlyArray<Failed>>([])
   const forget = useCallback((id: string) => setFailed((failed) => failed.filter((message) => message.id !== id)), [])
+  const [schedule] = useMutation("scheduled.add")
+  const later = useCallback(
+    (draft: Draft, at: number) =>
+      schedule({ ...draft, at: DateTime.makeUnsafe(at) }).then(
+        ({ _tag }) => _tag === "Success",
+        () => false
+      ),
+    [schedule]
+  )
   const [call] = useMutation("messages.send", {
     optimistic: (view, draft) => {
       const message = new Message({
-        ...draft,
+        channel: draft.channel,
+        body: draft.body,
         author: me.id,
         name: me.name,
         id: MessageId.make(`local-${crypto.randomUUID()}`),
@@ -60,7 +77,7 @@ export const useSending = (me: Caller): Sending => {
     },
     [call]
   )
-  return { send, failed, forget }
+  return { send, later, failed, forget }
 }
 
 type Outcome = Awaited<ReturnType<ReturnType<typeof useMutation<"messages.send">>[0]>>

@@ -31,9 +31,9 @@ const success = (exit: any): any => {
 }
 
 /** What a client in the name of a subject does with a tenant. */
-export const clientOf = (deployment: Pick<Deployment, "fetch">, tenant: string, subject = "ada") => {
+export const clientOf = (deployment: Pick<Deployment, "fetch">, tenant: string, subject = "ada", claims = {}) => {
   const call = async (tag: string, payload: unknown = {}): Promise<any> => {
-    const headers = { authorization: `Bearer ${Auth.testToken({ subject })}` }
+    const headers = { authorization: `Bearer ${Auth.testToken({ subject, claims })}` }
     const response = await post(deployment as Deployment, tenant, JSON.stringify(request("1", tag, payload)), headers)
     const messages = (await response.json()) as ReadonlyArray<any>
     if (!Array.isArray(messages)) return { status: response.status }
@@ -244,6 +244,14 @@ export const suite = (name: string, here: () => Promise<Timed>) =>
         [{ subject: "bob" }, { subject: "bob" }]
       )
       expect((await jobs("failed"))[0].reason.detail).toContain("Forbidden")
+    })
+
+    it("J7: a caller whose token claims to be the system is not, for policies", async () => {
+      const tenant = newTenant("jobs")
+      const { reason, value } = clientOf(app, tenant, "ada", { system: true })
+      expect((await reason("note", { subject: "eve" }))._tag).toBe("Forbidden")
+      await value("note.later", { by: "note", subject: "eve", as: "system" })
+      await eventually(() => value("notes"), ["eve"])
     })
 
     it("J9: jobs are listed with their filters, and the list is live", async () => {

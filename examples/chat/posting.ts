@@ -1,0 +1,46 @@
+/**
+ * How a message comes into a channel, whoever sends it and whenever.
+ * What has to happen later is scheduled in the transaction that inserts the message.
+ */
+import * as DateTime from "effect/DateTime"
+import * as Effect from "effect/Effect"
+import { Scheduler } from "effect-dormouse/jobs"
+import { TalkApi } from "./api.ts"
+import { ChannelNotFound } from "./errors.ts"
+import { firstLink } from "./links.ts"
+import { Me } from "./me.ts"
+import { Previews } from "./previews/queue.ts"
+import { type ChannelId, channels, type Lifetime, messages } from "./schema.ts"
+
+/** A message as its author wrote it. */
+export interface Draft {
+  readonly channel: ChannelId
+  readonly body: string
+  readonly lifetime?: Lifetime
+}
+
+/** Inserts a message of the caller. */
+export const post = Effect.fnUntraced(function* ({ body, channel, lifetime }: Draft) {
+  const { claims, subject } = yield* Me
+  yield* existing(channel)
+  const sentAt = yield* DateTime.now
+  const expiresAt = lifetime === undefined ? undefined : DateTime.addDuration(sentAt, lifetime)
+  const message = yield* messages.insert({
+    channel,
+    author: subject,
+    name: claims.name,
+    body,
+    sentAt,
+    ...(expiresAt !== undefined && { expiresAt })
+  })
+  const { id } = message
+  // As the system: the author may have lost the channel by then. If the message is gone before, the job finds none.
+  if (expiresAt !== undefined) yield* Scheduler.at(expiresAt, TalkApi, "messages.delete", { id }, { as: "system" })
+  const url = firstLink(body)
+  if (url !== undefined) yield* Previews.send({ message: id, url }, { as: "system" })
+  return message
+})
+
+/** The channel. Fails if the caller may not see it, as if it did not exist. */
+export const existing = (channel: ChannelId) =>
+  channels.get(channel).pipe(Effect.catchTag("RowNotFound", () => Effect.fail(new ChannelNotFound({ channel }))))

@@ -1,0 +1,7 @@
+/** What the queue of previews calls. The policies of messages allow it to the system alone. */
+import { Api, Mutation } from "effect-dormouse"
+import { MessageId, Preview } from "../schema.ts"
+
+export class PreviewsApi extends Api.make(
+  Mutation.make("messages.preview", { payload: { message: MessageId, preview: Preview } })
+) {}
