@@ -152,6 +152,14 @@ export interface Hooks<in out Rpcs extends Rpc.Any> {
   ]
   /** The state of the client's connection: `Idle` while no query is live. */
   readonly useConnection: () => ConnectionState
+  /**
+   * Runs an effect with the client while the component is mounted, anew when `dependencies` change. Returns its failure, and
+   * throws its defect.
+   */
+  readonly useClient: <E>(
+    run: (client: Client.Client<Rpcs>) => Effect.Effect<void, E>,
+    dependencies: ReadonlyArray<unknown>
+  ) => E | undefined
 }
 
 /** Makes the hooks of a contract. Call it once, outside of components. */
@@ -309,8 +317,32 @@ export const createHooks = <Rpcs extends Rpc.Any>(api: Declared<Rpcs>): Hooks<Rp
     return useSyncExternalStore(listen, () => connection.value, idle)
   }
 
+  const useClient = (run: (client: any) => Effect.Effect<void, any>, dependencies: ReadonlyArray<unknown>) => {
+    const store = useStore()
+    const [failure, setFailure] = useState<Cause.Cause<any>>()
+    // biome-ignore lint/correctness/useExhaustiveDependencies: the caller says on what the effect depends
+    useEffect(() => {
+      setFailure(undefined)
+      const release = store.retain()
+      const end = new AbortController()
+      store.use((client) => {
+        if (end.signal.aborted) return
+        Effect.runFork(run(client), { signal: end.signal }).addObserver((exit) => {
+          if (!end.signal.aborted && Exit.isFailure(exit)) setFailure(exit.cause)
+        })
+      })
+      return () => {
+        end.abort()
+        release()
+      }
+    }, [store, ...dependencies])
+    const { error, thrown } = failureOf(Option.fromUndefinedOr(failure))
+    if (thrown !== undefined) throw thrown.defect
+    return error
+  }
+
   // The functions above work for any contract; the type `Hooks` gives each tag the types of its rpc.
-  return { Provider, useLive, useLiveSuspense, usePages, useMutation, useConnection }
+  return { Provider, useLive, useLiveSuspense, usePages, useMutation, useConnection, useClient }
 }
 
 /** `MutationOptions` without its contract. */
