@@ -18,7 +18,7 @@ import { Auth, CurrentIdentity, type Identity, system } from "../contract/Auth.t
 import { Calls } from "../contract/Calls.ts"
 import type { Around, Jobs, JobsHost, JobsRuntime, PromisedCall } from "../contract/Jobs.ts"
 import { type JobServices, kindOf } from "../contract/Kind.ts"
-import { Outbox, OutboxWriter } from "../contract/Outbox.ts"
+import { Outbox } from "../contract/Outbox.ts"
 import { PayloadInvalid, UnknownRpc } from "../protocol/CallError.ts"
 import { done, type EncodedExit, failed } from "../protocol/Exit.ts"
 import * as RpcCodec from "../protocol/RpcCodec.ts"
@@ -66,7 +66,7 @@ export const layer = <Rpcs extends Rpc.Any, R, Q>(
       )
       return Context.make(Transactor.Transactor, process.transactor).pipe(
         Context.add(Outbox, process.reader),
-        Context.add(OutboxWriter, process.writer(system)),
+        Context.merge(process.servicesOf(system)),
         Context.add(Calls, process.calls(system)),
         Context.add(Auth, { identity: CurrentIdentity })
       )
@@ -135,9 +135,9 @@ class JobsProcess {
     }
   }
 
-  /** The outbox in somebody's name, outside of transactions. */
-  writer(identity: Identity): OutboxWriter["Service"] {
-    return this.options.jobs.writerOver(this.calls(identity))
+  /** The outbox in somebody's name, outside of transactions, and what else jobs give to an action. */
+  servicesOf(identity: Identity): Context.Context<any> {
+    return this.options.jobs.servicesOver(this.calls(identity))
   }
 
   /** The queries and mutations of the contract, each in a transaction of its own. */
@@ -200,7 +200,7 @@ class JobsProcess {
     const { context, effect, rpc } = decoded
     const services = context.pipe(
       Context.add(Calls, this.calls(caller)),
-      Context.add(OutboxWriter, this.writer(caller))
+      Context.merge(this.servicesOf(caller))
     )
     return this.encode(rpc, await Effect.runPromiseExitWith(services)(Effect.scoped(effect), { signal }))
   }
