@@ -14,7 +14,7 @@ import type { AnyService } from "./Auth.ts"
 import type { Declared as Cron } from "./Cron.ts"
 import type * as Handlers from "./Handlers.ts"
 import type { Jobs } from "./Jobs.ts"
-import type { AnyKind, JobServices, KindOf } from "./Kind.ts"
+import type { AnyKind, JobServices, KindOf, WithWorkflows, WorkflowServices } from "./Kind.ts"
 import { checkSets, type Policy } from "./Policy.ts"
 import type { Reactor } from "./Reactor.ts"
 import * as SensitiveFields from "./SensitiveFields.ts"
@@ -78,8 +78,12 @@ type RequiredMiddleware<Middleware> = [Middleware] extends [never]
   ? unknown
   : { readonly middleware: Layer.Layer<Middleware, never, any> }
 
-/** Requires the jobs of the app if a handler schedules, sends, or reads what was. */
-type RequiredJobs<Needed> = [Extract<Needed, JobServices>] extends [never] ? unknown : { readonly jobs: Jobs<any> }
+/** Requires the jobs of the app if a handler schedules, sends, or reads what was, and workflows if it uses them. */
+type RequiredJobs<Needed> = [Extract<Needed, WorkflowServices>] extends [never]
+  ? [Extract<Needed, JobServices>] extends [never]
+    ? unknown
+    : { readonly jobs: Jobs<any> }
+  : { readonly jobs: Jobs<any> & WithWorkflows }
 
 /** The services that the app must provide to the handlers of queries and mutations and to their middleware. */
 type Services<Rpcs extends Rpc.Any, Out, In, MiddlewareIn, T> = Exclude<

@@ -6,9 +6,11 @@ import type * as HttpClient from "effect/http/HttpClient"
 import type * as Rpc from "effect/rpc/Rpc"
 import * as RpcMiddleware from "effect/rpc/RpcMiddleware"
 import type * as SqlClient from "effect/sql/SqlClient"
+import type { WorkflowEngine } from "effect/workflow/WorkflowEngine"
 import { CallError } from "../protocol/CallError.ts"
 import type { Auth } from "./Auth.ts"
 import type { Calls } from "./CallsTag.ts"
+import type { Executions, ExecutionsWriter } from "./Executions.ts"
 import type { Outbox, OutboxWriter } from "./Outbox.ts"
 import type { Storage, StorageWriter } from "./Storage.ts"
 import type { TokenIssuer } from "./TokenIssuer.ts"
@@ -23,7 +25,18 @@ export type MutationServices = QueryServices | StorageWriter
 export type ActionServices = Calls | HttpClient.HttpClient | Auth | TokenIssuer
 
 /** The services that `Jobs.make` adds: queries and mutations read the outbox, mutations and actions write it. */
-export type JobServices = Outbox | OutboxWriter
+export type JobServices = Outbox | OutboxWriter | WorkflowServices
+
+/**
+ * The services that `Workflows.make` adds: queries and mutations read executions, mutations steer them, and mutations and actions
+ * have Effect's engine.
+ */
+export type WorkflowServices = Executions | ExecutionsWriter | WorkflowEngine
+
+/** Marks jobs with workflows, which handlers that use them require. */
+export interface WithWorkflows {
+  readonly "~effect-dormouse/Workflows": true
+}
 
 /** Marks a query: it reads, in one transaction that runs synchronously to its end. */
 export class QueryKind extends RpcMiddleware.Service<QueryKind, { provides: QueryServices }>()(
@@ -83,7 +96,7 @@ export type KindOf<R> =
 
 /** The services that a handler of this kind must not require. Any other service becomes a requirement of the app. */
 export type Forbidden<K extends Kind> = K extends "query"
-  ? Exclude<MutationServices | ActionServices, QueryServices> | OutboxWriter
+  ? Exclude<MutationServices | ActionServices, QueryServices> | OutboxWriter | ExecutionsWriter | WorkflowEngine
   : K extends "mutation"
     ? Exclude<ActionServices, MutationServices>
-    : Exclude<MutationServices, ActionServices> | Outbox
+    : Exclude<MutationServices, ActionServices> | Outbox | Executions | ExecutionsWriter

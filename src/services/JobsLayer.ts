@@ -198,10 +198,7 @@ class JobsProcess {
     const decoded = this.decode(target, payload, caller)
     if ("_tag" in decoded) return decoded
     const { context, effect, rpc } = decoded
-    const services = context.pipe(
-      Context.add(Calls, this.calls(caller)),
-      Context.merge(this.servicesOf(caller))
-    )
+    const services = context.pipe(Context.add(Calls, this.calls(caller)), Context.merge(this.servicesOf(caller)))
     return this.encode(rpc, await Effect.runPromiseExitWith(services)(Effect.scoped(effect), { signal }))
   }
 
