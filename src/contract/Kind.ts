@@ -25,7 +25,10 @@ export type MutationServices = QueryServices | StorageWriter
 export type ActionServices = Calls | HttpClient.HttpClient | Auth | TokenIssuer
 
 /** The services that `Jobs.make` adds: queries and mutations read the outbox, mutations and actions write it. */
-export type JobServices = Outbox | OutboxWriter | WorkflowServices
+export type OutboxServices = Outbox | OutboxWriter
+
+/** The services that jobs add, with workflows or without. */
+export type JobServices = OutboxServices | WorkflowServices
 
 /**
  * The services that `Workflows.make` adds: queries and mutations read executions, mutations steer them, and mutations and actions

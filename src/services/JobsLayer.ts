@@ -13,11 +13,12 @@ import * as Rpc from "effect/rpc/Rpc"
 import type * as RpcGroup from "effect/rpc/RpcGroup"
 import { RequestId } from "effect/rpc/RpcMessage"
 import type { Scope } from "effect/Scope"
+import type { WorkflowEngine } from "effect/workflow/WorkflowEngine"
 import type * as Api from "../contract/Api.ts"
 import { Auth, CurrentIdentity, type Identity, system } from "../contract/Auth.ts"
 import { Calls } from "../contract/Calls.ts"
 import type { Around, Jobs, JobsHost, JobsRuntime, PromisedCall } from "../contract/Jobs.ts"
-import { type JobServices, kindOf } from "../contract/Kind.ts"
+import { kindOf, type OutboxServices, type WithWorkflows, type WorkflowServices } from "../contract/Kind.ts"
 import { Outbox } from "../contract/Outbox.ts"
 import { PayloadInvalid, UnknownRpc } from "../protocol/CallError.ts"
 import { done, type EncodedExit, failed } from "../protocol/Exit.ts"
@@ -28,12 +29,16 @@ import type { TransactionRunner } from "./TransactionRunner.ts"
 import * as Transactor from "./Transactor.ts"
 
 /** What runs in this process. */
-export interface JobsLayerOptions<Rpcs extends Rpc.Any, R, Q> extends Omit<StorageOptions, "transactional"> {
+export interface JobsLayerOptions<Rpcs extends Rpc.Any, R, Q, W = unknown>
+  extends Omit<StorageOptions, "transactional"> {
   readonly api: Api.Declared<Rpcs>
   /** The handlers of the contract, from `api.toLayer`. */
   readonly handlers: Layer.Layer<Rpc.ToHandler<Rpcs>, never, R>
-  readonly jobs: Jobs<Q>
+  readonly jobs: Jobs<Q> & W
 }
+
+/** What there is only with the jobs of `Workflows.make`. */
+type IfWorkflows<W, Services> = W extends WithWorkflows ? Services : never
 
 /** The longest delay of a timer, in milliseconds. */
 const maxDelay = 2 ** 31 - 1
@@ -42,12 +47,12 @@ const maxDelay = 2 ** 31 - 1
  * A layer of transactions, and of the outbox outside of them: `Transactor.write` of an effect that schedules or sends commits
  * both together, and elsewhere `Scheduler` and queues act at once. `Calls` runs the contract's queries and mutations.
  */
-export const layer = <Rpcs extends Rpc.Any, R, Q>(
-  options: JobsLayerOptions<Rpcs, R, Q>
+export const layer = <Rpcs extends Rpc.Any, R, Q, W = unknown>(
+  options: JobsLayerOptions<Rpcs, R, Q, W>
 ): Layer.Layer<
-  Transactor.Transactor | JobServices | Calls | Auth,
+  Transactor.Transactor | OutboxServices | Calls | Auth | IfWorkflows<W, WorkflowEngine>,
   SchemaMismatch,
-  Database | Exclude<R | Q, JobServices | Calls | Auth>
+  Database | Exclude<R | Q, OutboxServices | Calls | Auth | IfWorkflows<W, WorkflowServices>>
 > =>
   Layer.effectContext(
     Effect.gen(function* () {

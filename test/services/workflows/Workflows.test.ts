@@ -138,6 +138,8 @@ describe("an execution", () => {
     expect(await execution(id)).toMatchObject({ state: "running" })
     await end(2, "second")
     expect(await value("result", { id })).toEqual({ state: "done", exit: "second" })
+    // The control of W11: what no client can call is called by an action.
+    expect(await call("~workflow.result", { id })).toMatchObject({ _tag: "Complete" })
     // An activity of the first run has no place for its result any more.
     expect(await call("~workflow.record", { id, name: "activity 1 reserve", exit: null })).toBe(null)
     await until(id, "done")

@@ -234,9 +234,13 @@ export const suite = (name: string, here: () => Promise<Timed>) =>
     })
 
     it("W11: activities call in the name of the caller, and clients cannot call the engine", async () => {
-      const { call, order, result, value } = open("grace")
-      const id = await order("mine")
+      const { call, execution, order, result, tenant, value } = open("grace")
+      const [id, paid] = [await order("mine"), await order("paid", 3_600_000)]
+      await until(() => execution(paid), "suspended")
+      // Whoever completes a deferred only wakes it.
+      await clientOf(app, tenant, "mallory").value("pay", { text: "paid", sleep: 0, amount: 1 })
       await until(() => result(id), "done")
+      await until(() => result(paid), "done")
       expect(new Set((await value("lines")).map(({ subject }: any) => subject))).toEqual(new Set(["grace"]))
       for (const tag of ["~workflow.tick", "~workflow.begin", "~workflow.record", "~queue.~workflows"]) {
         const exit = await call(tag, { id, name: "x", exit: null, deferred: "paid", messages: [] })
