@@ -14,7 +14,7 @@ import type { AnyService } from "./Auth.ts"
 import type { Declared as Cron } from "./Cron.ts"
 import type * as Handlers from "./Handlers.ts"
 import type { Jobs } from "./Jobs.ts"
-import type { AnyKind, JobServices, KindOf, PubsubServices } from "./Kind.ts"
+import type { AnyKind, JobServices, KindOf, PubsubServices, WithWorkflows, WorkflowServices } from "./Kind.ts"
 import { checkSets, type Policy } from "./Policy.ts"
 import type { Pubsub } from "./Pubsub.ts"
 import type { Reactor } from "./Reactor.ts"
@@ -81,8 +81,12 @@ type RequiredMiddleware<Middleware> = [Middleware] extends [never]
   ? unknown
   : { readonly middleware: Layer.Layer<Middleware, never, any> }
 
-/** Requires the jobs of the app if a handler schedules, sends, or reads what was. */
-type RequiredJobs<Needed> = [Extract<Needed, JobServices>] extends [never] ? unknown : { readonly jobs: Jobs<any> }
+/** Requires the jobs of the app if a handler schedules, sends, or reads what was, and workflows if it uses them. */
+type RequiredJobs<Needed> = [Extract<Needed, WorkflowServices>] extends [never]
+  ? [Extract<Needed, JobServices>] extends [never]
+    ? unknown
+    : { readonly jobs: Jobs<any> }
+  : { readonly jobs: Jobs<any> & WithWorkflows }
 
 /** Requires the topics of the app if its contract has one, or a handler publishes. */
 type RequiredPubsub<Rpcs extends Rpc.Any, Needed> = [

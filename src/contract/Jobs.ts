@@ -9,7 +9,6 @@ import type * as Api from "./Api.ts"
 import type { Identity } from "./Auth.ts"
 import type { Calls } from "./CallsTag.ts"
 import type { Declared } from "./Cron.ts"
-import type { OutboxWriter } from "./Outbox.ts"
 import type { Consumer } from "./Queue.ts"
 import type { Any, Expiring, SqlValue } from "./Transactional.ts"
 
@@ -22,8 +21,8 @@ export interface Jobs<out R = unknown> {
   /** The rpcs by which an action writes the outbox, and their handlers in the object. */
   readonly api: Api.Declared<any>
   readonly handlers: Layer.Layer<never, never, any>
-  /** The outbox of an action, over its calls of `api`. */
-  readonly writerOver: (calls: Calls["Service"]) => OutboxWriter["Service"]
+  /** The outbox of an action and what else jobs give it, over its calls of `api`. */
+  readonly servicesOver: (calls: Calls["Service"]) => Context.Context<any>
   /** Begins to deliver, for one object. */
   readonly open: (host: JobsHost) => JobsRuntime
 }

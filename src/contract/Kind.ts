@@ -4,14 +4,25 @@
  */
 import type * as Rpc from "effect/rpc/Rpc"
 import * as RpcMiddleware from "effect/rpc/RpcMiddleware"
+import type { WorkflowEngine } from "effect/workflow/WorkflowEngine"
 import { CallError } from "../protocol/CallError.ts"
+import type { Executions, ExecutionsWriter } from "./Executions.ts"
 import { type ActionServices, kindPrefix, type MutationServices, type QueryServices } from "./KindServices.ts"
 import type { Outbox, OutboxWriter } from "./Outbox.ts"
 import type { Presences } from "./Presences.ts"
 import type { Publisher } from "./Publisher.ts"
 import type { TopicKind } from "./TopicKind.ts"
 
-export type { ActionServices, JobServices, MutationServices, PubsubServices, QueryServices } from "./KindServices.ts"
+export type {
+  ActionServices,
+  JobServices,
+  MutationServices,
+  OutboxServices,
+  PubsubServices,
+  QueryServices,
+  WithWorkflows,
+  WorkflowServices
+} from "./KindServices.ts"
 
 /** Marks a query: it reads, in one transaction that runs synchronously to its end. */
 export class QueryKind extends RpcMiddleware.Service<QueryKind, { provides: QueryServices }>()(`${kindPrefix}Query`, {
@@ -73,7 +84,12 @@ export type KindOf<R> =
 
 /** The services that a handler of this kind must not require. Any other service becomes a requirement of the app. */
 export type Forbidden<K extends Kind> = K extends "query" | "topic"
-  ? Exclude<MutationServices | ActionServices, QueryServices> | OutboxWriter | Publisher
+  ?
+      | Exclude<MutationServices | ActionServices, QueryServices>
+      | OutboxWriter
+      | Publisher
+      | ExecutionsWriter
+      | WorkflowEngine
   : K extends "mutation"
     ? Exclude<ActionServices, MutationServices>
-    : Exclude<MutationServices, ActionServices> | Outbox | Presences
+    : Exclude<MutationServices, ActionServices> | Outbox | Presences | Executions | ExecutionsWriter

@@ -4,8 +4,10 @@
  */
 import type * as HttpClient from "effect/http/HttpClient"
 import type * as SqlClient from "effect/sql/SqlClient"
+import type { WorkflowEngine } from "effect/workflow/WorkflowEngine"
 import type { Auth } from "./Auth.ts"
 import type { Calls } from "./CallsTag.ts"
+import type { Executions, ExecutionsWriter } from "./Executions.ts"
 import type { Outbox, OutboxWriter } from "./Outbox.ts"
 import type { Presences } from "./Presences.ts"
 import type { Publisher } from "./Publisher.ts"
@@ -22,7 +24,21 @@ export type MutationServices = QueryServices | StorageWriter
 export type ActionServices = Calls | HttpClient.HttpClient | Auth | TokenIssuer
 
 /** The services that `Jobs.make` adds: queries and mutations read the outbox, mutations and actions write it. */
-export type JobServices = Outbox | OutboxWriter
+export type OutboxServices = Outbox | OutboxWriter
+
+/** The services that jobs add, with workflows or without. */
+export type JobServices = OutboxServices | WorkflowServices
+
+/**
+ * The services that `Workflows.make` adds: queries and mutations read executions, mutations steer them, and mutations and actions
+ * have Effect's engine.
+ */
+export type WorkflowServices = Executions | ExecutionsWriter | WorkflowEngine
+
+/** Marks jobs with workflows, which handlers that use them require. */
+export interface WithWorkflows {
+  readonly "~effect-dormouse/Workflows": true
+}
 
 /** The services that `Pubsub.make` adds: queries and mutations read who is here, mutations and actions publish. */
 export type PubsubServices = Presences | Publisher

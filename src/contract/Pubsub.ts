@@ -17,7 +17,7 @@ export interface Pubsub {
   readonly api: Api.Declared<any>
   readonly handlers: Layer.Layer<never, never, any>
   /** The publisher of an action, over its calls of `api`. */
-  readonly writerOver: (calls: Calls["Service"]) => Publisher["Service"]
+  readonly servicesOver: (calls: Calls["Service"]) => Context.Context<Publisher>
   /** The topics of one object, before its engine is made. */
   readonly open: (api: Api.Declared<any>) => PubsubRuntime
 }

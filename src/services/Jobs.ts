@@ -2,9 +2,11 @@
  * Jobs and queues for an app: `App.make({ jobs: Jobs.make({ crons, queues }) })`. Handlers can then use `Scheduler`, `Cron` and
  * the queues; without it a handler that uses them does not compile.
  */
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import type { Declared } from "../contract/Cron.ts"
 import type { Jobs } from "../contract/Jobs.ts"
+import { OutboxWriter } from "../contract/Outbox.ts"
 import type { Consumer } from "../contract/Queue.ts"
 import { Deliveries } from "./outbox/Deliveries.ts"
 import { jobLanes, queueLane } from "./outbox/Lanes.ts"
@@ -40,7 +42,7 @@ export const make = <R = never>(options: JobsOptions<R> = {}): Jobs<R> => {
     transactional: outboxServices,
     api: OutboxApi,
     handlers,
-    writerOver,
+    servicesOver: (calls) => Context.make(OutboxWriter, writerOver(calls)),
     open: (host) =>
       new Deliveries({
         host,

@@ -13,12 +13,13 @@ import * as Rpc from "effect/rpc/Rpc"
 import type * as RpcGroup from "effect/rpc/RpcGroup"
 import { RequestId } from "effect/rpc/RpcMessage"
 import type { Scope } from "effect/Scope"
+import type { WorkflowEngine } from "effect/workflow/WorkflowEngine"
 import type * as Api from "../contract/Api.ts"
 import { Auth, CurrentIdentity, type Identity, system } from "../contract/Auth.ts"
 import { Calls } from "../contract/Calls.ts"
 import type { Around, Jobs, JobsHost, JobsRuntime, PromisedCall } from "../contract/Jobs.ts"
-import { type JobServices, kindOf } from "../contract/Kind.ts"
-import { Outbox, OutboxWriter } from "../contract/Outbox.ts"
+import { kindOf, type OutboxServices, type WithWorkflows, type WorkflowServices } from "../contract/Kind.ts"
+import { Outbox } from "../contract/Outbox.ts"
 import { PayloadInvalid, UnknownRpc } from "../protocol/CallError.ts"
 import { done, type EncodedExit, failed } from "../protocol/Exit.ts"
 import * as RpcCodec from "../protocol/RpcCodec.ts"
@@ -28,12 +29,16 @@ import type { TransactionRunner } from "./TransactionRunner.ts"
 import * as Transactor from "./Transactor.ts"
 
 /** What runs in this process. */
-export interface JobsLayerOptions<Rpcs extends Rpc.Any, R, Q> extends Omit<StorageOptions, "transactional"> {
+export interface JobsLayerOptions<Rpcs extends Rpc.Any, R, Q, W = unknown>
+  extends Omit<StorageOptions, "transactional"> {
   readonly api: Api.Declared<Rpcs>
   /** The handlers of the contract, from `api.toLayer`. */
   readonly handlers: Layer.Layer<Rpc.ToHandler<Rpcs>, never, R>
-  readonly jobs: Jobs<Q>
+  readonly jobs: Jobs<Q> & W
 }
+
+/** What there is only with the jobs of `Workflows.make`. */
+type IfWorkflows<W, Services> = W extends WithWorkflows ? Services : never
 
 /** The longest delay of a timer, in milliseconds. */
 const maxDelay = 2 ** 31 - 1
@@ -42,12 +47,12 @@ const maxDelay = 2 ** 31 - 1
  * A layer of transactions, and of the outbox outside of them: `Transactor.write` of an effect that schedules or sends commits
  * both together, and elsewhere `Scheduler` and queues act at once. `Calls` runs the contract's queries and mutations.
  */
-export const layer = <Rpcs extends Rpc.Any, R, Q>(
-  options: JobsLayerOptions<Rpcs, R, Q>
+export const layer = <Rpcs extends Rpc.Any, R, Q, W = unknown>(
+  options: JobsLayerOptions<Rpcs, R, Q, W>
 ): Layer.Layer<
-  Transactor.Transactor | JobServices | Calls | Auth,
+  Transactor.Transactor | OutboxServices | Calls | Auth | IfWorkflows<W, WorkflowEngine>,
   SchemaMismatch,
-  Database | Exclude<R | Q, JobServices | Calls | Auth>
+  Database | Exclude<R | Q, OutboxServices | Calls | Auth | IfWorkflows<W, WorkflowServices>>
 > =>
   Layer.effectContext(
     Effect.gen(function* () {
@@ -66,7 +71,7 @@ export const layer = <Rpcs extends Rpc.Any, R, Q>(
       )
       return Context.make(Transactor.Transactor, process.transactor).pipe(
         Context.add(Outbox, process.reader),
-        Context.add(OutboxWriter, process.writer(system)),
+        Context.merge(process.servicesOf(system)),
         Context.add(Calls, process.calls(system)),
         Context.add(Auth, { identity: CurrentIdentity })
       )
@@ -135,9 +140,9 @@ class JobsProcess {
     }
   }
 
-  /** The outbox in somebody's name, outside of transactions. */
-  writer(identity: Identity): OutboxWriter["Service"] {
-    return this.options.jobs.writerOver(this.calls(identity))
+  /** The outbox in somebody's name, outside of transactions, and what else jobs give to an action. */
+  servicesOf(identity: Identity): Context.Context<any> {
+    return this.options.jobs.servicesOver(this.calls(identity))
   }
 
   /** The queries and mutations of the contract, each in a transaction of its own. */
@@ -199,10 +204,7 @@ class JobsProcess {
     const decoded = this.decode(target, payload, caller)
     if ("_tag" in decoded) return decoded
     const { context, effect, rpc } = decoded
-    const services = context.pipe(
-      Context.add(Calls, this.calls(caller)),
-      Context.add(OutboxWriter, this.writer(caller))
-    )
+    const services = context.pipe(Context.add(Calls, this.calls(caller)), Context.merge(this.servicesOf(caller)))
     return this.encode(rpc, await Effect.runPromiseExitWith(services)(Effect.scoped(effect), { signal }))
   }
 

@@ -4,7 +4,7 @@
  */
 import * as Duration from "effect/Duration"
 import type { Pubsub } from "../contract/Pubsub.ts"
-import { handlers, PubsubApi, writerOver } from "./pubsub/PubsubApi.ts"
+import { handlers, PubsubApi, servicesOver } from "./pubsub/PubsubApi.ts"
 import { Topics } from "./pubsub/Topics.ts"
 
 export type { Pubsub, PubsubHost, PubsubRuntime } from "../contract/Pubsub.ts"
@@ -22,6 +22,6 @@ export interface PubsubOptions {
 export const make = ({ presenceTimeout = "60 seconds" }: PubsubOptions = {}): Pubsub => ({
   api: PubsubApi,
   handlers,
-  writerOver,
+  servicesOver,
   open: (api) => new Topics(api, Duration.toMillis(Duration.fromInputUnsafe(presenceTimeout)))
 })

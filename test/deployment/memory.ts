@@ -1,4 +1,5 @@
 /// <reference types="node" />
+import type { DatabaseSync } from "node:sqlite"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
@@ -87,5 +88,22 @@ export const memory = async (
     object,
     run: (effect) => runtime.runPromise(effect),
     close: () => runtime.dispose()
+  }
+}
+
+/** Copies what an object has stored to another one, which has not started yet. */
+export const copy = (from: DatabaseSync, to: DatabaseSync): void => {
+  const made = from.prepare("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY type DESC").all()
+  const tables: Array<string> = []
+  for (const { name, sql } of made) {
+    if (!String(name).startsWith("sqlite_")) to.exec(String(sql))
+    if (String(sql).startsWith("CREATE TABLE")) tables.push(String(name))
+  }
+  for (const table of tables) {
+    for (const row of from.prepare(`SELECT * FROM "${table}"`).all()) {
+      const columns = Object.keys(row)
+      const places = columns.map(() => "?").join(", ")
+      to.prepare(`INSERT INTO "${table}" (${columns.join(", ")}) VALUES (${places})`).run(...Object.values(row))
+    }
   }
 }

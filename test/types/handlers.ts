@@ -3,9 +3,13 @@ import * as Effect from "effect/Effect"
 import * as HttpClient from "effect/http/HttpClient"
 import type * as Layer from "effect/Layer"
 import * as RpcMiddleware from "effect/rpc/RpcMiddleware"
+import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as SqlClient from "effect/sql/SqlClient"
-import { Api, Auth, Calls, type Handlers, Storage } from "effect-dormouse"
+import * as EffectWorkflow from "effect/workflow/Workflow"
+import { Action, Api, App, Auth, Calls, type Handlers, Mutation, Storage } from "effect-dormouse"
+import { Jobs } from "effect-dormouse/jobs"
+import { Workflows } from "effect-dormouse/workflows"
 import { count, fetchTitle, list, NoteNotFound, rate, TooManyStars, words, write } from "./contract.ts"
 import { AuthorId, type Note, NoteId, notes } from "./schema.ts"
 
@@ -284,3 +288,36 @@ export const calling = Effect.gen(function* () {
 
   return [found, written]
 })
+
+// A query starts no workflow, an action has no executions, and an app that starts one has workflows.
+
+const Flow = EffectWorkflow.make("Flow", { payload: { id: Schema.String }, idempotencyKey: ({ id }) => id })
+const FlowLive = Flow.toLayer(() => Effect.asVoid(Calls.of(NotesApi)))
+
+Api.make(count).toLayer({
+  // @ts-expect-error: "a handler of this kind may not use": WorkflowEngine
+  "notes.count": () => Effect.as(Workflows.start(Flow, { id: "1" }), 1)
+})
+
+class FlowApi extends Api.make(Mutation.make("begin", { payload: {} }), Action.make("look", { payload: {} })) {}
+
+FlowApi.toLayer({
+  begin: () => Effect.void,
+  // @ts-expect-error: "an action may not use tables or SQL, only call queries and mutations": Executions
+  look: () => Effect.asVoid(Workflows.list())
+})
+
+const flowHandlers = FlowApi.toLayer({
+  begin: () => Effect.asVoid(Workflows.start(Flow, { id: "1" })),
+  look: () => Effect.asVoid(Flow.execute({ id: "1" }))
+})
+
+App.make({
+  api: FlowApi,
+  tables: [],
+  handlers: flowHandlers,
+  // @ts-expect-error: WithWorkflows
+  jobs: Jobs.make()
+})
+
+App.make({ api: FlowApi, tables: [], handlers: flowHandlers, jobs: Workflows.make({ workflows: [FlowLive] }) })

@@ -18,6 +18,7 @@ import { Authenticator } from "../../src/services/Authenticator.ts"
 import { app as marksApp } from "../client/mutationApp.ts"
 import * as Callers from "../frontDoor/callers.ts"
 import { openDoors, smallDoors } from "./doors.ts"
+import * as Flows from "./flows.ts"
 import * as Guarded from "./guarded.ts"
 import * as Jobs from "./jobs.ts"
 import { ledgerApp } from "./ledger.ts"
@@ -71,7 +72,15 @@ const scheduled = {
   first: Cloudflare.serve(Schedules.first, Schedules.options),
   second: Cloudflare.serve(Schedules.second, Schedules.options)
 }
-const scheduledOf = (tenant: string) => scheduled[Schedules.deployed.has(tenant) ? "second" : "first"]
+/** The versions of the app with workflows. */
+const flows = {
+  first: Cloudflare.serve(Flows.app, Flows.options),
+  second: Cloudflare.serve(Flows.withoutOrders, Flows.options)
+}
+const scheduledOf = (tenant: string) =>
+  Flows.isFlow(tenant) ? flows[Flows.deployed.has(tenant) ? "second" : "first"] : scheduledAppOf(tenant)
+const isScheduled = (tenant: string | null | undefined) => Schedules.isScheduled(tenant) || Flows.isFlow(tenant)
+const scheduledAppOf = (tenant: string) => scheduled[Schedules.deployed.has(tenant) ? "second" : "first"]
 
 /** The app with topics. */
 const published = Cloudflare.serve(TopicsApp.app, TopicsApp.options)
@@ -81,8 +90,7 @@ export default class extends served.worker {
   override async fetch(request: Request): Promise<Response> {
     const { session } = (this.ctx.props ?? {}) as { readonly session?: { readonly tenant: string } }
     const tenant = session?.tenant ?? request.headers.get("x-dormouse-tenant")
-    if (Schedules.isScheduled(tenant))
-      return new (scheduledOf(String(tenant)).worker)(this.ctx, this.env).fetch(request)
+    if (isScheduled(tenant)) return new (scheduledOf(String(tenant)).worker)(this.ctx, this.env).fetch(request)
     if (TopicsApp.isTopics(tenant)) return new published.worker(this.ctx, this.env).fetch(request)
     if (Registered.isRegistered(tenant)) {
       return new registered.worker(this.ctx, this.env).fetch(request)
@@ -112,7 +120,7 @@ export class TenantObject extends counted(served.TenantObject) {
       ? RegisteredObject
       : TopicsApp.isTopics(ctx.id.name)
         ? PublishedObject
-        : Schedules.isScheduled(ctx.id.name) && counted(scheduledOf(ctx.id.name!).TenantObject)
+        : isScheduled(ctx.id.name) && counted(scheduledOf(ctx.id.name!).TenantObject)
     // biome-ignore lint/correctness/noConstructorReturn: the same
     if (Other !== false) return new Other(ctx, env) as never
     super(ctx, env)

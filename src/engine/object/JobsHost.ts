@@ -23,7 +23,8 @@ export interface JobCallsOptions {
 /** The calls that jobs and queues promise. */
 export const jobCalls = ({ actions, executor, session, time }: JobCallsOptions): Pick<JobsHost, "mutate" | "act"> => ({
   mutate: ({ caller, id, payload, span, target }, { begin, end }) => {
-    const decoded = executor.decode(target, payload)
+    // What the outbox holds was promised by handlers and by services of the engine, not by a client.
+    const decoded = executor.decode(target, payload, true)
     if ("_tag" in decoded) return decoded
     const { tenant } = session()
     const started = executor.start({

@@ -18,8 +18,6 @@ import type * as Api from "../../contract/Api.ts"
 import { type App, handlersOf } from "../../contract/App.ts"
 import { Auth, CurrentIdentity, CurrentNetwork } from "../../contract/Auth.ts"
 import { Calls } from "../../contract/Calls.ts"
-import { OutboxWriter } from "../../contract/Outbox.ts"
-import { Publisher } from "../../contract/Publisher.ts"
 import { TokenIssuer } from "../../contract/TokenIssuer.ts"
 import { CallError, Unavailable } from "../../protocol/CallError.ts"
 import type { Request } from "../../protocol/Messages.ts"
@@ -83,12 +81,8 @@ export const make = <Rpcs extends Rpc.Any>(
       Effect.callback<ReadonlyArray<FromServerEncoded>>((resume) => {
         const { jobs, pubsub } = app
         const context = Context.make(Calls, callsTo(app.api, object, session)).pipe(
-          jobs === undefined
-            ? identity
-            : Context.add(OutboxWriter, jobs.writerOver(callsTo(jobs.api, object, session))),
-          pubsub === undefined
-            ? identity
-            : Context.add(Publisher, pubsub.writerOver(callsTo(pubsub.api, object, session))),
+          jobs === undefined ? identity : Context.merge(jobs.servicesOver(callsTo(jobs.api, object, session))),
+          pubsub === undefined ? identity : Context.merge(pubsub.servicesOver(callsTo(pubsub.api, object, session))),
           Context.add(CurrentIdentity, session.identity),
           Context.add(CurrentNetwork, session.address === undefined ? undefined : networkOf(session.address)),
           // For handlers, and for the author's middleware around them.

@@ -2,6 +2,7 @@
  * The rpc by which an action publishes to the topics of its tenant: the Worker calls it in the object.
  * No client can: its tag is reserved.
  */
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import * as Api from "../../contract/Api.ts"
@@ -18,6 +19,5 @@ export const handlers: Layer.Layer<never, never, any> = PubsubApi.toLayer({
 })
 
 /** The publisher of an action: each message is a transaction of its own in the object. */
-export const writerOver = ({ call }: Calls["Service"]): Publisher["Service"] => ({
-  publish: (message) => call("~pubsub.publish", { message })
-})
+export const servicesOver = ({ call }: Calls["Service"]): Context.Context<Publisher> =>
+  Context.make(Publisher, { publish: (message) => call("~pubsub.publish", { message }) })

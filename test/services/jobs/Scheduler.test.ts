@@ -1,4 +1,3 @@
-import type { DatabaseSync } from "node:sqlite"
 import * as Clock from "effect/Clock"
 import * as TestClock from "effect/testing/TestClock"
 import { App } from "effect-dormouse"
@@ -6,7 +5,7 @@ import { Cron, Jobs } from "effect-dormouse/jobs"
 import { Tenants } from "effect-dormouse/tenants"
 import { describe, expect, it, vi } from "vitest"
 import { TransactionOutbox } from "../../../src/services/outbox/TransactionOutbox.ts"
-import { type MemoryDeployment, memory, turns } from "../../deployment/memory.ts"
+import { copy, type MemoryDeployment, memory, turns } from "../../deployment/memory.ts"
 import { JobsApi, JobsHandlers, lines, ran } from "../../worker/jobs.ts"
 import { first, options, second } from "../../worker/schedules.ts"
 import { clientOf, suite } from "./jobCases.ts"
@@ -20,23 +19,6 @@ const timed = async (app: App.App<any>, more: Parameters<typeof memory>[1] = {})
     pass: async (millis: number) => {
       await deployment.run(TestClock.adjust(millis))
       await turns()
-    }
-  }
-}
-
-/** Copies what an object has stored to another one, which has not started yet. */
-const copy = (from: DatabaseSync, to: DatabaseSync): void => {
-  const made = from.prepare("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY type DESC").all()
-  const tables: Array<string> = []
-  for (const { name, sql } of made) {
-    if (!String(name).startsWith("sqlite_")) to.exec(String(sql))
-    if (String(sql).startsWith("CREATE TABLE")) tables.push(String(name))
-  }
-  for (const table of tables) {
-    for (const row of from.prepare(`SELECT * FROM "${table}"`).all()) {
-      const columns = Object.keys(row)
-      const places = columns.map(() => "?").join(", ")
-      to.prepare(`INSERT INTO "${table}" (${columns.join(", ")}) VALUES (${places})`).run(...Object.values(row))
     }
   }
 }
