@@ -39,8 +39,8 @@ export const make = <R = never>(options: JobsOptions<R> = {}): Jobs<R> => {
     api: OutboxApi,
     handlers,
     writerOver,
-    open: (host) =>
-      new Deliveries(host, crons, [...jobLanes(host, limits), ...queues.map((queue) => queueLane(host, queue))])
+    open: (host, broker) =>
+      new Deliveries(host, crons, [...jobLanes(host, limits), ...queues.map((queue) => queueLane(host, queue, broker))])
   }
 }
 

@@ -164,8 +164,8 @@ class JobsProcess {
       transaction: (body) => this.runner.writeNow(body, this.services),
       mutate: (call, around) => this.mutate(call, around),
       act: (call, signal) => this.act(call, signal),
-      setAlarm: (at) => this.setAlarm(at, time()),
-      confirmAlarm: (at) => this.setAlarm(at, time()),
+      alarm: { set: (at) => this.setAlarm(at, time()), confirm: (at) => this.setAlarm(at, time()) },
+      session: () => ({ tenant: "" }),
       defer: (task) => this.defer(task),
       after: (millis, task) => {
         const timer = this.fork(Effect.andThen(Effect.sleep(millis), Effect.sync(task)))

@@ -4,6 +4,7 @@
  */
 import type { Declared } from "../../contract/Cron.ts"
 import type { JobsHost, JobsRuntime } from "../../contract/Jobs.ts"
+import * as CarriedCalls from "./CarriedCalls.ts"
 import { cronTable } from "./Crons.ts"
 import type { Attempt, Lane } from "./Lanes.ts"
 import { type Delivery, deliveryColumns, outboxChanges, outboxTable, toDelivery } from "./OutboxTable.ts"
@@ -69,7 +70,7 @@ export class Deliveries implements JobsRuntime {
   private begin(): void {
     if (this.crons.length === 0) return
     this.alarmAt = this.host.time() + safetyDelay
-    this.host.setAlarm(this.alarmAt)
+    this.host.alarm.set(this.alarmAt)
     this.host.defer(() =>
       this.host.turn(() => {
         // The write may have been rolled back.
@@ -107,8 +108,11 @@ export class Deliveries implements JobsRuntime {
     let next = this.nextCron() ?? Number.POSITIVE_INFINITY
     for (const lane of this.lanes) {
       // A lane that is full goes on when one of its calls ends.
-      const at = this.freeOf(lane) > 0 ? this.nextOf(lane) : now + safetyDelay
+      const full = lane.send === undefined ? now + safetyDelay : undefined
+      const at = this.freeOf(lane) > 0 ? this.nextOf(lane) : full
       if (at !== undefined && at < next) next = at
+      const lease = this.leaseOf(lane)
+      if (lease !== undefined && lease < next) next = lease
     }
     this.setAlarm(next, now, isStart)
   }
@@ -136,8 +140,8 @@ export class Deliveries implements JobsRuntime {
     if (next === Number.POSITIVE_INFINITY) return
     if (next <= now && !this.hasFailed) this.schedule()
     const at = next <= now ? now + safetyDelay : next
-    if (isStart) this.host.confirmAlarm(at)
-    else if (this.alarmAt === undefined || at < this.alarmAt) this.host.setAlarm(at)
+    if (isStart) this.host.alarm.confirm(at)
+    else if (this.alarmAt === undefined || at < this.alarmAt) this.host.alarm.set(at)
     else return
     this.alarmAt = at
   }
@@ -166,6 +170,7 @@ export class Deliveries implements JobsRuntime {
     if ((this.nextCron() ?? Number.POSITIVE_INFINITY) <= now) this.transaction((outbox) => outbox.tick())
     for (const lane of this.lanes) {
       if (lane.transact !== undefined) this.transactDue(lane, lane.transact, now)
+      else if (lane.send !== undefined) this.sendDue(lane, lane.send, now)
       else while (!this.hasFailed && this.freeOf(lane) > 0 && this.callDue(lane, now)) {}
     }
   }
@@ -194,15 +199,21 @@ export class Deliveries implements JobsRuntime {
     }
   }
 
-  /** Begins one call for what is due in a lane. Returns whether there may be more. */
-  private callDue(lane: Lane, now: number): boolean {
+  /** The entries of the next call for what is due in a lane. `undefined` when there is none, none when there may be more. */
+  private nextCall(lane: Lane, now: number): ReadonlyArray<Delivery> | undefined {
     const { size } = lane.batch
     const due = this.dueIn(lane, now, size)
-    if (due.length === 0) return false
-    if (due.length < size && this.nextOf(lane)! > now) return false
+    if (due.length === 0) return undefined
+    if (due.length < size && this.nextOf(lane)! > now) return undefined
     const waiting = due.filter((delivery) => !this.isHandled(lane, delivery, now))
     // One call has one caller. Messages of others are the next batch.
-    const deliveries = waiting.filter(({ caller }) => isSame(caller, waiting[0]?.caller))
+    return waiting.filter(({ caller }) => isSame(caller, waiting[0]?.caller))
+  }
+
+  /** Begins one call for what is due in a lane. Returns whether there may be more. */
+  private callDue(lane: Lane, now: number): boolean {
+    const deliveries = this.nextCall(lane, now)
+    if (deliveries === undefined) return false
     if (deliveries.length === 0) return !this.hasFailed
     const running = this.runningIn(lane)
     const isClaimed = this.transaction((outbox) => {
@@ -216,6 +227,37 @@ export class Deliveries implements JobsRuntime {
     // After the commit: nothing is delivered before its claim is durable.
     this.host.defer(() => this.call(lane, deliveries))
     return true
+  }
+
+  /** Hands the calls for what is due in a lane to its broker, and those again of which nothing was heard for long. */
+  private sendDue(lane: Lane, send: NonNullable<Lane["send"]>, now: number): void {
+    const { names } = lane
+    const calls = new Set<string>()
+    for (const delivery of this.overdueIn(lane, now)) {
+      const { call } = delivery
+      if (this.hasFailed || this.isHandled(lane, delivery, now) || call === null || calls.has(call)) continue
+      if (this.transaction((outbox) => CarriedCalls.handOverAgain(outbox, names, call) ?? true)) calls.add(call)
+    }
+    while (!this.hasFailed && this.freeOf(lane) > 0) {
+      const deliveries = this.nextCall(lane, now)
+      if (deliveries === undefined) break
+      const [first, ...others] = deliveries
+      if (first === undefined) continue
+      const call = this.transaction((outbox) => CarriedCalls.handOver(outbox, [first, ...others]))
+      if (call !== undefined) calls.add(call)
+    }
+    // After the commit: nothing leaves before its row says so.
+    if (calls.size > 0) this.host.defer(() => this.sendCalls(lane, send, [...calls]))
+  }
+
+  private sendCalls(lane: Lane, send: NonNullable<Lane["send"]>, calls: ReadonlyArray<string>): void {
+    const { host } = this
+    const refused = (cause: unknown) =>
+      host.turn(() => {
+        this.transaction((outbox) => CarriedCalls.takeBack(outbox, lane.names, calls))
+        host.log(`${lane.names[1]}: the broker did not take ${calls.length} calls`, cause)
+      })
+    host.waitUntil(send(calls).catch(refused))
   }
 
   /** Whether a row is none that must be delivered now: it has ended, still runs, or was cut. */
@@ -289,8 +331,9 @@ export class Deliveries implements JobsRuntime {
 
   // --- rows
 
-  private dueIn({ names }: Lane, now: number, max: number): ReadonlyArray<Delivery> {
-    const sql = `SELECT ${deliveryColumns} FROM ${outboxTable} WHERE lane = ? AND wake <= ? ORDER BY wake, id LIMIT ?`
+  private dueIn({ names, send }: Lane, now: number, max: number): ReadonlyArray<Delivery> {
+    const condition = `lane = ? AND wake <= ?${send === undefined ? "" : notCarried}`
+    const sql = `SELECT ${deliveryColumns} FROM ${outboxTable} WHERE ${condition} ORDER BY wake, id LIMIT ?`
     const due: Array<Delivery> = []
     for (const name of names) {
       if (due.length < max) due.push(...this.host.rows(sql, [name, now, max - due.length]).map(toDelivery))
@@ -306,17 +349,30 @@ export class Deliveries implements JobsRuntime {
 
   /** When a lane has something to do: its first row is due, and a batch has waited for others, or is full. */
   private nextOf(lane: Lane): number | undefined {
-    const { batch, names } = lane
-    const first = `SELECT min(wake) FROM ${outboxTable} WHERE lane = ? AND wake IS NOT NULL`
-    let next = Number.POSITIVE_INFINITY
-    for (const name of names) {
-      const [row] = this.host.rows(first, [name])
-      if (typeof row?.[0] === "number") next = Math.min(next, row[0])
-    }
-    if (next === Number.POSITIVE_INFINITY) return undefined
+    const { batch, send } = lane
+    const next = this.firstOf(lane, send === undefined ? "" : notCarried)
+    if (next === undefined) return undefined
     const now = this.host.time()
     if (batch.wait === 0 || next > now || this.dueIn(lane, now, batch.size).length === batch.size) return next
     return next + batch.wait
+  }
+
+  /** When the first row of a lane is due that fulfils a condition. */
+  private firstOf({ names }: Lane, condition: string): number | undefined {
+    const sql = `SELECT min(wake) FROM ${outboxTable} WHERE lane = ? AND wake IS NOT NULL${condition}`
+    const found = names.map((name) => this.host.rows(sql, [name])[0]?.[0]).filter((wake) => typeof wake === "number")
+    return found.length === 0 ? undefined : Math.min(...found)
+  }
+
+  /** When the first of the calls is over that a broker has, or that run because of it. */
+  private leaseOf(lane: Lane): number | undefined {
+    return lane.send === undefined ? undefined : this.firstOf(lane, carried)
+  }
+
+  /** The entries of calls that are over. */
+  private overdueIn({ names }: Lane, now: number): ReadonlyArray<Delivery> {
+    const sql = `SELECT ${deliveryColumns} FROM ${outboxTable} WHERE lane = ? AND wake <= ?${carried} ORDER BY wake`
+    return names.flatMap((name) => this.host.rows(sql, [name, now]).map(toDelivery))
   }
 
   /** The crons of this version of the app. */
@@ -363,7 +419,14 @@ export class Deliveries implements JobsRuntime {
     return this.running.get(lane)!
   }
 
+  /** How many calls may begin. Those that a broker has are counted by their rows, as they outlive the object. */
   private freeOf(lane: Lane): number {
-    return lane.concurrency - this.runningIn(lane).calls
+    if (lane.send === undefined) return lane.concurrency - this.runningIn(lane).calls
+    const calls = `SELECT DISTINCT call FROM ${outboxTable} WHERE lane IN (?, ?, ?)${carried}`
+    return lane.concurrency - this.host.rows(calls, [...lane.names]).length
   }
 }
+
+/** A broker has the call, or it runs because of it. */
+const carried = " AND call IS NOT NULL"
+const notCarried = " AND call IS NULL"

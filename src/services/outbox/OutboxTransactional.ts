@@ -28,8 +28,11 @@ export const outboxServices: readonly [
 ]
 
 /** The outbox of the transaction that an effect runs in. */
-export const current = (context: Context.Context<any>): TransactionOutbox => {
-  const found = Context.get(context, OutboxWriter)
+export const current = (context: Context.Context<any>): TransactionOutbox =>
+  transacted(Context.get(context, OutboxWriter))
+
+/** The outbox of a transaction, as a handler has it. */
+export const transacted = (found: unknown): TransactionOutbox => {
   if (found instanceof TransactionOutbox) return found
   throw new Error("the outbox was used outside of a transaction")
 }

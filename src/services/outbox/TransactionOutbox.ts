@@ -34,7 +34,8 @@ const defaultTake = 100
 
 /** The outbox of one transaction. */
 export class TransactionOutbox {
-  private readonly tx: Tx
+  /** The transaction. */
+  readonly tx: Tx
   private readonly span: () => string | null
 
   /** `span` is the JSON of the call's span, if there is one. */
@@ -231,10 +232,10 @@ export class TransactionOutbox {
 
   /** A delivery begins. If nothing more is heard of it until `lease`, it counts as cut. */
   claim({ id }: Delivery, lease: number): void {
-    this.write(`UPDATE ${outboxTable} SET state = 'running', attempts = attempts + 1, wake = ? WHERE id = ?`, [
-      lease,
-      id
-    ])
+    this.write(
+      `UPDATE ${outboxTable} SET state = 'running', attempts = attempts + 1, wake = ?, call = NULL WHERE id = ?`,
+      [lease, id]
+    )
   }
 
   /** A delivery goes on for longer than it was claimed for. */
@@ -249,7 +250,7 @@ export class TransactionOutbox {
     if (name === null) this.write(`DELETE FROM ${outboxTable} WHERE id = ?`, [id])
     else {
       this.write(
-        `UPDATE ${outboxTable} SET state = 'done', wake = ?, payload = 'null', key = NULL, reason = NULL WHERE id = ?`,
+        `UPDATE ${outboxTable} SET state = 'done', wake = ?, payload = 'null', key = NULL, reason = NULL, call = NULL WHERE id = ?`,
         [this.tx.now + nameRetention, id]
       )
     }
@@ -265,13 +266,13 @@ export class TransactionOutbox {
       const spread = 0.9 + this.tx.random.nextDoubleUnsafe() / 5
       const due = this.tx.now + Math.ceil(after ?? delay * spread)
       this.write(
-        `UPDATE ${outboxTable} SET state = 'waiting', wake = ?, due = ?, attempts = ?, reason = ? WHERE id = ?`,
+        `UPDATE ${outboxTable} SET state = 'waiting', wake = ?, due = ?, attempts = ?, reason = ?, call = NULL WHERE id = ?`,
         [due, due, Math.max(attempts, attempt), reasonText(reason), id]
       )
       return true
     }
     this.write(
-      `UPDATE ${outboxTable} SET state = 'failed', wake = NULL, key = NULL, attempts = ?, reason = ? WHERE id = ?`,
+      `UPDATE ${outboxTable} SET state = 'failed', wake = NULL, key = NULL, attempts = ?, reason = ?, call = NULL WHERE id = ?`,
       [Math.max(attempts, attempt), reasonText(reason), id]
     )
     this.complete(delivery, "failed")
@@ -302,7 +303,8 @@ export class TransactionOutbox {
     )
   }
 
-  private write(sql: string, params: ReadonlyArray<SqlValue>) {
+  /** Writes entries, with more than a new one. */
+  write(sql: string, params: ReadonlyArray<SqlValue>) {
     this.checkWritable()
     this.tx.recordWrite(outboxTable)
     this.tx.recordWrite(outboxChanges)
@@ -316,7 +318,7 @@ export class TransactionOutbox {
 
 const statesOf = {
   waiting: "state IN ('waiting', 'blocked')",
-  running: "state = 'running'",
+  running: "state IN ('running', 'sent')",
   failed: "state = 'failed'"
 } as const
 

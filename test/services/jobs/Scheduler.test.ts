@@ -1,4 +1,3 @@
-import type { DatabaseSync } from "node:sqlite"
 import * as Clock from "effect/Clock"
 import * as TestClock from "effect/testing/TestClock"
 import { Tenants } from "effect-dormouse/tenants"
@@ -8,6 +7,7 @@ import { type MemoryDeployment, memory, turns } from "../../deployment/memory.ts
 import { ran } from "../../worker/jobs.ts"
 import { first, options, second } from "../../worker/schedules.ts"
 import { clientOf, suite } from "./jobCases.ts"
+import { copy } from "./versions.ts"
 
 /** An app under a clock that the test moves. */
 const timed = async (app: typeof first | typeof second, more: Parameters<typeof memory>[1] = {}) => {
@@ -18,23 +18,6 @@ const timed = async (app: typeof first | typeof second, more: Parameters<typeof 
     pass: async (millis: number) => {
       await deployment.run(TestClock.adjust(millis))
       await turns()
-    }
-  }
-}
-
-/** Copies what an object has stored to another one, which has not started yet. */
-const copy = (from: DatabaseSync, to: DatabaseSync): void => {
-  const made = from.prepare("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY type DESC").all()
-  const tables: Array<string> = []
-  for (const { name, sql } of made) {
-    if (!String(name).startsWith("sqlite_")) to.exec(String(sql))
-    if (String(sql).startsWith("CREATE TABLE")) tables.push(String(name))
-  }
-  for (const table of tables) {
-    for (const row of from.prepare(`SELECT * FROM "${table}"`).all()) {
-      const columns = Object.keys(row)
-      const places = columns.map(() => "?").join(", ")
-      to.prepare(`INSERT INTO "${table}" (${columns.join(", ")}) VALUES (${places})`).run(...Object.values(row))
     }
   }
 }

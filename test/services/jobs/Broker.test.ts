@@ -1,0 +1,266 @@
+import * as Clock from "effect/Clock"
+import * as TestClock from "effect/testing/TestClock"
+import { type Fate, MemoryBroker } from "effect-dormouse/testing"
+import { afterEach, describe, expect, it, vi } from "vitest"
+import { TransactionOutbox } from "../../../src/services/outbox/TransactionOutbox.ts"
+import { type MemoryDeployment, memory, turns } from "../../deployment/memory.ts"
+import { ran } from "../../worker/jobs.ts"
+import { first, options, second } from "../../worker/schedules.ts"
+import { clientOf, suite } from "./jobCases.ts"
+import { copy } from "./versions.ts"
+
+/** An app whose queues a broker in memory carries, under a clock that the test moves. */
+const timed = async (app: typeof first | typeof second, fate: (number: number) => Fate = () => ({})) => {
+  let number = 0
+  const queues = app.jobs?.queues.map(({ name }) => name) ?? []
+  const broker = new MemoryBroker({ queues, fate: () => fate(++number) })
+  const deployment = await memory(app as never, { ...options, broker }, TestClock.layer())
+  return {
+    ...deployment,
+    broker,
+    now: () => deployment.run(Clock.currentTimeMillis),
+    /** In steps: what follows from one of them takes turns, and sets timers. */
+    pass: async (millis: number) => {
+      let left = millis
+      do {
+        await deployment.run(TestClock.adjust(Math.min(left, 500)))
+        await turns()
+        left -= 500
+      } while (left > 0)
+    }
+  }
+}
+
+suite("over a broker in memory", async () => {
+  const deployment = await timed(first)
+  const others: Array<MemoryDeployment> = []
+  return {
+    ...deployment,
+    deploy: async (tenant) => {
+      const next = await timed(second)
+      others.push(next)
+      await next.pass(await deployment.now())
+      await deployment.evict(tenant)
+      copy(deployment.object(tenant).database, next.object(tenant).database)
+      return next
+    },
+    close: async () => {
+      for (const other of others) await other.close()
+      await deployment.close()
+    }
+  }
+})
+
+afterEach(() => vi.restoreAllMocks())
+
+describe("calls that a broker carries", () => {
+  let count = 0
+  /** A new tenant in a deployment of its own, and what becomes of the first, the second, … of its calls. */
+  const started = async (fate?: (number: number) => Fate) => {
+    const app = await timed(first, fate)
+    const tenant = "jobs-own"
+    const text = `carried ${++count}`
+    return {
+      ...app,
+      tenant,
+      objectOf: app.object,
+      object: app.object(tenant),
+      ...clientOf(app, tenant),
+      text,
+      begun: (name = text) => ran.filter((line) => line === name).length
+    }
+  }
+
+  it("Q20: the broker has the id of a call and the name of its object, and no payload", async () => {
+    const { broker, pass, tenant, text, texts, value } = await started()
+    await value("task", { texts: [text] })
+    await pass(0)
+    expect(await texts()).toEqual([text])
+    expect(broker.taken).toEqual([{ tenant, queue: "tasks", call: expect.stringMatching(/^1\.[0-9a-z]+$/) }])
+  })
+
+  it("Q21: a call that is delivered twice begins once", async () => {
+    const { begun, broker, job, pass, text, texts, value } = await started(() => ({ after: [0, 0, 50, 5000] }))
+    const slow = `slow ${text}`
+    await value("send", { to: "works", texts: [slow] })
+    await pass(0)
+    expect(await job("1")).toMatchObject({ state: "running", attempts: 1 })
+    await pass(1000)
+    expect(await texts()).toEqual([slow])
+    await pass(10_000)
+    broker.deliver(broker.taken[0])
+    await pass(60_000)
+    expect([begun(slow), await texts()]).toEqual([1, [slow]])
+  })
+
+  it("control: Q21: without the mark that a call has begun it runs as often as it is delivered", async () => {
+    const outbox: any = TransactionOutbox.prototype
+    const { write } = outbox
+    vi.spyOn(outbox, "write").mockImplementation(function (this: any, sql: any, params: unknown) {
+      return /SET state = 'running', attempts = attempts \+ 1, sends = 0/.test(sql) ? [] : write.call(this, sql, params)
+    })
+    const { begun, pass, text, value } = await started(() => ({ after: [0, 0, 50] }))
+    await value("task", { texts: [text] })
+    await pass(1000)
+    expect(begun()).toBe(3)
+  })
+
+  it("Q21: what the broker does not take waits, costs no attempt, and can be cancelled meanwhile", async () => {
+    let isAway = true
+    const { begun, broker, job, logged, pass, text, texts, value } = await started(() => ({ isRefused: isAway }))
+    const [first, second] = await value("send", { to: "works", texts: [text, "cancelled"] })
+    await pass(0)
+    expect(await job(first)).toMatchObject({ state: "waiting", attempts: 0 })
+    expect(logged()).toContain("the broker did not take")
+    expect(await value("cancel", { id: second })).toBe(true)
+    await pass(60_000)
+    expect(await job(first)).toMatchObject({ state: "waiting", attempts: 0 })
+    // Not again and again without a pause: after 1, 2, 4, 8, 16 and 32 seconds.
+    const refusals = logged().split("the broker did not take").length - 1
+    expect(refusals).toBeLessThanOrEqual(7)
+    expect(refusals).toBeGreaterThan(3)
+    isAway = false
+    await pass(5 * 60_000)
+    expect([begun(), await texts(), broker.taken.length]).toEqual([1, [text], 1])
+  })
+
+  it("Q21: a broker that says it took nothing, and delivers, runs nothing twice", async () => {
+    // It takes the first of two calls, and says that it took none.
+    const { begun, pass, text, texts, value } = await started((number) => ({ isRefused: number === 2, after: [500] }))
+    await value("send", { to: "works", texts: [text, `${text} too`] })
+    await pass(60_000)
+    expect((await texts()).toSorted()).toEqual([text, `${text} too`])
+    expect([begun(), begun(`${text} too`)]).toEqual([1, 1])
+  })
+
+  it("Q21: a call that the broker has lost is sent again after a minute, then after two", async () => {
+    const { begun, broker, job, pass, text, texts, value } = await started((n) => (n < 3 ? { after: [] } : {}))
+    const [id] = await value("task", { texts: [text] })
+    await pass(59_000)
+    expect(await job(id)).toMatchObject({ state: "running", attempts: 0 })
+    expect(broker.taken.length).toBe(1)
+    await pass(1_000)
+    expect(broker.taken.length).toBe(2)
+    await pass(119_000)
+    expect(broker.taken.length).toBe(2)
+    await pass(1_000)
+    expect([begun(), await texts(), broker.taken.length]).toEqual([1, [text], 3])
+    expect(new Set(broker.taken.map(({ call }) => call)).size).toBe(1)
+  })
+
+  it("Q21: a call whose consumer is lost is cut, and a late answer of it settles nothing", async () => {
+    const { begun, broker, job, pass, text, texts, value } = await started()
+    const slow = `slow ${text}`
+    const [id] = await value("send", { to: "works", texts: [slow] })
+    await pass(500)
+    broker.crash()
+    await pass(38_000)
+    expect(await job(id)).toMatchObject({ state: "running", attempts: 1 })
+    await pass(2_000)
+    expect(await job(id)).toMatchObject({ attempts: 1, reason: { kind: "cut" } })
+    await pass(5_000)
+    expect(await job(id)).toBe(null)
+    expect(begun(slow)).toBe(2)
+    expect(await texts()).toContain(slow)
+  })
+
+  it("Q20: an object whose calls are under way need not stay in memory", async () => {
+    const { job, object, pass, text, texts, value } = await started(() => ({ after: [1000] }))
+    const [id] = await value("task", { texts: [text] })
+    await pass(0)
+    await object.evict()
+    await pass(900)
+    expect(await job(id)).toMatchObject({ state: "running" })
+    await object.evict()
+    await pass(100)
+    expect([await texts(), await job(id)]).toEqual([[text], null])
+  })
+
+  it("Q20: messages are taken over by a version that delivers them itself, and back", async () => {
+    const app = await started(() => ({ after: [] }))
+    const [id] = await app.value("task", { texts: [app.text] })
+    await app.pass(0)
+    const alone = await memory(first as never, options, TestClock.layer())
+    copy(app.object.database, alone.object(app.tenant).database)
+    await alone.run(TestClock.adjust(0))
+    const own = clientOf(alone, app.tenant)
+    expect(await own.job(id)).toMatchObject({ state: "running", attempts: 0 })
+    await alone.run(TestClock.adjust(61_000))
+    await expect.poll(own.texts).toEqual([app.text])
+    expect(await own.jobs()).toEqual([])
+    await alone.close()
+  })
+
+  it("Q22: what no object has sent is dropped with a line in the log, and makes no database", async () => {
+    const { broker, logged, object, pass, tenant, text, texts, value } = await started()
+    await value("add", { text })
+    await pass(10_000)
+    await object.evict()
+    const { starts } = object
+    const call = { tenant, queue: "tasks", call: "1.a" }
+    for (const body of [
+      null,
+      "text",
+      7,
+      [],
+      {},
+      { ...call, tenant: 7 },
+      { tenant, queue: "tasks" },
+      { ...call, queue: "none" },
+      { ...call, queue: "__proto__" },
+      { ...call, tenant: "" },
+      { ...call, tenant: "~tenants" },
+      { ...call, object: "~tenants" },
+      { ...call, object: "~system" },
+      { ...call, object: "" }
+    ]) {
+      logged()
+      broker.deliver(body)
+      await pass(10_000)
+      expect([body, logged().split("a queue delivered").length - 1]).toEqual([body, 1])
+    }
+    expect(object.starts).toBe(starts)
+    // A call that this object does not have, and one of an object that nobody has written to.
+    for (const name of [tenant, "jobs-none", "jobs-none~2"]) {
+      logged()
+      broker.deliver({ ...call, object: name })
+      await pass(10_000)
+      expect([name, logged().split("a queue delivered").length - 1]).toEqual([name, 1])
+    }
+    expect(await texts()).toEqual([text])
+  })
+
+  it("Q22: a call of an object that nobody has written to leaves no table there", async () => {
+    const app = await started()
+    const nobody = app.objectOf("jobs-none")
+    const tables = () => nobody.database.prepare("SELECT name FROM sqlite_master").all()
+    app.broker.deliver({ tenant: "jobs-none", queue: "tasks", call: "1.a" })
+    await app.pass(0)
+    expect(nobody.starts).toBe(1)
+    expect(tables()).toEqual([])
+    // The control: a mutation that finds nothing creates the tables.
+    await clientOf(app, "jobs-none").value("cancel", { id: "1" })
+    expect(tables()).not.toEqual([])
+  })
+
+  it("Q22: a call whose object cannot be reached is delivered again, and not for ever", async () => {
+    const { begun, broker, object, pass, tenant, text, texts, value } = await started(() => ({ after: [100] }))
+    await value("task", { texts: [text] })
+    await pass(0)
+    let failing = 2
+    const { call } = object.stub
+    vi.spyOn(object.stub, "call").mockImplementation((...args) =>
+      failing-- > 0 ? Promise.reject(new Error("reset")) : call(...args)
+    )
+    await pass(100)
+    expect(begun()).toBe(0)
+    await pass(5_000)
+    expect([begun(), await texts()]).toEqual([1, [text]])
+    failing = Number.POSITIVE_INFINITY
+    const { calls } = vi.mocked(object.stub.call).mock
+    const before = calls.length
+    broker.deliver({ tenant, queue: "tasks", call: "2.a" })
+    await pass(60_000)
+    expect(calls.length - before).toBe(4)
+  })
+})
