@@ -10,6 +10,7 @@ import * as OtlpExporter from "effect/observability/OtlpExporter"
 import { Api, App, Handlers } from "effect-dormouse"
 import { Auth } from "effect-dormouse/auth"
 import { Cloudflare } from "effect-dormouse/cloudflare"
+import { CloudflareQueues } from "effect-dormouse/cloudflare/queues"
 import { ChatApi } from "../../examples/minimal/api.ts"
 import { ChatHandlers } from "../../examples/minimal/handlers.ts"
 import { channels, messages } from "../../examples/minimal/schema.ts"
@@ -70,7 +71,16 @@ const scheduled = {
   first: Cloudflare.serve(Schedules.first, Schedules.options),
   second: Cloudflare.serve(Schedules.second, Schedules.options)
 }
-const scheduledOf = (tenant: string) => scheduled[Schedules.deployed.has(tenant) ? "second" : "first"]
+const bound = { works: "WORKS", changing: "CHANGING" }
+const carried = {
+  first: CloudflareQueues.serve(Schedules.first, {
+    ...Schedules.options,
+    queues: { ...bound, tasks: "TASKS", groups: "GROUPS", olds: "OLDS" }
+  }),
+  second: CloudflareQueues.serve(Schedules.second, { ...Schedules.options, queues: bound })
+}
+const versionOf = (tenant: string) => (Schedules.deployed.has(tenant) ? "second" : "first")
+const scheduledOf = (tenant: string) => (Schedules.isCarried(tenant) ? carried : scheduled)[versionOf(tenant)]
 
 /** The Worker of the app, with a route of the author's own. The tenants of the registry have the Worker of theirs. */
 export default class extends served.worker {
@@ -84,6 +94,14 @@ export default class extends served.worker {
     }
     if (new URL(request.url).pathname === "/hello") return new Response("hello")
     return super.fetch(request)
+  }
+
+  /** The version that a tenant has handles its messages. */
+  override async queue(batch: MessageBatch<any>): Promise<void> {
+    for (const version of ["first", "second"] as const) {
+      const messages = batch.messages.filter(({ body }) => versionOf(body?.tenant) === version)
+      await new carried[version].worker(this.ctx, this.env).queue({ messages })
+    }
   }
 }
 
