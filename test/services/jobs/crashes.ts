@@ -87,7 +87,12 @@ const withBroker = (
       const reached = (at: "begin" | "end", number: number) =>
         Effect.suspend(() => {
           if (point?.at !== at || point.number !== number) return Effect.void
-          crash()
+          if (broker === undefined) crash()
+          else {
+            // What consumes is another process than the object.
+            crashes++
+            broker.crash()
+          }
           // Where it runs may be lost together with the object, or go on.
           return point.goesOn ? Effect.void : Effect.never
         })
