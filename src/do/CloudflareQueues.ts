@@ -2,12 +2,12 @@
  * `CloudflareQueues.serve(app, { queues })`: `Cloudflare.serve` with queues that Cloudflare Queues carry.
  * The object sends calls to the binding after its commit; the Worker handles them in its `queue`. The rows stay in the object.
  */
-import { env } from "cloudflare:workers"
+import { env, exports } from "cloudflare:workers"
 import type * as Rpc from "effect/rpc/Rpc"
 import type { App } from "../contract/App.ts"
 import type { Broker } from "../contract/Jobs.ts"
 import { readAnswers } from "../engine/rpc/Ndjson.ts"
-import { type ConsumerHost, consume } from "../engine/worker/QueueConsumer.ts"
+import * as QueueConsumer from "../engine/worker/QueueConsumer.ts"
 import { carriedBy } from "../services/Broker.ts"
 import { type AppWorker, type Deployment, type ServeOptions, serve as serveApp } from "./Cloudflare.ts"
 import { exportsOf, Flushing, fetchActions, HostRuntime } from "./Host.ts"
@@ -62,12 +62,24 @@ export const serve = <Rpcs extends Rpc.Any, R = never>(
   const bindings = new Map(Object.entries(queues))
   const carried = carriedBy(app, brokerOf(bindings))
   const { TenantObject, worker } = serveApp(carried, options)
-  // Made with the first batch, for log lines: handlers run with what `Cloudflare.serve` makes.
+  // Made with the first batch. Its services are for log lines: handlers run with what `Cloudflare.serve` makes.
   let shared: { readonly runtime: HostRuntime<R>; readonly flushing: Flushing<R> } | undefined
   const makeShared = (env: Cloudflare.Env) => {
     const runtime = new HostRuntime(options, env)
     return { runtime, flushing: new Flushing(runtime, options) }
   }
+  const consume = QueueConsumer.make(carried, {
+    // A stub belongs to the request that made it: each call makes one.
+    object: (name) => exportsOf({ exports }).TenantObject.getByName(name),
+    act: async (request, session, signal) => {
+      // A request of its own: the platform ends that one, and not the batch, when a handler has hung.
+      const response = await fetchActions({ exports }, { session }, request, signal)
+      for await (const message of readAnswers(response, request.id, app.limits)) {
+        if (message._tag === "Exit") return message.exit
+      }
+      return undefined
+    }
+  })
 
   return {
     TenantObject,
@@ -75,19 +87,7 @@ export const serve = <Rpcs extends Rpc.Any, R = never>(
       override async queue({ messages }: MessageBatch): Promise<void> {
         shared ??= makeShared(this.env)
         const { flushing, runtime } = shared
-        const host: ConsumerHost = {
-          object: (name) => exportsOf(this.ctx).TenantObject.getByName(name),
-          act: async (request, session, signal) => {
-            // A request of its own: the platform ends that one, and not this, when a handler has hung.
-            const response = await fetchActions(this.ctx, { session }, request, signal)
-            for await (const message of readAnswers(response, request.id, app.limits)) {
-              if (message._tag === "Exit") return message.exit
-            }
-            return undefined
-          }
-        }
-        const bodies = messages.map(({ body }) => body)
-        const verdicts = await runtime.runPromise(consume(carried, host, bodies))
+        const verdicts = await runtime.runPromise(consume(messages.map(({ body }) => body)))
         for (const [i, message] of messages.entries()) {
           if (verdicts[i] === "again") message.retry({ delaySeconds })
           else message.ack()

@@ -30,7 +30,7 @@ import * as ActionRunner from "../engine/worker/ActionRunner.ts"
 import { deploymentCalls } from "../engine/worker/DeploymentCalls.ts"
 import { Gateway, type GatewayHost, type GatewayOptions } from "../engine/worker/Gateway.ts"
 import { runLocally } from "../engine/worker/LocalActions.ts"
-import { type ConsumerHost, consume } from "../engine/worker/QueueConsumer.ts"
+import * as QueueConsumer from "../engine/worker/QueueConsumer.ts"
 import type { Close } from "../engine/worker/Refusal.ts"
 import { tenantOf } from "../engine/worker/Routing.ts"
 import { registryOf } from "../engine/worker/Tenancy.ts"
@@ -245,12 +245,9 @@ const layer = <Rpcs extends Rpc.Any>(tested: App<Rpcs>, options: TestAppOptions 
         waitUntil: () => {},
         run: <A>(effect: Effect.Effect<A>) => Effect.runPromiseWith(context)(effect)
       }
-      broker?.connect(context, (body) =>
-        Effect.map(
-          consume(app, { object: process.object, act: actIn(actions, process.object, context) }, [body]),
-          ([verdict]) => verdict === "again"
-        )
-      )
+      const act = actIn(actions, process.object, context)
+      const consume = QueueConsumer.make(app, { object: process.object, act })
+      broker?.connect(context, (body) => Effect.map(consume([body]), ([verdict]) => verdict === "again"))
       const ownActions = { ...process, actions: () => Promise.resolve(actions) }
       const runOwn = runLocally(app, ownActions)
       const runRegistry = tenancy && runLocally(tenancy.app, { ...process, actions: tenancy.actions })
@@ -303,7 +300,7 @@ const actIn =
     { run }: ActionRunner.ActionRunner,
     object: (name: string) => ObjectStub,
     context: Context.Context<never>
-  ): ConsumerHost["act"] =>
+  ): QueueConsumer.ConsumerHost["act"] =>
   async (request, session, signal) => {
     const running = run({ requests: [request], session, object: object(session.object ?? session.tenant) })
     const messages = await Effect.runPromiseWith(context)(running, { signal })

@@ -35,9 +35,6 @@ export type Verdict = "done" | "again"
 /** Milliseconds beyond the timeout of a queue after which its call counts as cut. */
 const leaseMargin = 10_000
 
-/** Bytes that an object's answer has besides the payloads. */
-const envelopeBytes = 64 * 1024
-
 /** While the object starts again, for example after a deploy. */
 const patience = { schedule: Schedule.exponential("100 millis"), times: 5 }
 
@@ -45,14 +42,26 @@ const patience = { schedule: Schedule.exponential("100 millis"), times: 5 }
 const objectPattern = /^[A-Za-z0-9][A-Za-z0-9_.~-]*$/
 
 /** Handles what a broker has delivered, each with a verdict. It does not fail. */
-export const consume = (
-  app: App<any>,
-  host: ConsumerHost,
-  bodies: ReadonlyArray<unknown>
-): Effect.Effect<ReadonlyArray<Verdict>> =>
-  Effect.forEach(bodies, (body) => handle(app, host, body), { concurrency: "unbounded" })
+export type QueueConsumer = (bodies: ReadonlyArray<unknown>) => Effect.Effect<ReadonlyArray<Verdict>>
 
-const handle = (app: App<any>, host: ConsumerHost, body: unknown): Effect.Effect<Verdict> => {
+/** Names of objects that are remembered. */
+const maxKnown = 10_000
+
+/** What handles the calls of an app. */
+export const make = (app: App<any>, host: ConsumerHost): QueueConsumer => {
+  const consumer: Consuming = { app, host, known: new Set() }
+  return (bodies) => Effect.forEach(bodies, (body) => handle(consumer, body), { concurrency: "unbounded" })
+}
+
+interface Consuming {
+  readonly app: App<any>
+  readonly host: ConsumerHost
+  /** Objects that had a call. Others may not exist, and are asked first in a way that leaves nothing behind. */
+  readonly known: Set<string>
+}
+
+const handle = (consuming: Consuming, body: unknown): Effect.Effect<Verdict> => {
+  const { app, host } = consuming
   const carried = readCall(body)
   if (carried === undefined) return Effect.as(Effect.logWarning("a queue delivered what no object has sent"), "done")
   const queue = app.jobs?.queues.find(({ name }) => name === carried.queue)
@@ -69,7 +78,7 @@ const handle = (app: App<any>, host: ConsumerHost, body: unknown): Effect.Effect
     }
   }
   const calls = deploymentCalls(OutboxApi, tenant, stub)
-  return Effect.matchCauseEffect(run(app, host, { calls, carried, queue }), {
+  return Effect.matchCauseEffect(run(consuming, { calls, carried, queue }), {
     onSuccess: () => Effect.succeed<Verdict>("done"),
     onFailure: (cause) => {
       if (isMissing)
@@ -93,17 +102,21 @@ interface Delivered {
   readonly calls: ReturnType<typeof deploymentCalls<Api.RpcsOf<typeof OutboxApi>>>
 }
 
-const run = Effect.fnUntraced(function* (app: App<any>, host: ConsumerHost, { calls, carried, queue }: Delivered) {
+const run = Effect.fnUntraced(function* ({ app, host, known }: Consuming, { calls, carried, queue }: Delivered) {
   const { call, object, tenant } = carried
   const { timeout } = queue.settings
   const which = { queue: queue.name, call }
-  const waiting = yield* calls.query("~outbox.waiting", { queue: queue.name, calls: [call] })
+  const name = object ?? tenant
+  const mayBegin = known.has(name) || (yield* calls.query("~outbox.isWaiting", which))
   const lease = timeout + leaseMargin
-  const maxBytes = app.limits.resultBytes - envelopeBytes
-  const begun = waiting.length === 0 ? null : yield* calls.mutate("~outbox.begin", { ...which, lease, maxBytes })
+  // The other half is for what else is in the object's answer.
+  const maxBytes = app.limits.resultBytes / 2
+  const begun = mayBegin ? yield* calls.mutate("~outbox.begin", { ...which, lease, maxBytes }) : null
   if (begun === null) {
     return yield* Effect.logInfo("a queue delivered a call that has begun before, or that no object has", carried)
   }
+  if (known.size >= maxKnown) known.clear()
+  known.add(name)
   const { caller, messages, span, time } = begun
   const request: Request = {
     _tag: "Request",

@@ -61,12 +61,9 @@ const release = (outbox: TransactionOutbox, id: number, wake: number): void => {
   outbox.write(`UPDATE ${outboxTable} SET state = 'waiting', call = NULL, wake = ? WHERE id = ?`, [wake, id])
 }
 
-/** Which of these calls have not begun. */
-export const waitingOf = (
-  outbox: TransactionOutbox,
-  queue: string,
-  calls: ReadonlyArray<string>
-): ReadonlyArray<string> => calls.filter((call) => inState(outbox, lanesOf(queue), call, "sent").length > 0)
+/** Whether a call has not begun. */
+export const isWaiting = (outbox: TransactionOutbox, { call, queue }: Pick<BeginOptions, "call" | "queue">): boolean =>
+  inState(outbox, lanesOf(queue), call, "sent").length > 0
 
 /** What a handler needs that begins with a call. */
 export interface Begun {
@@ -77,13 +74,16 @@ export interface Begun {
   readonly messages: ReadonlyArray<typeof Handed.Type>
 }
 
+/** Bytes of a message besides its payload. */
+const messageBytes = 100
+
 /** How a call may begin. */
 export interface BeginOptions {
   readonly queue: string
   readonly call: string
   /** Milliseconds after which it counts as cut, if nothing is heard of it. */
   readonly lease: number
-  /** Bytes of the payloads. */
+  /** Bytes of the messages. Those that are too many for one call wait for the next. */
   readonly maxBytes: number
 }
 
@@ -93,9 +93,12 @@ export const begin = (outbox: TransactionOutbox, options: BeginOptions): Begun |
   const taken: Array<Delivery> = []
   let bytes = 0
   for (const delivery of inState(outbox, lanesOf(queue), call, "sent")) {
-    const size = new TextEncoder().encode(delivery.payload).length
+    const size = new TextEncoder().encode(delivery.payload).length + messageBytes
     if (size > maxBytes) {
-      outbox.fail(delivery, delivery.attempts + 1, { kind: "payload", detail: "it is larger than `resultBytes`" })
+      outbox.fail(delivery, delivery.attempts + 1, {
+        kind: "payload",
+        detail: "a broker carries no message that is larger than half of `resultBytes`"
+      })
     } else if (bytes + size > maxBytes) release(outbox, delivery.id, outbox.tx.now)
     else {
       bytes += size

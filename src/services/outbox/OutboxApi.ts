@@ -39,11 +39,8 @@ export class OutboxApi extends Api.make(
   Mutation.make("~outbox.progress", { payload: { id: EntryId, progress: Schema.Json } }),
   Mutation.make("~outbox.setCron", { payload: { name: Schema.String, definition: CronDefinition } }),
   Mutation.make("~outbox.removeCron", { payload: { name: Schema.String }, success: Schema.Boolean }),
-  /** Which of these calls have not begun. It leaves nothing behind in an object that does not exist. */
-  Query.make("~outbox.waiting", {
-    payload: { queue: Schema.String, calls: Schema.Array(Schema.String) },
-    success: Schema.Array(Schema.String)
-  }),
+  /** Whether a call has not begun. It leaves nothing behind in an object that nobody has written to. */
+  Query.make("~outbox.isWaiting", { payload: Carried, success: Schema.Boolean }),
   Mutation.make("~outbox.begin", {
     payload: { ...Carried, lease: Schema.Number, maxBytes: Schema.Number },
     success: Schema.NullOr(Begun)
@@ -60,8 +57,7 @@ export const handlers: Layer.Layer<never, never, any> = OutboxApi.toLayer({
   "~outbox.progress": ({ id, progress }) => Effect.flatMap(OutboxWriter, (outbox) => outbox.progress(id, progress)),
   "~outbox.setCron": ({ definition, name }) => Effect.flatMap(OutboxWriter, ({ setCron }) => setCron(name, definition)),
   "~outbox.removeCron": ({ name }) => Effect.flatMap(OutboxWriter, ({ removeCron }) => removeCron(name)),
-  "~outbox.waiting": ({ calls, queue }) =>
-    Effect.map(Outbox, (outbox) => CarriedCalls.waitingOf(transacted(outbox), queue, calls)),
+  "~outbox.isWaiting": (call) => Effect.map(Outbox, (outbox) => CarriedCalls.isWaiting(transacted(outbox), call)),
   "~outbox.begin": (options) =>
     Effect.map(OutboxWriter, (outbox) => CarriedCalls.begin(transacted(outbox), options) ?? null),
   "~outbox.settle": Effect.fnUntraced(function* (settled) {

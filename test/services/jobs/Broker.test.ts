@@ -1,6 +1,7 @@
 import * as Clock from "effect/Clock"
 import * as TestClock from "effect/testing/TestClock"
-import { type Fate, MemoryBroker } from "effect-dormouse/testing"
+import { Tenants } from "effect-dormouse/tenants"
+import { type Fate, MemoryBroker, type TestAppOptions } from "effect-dormouse/testing"
 import { afterEach, describe, expect, it, vi } from "vitest"
 import { TransactionOutbox } from "../../../src/services/outbox/TransactionOutbox.ts"
 import { type MemoryDeployment, memory, turns } from "../../deployment/memory.ts"
@@ -10,11 +11,15 @@ import { clientOf, suite } from "./jobCases.ts"
 import { copy } from "./versions.ts"
 
 /** An app whose queues a broker in memory carries, under a clock that the test moves. */
-const timed = async (app: typeof first | typeof second, fate: (number: number) => Fate = () => ({})) => {
+const timed = async (
+  app: typeof first | typeof second,
+  fate: (number: number) => Fate = () => ({}),
+  more: TestAppOptions = {}
+) => {
   let number = 0
   const queues = app.jobs?.queues.map(({ name }) => name) ?? []
   const broker = new MemoryBroker({ queues, fate: () => fate(++number) })
-  const deployment = await memory(app as never, { ...options, broker }, TestClock.layer())
+  const deployment = await memory(app as never, { ...options, ...more, broker }, TestClock.layer())
   return {
     ...deployment,
     broker,
@@ -189,6 +194,48 @@ describe("calls that a broker carries", () => {
     await expect.poll(own.texts).toEqual([app.text])
     expect(await own.jobs()).toEqual([])
     await alone.close()
+  })
+
+  it("O7, Q20: a call that arrives while its tenant is suspended runs after it is resumed", async () => {
+    const admin = {
+      admin: ({ identity }: { readonly identity: { readonly subject: string | null } }) => identity.subject === "admin"
+    }
+    const app = await timed(first, () => ({ after: [1000] }), { tenants: Tenants.registry(admin) })
+    const registry = clientOf(app, "~tenants", "admin")
+    // Its second object: the name of an object is not that of its tenant.
+    for (const _ of [1, 2]) {
+      await registry.value("tenants.create", { name: "jobs-away" })
+      if (_ === 1) await registry.value("tenants.delete", { name: "jobs-away" })
+    }
+    const { texts, value } = clientOf(app, "jobs-away")
+    await value("task", { texts: ["away"] })
+    await app.pass(0)
+    expect(app.broker.taken).toMatchObject([{ tenant: "jobs-away", object: expect.stringContaining("jobs-away~") }])
+    await registry.value("tenants.suspend", { name: "jobs-away" })
+    app.logged()
+    await app.pass(10_000)
+    expect(app.logged()).toContain("a tenant that is away")
+    await app.pass(600_000)
+    expect(ran).not.toContain("away")
+    await registry.value("tenants.resume", { name: "jobs-away" })
+    await app.pass(10_000)
+    expect(await texts()).toEqual(["away"])
+    await app.close()
+  })
+
+  it("Q20: messages that are too large for one answer of the object are handled one after the other, or rejected", async () => {
+    const small = { ...first, limits: { ...first.limits, resultBytes: 4_000 } }
+    const app = await timed(small as typeof first)
+    const { jobs, texts, value } = clientOf(app, "jobs-small")
+    const batch = ["a", "b", "c"].map((text) => text.repeat(900))
+    await value("group", { texts: batch })
+    await app.pass(5_000)
+    expect(await jobs()).toEqual([])
+    expect((await texts()).map((text) => text.length)).toEqual([900, 900, 900])
+    await value("task", { texts: ["x".repeat(2_000)] })
+    await app.pass(1_000)
+    expect(await jobs("failed")).toMatchObject([{ attempts: 1, reason: { kind: "payload" } }])
+    await app.close()
   })
 
   it("Q22: what no object has sent is dropped with a line in the log, and makes no database", async () => {

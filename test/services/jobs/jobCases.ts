@@ -497,10 +497,10 @@ export const suite = (name: string, here: () => Promise<Timed>) =>
         ["~outbox.progress", { id: "1", progress: 1 }],
         ["~outbox.setCron", { name: "x", definition: {} }],
         ["~outbox.removeCron", { name: "x" }],
-        ["~outbox.waiting", { queue: "tasks", calls: ["1.a"] }],
+        ["~outbox.isWaiting", { queue: "tasks", call: "1.a" }],
         ["~outbox.begin", { queue: "tasks", call: "1.a", lease: 1e9, maxBytes: 1e9 }],
         ["~outbox.settle", { queue: "tasks", call: "1.a", results: [{ id: "1", handled: null }] }],
-        ["live:~outbox.waiting", { queue: "tasks", calls: ["1.a"] }],
+        ["live:~outbox.isWaiting", { queue: "tasks", call: "1.a" }],
         ["~queue.tasks", { messages: [] }],
         ["live:~outbox.add", { entry }]
       ]
