@@ -3,6 +3,7 @@
  * action that the object would run, and tells the object how it ended. What the object does not know is left out.
  */
 import * as Cause from "effect/Cause"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
@@ -133,9 +134,10 @@ const run = Effect.fnUntraced(function* ({ app, host, known }: Consuming, { call
     // Its token may have ended: the message was sent before.
     credential: { expires: null, issued: time, session: null }
   }
-  const handled = yield* act(host, request, session, timeout)
+  const [took, handled] = yield* Effect.timed(act(host, request, session, timeout))
+  const millis = Duration.toMillis(took)
   const results = messages.map(({ id }, place) => ({ id, handled: handled(place) }))
-  yield* Effect.retry(calls.mutate("~outbox.settle", { ...which, results }), patience)
+  yield* Effect.retry(calls.mutate("~outbox.settle", { ...which, results, millis }), patience)
 })
 
 /** Runs the handler for as long as it may take. Returns how it ended for each message, by its place. */

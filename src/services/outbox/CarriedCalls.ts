@@ -5,6 +5,7 @@
 import type { Identity } from "../../contract/Auth.ts"
 import type { EntryId } from "../../contract/Outbox.ts"
 import { type Handed, type Handled, lanesOf } from "../../contract/Queue.ts"
+import type { AttemptOutcome } from "../JobMetrics.ts"
 import { type Delivery, deliveryColumns, idOf, outboxTable, toDelivery } from "./OutboxTable.ts"
 import type { TransactionOutbox } from "./TransactionOutbox.ts"
 
@@ -129,20 +130,27 @@ export interface Result {
   readonly handled: Handled
 }
 
-/** A call has ended. What is over, because it took too long, is left out. Returns the messages that are not tried again. */
+/** How an attempt of a message was settled. */
+export interface Settled extends Result {
+  readonly delivery: Delivery
+  readonly outcome: AttemptOutcome
+}
+
+/** A call has ended. What is over, because it took too long, is left out. */
 export const settle = (
   outbox: TransactionOutbox,
   { call, queue, results }: { readonly queue: string; readonly call: string; readonly results: ReadonlyArray<Result> }
-): ReadonlyArray<Result> => {
+): ReadonlyArray<Settled> => {
   const byId = new Map(results.map((result) => [result.id, result]))
-  const failed: Array<Result> = []
+  const settled: Array<Settled> = []
   for (const delivery of inState(outbox, lanesOf(queue), call, "running")) {
     const result = byId.get(idOf(delivery.id))
     if (result === undefined) continue
     if (result.handled === null) outbox.end(delivery)
-    else if (!outbox.fail(delivery, delivery.attempts, result.handled)) failed.push(result)
+    const isRetried = result.handled !== null && outbox.fail(delivery, delivery.attempts, result.handled)
+    settled.push({ ...result, delivery, outcome: isRetried ? "retried" : result.handled === null ? "done" : "failed" })
   }
-  return failed
+  return settled
 }
 
 /** The entries of a call that are in a state. */

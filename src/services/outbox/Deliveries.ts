@@ -2,8 +2,11 @@
  * Delivers what the outbox holds: runs mutations in one transaction with the end of their entries, and has actions run outside.
  * Rows say what there is to do; here is only what runs now. An alarm wakes the object for the next row.
  */
+import type * as Context from "effect/Context"
 import type { Declared } from "../../contract/Cron.ts"
 import type { JobsHost, JobsRuntime } from "../../contract/Jobs.ts"
+import type { AttemptOutcome } from "../JobMetrics.ts"
+import * as AttemptMetrics from "./AttemptMetrics.ts"
 import * as CarriedCalls from "./CarriedCalls.ts"
 import { cronTable } from "./Crons.ts"
 import type { Attempt, Lane } from "./Lanes.ts"
@@ -45,6 +48,8 @@ export class Deliveries implements JobsRuntime {
   /** Whether a row could not be written since the last look: the next look comes with the alarm, and not at once. */
   private hasFailed = false
   private isScheduled = false
+  /** Where metrics are kept, once a transaction has run. */
+  private metrics: Context.Context<never> | undefined
 
   constructor(host: JobsHost, crons: ReadonlyArray<Declared>, lanes: ReadonlyArray<Lane>) {
     this.host = host
@@ -185,15 +190,18 @@ export class Deliveries implements JobsRuntime {
         begin: () => {
           if (!this.isDue(delivery)) throw new Error("the job was cancelled or rescheduled while its middleware ran")
         },
-        end: (context) => current(context).end(delivery)
+        end: (context) => {
+          this.metrics ??= AttemptMetrics.registryOf(context)
+          current(context).end(delivery)
+        }
       })
-      if (!(attempt instanceof Promise)) this.settle(delivery, attempt)
+      if (!(attempt instanceof Promise)) this.settle(delivery, attempt, now)
       else {
         const { entries } = this.runningIn(lane)
         entries.add(delivery.id)
         this.finish(attempt, (attempt) => {
           entries.delete(delivery.id)
-          this.settle(delivery, attempt)
+          this.settle(delivery, attempt, now)
         })
       }
     }
@@ -225,7 +233,7 @@ export class Deliveries implements JobsRuntime {
     running.calls++
     for (const { id } of deliveries) running.entries.add(id)
     // After the commit: nothing is delivered before its claim is durable.
-    this.host.defer(() => this.call(lane, deliveries))
+    this.host.defer(() => this.call(lane, deliveries, now))
     return true
   }
 
@@ -268,13 +276,16 @@ export class Deliveries implements JobsRuntime {
     else if (this.runningIn(lane).entries.has(id)) {
       this.transaction((outbox) => outbox.extend(delivery, now + lane.timeout + leaseMargin))
     } else if (state === "running") {
-      this.settle({ ...delivery, attempts: attempts - 1 }, { kind: "cut", detail: "the object was lost while it ran" })
+      this.settle(
+        { ...delivery, attempts: attempts - 1 },
+        { kind: "cut", detail: lane.send === undefined ? "the object was lost while it ran" : unheard }
+      )
     } else return false
     return true
   }
 
   /** Makes the call of entries that were claimed. */
-  private call(lane: Lane, deliveries: ReadonlyArray<Delivery>): void {
+  private call(lane: Lane, deliveries: ReadonlyArray<Delivery>, began: number): void {
     const abort = new AbortController()
     const ended = Promise.withResolvers<ReadonlyArray<Attempt>>()
     const all = (attempt: Attempt) => ended.resolve(deliveries.map(() => attempt))
@@ -291,8 +302,8 @@ export class Deliveries implements JobsRuntime {
       for (const [index, delivery] of deliveries.entries()) {
         running.entries.delete(delivery.id)
         const attempt = attempts[index]
-        if (attempt === undefined) this.transaction((outbox) => outbox.end(delivery))
-        else this.settle(delivery, attempt)
+        if (attempt !== undefined) this.settle(delivery, attempt, began)
+        else if (this.transaction((outbox) => outbox.end(delivery) ?? true)) this.ended(delivery, "done", began)
       }
     })
   }
@@ -311,17 +322,27 @@ export class Deliveries implements JobsRuntime {
   }
 
   /** An attempt ended. A failure is tried again, or kept. */
-  private settle(delivery: Delivery, attempt: Attempt): void {
-    if (attempt === undefined) return
+  private settle(delivery: Delivery, attempt: Attempt, began?: number): void {
+    if (attempt === undefined) return this.ended(delivery, "done", began)
     const isRetried = this.transaction((outbox) =>
       this.isDue(delivery) ? outbox.fail(delivery, delivery.attempts + 1, attempt) : undefined
     )
+    if (isRetried !== undefined) this.ended(delivery, isRetried ? "retried" : "failed", began)
     if (isRetried === false)
       this.host.log(`${delivery.target.replace("~queue.", "queue ")} (${delivery.id}) is not tried again`, attempt)
   }
 
+  /** Counts an attempt whose end was committed. */
+  private ended(delivery: Delivery, outcome: AttemptOutcome, began: number | undefined): void {
+    if (this.metrics !== undefined)
+      AttemptMetrics.ended(delivery, outcome, { began, now: this.host.time() }, this.metrics)
+  }
+
   private transaction<A>(body: (outbox: TransactionOutbox) => A): A | undefined {
-    const result = this.host.transaction((context) => ({ value: body(current(context)) }))
+    const result = this.host.transaction((context) => {
+      this.metrics ??= AttemptMetrics.registryOf(context)
+      return { value: body(current(context)) }
+    })
     if (result !== undefined) return result.value
     // After a rollback the row is as it was: the alarm comes back to it.
     this.hasChanged = true
@@ -426,6 +447,8 @@ export class Deliveries implements JobsRuntime {
     return lane.concurrency - this.host.rows(calls, [...lane.names]).length
   }
 }
+
+const unheard = "what handled it was lost, or could not reach the object"
 
 /** A broker has the call, or it runs because of it. */
 const carried = " AND call IS NOT NULL"

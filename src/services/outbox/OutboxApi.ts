@@ -2,6 +2,7 @@
  * The rpcs by which an action writes the outbox of its tenant: the Worker calls them in the object.
  * No client can: their tags are reserved.
  */
+import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
@@ -13,6 +14,7 @@ import * as Mutation from "../../contract/Mutation.ts"
 import { EntryId, NewEntry, Outbox, OutboxWriter } from "../../contract/Outbox.ts"
 import * as Query from "../../contract/Query.ts"
 import { Handed, Handled } from "../../contract/Queue.ts"
+import * as AttemptMetrics from "./AttemptMetrics.ts"
 import * as CarriedCalls from "./CarriedCalls.ts"
 import { transacted } from "./OutboxTransactional.ts"
 
@@ -45,7 +47,7 @@ export class OutboxApi extends Api.make(
     payload: { ...Carried, lease: Schema.Number, maxBytes: Schema.Number },
     success: Schema.NullOr(Begun)
   }),
-  Mutation.make("~outbox.settle", { payload: { ...Carried, results: Results } })
+  Mutation.make("~outbox.settle", { payload: { ...Carried, results: Results, millis: Schema.Number } })
 ) {}
 
 /** The handlers, for the object. */
@@ -60,10 +62,19 @@ export const handlers: Layer.Layer<never, never, any> = OutboxApi.toLayer({
   "~outbox.isWaiting": (call) => Effect.map(Outbox, (outbox) => CarriedCalls.isWaiting(transacted(outbox), call)),
   "~outbox.begin": (options) =>
     Effect.map(OutboxWriter, (outbox) => CarriedCalls.begin(transacted(outbox), options) ?? null),
-  "~outbox.settle": Effect.fnUntraced(function* (settled) {
-    for (const { handled, id } of CarriedCalls.settle(transacted(yield* OutboxWriter), settled)) {
-      yield* Effect.logError(`queue ${settled.queue} (${id}) is not tried again`, handled)
+  "~outbox.settle": Effect.fnUntraced(function* (call) {
+    const outbox = transacted(yield* OutboxWriter)
+    const { tx } = outbox
+    const settled = CarriedCalls.settle(outbox, call)
+    for (const { handled, id, outcome } of settled) {
+      if (outcome === "failed") yield* Effect.logError(`queue ${call.queue} (${id}) is not tried again`, handled)
     }
+    const times = { began: tx.now - call.millis, now: tx.now }
+    const count = (context: Context.Context<never>) =>
+      Effect.sync(() => {
+        for (const { delivery, outcome } of settled) AttemptMetrics.ended(delivery, outcome, times, context)
+      })
+    tx.afterCommit(Effect.contextWith(count))
   })
 })
 

@@ -61,16 +61,34 @@ export interface Delivery {
   readonly call: string | null
   /** How often that was sent since a handler has begun. */
   readonly sends: number
+  /** The cron that added the entry. */
+  readonly cron: string | null
 }
 
 /** The columns of `toDelivery`. */
 export const deliveryColumns =
-  "id, lane, state, target, payload, caller, due, attempts, key, name, delays, span, completion, call, sends"
+  "id, lane, state, target, payload, caller, due, attempts, key, name, delays, span, completion, call, sends, cron"
 
 /** Reads a row. The outbox alone writes them. */
 export const toDelivery = (row: ReadonlyArray<SqlValue>): Delivery => {
-  const [id, lane, state, target, payload, caller, due, attempts, key, name, delays, span, completion, call, sends] =
-    row as ReadonlyArray<any>
+  const [
+    id,
+    lane,
+    state,
+    target,
+    payload,
+    caller,
+    due,
+    attempts,
+    key,
+    name,
+    delays,
+    span,
+    completion,
+    call,
+    sends,
+    cron
+  ] = row as ReadonlyArray<any>
   return {
     id,
     lane,
@@ -86,7 +104,8 @@ export const toDelivery = (row: ReadonlyArray<SqlValue>): Delivery => {
     span: span === null ? null : JSON.parse(span),
     completion: completion === null ? null : JSON.parse(completion),
     call,
-    sends
+    sends,
+    cron
   }
 }
 

@@ -40,7 +40,7 @@ describe("a Cloudflare Queue", () => {
     const sent: Array<any> = []
     const spy = vi.spyOn(env.TASKS, "sendBatch").mockImplementation((messages) => {
       const all = [...messages]
-      sent.push(...all.map(({ body }) => body))
+      sent.push(...all.map(({ body }: any) => body).filter((body) => body.tenant === tenant))
       return sendBatch.call(env.TASKS, [...all, ...all])
     })
     const [id] = await value("task", { texts: [text] })

@@ -499,7 +499,7 @@ export const suite = (name: string, here: () => Promise<Timed>) =>
         ["~outbox.removeCron", { name: "x" }],
         ["~outbox.isWaiting", { queue: "tasks", call: "1.a" }],
         ["~outbox.begin", { queue: "tasks", call: "1.a", lease: 1e9, maxBytes: 1e9 }],
-        ["~outbox.settle", { queue: "tasks", call: "1.a", results: [{ id: "1", handled: null }] }],
+        ["~outbox.settle", { queue: "tasks", call: "1.a", results: [{ id: "1", handled: null }], millis: 1 }],
         ["live:~outbox.isWaiting", { queue: "tasks", call: "1.a" }],
         ["~queue.tasks", { messages: [] }],
         ["live:~outbox.add", { entry }]
