@@ -1,9 +1,10 @@
 import { env } from "cloudflare:test"
+import { CloudflareQueues } from "effect-dormouse/cloudflare/queues"
 import { describe, expect, it, vi } from "vitest"
 import { cloudflare, object } from "../../deployment/cloudflare.ts"
 import { newTenant } from "../../deployment/Deployment.ts"
 import { ran } from "../../worker/jobs.ts"
-import { deployed } from "../../worker/schedules.ts"
+import { deployed, first } from "../../worker/schedules.ts"
 import { clientOf, suite } from "./jobCases.ts"
 
 /** Queues over Cloudflare Queues: those of Miniflare, in workerd. */
@@ -52,6 +53,10 @@ describe("a Cloudflare Queue", () => {
     await value("task", { texts: [`${text} later`] })
     await expect.poll(texts).toEqual([text, `${text} later`])
     expect([begun(text), await job(id)]).toEqual([1, null])
+  })
+
+  it("Q20: that the app does not have is refused when the app is served", () => {
+    expect(() => CloudflareQueues.serve(first, { queues: { none: "NONE" } })).toThrow("the app has no queue none")
   })
 
   it("Q21: that takes nothing costs no attempt", async () => {
