@@ -153,7 +153,47 @@ describe("calls that a broker carries", () => {
     expect(new Set(broker.taken.map(({ call }) => call)).size).toBe(1)
   })
 
-  it("Q21: a call whose consumer is lost is cut, and a late answer of it settles nothing", async () => {
+  it("Q20: the broker has no more calls of a tenant than `concurrency`, also after an eviction", async () => {
+    const { broker, object, pass, text, texts, value } = await started()
+    const names = ["1", "2", "3", "4", "5"].map((number) => `slow ${text} ${number}`)
+    await value("send", { to: "works", texts: names })
+    await pass(0)
+    expect(broker.taken.length).toBe(2)
+    await object.evict()
+    await value("send", { to: "works", texts: [text], priority: "high" })
+    await pass(500)
+    expect(broker.taken.length).toBe(2)
+    await pass(5_000)
+    expect(broker.taken.length).toBe(6)
+    expect((await texts()).indexOf(text)).toBeLessThan(3)
+  })
+
+  it("Q21: an answer that comes after its attempt was cut settles nothing", async () => {
+    const { job, object, pass, text, texts, value } = await started()
+    const held = Promise.withResolvers<void>()
+    let isFirst = true
+    const { call } = object.stub
+    vi.spyOn(object.stub, "call").mockImplementation(async (...args) => {
+      if (isFirst && args[1].includes("~outbox.settle")) {
+        isFirst = false
+        await held.promise
+      }
+      return call(...args)
+    })
+    const slow = `slow ${text}`
+    const [id] = await value("send", { to: "works", texts: [slow] })
+    await pass(40_000)
+    // Until the second attempt runs.
+    for (let step = 0; step < 50 && (await job(id)).attempts < 2; step++) await pass(100)
+    expect(await job(id)).toMatchObject({ state: "running", attempts: 2 })
+    held.resolve()
+    await pass(0)
+    expect(await job(id)).toMatchObject({ state: "running", attempts: 2 })
+    await pass(2_000)
+    expect([await job(id), await texts()]).toEqual([null, [slow, slow]])
+  })
+
+  it("Q21: a call whose consumer is lost is cut, and tried again", async () => {
     const { begun, broker, job, pass, text, texts, value } = await started()
     const slow = `slow ${text}`
     const [id] = await value("send", { to: "works", texts: [slow] })
