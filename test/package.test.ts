@@ -50,7 +50,7 @@ describe("the published package", () => {
     expect(engines.node).toBe(`>=${version}`)
   })
 
-  it.each(entries.filter((entry) => !entry.endsWith("/cloudflare")))("%s is imported by Node", (entry) => {
+  it.each(entries.filter((entry) => !/\/cloudflare(\/|$)/.test(entry)))("%s is imported by Node", (entry) => {
     write("import.js", `import * as entry from "${entry}"\nconsole.log(Object.keys(entry).length)`)
     const { stderr, stdout } = spawnSync(process.execPath, ["import.js"], { cwd: project, encoding: "utf8" })
     expect(stderr).toBe("")
@@ -217,7 +217,7 @@ describe("the published package", () => {
   })
 
   it("everything except the platforms is bundled for browsers", async () => {
-    const portable = entries.filter((entry) => !/\/(cloudflare|testing)$/.test(entry))
+    const portable = entries.filter((entry) => !/\/(cloudflare(\/queues)?|testing)$/.test(entry))
     const imports = portable.map((entry, index) => `export * as entry${index} from "${entry}"\n`)
     write("browser.ts", `${imports.join("")}export * from "./chat/api.ts"\n`)
     expect(await bundle("browser.ts", { platform: "browser" })).toEqual([])

@@ -24,7 +24,28 @@ export interface Jobs<out R = unknown> {
   /** The outbox of an action and what else jobs give it, over its calls of `api`. */
   readonly servicesOver: (calls: Calls["Service"]) => Context.Context<any>
   /** Begins to deliver, for one object. */
-  readonly open: (host: JobsHost) => JobsRuntime
+  readonly open: (host: JobsHost, broker?: Broker) => JobsRuntime
+}
+
+/**
+ * Carries the calls of some queues from objects to where their handlers run. It may lose, repeat, delay and reorder them: the
+ * rows of the outbox say what there is to do, and a call that arrives only says where to ask for it.
+ */
+export interface Broker {
+  /** The names of the queues that it carries. */
+  readonly queues: ReadonlySet<string>
+  /** Takes calls. Rejects when it did not take all of them. */
+  readonly send: (queue: string, calls: ReadonlyArray<CarriedCall>) => Promise<void>
+}
+
+/** What a broker carries of a call: the object that has it, and its id. */
+export interface CarriedCall {
+  /** The tenant, as its callers name it. */
+  readonly tenant: string
+  /** The name of the tenant's object, when a registry of tenants gave it one of its own. */
+  readonly object?: string | undefined
+  readonly queue: string
+  readonly call: string
 }
 
 /** The deliveries of one object, as its engine drives them. */
@@ -74,10 +95,10 @@ export interface JobsHost {
   readonly act: (call: PromisedCall, signal: AbortSignal) => Promise<EncodedExit | undefined>
   /** Rows of other services that the alarm deletes when they have ended. */
   readonly expiring: ReadonlyArray<Expiring>
-  /** Sets the alarm. */
-  readonly setAlarm: (at: number) => void
-  /** Sets the alarm unless it is set to this time already. */
-  readonly confirmAlarm: (at: number) => void
+  /** Sets the alarm; `confirm` unless it is set to this time already. */
+  readonly alarm: { readonly set: (at: number) => void; readonly confirm: (at: number) => void }
+  /** The tenant, as its callers name it, and its object. */
+  readonly session: () => Pick<CarriedCall, "tenant" | "object">
   /** Runs a task in a later turn, after the commit of this one. */
   readonly defer: (task: () => void) => void
   /** Runs a task after some milliseconds. Returns the function that cancels it. */

@@ -39,16 +39,15 @@ export const make = <R = never>(options: JobsOptions<R> = {}): Jobs<R> => {
   return {
     crons,
     queues,
-    transactional: outboxServices,
+    transactional: outboxServices(Duration.toMillis(Duration.fromInputUnsafe(failedRetention))),
     api: OutboxApi,
     handlers,
     servicesOver: (calls) => Context.make(OutboxWriter, writerOver(calls)),
-    open: (host) =>
+    open: (host, broker) =>
       new Deliveries({
         host,
         crons,
-        lanes: [...jobLanes(host, limits), ...queues.map((queue) => queueLane(host, queue))],
-        failedRetention: Duration.toMillis(Duration.fromInputUnsafe(failedRetention))
+        lanes: [...jobLanes(host, limits), ...queues.map((queue) => queueLane(host, queue, broker))]
       })
   }
 }

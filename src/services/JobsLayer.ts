@@ -170,8 +170,8 @@ class JobsProcess {
       mutate: (call, around) => this.mutate(call, around),
       act: (call, signal) => this.act(call, signal),
       expiring: [],
-      setAlarm: (at) => this.setAlarm(at, time()),
-      confirmAlarm: (at) => this.setAlarm(at, time()),
+      alarm: { set: (at) => this.setAlarm(at, time()), confirm: (at) => this.setAlarm(at, time()) },
+      session: () => ({ tenant: "" }),
       defer: (task) => this.defer(task),
       after: (millis, task) => {
         const timer = this.fork(Effect.andThen(Effect.sleep(millis), Effect.sync(task)))

@@ -18,8 +18,7 @@ import type { OutboxWriter } from "../contract/Outbox.ts"
 import { defaultRetry, delaysOf } from "../contract/Retries.ts"
 import type { Any, Transactional, Tx } from "../contract/Transactional.ts"
 import * as BaseJobs from "./Jobs.ts"
-import { outboxServices } from "./outbox/OutboxTransactional.ts"
-import { TransactionOutbox } from "./outbox/TransactionOutbox.ts"
+import { outboxOf } from "./outbox/OutboxTransactional.ts"
 import { storeEngine } from "./workflows/StoreEngine.ts"
 import { TransactionWorkflows, type WorkflowSettings } from "./workflows/TransactionWorkflows.ts"
 import { CurrentRunHost, runner } from "./workflows/WorkflowRunner.ts"
@@ -98,11 +97,7 @@ export const make = <W = never, R = never>(
 /** The services that take part in transactions. */
 const services = (settings: WorkflowSettings): ReadonlyArray<Any> => {
   /** One for all tags. */
-  const open = memoize((tx: Tx) => {
-    const outbox = outboxServices[1].open(tx)
-    if (outbox instanceof TransactionOutbox) return new TransactionWorkflows(tx, outbox, settings)
-    throw new Error("the outbox was used outside of a transaction")
-  })
+  const open = memoize((tx: Tx) => new TransactionWorkflows(tx, outboxOf(tx), settings))
   const workflows: Transactional<CurrentWorkflows, TransactionWorkflows> = {
     tag: CurrentWorkflows,
     tables: [executions, steps],

@@ -22,6 +22,7 @@ import * as Transport from "../client/Transport.ts"
 import * as Api from "../contract/Api.ts"
 import type { App } from "../contract/App.ts"
 import * as Live from "../contract/Live.ts"
+import type { ObjectStub } from "../engine/rpc/ObjectStub.ts"
 import { isTraced } from "../engine/rpc/RequestSpan.ts"
 import { protocolHeader, type RequestSession } from "../engine/rpc/SessionHeader.ts"
 import type { SessionOptions } from "../engine/rpc/SessionOptions.ts"
@@ -29,10 +30,13 @@ import * as ActionRunner from "../engine/worker/ActionRunner.ts"
 import { deploymentCalls } from "../engine/worker/DeploymentCalls.ts"
 import { Gateway, type GatewayHost, type GatewayOptions } from "../engine/worker/Gateway.ts"
 import { runLocally } from "../engine/worker/LocalActions.ts"
+import * as QueueConsumer from "../engine/worker/QueueConsumer.ts"
 import type { Close } from "../engine/worker/Refusal.ts"
 import { tenantOf } from "../engine/worker/Routing.ts"
 import { registryOf } from "../engine/worker/Tenancy.ts"
+import type { MemoryBroker } from "../layers/memory/Broker.ts"
 import * as Auth from "../services/Auth.ts"
+import { carriedBy } from "../services/Broker.ts"
 import { SystemCalls } from "../services/SystemCalls.ts"
 import * as TableSchema from "../services/storage/TableSchema.ts"
 import type { GateHost } from "../services/TenantGate.ts"
@@ -56,6 +60,8 @@ export interface TestAppOptions<Services = never, ActionServices = never, Middle
   readonly http?: Layer.Layer<HttpClient.HttpClient>
   /** The caller of every request without a token. */
   readonly identity?: Auth.Identity
+  /** Carries the messages of some queues. Unless given, the object delivers all of them itself. */
+  readonly broker?: MemoryBroker
   /** The network address of a request. In memory there is none unless given. */
   readonly addressOf?: (request: Request) => string | undefined
 }
@@ -156,6 +162,7 @@ const layer = <Rpcs extends Rpc.Any>(tested: App<Rpcs>, options: TestAppOptions 
       const {
         actionServices,
         addressOf,
+        broker,
         expired = "close",
         http = FetchHttpClient.layer,
         identity,
@@ -165,7 +172,7 @@ const layer = <Rpcs extends Rpc.Any>(tested: App<Rpcs>, options: TestAppOptions 
         ...gatewayOptions
       } = options
       const app: App<Rpcs> = {
-        ...tested,
+        ...(broker === undefined ? tested : carriedBy(tested, broker)),
         layers: {
           ...tested.layers,
           ...(appServices && { services: appServices }),
@@ -238,6 +245,9 @@ const layer = <Rpcs extends Rpc.Any>(tested: App<Rpcs>, options: TestAppOptions 
         waitUntil: () => {},
         run: <A>(effect: Effect.Effect<A>) => Effect.runPromiseWith(context)(effect)
       }
+      const act = actIn(actions, process.object, context)
+      const consume = QueueConsumer.make(app, { object: process.object, act })
+      broker?.connect(context, (body) => Effect.map(consume([body]), ([verdict]) => verdict === "again"))
       const ownActions = { ...process, actions: () => Promise.resolve(actions) }
       const runOwn = runLocally(app, ownActions)
       const runRegistry = tenancy && runLocally(tenancy.app, { ...process, actions: tenancy.actions })
@@ -283,6 +293,19 @@ const layer = <Rpcs extends Rpc.Any>(tested: App<Rpcs>, options: TestAppOptions 
       return { object, transport, url, app }
     })
   )
+
+/** Runs a single action. */
+const actIn =
+  (
+    { run }: ActionRunner.ActionRunner,
+    object: (name: string) => ObjectStub,
+    context: Context.Context<never>
+  ): QueueConsumer.ConsumerHost["act"] =>
+  async (request, session, signal) => {
+    const running = run({ requests: [request], session, object: object(session.object ?? session.tenant) })
+    const messages = await Effect.runPromiseWith(context)(running, { signal })
+    return messages.find((message) => message._tag === "Exit")?.exit
+  }
 
 /** The global `fetch` also takes a `Request`. */
 const toFetch =

@@ -12,20 +12,24 @@ import { type Deployment, Peer } from "./Deployment.ts"
 export class WorkerdProcess {
   readonly port: number
   private readonly folder: string
-  private readonly variables: Readonly<Record<string, string>>
+  private readonly settings: ReadonlyArray<Readonly<Record<string, string>>>
   private child: ChildProcess | undefined
   private log = ""
 
-  private constructor(folder: string, port: number, variables: Readonly<Record<string, string>>) {
+  private constructor(folder: string, port: number, settings: ReadonlyArray<Readonly<Record<string, string>>>) {
     this.folder = folder
-    this.variables = variables
+    this.settings = settings
     this.port = port
   }
 
-  /** Bundles the module of a Worker, and starts it. */
-  static async start(entry: string, variables: Readonly<Record<string, string>> = {}): Promise<WorkerdProcess> {
+  /** Bundles the module of a Worker, and starts it. `queues` has the names of its queues by those of their bindings. */
+  static async start(
+    entry: string,
+    variables: Readonly<Record<string, string>> = {},
+    queues: Readonly<Record<string, string>> = {}
+  ): Promise<WorkerdProcess> {
     const folder = mkdtempSync(join(tmpdir(), "dormouse-workerd-"))
-    const made = new WorkerdProcess(folder, await freePort(), variables)
+    const made = new WorkerdProcess(folder, await freePort(), [variables, queues])
     await bundle(entry, made.bundle)
     await made.start()
     return made
@@ -43,7 +47,13 @@ export class WorkerdProcess {
   start(): Promise<void> {
     return new Promise((resolve, reject) => {
       const script = fileURLToPath(new URL("workerdMain.ts", import.meta.url))
-      const args = [script, String(this.port), this.folder, this.bundle, JSON.stringify(this.variables)]
+      const args = [
+        script,
+        String(this.port),
+        this.folder,
+        this.bundle,
+        ...this.settings.map((setting) => JSON.stringify(setting))
+      ]
       const child = spawn(process.execPath, args, {
         detached: true,
         stdio: ["ignore", "pipe", "pipe"]

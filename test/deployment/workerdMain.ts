@@ -3,10 +3,11 @@ import { readFileSync } from "node:fs"
 import { Miniflare } from "miniflare"
 
 /**
- * A Worker in a process that the test kills: `node workerdMain.ts <port> <data> <bundle> <variables>`. Prints a line
- * when it listens.
+ * A Worker in a process that the test kills: `node workerdMain.ts <port> <data> <bundle> <variables> <queues>`. Prints a
+ * line when it listens. The last two are JSON: texts by name, and the names of queues by that of their binding.
  */
-const [port, data, bundle, variables = "{}"] = process.argv.slice(2)
+const [port, data, bundle, variables = "{}", queues = "{}"] = process.argv.slice(2)
+const names = Object.entries<string>(JSON.parse(queues))
 const server = new Miniflare({
   port: Number(port),
   resourcePersistencePath: data!,
@@ -21,9 +22,16 @@ const server = new Miniflare({
           mainModule: "worker.js",
           modules: { "worker.js": { type: "esm", contents: readFileSync(bundle!, "utf8") } }
         },
-        env: Object.fromEntries(
-          Object.entries<string>(JSON.parse(variables)).map(([name, value]) => [name, { type: "text", value } as const])
-        ),
+        env: {
+          ...Object.fromEntries(
+            Object.entries<string>(JSON.parse(variables)).map(([name, value]) => [
+              name,
+              { type: "text", value } as const
+            ])
+          ),
+          ...Object.fromEntries(names.map(([binding, name]) => [binding, { type: "queue", name } as const]))
+        },
+        triggers: names.map(([, name]) => ({ type: "queue", name, maxBatchTimeout: 0 }) as const),
         exports: { TenantObject: { type: "durable-object", storage: "sqlite" } }
       }
     }

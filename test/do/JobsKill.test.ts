@@ -9,16 +9,23 @@ import type { What } from "../worker/work.ts"
 
 /** Jobs and messages in a workerd that is killed while clients schedule them and while they run. Its database stays on disk. */
 
-const entry = fileURLToPath(new URL("../worker/process/work.ts", import.meta.url))
+const entryOf = (name: string) => fileURLToPath(new URL(`../worker/process/${name}.ts`, import.meta.url))
 const kills = 20
 const clients = 4
 const kinds: ReadonlyArray<What> = ["add", "fail", "act", "actFail", "message", "flaky"]
 /** Actions and messages that run at the same time. */
 const concurrency = 16 + 2
 
-it(`J1, J2, J3, J5, Q2, O2, O3: ${kills} kills lose no job, and run none more often than it may`, async () => {
+it(`J1, J2, J3, J5, Q2, O2, O3: ${kills} kills lose no job, and run none more often than it may`, () =>
+  killOften(() => WorkerdProcess.start(entryOf("work"))))
+
+// The queue is lost with the process, and what it held is sent again after a minute.
+it(`Q10, Q11: ${kills} kills lose no message that a Cloudflare Queue carries`, () =>
+  killOften(() => WorkerdProcess.start(entryOf("carried"), {}, { WORKS: "works" })))
+
+const killOften = async (start: () => Promise<WorkerdProcess>): Promise<void> => {
   const random = new Random(startSeed())
-  const workerd = await WorkerdProcess.start(entry)
+  const workerd = await start()
   const send = async (tag: string, payload: unknown): Promise<any> => {
     const response = await post(workerd.deployment, "killed", JSON.stringify(request("1", tag, payload)))
     const messages = (await response.json()) as ReadonlyArray<any>
@@ -86,4 +93,4 @@ it(`J1, J2, J3, J5, Q2, O2, O3: ${kills} kills lose no job, and run none more of
   } finally {
     await workerd.close()
   }
-})
+}

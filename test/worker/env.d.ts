@@ -3,6 +3,7 @@
 declare namespace Cloudflare {
   interface Env {
     readonly TENANT_OBJECT: DurableObjectNamespace
+    readonly TASKS: Queue
     readonly PROBE: DurableObjectNamespace
     readonly PINGED: DurableObjectNamespace
     readonly RESTLESS: DurableObjectNamespace

@@ -241,5 +241,9 @@ export const options = {
 /** The tenants whose objects run the second version. */
 export const deployed = new Set<string>()
 
+/** Whether a Cloudflare Queue carries the messages of a tenant. */
+export const isCarried = (name: string | null | undefined): boolean => name?.startsWith("carried-") === true
+
 /** Whether a tenant, or an object, belongs to this app. */
-export const isScheduled = (name: string | null | undefined): boolean => name?.startsWith("jobs-") === true
+export const isScheduled = (name: string | null | undefined): boolean =>
+  name?.startsWith("jobs-") === true || isCarried(name)

@@ -10,6 +10,7 @@ import * as OtlpExporter from "effect/observability/OtlpExporter"
 import { Api, App, Handlers } from "effect-dormouse"
 import { Auth } from "effect-dormouse/auth"
 import { Cloudflare } from "effect-dormouse/cloudflare"
+import { CloudflareQueues } from "effect-dormouse/cloudflare/queues"
 import { ChatApi } from "../../examples/minimal/api.ts"
 import { ChatHandlers } from "../../examples/minimal/handlers.ts"
 import { channels, messages } from "../../examples/minimal/schema.ts"
@@ -72,15 +73,25 @@ const scheduled = {
   first: Cloudflare.serve(Schedules.first, Schedules.options),
   second: Cloudflare.serve(Schedules.second, Schedules.options)
 }
+const bound = { works: "WORKS", changing: "CHANGING" }
+const carried = {
+  first: CloudflareQueues.serve(Schedules.first, {
+    ...Schedules.options,
+    queues: { ...bound, tasks: "TASKS", groups: "GROUPS", olds: "OLDS" }
+  }),
+  second: CloudflareQueues.serve(Schedules.second, { ...Schedules.options, queues: bound })
+}
 /** The versions of the app with workflows. */
 const flows = {
   first: Cloudflare.serve(Flows.app, Flows.options),
   second: Cloudflare.serve(Flows.withoutOrders, Flows.options)
 }
+const versionOf = (deployed: ReadonlySet<string>, tenant: string) => (deployed.has(tenant) ? "second" : "first")
 const scheduledOf = (tenant: string) =>
-  Flows.isFlow(tenant) ? flows[Flows.deployed.has(tenant) ? "second" : "first"] : scheduledAppOf(tenant)
+  Flows.isFlow(tenant)
+    ? flows[versionOf(Flows.deployed, tenant)]
+    : (Schedules.isCarried(tenant) ? carried : scheduled)[versionOf(Schedules.deployed, tenant)]
 const isScheduled = (tenant: string | null | undefined) => Schedules.isScheduled(tenant) || Flows.isFlow(tenant)
-const scheduledAppOf = (tenant: string) => scheduled[Schedules.deployed.has(tenant) ? "second" : "first"]
 
 /** The app with topics. */
 const published = Cloudflare.serve(TopicsApp.app, TopicsApp.options)
@@ -97,6 +108,14 @@ export default class extends served.worker {
     }
     if (new URL(request.url).pathname === "/hello") return new Response("hello")
     return super.fetch(request)
+  }
+
+  /** The version that a tenant has handles its messages. */
+  override async queue(batch: MessageBatch<any>): Promise<void> {
+    for (const version of ["first", "second"] as const) {
+      const messages = batch.messages.filter(({ body }) => versionOf(Schedules.deployed, body?.tenant) === version)
+      await new carried[version].worker(this.ctx, this.env).queue({ messages })
+    }
   }
 }
 

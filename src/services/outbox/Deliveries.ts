@@ -2,10 +2,14 @@
  * Delivers what the outbox holds: runs mutations in one transaction with the end of their entries, and has actions run outside.
  * Rows say what there is to do; here is only what runs now. An alarm wakes the object for the next row.
  */
+import type * as Context from "effect/Context"
 import type { Declared } from "../../contract/Cron.ts"
 import type { JobsHost, JobsRuntime } from "../../contract/Jobs.ts"
 import { mutationLane } from "../../contract/Scheduler.ts"
 import type { Expiring } from "../../contract/Transactional.ts"
+import type { AttemptOutcome } from "../JobMetrics.ts"
+import * as AttemptMetrics from "./AttemptMetrics.ts"
+import * as CarriedCalls from "./CarriedCalls.ts"
 import { cronTable } from "./Crons.ts"
 import { isLost } from "./Decisions.ts"
 import type { Attempt, Lane } from "./Lanes.ts"
@@ -37,8 +41,6 @@ export interface DeliveriesOptions {
   readonly host: JobsHost
   readonly crons: ReadonlyArray<Declared>
   readonly lanes: ReadonlyArray<Lane>
-  /** Milliseconds for which what failed is kept. */
-  readonly failedRetention: number
 }
 
 /** Milliseconds by which something is due at a start that the start before should have delivered. */
@@ -51,7 +53,6 @@ export class Deliveries implements JobsRuntime {
   private readonly host: JobsHost
   private readonly crons: ReadonlyArray<Declared>
   private readonly lanes: ReadonlyArray<Lane>
-  private readonly failedRetention: number
   private readonly running: ReadonlyMap<Lane, Running>
   /** When the alarm goes off, as far as known. */
   private alarmAt: number | undefined
@@ -67,12 +68,13 @@ export class Deliveries implements JobsRuntime {
   private suspects = 0
   /** The mutation that was counted in the turn before. */
   private counted: number | undefined
+  /** Where metrics are kept, once a transaction has run. */
+  private metrics: Context.Context<never> | undefined
 
-  constructor({ crons, failedRetention, host, lanes }: DeliveriesOptions) {
+  constructor({ crons, host, lanes }: DeliveriesOptions) {
     this.host = host
     this.crons = crons
     this.lanes = lanes
-    this.failedRetention = failedRetention
     this.running = new Map(lanes.map((lane) => [lane, { calls: 0, entries: new Set() }]))
   }
 
@@ -96,7 +98,7 @@ export class Deliveries implements JobsRuntime {
   private begin(): void {
     if (this.crons.length === 0) return
     this.alarmAt = this.host.time() + safetyDelay
-    this.host.setAlarm(this.alarmAt)
+    this.host.alarm.set(this.alarmAt)
     this.host.defer(() =>
       this.host.turn(() => {
         // The write may have been rolled back.
@@ -136,8 +138,11 @@ export class Deliveries implements JobsRuntime {
     let next = Math.min(this.nextCron() ?? never, ...this.host.expiring.map((rows) => this.nextEnd(rows)))
     for (const lane of this.lanes) {
       // A lane that is full goes on when one of its calls ends.
-      const at = this.freeOf(lane) > 0 ? this.nextOf(lane) : now + safetyDelay
+      const full = lane.send === undefined ? now + safetyDelay : undefined
+      const at = this.freeOf(lane) > 0 ? this.nextOf(lane) : full
       if (at !== undefined && at < next) next = at
+      const lease = this.leaseOf(lane)
+      if (lease !== undefined && lease < next) next = lease
     }
     this.setAlarm(next, now, isStart)
   }
@@ -165,8 +170,8 @@ export class Deliveries implements JobsRuntime {
     if (next === never) return
     if (next <= now && !this.hasFailed) this.schedule()
     const at = next <= now ? now + safetyDelay : next
-    if (isStart) this.host.confirmAlarm(at)
-    else if (this.alarmAt === undefined || at < this.alarmAt) this.host.setAlarm(at)
+    if (isStart) this.host.alarm.confirm(at)
+    else if (this.alarmAt === undefined || at < this.alarmAt) this.host.alarm.set(at)
     else return
     this.alarmAt = at
   }
@@ -198,6 +203,7 @@ export class Deliveries implements JobsRuntime {
     }
     for (const lane of this.lanes) {
       if (lane.transact !== undefined) this.transactDue(lane, lane.transact, now)
+      else if (lane.send !== undefined) this.sendDue(lane, lane.send, now)
       else while (!this.hasFailed && this.freeOf(lane) > 0 && this.callDue(lane, now)) {}
     }
   }
@@ -214,17 +220,20 @@ export class Deliveries implements JobsRuntime {
         begin: () => {
           if (!this.isDue(delivery)) throw new Error("the job was cancelled or rescheduled while its middleware ran")
         },
-        end: (context) => current(context).end(delivery)
+        end: (context) => {
+          this.metrics ??= AttemptMetrics.registryOf(context)
+          current(context).end(delivery)
+        }
       })
       // An attempt that was counted before it ran is not counted again.
       const tried = isSuspect ? { ...delivery, attempts: delivery.attempts - 1 } : delivery
-      if (!(attempt instanceof Promise)) this.settle(tried, attempt)
+      if (!(attempt instanceof Promise)) this.settle(tried, attempt, now)
       else {
         const { entries } = this.runningIn(lane)
         entries.add(delivery.id)
         this.finish(attempt, (attempt) => {
           entries.delete(delivery.id)
-          this.settle(tried, attempt)
+          this.settle(tried, attempt, now)
         })
       }
     }
@@ -248,15 +257,21 @@ export class Deliveries implements JobsRuntime {
     return true
   }
 
-  /** Begins one call for what is due in a lane. Returns whether there may be more. */
-  private callDue(lane: Lane, now: number): boolean {
+  /** The entries of the next call for what is due in a lane. `undefined` when there is none, none when there may be more. */
+  private nextCall(lane: Lane, now: number): ReadonlyArray<Delivery> | undefined {
     const { size } = lane.batch
     const due = this.dueIn(lane, now, size)
-    if (due.length === 0) return false
-    if (due.length < size && this.nextOf(lane)! > now) return false
+    if (due.length === 0) return undefined
+    if (due.length < size && this.nextOf(lane)! > now) return undefined
     const waiting = due.filter((delivery) => !this.isHandled(lane, delivery, now))
     // One call has one caller. Messages of others are the next batch.
-    const deliveries = waiting.filter(({ caller }) => isSame(caller, waiting[0]?.caller))
+    return waiting.filter(({ caller }) => isSame(caller, waiting[0]?.caller))
+  }
+
+  /** Begins one call for what is due in a lane. Returns whether there may be more. */
+  private callDue(lane: Lane, now: number): boolean {
+    const deliveries = this.nextCall(lane, now)
+    if (deliveries === undefined) return false
     if (deliveries.length === 0) return !this.hasFailed
     const running = this.runningIn(lane)
     const isClaimed = this.transaction((outbox) => {
@@ -268,8 +283,39 @@ export class Deliveries implements JobsRuntime {
     running.calls++
     for (const { id } of deliveries) running.entries.add(id)
     // After the commit: nothing is delivered before its claim is durable.
-    this.host.defer(() => this.call(lane, deliveries))
+    this.host.defer(() => this.call(lane, deliveries, now))
     return true
+  }
+
+  /** Hands the calls for what is due in a lane to its broker, and those again of which nothing was heard for long. */
+  private sendDue(lane: Lane, send: NonNullable<Lane["send"]>, now: number): void {
+    const { names } = lane
+    const calls = new Set<string>()
+    for (const delivery of this.overdueIn(lane, now)) {
+      const { call } = delivery
+      if (this.hasFailed || this.isHandled(lane, delivery, now) || call === null || calls.has(call)) continue
+      if (this.transaction((outbox) => CarriedCalls.handOverAgain(outbox, names, call) ?? true)) calls.add(call)
+    }
+    while (!this.hasFailed && this.freeOf(lane) > 0) {
+      const deliveries = this.nextCall(lane, now)
+      if (deliveries === undefined) break
+      const [first, ...others] = deliveries
+      if (first === undefined) continue
+      const call = this.transaction((outbox) => CarriedCalls.handOver(outbox, [first, ...others]))
+      if (call !== undefined) calls.add(call)
+    }
+    // After the commit: nothing leaves before its row says so.
+    if (calls.size > 0) this.host.defer(() => this.sendCalls(lane, send, [...calls]))
+  }
+
+  private sendCalls(lane: Lane, send: NonNullable<Lane["send"]>, calls: ReadonlyArray<string>): void {
+    const { host } = this
+    const refused = (cause: unknown) =>
+      host.turn(() => {
+        this.transaction((outbox) => CarriedCalls.takeBack(outbox, lane.names, calls))
+        host.log(`${lane.names[1]}: the broker did not take ${calls.length} calls`, cause)
+      })
+    host.waitUntil(send(calls).catch(refused))
   }
 
   /** Whether a row is none that must be delivered now: it has ended, failed long ago, still runs, or was cut. */
@@ -280,13 +326,16 @@ export class Deliveries implements JobsRuntime {
     else if (this.runningIn(lane).entries.has(id)) {
       this.transaction((outbox) => outbox.extend(delivery, now + lane.timeout + leaseMargin))
     } else if (state === "running") {
-      this.settle({ ...delivery, attempts: attempts - 1 }, { kind: "cut", detail: "the object was lost while it ran" })
+      this.settle(
+        { ...delivery, attempts: attempts - 1 },
+        { kind: "cut", detail: lane.send === undefined ? "the object was lost while it ran" : unheard }
+      )
     } else return false
     return true
   }
 
   /** Makes the call of entries that were claimed. */
-  private call(lane: Lane, deliveries: ReadonlyArray<Delivery>): void {
+  private call(lane: Lane, deliveries: ReadonlyArray<Delivery>, began: number): void {
     const abort = new AbortController()
     const ended = Promise.withResolvers<ReadonlyArray<Attempt>>()
     const all = (attempt: Attempt) => ended.resolve(deliveries.map(() => attempt))
@@ -303,8 +352,8 @@ export class Deliveries implements JobsRuntime {
       for (const [index, delivery] of deliveries.entries()) {
         running.entries.delete(delivery.id)
         const attempt = attempts[index]
-        if (attempt === undefined) this.transaction((outbox) => outbox.end(delivery))
-        else this.settle(delivery, attempt)
+        if (attempt !== undefined) this.settle(delivery, attempt, began)
+        else if (this.transaction((outbox) => outbox.end(delivery) ?? true)) this.ended(delivery, "done", began)
       }
     })
   }
@@ -323,17 +372,27 @@ export class Deliveries implements JobsRuntime {
   }
 
   /** An attempt ended. A failure is tried again, or kept. */
-  private settle(delivery: Delivery, attempt: Attempt): void {
-    if (attempt === undefined) return
+  private settle(delivery: Delivery, attempt: Attempt, began?: number): void {
+    if (attempt === undefined) return this.ended(delivery, "done", began)
     const isRetried = this.transaction((outbox) =>
-      this.isDue(delivery) ? outbox.fail(delivery, delivery.attempts + 1, attempt, this.failedRetention) : undefined
+      this.isDue(delivery) ? outbox.fail(delivery, delivery.attempts + 1, attempt) : undefined
     )
+    if (isRetried !== undefined) this.ended(delivery, isRetried ? "retried" : "failed", began)
     if (isRetried === false)
       this.host.log(`${delivery.target.replace("~queue.", "queue ")} (${delivery.id}) is not tried again`, attempt)
   }
 
+  /** Counts an attempt whose end was committed. */
+  private ended(delivery: Delivery, outcome: AttemptOutcome, began: number | undefined): void {
+    if (this.metrics !== undefined)
+      AttemptMetrics.ended(delivery, outcome, { began, now: this.host.time() }, this.metrics)
+  }
+
   private transaction<A>(body: (outbox: TransactionOutbox) => A): A | undefined {
-    const result = this.host.transaction((context) => ({ value: body(current(context)) }))
+    const result = this.host.transaction((context) => {
+      this.metrics ??= AttemptMetrics.registryOf(context)
+      return { value: body(current(context)) }
+    })
     if (result !== undefined) return result.value
     // After a rollback the row is as it was: the alarm comes back to it.
     this.hasChanged = true
@@ -343,8 +402,9 @@ export class Deliveries implements JobsRuntime {
 
   // --- rows
 
-  private dueIn({ names }: Lane, now: number, max: number): ReadonlyArray<Delivery> {
-    const sql = `SELECT ${deliveryColumns} FROM ${outboxTable} WHERE lane = ? AND wake <= ? ORDER BY wake, id LIMIT ?`
+  private dueIn({ names, send }: Lane, now: number, max: number): ReadonlyArray<Delivery> {
+    const condition = `lane = ? AND wake <= ?${send === undefined ? "" : notCarried}`
+    const sql = `SELECT ${deliveryColumns} FROM ${outboxTable} WHERE ${condition} ORDER BY wake, id LIMIT ?`
     const due: Array<Delivery> = []
     for (const name of names) {
       if (due.length < max) due.push(...this.host.rows(sql, [name, now, max - due.length]).map(toDelivery))
@@ -360,17 +420,30 @@ export class Deliveries implements JobsRuntime {
 
   /** When a lane has something to do: its first row is due, and a batch has waited for others, or is full. */
   private nextOf(lane: Lane): number | undefined {
-    const { batch, names } = lane
-    const first = `SELECT min(wake) FROM ${outboxTable} WHERE lane = ? AND wake IS NOT NULL`
-    let next = never
-    for (const name of names) {
-      const [row] = this.host.rows(first, [name])
-      if (typeof row?.[0] === "number") next = Math.min(next, row[0])
-    }
-    if (next === never) return undefined
+    const { batch, send } = lane
+    const next = this.firstOf(lane, send === undefined ? "" : notCarried)
+    if (next === undefined) return undefined
     const now = this.host.time()
     if (batch.wait === 0 || next > now || this.dueIn(lane, now, batch.size).length === batch.size) return next
     return next + batch.wait
+  }
+
+  /** When the first row of a lane is due that fulfils a condition. */
+  private firstOf({ names }: Lane, condition: string): number | undefined {
+    const sql = `SELECT min(wake) FROM ${outboxTable} WHERE lane = ? AND wake IS NOT NULL${condition}`
+    const found = names.map((name) => this.host.rows(sql, [name])[0]?.[0]).filter((wake) => typeof wake === "number")
+    return found.length === 0 ? undefined : Math.min(...found)
+  }
+
+  /** When the first of the calls is over that a broker has, or that run because of it. */
+  private leaseOf(lane: Lane): number | undefined {
+    return lane.send === undefined ? undefined : this.firstOf(lane, carried)
+  }
+
+  /** The entries of calls that are over. */
+  private overdueIn({ names }: Lane, now: number): ReadonlyArray<Delivery> {
+    const sql = `SELECT ${deliveryColumns} FROM ${outboxTable} WHERE lane = ? AND wake <= ?${carried} ORDER BY wake`
+    return names.flatMap((name) => this.host.rows(sql, [name, now]).map(toDelivery))
   }
 
   /** The crons of this version of the app. */
@@ -424,7 +497,16 @@ export class Deliveries implements JobsRuntime {
     return this.running.get(lane)!
   }
 
+  /** How many calls may begin. Those that a broker has are counted by their rows, as they outlive the object. */
   private freeOf(lane: Lane): number {
-    return lane.concurrency - this.runningIn(lane).calls
+    if (lane.send === undefined) return lane.concurrency - this.runningIn(lane).calls
+    const calls = `SELECT DISTINCT call FROM ${outboxTable} WHERE lane IN (?, ?, ?)${carried}`
+    return lane.concurrency - this.host.rows(calls, [...lane.names]).length
   }
 }
+
+const unheard = "what handled it was lost, or could not reach the object"
+
+/** A broker has the call, or it runs because of it. */
+const carried = " AND call IS NOT NULL"
+const notCarried = " AND call IS NULL"

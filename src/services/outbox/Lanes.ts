@@ -3,7 +3,8 @@
  * A lane says how many run at the same time and for how long; `Deliveries.ts` runs it.
  */
 import * as Schema from "effect/Schema"
-import type { Around, JobsHost, PromisedCall } from "../../contract/Jobs.ts"
+import type { Around, Broker, JobsHost, PromisedCall } from "../../contract/Jobs.ts"
+import type { FailureReason } from "../../contract/Outbox.ts"
 import { type Consumer, Handled, lanesOf } from "../../contract/Queue.ts"
 import { actionLane, mutationLane } from "../../contract/Scheduler.ts"
 import type { EncodedExit } from "../../protocol/Exit.ts"
@@ -30,6 +31,8 @@ export interface Lane {
   readonly transact?: (delivery: Delivery, around: Around) => Attempt | Promise<Attempt>
   /** Makes one call for entries outside of the object. Returns how it ended for each of them. */
   readonly call?: (deliveries: ReadonlyArray<Delivery>, signal: AbortSignal) => Promise<ReadonlyArray<Attempt>>
+  /** Hands calls, by their ids, to the broker that carries them. Then nothing runs here. */
+  readonly send?: (calls: ReadonlyArray<string>) => Promise<void>
 }
 
 /** What an app says of its jobs. */
@@ -65,9 +68,16 @@ export const jobLanes = (host: JobsHost, { concurrency, timeout }: JobLimits): R
 ]
 
 /** The lane of a queue: its handler is an action that gets the messages of a batch. */
-export const queueLane = (host: JobsHost, { name, settings }: Consumer<unknown>): Lane => ({
+export const queueLane = (host: JobsHost, { name, settings }: Consumer<unknown>, broker?: Broker): Lane => ({
   names: lanesOf(name),
   ...settings,
+  ...(broker?.queues.has(name) && {
+    send: (calls: ReadonlyArray<string>) =>
+      broker.send(
+        name,
+        calls.map((call) => ({ ...host.session(), queue: name, call }))
+      )
+  }),
   call: async (deliveries, signal) => {
     const [first] = deliveries
     if (first === undefined) return []
@@ -76,13 +86,19 @@ export const queueLane = (host: JobsHost, { name, settings }: Consumer<unknown>)
       attempt: attempts + 1,
       payload: JSON.parse(payload)
     }))
-    const exit = await host.act(callOf(first, { messages }), signal)
-    if (exit?._tag !== "Success") return deliveries.map(() => attemptOf(exit))
-    return decodeHandled(exit.value).map((handled) => handled ?? undefined)
+    const handled = handledBy(await host.act(callOf(first, { messages }), signal))
+    return deliveries.map((_, i) => handled(i) ?? undefined)
   }
 })
 
 const decodeHandled = Schema.decodeUnknownSync(Schema.Array(Handled))
+
+/** How the call of a queue's handler ended for each of its messages, by their place. */
+export const handledBy = (exit: EncodedExit | undefined): ((place: number) => Handled) => {
+  if (exit?._tag !== "Success") return () => failureOf(exit)
+  const results = decodeHandled(exit.value)
+  return (place) => results[place] ?? null
+}
 
 const callOf = ({ caller, id, span, target }: Delivery, payload: unknown): PromisedCall => ({
   id,
@@ -93,9 +109,10 @@ const callOf = ({ caller, id, span, target }: Delivery, payload: unknown): Promi
 })
 
 /** How a call ended. Declared errors are kept as JSON; the log has the causes of all others. */
-const attemptOf = (exit: EncodedExit | undefined): Attempt => {
+const attemptOf = (exit: EncodedExit | undefined): Attempt => (exit?._tag === "Success" ? undefined : failureOf(exit))
+
+const failureOf = (exit: Exclude<EncodedExit, { readonly _tag: "Success" }> | undefined): FailureReason => {
   if (exit === undefined) return { kind: "cut", detail: "it ended without an answer" }
-  if (exit._tag === "Success") return undefined
   const [cause] = exit.cause
   if (cause === undefined || cause._tag === "Interrupt") return { kind: "cut", detail: "it was interrupted" }
   const error: any = cause._tag === "Fail" ? cause.error : cause.defect

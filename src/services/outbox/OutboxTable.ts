@@ -24,11 +24,12 @@ export const outbox: InternalTable = {
     `CREATE TABLE ${outboxTable} (id INTEGER PRIMARY KEY AUTOINCREMENT, lane TEXT NOT NULL, wake INTEGER, ` +
       "state TEXT NOT NULL, target TEXT NOT NULL, payload TEXT NOT NULL, caller TEXT NOT NULL, due INTEGER NOT NULL, " +
       "created INTEGER NOT NULL, attempts INTEGER NOT NULL, key TEXT, name TEXT, delays TEXT, cron TEXT, span TEXT, " +
-      "completion TEXT, progress TEXT, reason TEXT)",
+      "completion TEXT, progress TEXT, reason TEXT, call TEXT, sends INTEGER NOT NULL DEFAULT 0)",
     index("wake", "lane, wake", "wake IS NOT NULL"),
     index("key", "lane, key, id", "key IS NOT NULL"),
     index("name", "target, name", "name IS NOT NULL"),
     index("cron", "cron", "cron IS NOT NULL"),
+    index("call", "lane, call", "call IS NOT NULL"),
     index("failed", "id", "state = 'failed'")
   ].join("; ")
 }
@@ -37,8 +38,11 @@ export const outbox: InternalTable = {
 export interface Delivery {
   readonly id: number
   readonly lane: string
-  /** `blocked`: it waits for another entry of its key. `done`: its name is kept for a while. */
-  readonly state: "waiting" | "blocked" | "running" | "failed" | "done"
+  /**
+   * `blocked`: it waits for another entry of its key. `sent`: a broker has its call, and the handler has not begun. `done`: its
+   * name is kept for a while.
+   */
+  readonly state: "waiting" | "blocked" | "sent" | "running" | "failed" | "done"
   readonly target: string
   /** JSON. */
   readonly payload: string
@@ -49,22 +53,42 @@ export interface Delivery {
   readonly key: string | null
   readonly name: string | null
   readonly delays: ReadonlyArray<number> | null
-  /** The cron of which it is an occurrence. */
-  readonly cron: string | null
   /** The mutation that runs when the entry has ended. */
   readonly completion: { readonly target: string; readonly payload: Readonly<Record<string, unknown>> } | null
   /** The trace and the span of the call that added the entry. */
   readonly span: readonly [traceId: string, spanId: string] | null
+  /** The call that a broker carries for it. */
+  readonly call: string | null
+  /** How often that was sent since a handler has begun. */
+  readonly sends: number
+  /** The cron that added the entry. */
+  readonly cron: string | null
 }
 
 /** The columns of `toDelivery`. */
 export const deliveryColumns =
-  "id, lane, state, target, payload, caller, due, attempts, key, name, delays, span, completion, cron"
+  "id, lane, state, target, payload, caller, due, attempts, key, name, delays, span, completion, call, sends, cron"
 
 /** Reads a row. The outbox alone writes them. */
 export const toDelivery = (row: ReadonlyArray<SqlValue>): Delivery => {
-  const [id, lane, state, target, payload, caller, due, attempts, key, name, delays, span, completion, cron] =
-    row as ReadonlyArray<any>
+  const [
+    id,
+    lane,
+    state,
+    target,
+    payload,
+    caller,
+    due,
+    attempts,
+    key,
+    name,
+    delays,
+    span,
+    completion,
+    call,
+    sends,
+    cron
+  ] = row as ReadonlyArray<any>
   return {
     id,
     lane,
@@ -76,10 +100,12 @@ export const toDelivery = (row: ReadonlyArray<SqlValue>): Delivery => {
     attempts,
     key,
     name,
-    cron,
     delays: delays === null ? null : JSON.parse(delays),
     span: span === null ? null : JSON.parse(span),
-    completion: completion === null ? null : JSON.parse(completion)
+    completion: completion === null ? null : JSON.parse(completion),
+    call,
+    sends,
+    cron
   }
 }
 
@@ -98,7 +124,7 @@ export const toEntry = (row: ReadonlyArray<SqlValue>): Entry => {
     target,
     payload: JSON.parse(String(payload)),
     caller: JSON.parse(String(caller)),
-    state: state === "blocked" ? "waiting" : state,
+    state: state === "blocked" ? "waiting" : state === "sent" ? "running" : state,
     due,
     createdAt,
     attempts,

@@ -37,7 +37,10 @@ const defaultTake = 100
 
 /** The outbox of one transaction. */
 export class TransactionOutbox {
-  private readonly tx: Tx
+  /** The transaction. */
+  readonly tx: Tx
+  /** Milliseconds for which what failed is kept. */
+  failedRetention = nameRetention
   private readonly span: () => string | null
 
   /** `span` is the JSON of the call's span, if there is one. */
@@ -234,10 +237,10 @@ export class TransactionOutbox {
 
   /** A delivery begins. If nothing more is heard of it until `lease`, it counts as cut. */
   claim({ id }: Delivery, lease: number): void {
-    this.write(`UPDATE ${outboxTable} SET state = 'running', attempts = attempts + 1, wake = ? WHERE id = ?`, [
-      lease,
-      id
-    ])
+    this.write(
+      `UPDATE ${outboxTable} SET state = 'running', attempts = attempts + 1, wake = ?, call = NULL WHERE id = ?`,
+      [lease, id]
+    )
   }
 
   /** A mutation runs in the next turn, and may take the object with it. */
@@ -258,18 +261,15 @@ export class TransactionOutbox {
     if (name === null) this.write(`DELETE FROM ${outboxTable} WHERE id = ?`, [id])
     else {
       this.write(
-        `UPDATE ${outboxTable} SET state = 'done', wake = ?, payload = 'null', key = NULL, reason = NULL WHERE id = ?`,
+        `UPDATE ${outboxTable} SET state = 'done', wake = ?, payload = 'null', key = NULL, reason = NULL, call = NULL WHERE id = ?`,
         [this.tx.now + nameRetention, id]
       )
     }
     this.release(lane, key)
   }
 
-  /**
-   * An attempt failed: tries again later, or keeps the entry with the reason, for so many milliseconds. Returns whether it will
-   * be tried again.
-   */
-  fail(delivery: Delivery, attempt: number, { after, ...reason }: FailedWith, retention: number): boolean {
+  /** An attempt failed: tries again later, or keeps the entry with the reason. Returns whether it will be tried again. */
+  fail(delivery: Delivery, attempt: number, { after, ...reason }: FailedWith): boolean {
     const { attempts, cron, delays, id, key, lane } = delivery
     const delay = retryAfter({ attempt, delays, reason })
     if (delay !== undefined) {
@@ -277,14 +277,14 @@ export class TransactionOutbox {
       const spread = 0.9 + this.tx.random.nextDoubleUnsafe() / 5
       const due = this.tx.now + Math.ceil(after ?? delay * spread)
       this.write(
-        `UPDATE ${outboxTable} SET state = 'waiting', wake = ?, due = ?, attempts = ?, reason = ? WHERE id = ?`,
+        `UPDATE ${outboxTable} SET state = 'waiting', wake = ?, due = ?, attempts = ?, reason = ?, call = NULL WHERE id = ?`,
         [due, due, Math.max(attempts, attempt), reasonText(reason), id]
       )
       return true
     }
     this.write(
-      `UPDATE ${outboxTable} SET state = 'failed', wake = ?, key = NULL, attempts = ?, reason = ? WHERE id = ?`,
-      [this.tx.now + retention, Math.max(attempts, attempt), reasonText(reason), id]
+      `UPDATE ${outboxTable} SET state = 'failed', wake = ?, key = NULL, attempts = ?, reason = ?, call = NULL WHERE id = ?`,
+      [this.tx.now + this.failedRetention, Math.max(attempts, attempt), reasonText(reason), id]
     )
     if (cron !== null) this.trim(cron)
     this.complete(delivery, "failed")
@@ -329,7 +329,8 @@ export class TransactionOutbox {
     )
   }
 
-  private write(sql: string, params: ReadonlyArray<SqlValue>) {
+  /** Writes entries, with more than a new one. */
+  write(sql: string, params: ReadonlyArray<SqlValue>) {
     this.checkWritable()
     this.tx.recordWrite(outboxTable)
     this.tx.recordWrite(outboxChanges)
@@ -343,7 +344,7 @@ export class TransactionOutbox {
 
 const statesOf = {
   waiting: "state IN ('waiting', 'blocked')",
-  running: "state = 'running'",
+  running: "state IN ('running', 'sent')",
   failed: "state = 'failed'"
 } as const
 

@@ -70,16 +70,17 @@ const script = async ({ call, object, pass }: Run): Promise<void> => {
 }
 
 /** Runs the workload with a crash at a moment, and checks what it has done. */
-const runWith = async (point?: CrashPoint): Promise<Moments> => {
+const runWith = async (point?: CrashPoint, hasBroker = false): Promise<Moments> => {
   let moments: Moments | undefined
-  await withObject(app, point, async (run) => {
+  const workload = async (run: Run) => {
     await script(run)
-    await untilQuiet(run)
+    await untilQuiet(run, hasBroker ? 200 : 60)
     check(run, 1 + run.crashes() + (point?.at === "before commit" ? 1 : 0))
     await run.pass(20_000)
     checkBeats(run)
     moments = run.moments
-  })
+  }
+  await withObject(app, point, workload, hasBroker ? () => ({}) : undefined)
   return moments!
 }
 
@@ -103,11 +104,11 @@ const pointsOf = ({ begins, commits, ends }: Moments): ReadonlyArray<CrashPoint>
 }
 
 /** Runs the workload once for each moment. */
-const runWithEach = async (): Promise<number> => {
-  const points = pointsOf(await runWith())
+const runWithEach = async (hasBroker = false): Promise<number> => {
+  const points = pointsOf(await runWith(undefined, hasBroker))
   for (const point of points) {
     try {
-      await runWith(point)
+      await runWith(point, hasBroker)
     } catch (cause) {
       if (!(cause instanceof Violation)) throw cause
       throw new Violation(`a crash at ${JSON.stringify(point)}: ${cause.message}`)
@@ -122,10 +123,14 @@ describe("a crash at each moment", () => {
   it("J1, J2, J3, J5, Q2, Q4, O1, O2, O3: what was committed runs as often as it may, and nothing else does", async () => {
     expect(await runWithEach()).toBeGreaterThan(100)
   })
+
+  it("Q10, Q11, Q2, Q4, O2, O3: also when a broker carries the messages, and what consumes them crashes", async () => {
+    expect(await runWithEach(true)).toBeGreaterThan(100)
+  })
 })
 
 describe("control: the crashes detect", () => {
-  const finds = (what: RegExp) => expect(runWithEach()).rejects.toThrow(what)
+  const finds = (what: RegExp, hasBroker = false) => expect(runWithEach(hasBroker)).rejects.toThrow(what)
   // Methods that are private, and so not in the type.
   const deliveries: any = Deliveries.prototype
 
@@ -170,6 +175,16 @@ describe("control: the crashes detect", () => {
       return claim.call(this, delivery, Number.MAX_SAFE_INTEGER)
     })
     await finds(/waits for ever/)
+  })
+
+  it("Q11: a call that is not sent again when its send was cut", async () => {
+    const { write } = TransactionOutbox.prototype
+    vi.spyOn(TransactionOutbox.prototype, "write").mockImplementation(function (this: any, sql, params) {
+      const [call, wake, id] = params
+      if (call === undefined || wake === undefined || id === undefined) return write.call(this, sql, params)
+      return write.call(this, sql, sql.includes("SET state = 'sent'") ? [call, Number.MAX_SAFE_INTEGER, id] : params)
+    })
+    await finds(/waits for ever/, true)
   })
 
   it("O2: an alarm that is over before what it is for", async () => {

@@ -5,8 +5,9 @@ import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as TestClock from "effect/testing/TestClock"
 import type { App } from "effect-dormouse"
-import { TestApp } from "effect-dormouse/testing"
+import { type Fate, MemoryBroker, TestApp } from "effect-dormouse/testing"
 import type { RequestSession } from "../../../src/engine/rpc/SessionHeader.ts"
+import { carriedBy } from "../../../src/services/Broker.ts"
 import type { MemoryObject } from "../../../src/testing/MemoryObject.ts"
 import { turns } from "../../deployment/memory.ts"
 import { Violation } from "../../random.ts"
@@ -42,6 +43,10 @@ export interface Run {
   readonly clock: Clock.Clock
   /** Sets the clock, also to a time before. */
   readonly setTime: (time: number) => Promise<void>
+  /** What carries the messages, if something does. */
+  readonly broker: MemoryBroker | undefined
+  /** Deploys another version of the app: the object starts with it. */
+  readonly deploy: (app: App.App<any>) => Promise<void>
 }
 
 const session: RequestSession = { tenant: "main", identity: { subject: "ada", claims: {} } }
@@ -50,7 +55,18 @@ const session: RequestSession = { tenant: "main", identity: { subject: "ada", cl
 export const withObject = (
   app: App.App<any>,
   point: CrashPoint | undefined,
-  script: (run: Run) => Promise<void>
+  script: (run: Run) => Promise<void>,
+  fate?: () => Fate
+): Promise<void> => {
+  const broker = fate && new MemoryBroker({ queues: ["works"], fate })
+  return withBroker(app, point, script, broker)
+}
+
+const withBroker = (
+  app: App.App<any>,
+  point: CrashPoint | undefined,
+  script: (run: Run) => Promise<void>,
+  broker: MemoryBroker | undefined
 ): Promise<void> =>
   Effect.runPromise(
     Effect.gen(function* () {
@@ -71,7 +87,12 @@ export const withObject = (
       const reached = (at: "begin" | "end", number: number) =>
         Effect.suspend(() => {
           if (point?.at !== at || point.number !== number) return Effect.void
-          crash()
+          if (broker === undefined) crash()
+          else {
+            // What consumes is another process than the object.
+            crashes++
+            broker.crash()
+          }
           // Where it runs may be lost together with the object, or go on.
           return point.goesOn ? Effect.void : Effect.never
         })
@@ -98,11 +119,21 @@ export const withObject = (
           pass: (millis) => pass(TestClock.adjust(millis)),
           clock,
           now: () => clock.currentTimeMillisUnsafe(),
-          setTime: (time) => pass(TestClock.setTime(time))
+          setTime: (time) => pass(TestClock.setTime(time)),
+          broker,
+          deploy: (app) => {
+            const isCarried = app.jobs?.queues.some(({ name }) => broker?.queues.has(name))
+            return deploy(object, broker !== undefined && isCarried ? carriedBy(app, broker) : app)
+          }
         })
       )
     }).pipe(
-      Effect.provide(TestApp.layer(app).pipe(Layer.provideMerge(TestClock.layer()), Layer.provide(Logger.layer([])))),
+      Effect.provide(
+        TestApp.layer(app, broker === undefined ? {} : { broker }).pipe(
+          Layer.provideMerge(TestClock.layer()),
+          Layer.provide(Logger.layer([]))
+        )
+      ),
       Effect.provide(TestClock.layer())
     )
   )

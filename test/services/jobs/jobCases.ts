@@ -14,6 +14,8 @@ export interface Timed extends Deployment {
   /** Starts the object of a tenant again, with the second version of the app. */
   readonly deploy: (tenant: string) => Promise<Pick<Deployment, "fetch">>
   readonly close?: () => Promise<void>
+  /** How the names of its tenants begin; `jobs` unless given. */
+  readonly prefix?: string
 }
 
 type Planned = {
@@ -32,16 +34,21 @@ const success = (exit: any): any => {
 
 /** What a client in the name of a subject does with a tenant. */
 export const clientOf = (deployment: Pick<Deployment, "fetch">, tenant: string, subject = "ada", claims = {}) => {
-  const call = async (tag: string, payload: unknown = {}): Promise<any> => {
+  /** The exits of calls in one body, which run in one turn of the object. */
+  const together = async (...calls: ReadonlyArray<readonly [string, unknown]>): Promise<ReadonlyArray<any>> => {
     const headers = { authorization: `Bearer ${Auth.testToken({ subject, claims })}` }
-    const response = await post(deployment as Deployment, tenant, JSON.stringify(request("1", tag, payload)), headers)
+    const body = JSON.stringify(calls.map(([tag, payload], i) => request(`${i}`, tag, payload)))
+    const response = await post(deployment as Deployment, tenant, body, headers)
     const messages = (await response.json()) as ReadonlyArray<any>
-    if (!Array.isArray(messages)) return { status: response.status }
-    return messages.find(({ _tag }) => _tag === "Exit").exit
+    if (!Array.isArray(messages)) return calls.map(() => ({ status: response.status }))
+    const exits = messages.filter(({ _tag }) => _tag === "Exit")
+    return calls.map((_, i) => exits.find(({ requestId }) => requestId === `${i}`)?.exit)
   }
+  const call = async (tag: string, payload: unknown = {}): Promise<any> => (await together([tag, payload]))[0]
   const value = async (tag: string, payload: unknown = {}) => success(await call(tag, payload))
   return {
     call,
+    together,
     value,
     reason: async (tag: string, payload: unknown) => {
       const error = errorOf(await call(tag, payload))
@@ -65,7 +72,10 @@ export const suite = (name: string, here: () => Promise<Timed>) =>
     })
     afterAll(() => app?.close?.())
 
-    const open = (subject?: string, tenant = newTenant("jobs")) => ({ ...clientOf(app, tenant, subject), tenant })
+    const open = (subject?: string, tenant = newTenant(app.prefix ?? "jobs")) => ({
+      ...clientOf(app, tenant, subject),
+      tenant
+    })
     /** Passes time until a condition holds. */
     const eventually = async <A>(read: () => Promise<A>, expected: unknown, step = 100): Promise<void> => {
       let isFirst = true
@@ -131,8 +141,9 @@ export const suite = (name: string, here: () => Promise<Timed>) =>
       await eventually(texts, ["two"])
       expect(await jobs()).toEqual([])
       // From an action.
-      const id = await value("plan", { delay: 300, text: "three" })
+      const id = await value("plan", { delay: 10_000, text: "three" })
       expect(await value("unplan", { id })).toBe(true)
+      expect(await jobs()).toEqual([])
       await value("plan", { delay: 0, text: "four" })
       await eventually(texts, ["two", "four"])
     })
@@ -426,10 +437,12 @@ export const suite = (name: string, here: () => Promise<Timed>) =>
     })
 
     it("Q3: messages of one key are handled one after the other, in their order", async () => {
-      const { texts, value } = open()
+      const { texts, together } = open()
       const slow = `slow ${newTenant("x")}`
-      await value("send", { to: "works", texts: [slow, "second"], key: "a" })
-      await value("send", { to: "works", texts: ["other"], key: "b" })
+      await together(
+        ["send", { to: "works", texts: [slow, "second"], key: "a" }],
+        ["send", { to: "works", texts: ["other"], key: "b" }]
+      )
       // The control: two are handled at a time.
       await eventually(texts, ["other", slow, "second"])
     })
@@ -512,6 +525,10 @@ export const suite = (name: string, here: () => Promise<Timed>) =>
         ["~outbox.progress", { id: "1", progress: 1 }],
         ["~outbox.setCron", { name: "x", definition: {} }],
         ["~outbox.removeCron", { name: "x" }],
+        ["~outbox.isWaiting", { queue: "tasks", call: "1.a" }],
+        ["~outbox.begin", { queue: "tasks", call: "1.a", lease: 1e9, maxBytes: 1e9 }],
+        ["~outbox.settle", { queue: "tasks", call: "1.a", results: [{ id: "1", handled: null }], millis: 1 }],
+        ["live:~outbox.isWaiting", { queue: "tasks", call: "1.a" }],
         ["~queue.tasks", { messages: [] }],
         ["live:~outbox.add", { entry }]
       ]
