@@ -11,19 +11,26 @@ import type { What } from "../worker/work.ts"
 
 const entryOf = (name: string) => fileURLToPath(new URL(`../worker/process/${name}.ts`, import.meta.url))
 const kills = 20
+/** Of the queue that carries, each round of which takes long. */
+const carriedKills = 8
+const sabotagedKills = 8
 const clients = 4
 const kinds: ReadonlyArray<What> = ["add", "fail", "act", "actFail", "message", "flaky"]
 /** Actions and messages that run at the same time. */
 const concurrency = 16 + 2
 
 it(`J1, J2, J3, J5, Q2, O2, O3: ${kills} kills lose no job, and run none more often than it may`, () =>
-  killOften(() => WorkerdProcess.start(entryOf("work"))))
+  killOften(kills, () => WorkerdProcess.start(entryOf("work"))))
+
+it("finds actions that run again after a kill, because nothing was written before they began", async () => {
+  await expect(killOften(sabotagedKills, () => WorkerdProcess.start(entryOf("unclaimed")))).rejects.toThrow(Violation)
+})
 
 // The queue is lost with the process, and what it held is sent again after a minute.
-it(`Q10, Q11: ${kills} kills lose no message that a Cloudflare Queue carries`, () =>
-  killOften(() => WorkerdProcess.start(entryOf("carried"), {}, { WORKS: "works" })))
+it(`Q10, Q11: ${carriedKills} kills lose no message that a Cloudflare Queue carries`, () =>
+  killOften(carriedKills, () => WorkerdProcess.start(entryOf("carried"), {}, { WORKS: "works" })))
 
-const killOften = async (start: () => Promise<WorkerdProcess>): Promise<void> => {
+const killOften = async (kills: number, start: () => Promise<WorkerdProcess>): Promise<void> => {
   const random = new Random(startSeed())
   const workerd = await start()
   const send = async (tag: string, payload: unknown): Promise<any> => {
