@@ -11,7 +11,7 @@ describe("C5 C6 C7 C8 C9: random histories", () => {
 
   it.each(kept)("seed %i", (seed) => run(seed, {}))
 
-  it("1,000 at random", () => forAllAsync(1000, (_, seed) => run(seed, tally)), isLong ? 3_600_000 : 600_000)
+  it("400 at random", () => forAllAsync(400, (_, seed) => run(seed, tally)), isLong ? 3_600_000 : 600_000)
 
   it("cover every kind of event, outcome and message", () => {
     console.info(tally)
@@ -29,7 +29,7 @@ describe("C5 C6 C7 C8 C9: random histories", () => {
     ]
     const outcomes = ["done", "failed", "unknown", "defect", "interrupted"]
     const messages = ["Patch", "Snapshot", "Current", "Delivered", "sent by socket", "sent again"]
-    expect([...events, ...outcomes, ...messages].filter((name) => (tally[name] ?? 0) < 50)).toEqual([])
+    expect([...events, ...outcomes, ...messages].filter((name) => (tally[name] ?? 0) < 10)).toEqual([])
   })
 })
 
