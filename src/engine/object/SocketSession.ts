@@ -502,8 +502,11 @@ export class SocketSession implements Subscriber {
       if (live.isFlushing) return live.notifyWithFlush(this)
       if (!subscription.isDue) this.take(subscription)
     }
-    const { now, waiting } = FlowControl.sendable([...this.pending])
+    const due = [...this.pending]
+    const { now, waiting } = FlowControl.sendable(due.filter(({ reader }) => reader === undefined))
     for (const subscription of now) this.sendResult(subscription)
+    // Who may not read a topic any more does not wait for an acknowledgement.
+    for (const subscription of due) if (subscription.reader !== undefined) this.sendResult(subscription)
     for (const subscription of waiting) {
       if (subscription.waiting) continue
       subscription.waiting = true

@@ -178,6 +178,27 @@ export const suite = (name: string, here: () => Promise<Deployment & { readonly 
       for (const peer of [ada, bob, eve]) peer.close()
     })
 
+    it("PS5: a slow reader who may not read any more is sent nothing of what was kept for it", async () => {
+      const { connect, done } = open()
+      for (const subject of ["ada", "bob"]) await done("join", { room: "a", subject })
+      const [slow, fast] = [await connect("bob"), await connect("ada")]
+      for (const peer of [slow, fast]) await read(peer, "r", "told", { room: "a" })
+      for (let i = 0; i < 25; i++) {
+        await done("tell", { room: "a", texts: [`${i}`] })
+        await expect.poll(() => texts(fast, "r").at(-1)).toBe(`${i}`)
+        fast.send({ _tag: "Ack", requestId: "r" })
+      }
+      const before = texts(slow, "r").length
+      expect(before).toBeLessThan(25)
+      await done("expel", { room: "a", subject: "bob", text: "bob left" })
+      expect(errorOf(await slow.exit("r"))).toMatchObject({ _tag: "NoMember" })
+      acknowledge(slow, "r")
+      await slow.call("members", {})
+      expect(texts(slow, "r")).toHaveLength(before)
+      slow.close()
+      fast.close()
+    })
+
     /** A live query of who is in a room, as `subject mood`. */
     const watch = async (peer: Peer, room: string) => {
       peer.send(request("here", "live:here", { room }))
