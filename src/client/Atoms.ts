@@ -12,7 +12,7 @@ import * as Atom from "effect/reactivity/Atom"
 import type * as Rpc from "effect/rpc/Rpc"
 import type { Scope } from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type { TagOf } from "../contract/Api.ts"
+import type { PublicTagOf } from "../contract/Api.ts"
 import type { ConnectionRefused, OutcomeUnknown } from "./ClientError.ts"
 import type { Client, LiveSnapshot, MutateOptions } from "./ClientTypes.ts"
 import { ConnectionState } from "./ConnectionState.ts"
@@ -40,12 +40,12 @@ export interface Atoms<in out Rpcs extends Rpc.Any, out E = never> {
    * The latest value of a query; `waiting` while the connection is not `Live`. The same tag and an equal payload return
    * the same atom. The query is live while the atom is mounted. After a failure the last value is `previousSuccess`.
    */
-  readonly live: <Tag extends TagOf<Rpcs, "query">>(
+  readonly live: <Tag extends PublicTagOf<Rpcs, "query">>(
     tag: Tag,
     payload: Rpc.PayloadConstructor<Of<Rpcs, Tag>>
   ) => Atom.Atom<AsyncResult.AsyncResult<Rpc.Success<Of<Rpcs, Tag>>, Rpc.Error<Of<Rpcs, Tag>> | ConnectionRefused | E>>
   /** Like `live`, with the freshness of the value. Also changes when only the connection does. */
-  readonly watch: <Tag extends TagOf<Rpcs, "query">>(
+  readonly watch: <Tag extends PublicTagOf<Rpcs, "query">>(
     tag: Tag,
     payload: Rpc.PayloadConstructor<Of<Rpcs, Tag>>
   ) => Atom.Atom<
@@ -55,7 +55,7 @@ export interface Atoms<in out Rpcs extends Rpc.Any, out E = never> {
    * A mutation. Write a `Call` to the atom to call it; its value is the outcome of the latest call. Earlier calls, and
    * calls whose atom was unmounted, still run to their end.
    */
-  readonly mutation: <Tag extends TagOf<Rpcs, "mutation">>(
+  readonly mutation: <Tag extends PublicTagOf<Rpcs, "mutation">>(
     tag: Tag
   ) => Atom.AtomResultFn<
     Call<Rpcs, Tag>,

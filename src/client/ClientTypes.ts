@@ -54,7 +54,7 @@ type Of<Rpcs extends Rpc.Any, Tag extends string> = Rpc.ExtractTag<Rpcs, Tag>
 /** A client of one contract and one tenant. Every call can also fail with `CallError`, which is part of `Rpc.Error`. */
 export interface Client<in out Rpcs extends Rpc.Any> {
   /** Runs a query once. When the server is unavailable it is retried twice. */
-  readonly query: <Tag extends Api.TagOf<Rpcs, "query">>(
+  readonly query: <Tag extends Api.PublicTagOf<Rpcs, "query">>(
     tag: Tag,
     payload: Rpc.PayloadConstructor<Of<Rpcs, Tag>>
   ) => Effect.Effect<Rpc.Success<Of<Rpcs, Tag>>, Rpc.Error<Of<Rpcs, Tag>> | ConnectionRefused>
@@ -64,7 +64,7 @@ export interface Client<in out Rpcs extends Rpc.Any> {
    * `OutcomeUnknown` when it was sent and no readable answer arrived in time, and with an outbox with `OutcomePending` when
    * `timeout` has passed. An interruption does not take it back.
    */
-  readonly mutate: <Tag extends Api.TagOf<Rpcs, "mutation">>(
+  readonly mutate: <Tag extends Api.PublicTagOf<Rpcs, "mutation">>(
     tag: Tag,
     payload: Rpc.PayloadConstructor<Of<Rpcs, Tag>>,
     options?: MutateOptions<Rpcs>
@@ -75,7 +75,7 @@ export interface Client<in out Rpcs extends Rpc.Any> {
   /**
    * Runs an action. It is sent once and never retried. An action that streams returns a `Stream`, others an `Effect`.
    */
-  readonly act: <Tag extends Api.TagOf<Rpcs, "action">>(
+  readonly act: <Tag extends Api.PublicTagOf<Rpcs, "action">>(
     tag: Tag,
     payload: Rpc.PayloadConstructor<Of<Rpcs, Tag>>
   ) => Rpc.SuccessSchema<Of<Rpcs, Tag>> extends RpcSchema.Stream<infer A, infer E>
@@ -85,17 +85,17 @@ export interface Client<in out Rpcs extends Rpc.Any> {
    * The value of a query, now and after every change. It never ends by itself, and a lost connection does not fail it.
    * It fails when the query fails, when the server refuses this client, and when a value does not fit the contract.
    */
-  readonly live: <Tag extends Api.TagOf<Rpcs, "query">>(
+  readonly live: <Tag extends Api.PublicTagOf<Rpcs, "query">>(
     tag: Tag,
     payload: Rpc.PayloadConstructor<Of<Rpcs, Tag>>
   ) => Stream.Stream<Rpc.Success<Of<Rpcs, Tag>>, Rpc.Error<Of<Rpcs, Tag>> | ConnectionRefused>
   /** Like `live`, with the freshness of the value. Also emits when only the connection changes. */
-  readonly watch: <Tag extends Api.TagOf<Rpcs, "query">>(
+  readonly watch: <Tag extends Api.PublicTagOf<Rpcs, "query">>(
     tag: Tag,
     payload: Rpc.PayloadConstructor<Of<Rpcs, Tag>>
   ) => Stream.Stream<LiveSnapshot<Rpc.Success<Of<Rpcs, Tag>>>, Rpc.Error<Of<Rpcs, Tag>> | ConnectionRefused>
   /** Like `watch`, without streams, for bindings to other libraries: calls `onChange` synchronously on each change. */
-  readonly observe: <Tag extends Api.TagOf<Rpcs, "query">>(
+  readonly observe: <Tag extends Api.PublicTagOf<Rpcs, "query">>(
     tag: Tag,
     payload: Rpc.PayloadConstructor<Of<Rpcs, Tag>>,
     onChange: () => void

@@ -5,19 +5,19 @@
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import type * as Rpc from "effect/rpc/Rpc"
-import type { TagOf } from "../contract/Api.ts"
+import type { PublicTagOf } from "../contract/Api.ts"
 import type { LiveValue } from "./LiveValues.ts"
 
 /** Changes live values before the server does. A change that throws is left out. */
 export interface View<Rpcs extends Rpc.Any> {
   /** Changes the value of one live query. Does nothing when the query is not live. */
-  readonly update: <Tag extends TagOf<Rpcs, "query">>(
+  readonly update: <Tag extends PublicTagOf<Rpcs, "query">>(
     tag: Tag,
     payload: Rpc.PayloadConstructor<Rpc.ExtractTag<Rpcs, Tag>>,
     change: (value: Rpc.Success<Rpc.ExtractTag<Rpcs, Tag>>) => Rpc.Success<Rpc.ExtractTag<Rpcs, Tag>>
   ) => void
   /** Changes the value of every live query of a tag. `change` also gets the query's encoded payload. */
-  readonly updateEach: <Tag extends TagOf<Rpcs, "query">>(
+  readonly updateEach: <Tag extends PublicTagOf<Rpcs, "query">>(
     tag: Tag,
     change: (
       value: Rpc.Success<Rpc.ExtractTag<Rpcs, Tag>>,

@@ -23,7 +23,7 @@ import {
   useState,
   useSyncExternalStore
 } from "react"
-import type { Declared, TagOf } from "../contract/Api.ts"
+import type { Declared, PublicTagOf } from "../contract/Api.ts"
 import type * as Page from "../contract/Page.ts"
 import * as Client from "./Client.ts"
 import type { ConnectionRefused, OutcomeUnknown } from "./ClientError.ts"
@@ -43,7 +43,7 @@ type CallFailure<Rpcs extends Rpc.Any, Tag extends string> = Rpc.Error<Of<Rpcs, 
 /** The tags of the queries whose success is a `Page`. */
 export type PageTagOf<Rpcs extends Rpc.Any> = Rpcs extends Rpc.Any
   ? Rpc.Success<Rpcs> extends Page.Of<any>
-    ? TagOf<Rpcs, "query">
+    ? PublicTagOf<Rpcs, "query">
     : never
   : never
 
@@ -119,7 +119,7 @@ export interface Hooks<in out Rpcs extends Rpc.Any> {
   /** Provides a client to the components below it. The client is made when the first of them uses it. */
   readonly Provider: (props: ServerProps | ClientProps<Rpcs>) => ReactNode
   /** The latest value of a query, now and after every change. There is no value while a server renders. */
-  readonly useLive: <Tag extends TagOf<Rpcs, "query">>(
+  readonly useLive: <Tag extends PublicTagOf<Rpcs, "query">>(
     tag: Tag,
     payload: Payload<Rpcs, Tag>
   ) => LiveState<Rpc.Success<Of<Rpcs, Tag>>, CallFailure<Rpcs, Tag>>
@@ -127,7 +127,7 @@ export interface Hooks<in out Rpcs extends Rpc.Any> {
    * Like `useLive`, but suspends until there is a value: the `Suspense` around the component shows its fallback, as it
    * always does while a server renders. A failure is thrown to the nearest error boundary.
    */
-  readonly useLiveSuspense: <Tag extends TagOf<Rpcs, "query">>(
+  readonly useLiveSuspense: <Tag extends PublicTagOf<Rpcs, "query">>(
     tag: Tag,
     payload: Payload<Rpcs, Tag>
   ) => LiveState<Rpc.Success<Of<Rpcs, Tag>>, never> & { readonly value: Rpc.Success<Of<Rpcs, Tag>> }
@@ -141,7 +141,7 @@ export interface Hooks<in out Rpcs extends Rpc.Any> {
    * yet. Its promise resolves with the outcome, and rejects on a defect. Unmounting the component does not cancel a
    * call.
    */
-  readonly useMutation: <Tag extends TagOf<Rpcs, "mutation">>(
+  readonly useMutation: <Tag extends PublicTagOf<Rpcs, "mutation">>(
     tag: Tag,
     options?: MutationOptions<Rpcs, Tag>
   ) => readonly [

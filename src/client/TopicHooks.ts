@@ -8,7 +8,7 @@ import type * as Rpc from "effect/rpc/Rpc"
 import type * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { useEffect, useInsertionEffect, useRef } from "react"
-import type { TagOf } from "../contract/Api.ts"
+import type { PublicTagOf } from "../contract/Api.ts"
 import type { Presence } from "../contract/Presence.ts"
 import type { Hooks } from "./React.ts"
 import * as Topics from "./Topics.ts"
@@ -16,7 +16,7 @@ import * as Topics from "./Topics.ts"
 /** The hooks of a contract's topics. */
 export interface TopicHooks<in out Rpcs extends Rpc.Any> {
   /** Calls `onItem` with each item of a topic while the component is mounted. Returns how the reader was refused. */
-  readonly useTopic: <Tag extends TagOf<Rpcs, "topic">>(
+  readonly useTopic: <Tag extends PublicTagOf<Rpcs, "topic">>(
     tag: Tag,
     key: Rpc.PayloadConstructor<Rpc.ExtractTag<Rpcs, Tag>>,
     onItem: (item: Topics.ItemOf<Rpcs, Tag>) => void

@@ -9,7 +9,7 @@ import type * as Rpc from "effect/rpc/Rpc"
 import type * as RpcSchema from "effect/rpc/RpcSchema"
 import type * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
-import type { TagOf } from "../contract/Api.ts"
+import type { PublicTagOf } from "../contract/Api.ts"
 import type { Presence } from "../contract/Presence.ts"
 import { CallError } from "../protocol/CallError.ts"
 import type { ConnectionRefused } from "./ClientError.ts"
@@ -48,14 +48,14 @@ export const lasting = (client: Client<any>, tag: string, payload: unknown): Str
  * The items of a topic, from now on: each with its message, and with how many were missed before it, if some were. What is
  * published while the connection is lost is missed and not counted. It fails when the handler of the topic refuses.
  */
-export const items = <Rpcs extends Rpc.Any, Tag extends TagOf<Rpcs, "topic">>(
+export const items = <Rpcs extends Rpc.Any, Tag extends PublicTagOf<Rpcs, "topic">>(
   client: Client<Rpcs>,
   tag: Tag,
   key: Rpc.PayloadConstructor<Of<Rpcs, Tag>>
 ): Stream.Stream<ItemOf<Rpcs, Tag>, FailureOf<Rpcs, Tag>> => lasting(client, tag, key)
 
 /** The messages of a topic, from now on. */
-export const messages = <Rpcs extends Rpc.Any, Tag extends TagOf<Rpcs, "topic">>(
+export const messages = <Rpcs extends Rpc.Any, Tag extends PublicTagOf<Rpcs, "topic">>(
   client: Client<Rpcs>,
   tag: Tag,
   key: Rpc.PayloadConstructor<Of<Rpcs, Tag>>
@@ -99,4 +99,4 @@ export const join = <Rpcs extends Rpc.Any, Tag extends string, Key extends Schem
 
 /** The compile error for a presence that the contract does not have. */
 export type Declares<Rpcs extends Rpc.Any, Tag extends string> =
-  Tag extends TagOf<Rpcs, "topic"> ? unknown : { readonly "add the rpcs of this presence to Api.make": never }
+  Tag extends PublicTagOf<Rpcs, "topic"> ? unknown : { readonly "add the rpcs of this presence to Api.make": never }

@@ -11,7 +11,10 @@ import { authenticateTag } from "../protocol/Authenticate.ts"
 import { Frame, livePrefix } from "../protocol/Frame.ts"
 import { withSchemas } from "../protocol/RpcCodec.ts"
 import type { ToLayer } from "./Handlers.ts"
+import type { Internal } from "./Internal.ts"
 import { type KindOf, kindOf } from "./Kind.ts"
+
+export { type Internal, internal } from "./Internal.ts"
 
 /** The tags of one kind. */
 export type TagOf<Rpcs extends Rpc.Any, K extends string> = Rpcs extends Rpc.Any
@@ -19,6 +22,9 @@ export type TagOf<Rpcs extends Rpc.Any, K extends string> = Rpcs extends Rpc.Any
     ? Rpcs["_tag"]
     : never
   : never
+
+/** The tags of one kind that clients may call. */
+export type PublicTagOf<Rpcs extends Rpc.Any, K extends string> = Rpcs extends Internal ? never : TagOf<Rpcs, K>
 
 /** The live stream of a query: a streaming rpc whose items are frames. */
 export type Live<R> =

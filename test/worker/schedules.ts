@@ -48,6 +48,12 @@ const Changed = Queue.make("changing", { payload: { count: Schema.Int } })
 const Repeats = { name: Schema.String, text: Schema.String, as: As }
 
 class MoreApi extends Api.make(
+  /** Schedules both of the next two, or calls them from an action. */
+  Mutation.make("reveal", { payload: { text: Schema.String } }),
+  Action.make("revealAct", { payload: { text: Schema.String }, success: Schema.Int }),
+  Api.internal(Mutation.make("hidden", { payload: { text: Schema.String } })),
+  Api.internal(Action.make("hiddenAct", { payload: { text: Schema.String } })),
+  Api.internal(Query.make("hiddenCount", { payload: {}, success: Schema.Int })),
   Query.make("crons", { payload: {}, success: Schema.Array(Cron.CronState) }),
   Query.make("listed", {
     payload: {
@@ -106,6 +112,18 @@ const repeated = (text: string, as: "caller" | "system" | undefined) => ({
 })
 
 const MoreHandlers = MoreApi.toLayer({
+  reveal: Effect.fnUntraced(function* ({ text }) {
+    yield* Scheduler.after(0, MoreApi, "hidden", { text })
+    yield* Scheduler.after(0, MoreApi, "hiddenAct", { text })
+  }),
+  revealAct: Effect.fnUntraced(function* ({ text }) {
+    const { mutate, query } = yield* Calls.of(MoreApi)
+    yield* mutate("hidden", { text })
+    return yield* query("hiddenCount", {})
+  }),
+  hidden: ({ text }) => Effect.asVoid(notes.insert({ subject: text })),
+  hiddenAct: ({ text }) => Effect.flatMap(Calls.of(MoreApi), ({ mutate }) => mutate("hidden", { text })),
+  hiddenCount: () => notes.query().count,
   crons: () => Cron.list,
   listed: (filter) => Effect.map(Scheduler.list(filter), (jobs) => jobs.map(({ payload }) => (payload as any).text)),
   kept: ({ key }) =>

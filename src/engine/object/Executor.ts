@@ -20,6 +20,7 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Tracer from "effect/Tracer"
 import { Auth, CurrentIdentity, type Identity } from "../../contract/Auth.ts"
+import { isInternal } from "../../contract/Internal.ts"
 import { isKind, kindOf } from "../../contract/Kind.ts"
 import { StorageError, StorageLimit } from "../../contract/Storage.ts"
 import {
@@ -56,6 +57,8 @@ import { bindingOf, type MutationLog, type Numbered } from "./MutationLog.ts"
 export interface Procedure {
   readonly rpc: Rpc.AnyWithProps
   readonly kind: "query" | "mutation"
+  /** Whether no client may call it. */
+  readonly isInternal: boolean
   readonly codec: RpcCodec.RpcCodec
   readonly encode: Encode
   readonly handler: Rpc.Handler<string>["handler"]
@@ -191,6 +194,7 @@ export class Executor {
     return {
       rpc,
       kind,
+      isInternal: isInternal(rpc),
       codec: RpcCodec.of(rpc),
       encode: encoderOf(rpc),
       handler: entry.handler,
@@ -202,12 +206,12 @@ export class Executor {
   }
 
   /**
-   * Reads the payload of a request. Returns the exit that refuses it when it does not fit. Only the Worker may call the
-   * engine's own rpcs.
+   * Reads the payload of a request. Returns the exit that refuses it when it does not fit. No client may call the engine's own
+   * rpcs, nor internal ones of the app.
    */
   decode(tag: string, payload: unknown, isTrusted = false): Pick<Call, "procedure" | "payload" | "sent"> | EncodedExit {
     const procedure = tag.startsWith(internalPrefix) && !isTrusted ? undefined : this.procedure(tag)
-    if (procedure === undefined) return unknownRpc(tag)
+    if (procedure === undefined || (procedure.isInternal && !isTrusted)) return unknownRpc(tag)
     const decoded = runSyncOrDie(procedure.codec.decodePayload(payload), procedure.context)
     if (Exit.isSuccess(decoded)) return { procedure, payload: decoded.value, sent: payload }
     return payloadInvalid(Option.getOrElse(Cause.findErrorOption(decoded.cause), () => Cause.pretty(decoded.cause)))

@@ -14,6 +14,7 @@ import type { Scope } from "effect/Scope"
 import type * as Tracer from "effect/Tracer"
 import { type App, handlersOf } from "../../contract/App.ts"
 import { anonymous, Identity } from "../../contract/Auth.ts"
+import { isInternal } from "../../contract/Internal.ts"
 import type { JobsRuntime } from "../../contract/Jobs.ts"
 import { type Kind, kindOf } from "../../contract/Kind.ts"
 import type { Live } from "../../contract/Live.ts"
@@ -192,6 +193,7 @@ class Engine implements TenantEngine {
   private readonly reactors: Reactors
   private readonly ends: SessionEnds
   private readonly jobs: JobsRuntime | undefined
+  /** The kinds of the rpcs that clients may call. */
   private readonly kinds = new Map<string, Kind>()
   private readonly isTraced: boolean
   /** The calls of live queries: what is the same for each of their runs. */
@@ -216,7 +218,7 @@ class Engine implements TenantEngine {
     this.isTraced = isTraced(parts.services)
     for (const rpc of group.requests.values()) {
       const kind = kindOf(rpc)
-      if (kind !== undefined) this.kinds.set(rpc._tag, kind)
+      if (kind !== undefined && !isInternal(rpc)) this.kinds.set(rpc._tag, kind)
     }
     const isMutation = (tag: string) => this.kinds.get(tag) === "mutation"
     const isAction = (tag: string) => this.kinds.get(tag) === "action"
@@ -244,12 +246,13 @@ class Engine implements TenantEngine {
     const clock = Context.get(parts.services, Clock.Clock)
     const ends = new SessionEnds({ ...options.sessions, database, time: () => clock.currentTimeMillisUnsafe() })
     this.ends = ends
+    const readOwnKey: ReadQueryKey = (tag, request) => readQueryKey(tag, { ...request, isTrusted: true })
     this.reactors = new Reactors({
       reactors,
       database,
       executor,
       live,
-      readQueryKey,
+      readQueryKey: readOwnKey,
       caller: this.self,
       log: (message, failure) => this.log(message, failure)
     })
@@ -319,7 +322,7 @@ class Engine implements TenantEngine {
       },
       time: () => runner.time(parts.services)
     })
-    this.local = makeLocalLive({ group, live, readQueryKey, turn })
+    this.local = makeLocalLive({ group, live, readQueryKey: readOwnKey, turn })
     this.transactor = Transactor.make(runner)
     runner.onCommit((writes) => this.committed(writes))
   }
@@ -448,7 +451,8 @@ class Engine implements TenantEngine {
 
   /** Reads the key of a live query, or returns the exit that refuses it. */
   private readonly readQueryKey: ReadQueryKey = (tag, request) => {
-    if (this.kinds.get(tag) !== "query") return unknownRpc(`${livePrefix}${tag}`)
+    const kind = request.isTrusted === true ? this.executor.procedure(tag)?.kind : this.kinds.get(tag)
+    if (kind !== "query") return unknownRpc(`${livePrefix}${tag}`)
     const decoded = this.executor.decode(tag, request.payload, request.isTrusted)
     if ("_tag" in decoded) return decoded
     const { payload, procedure } = decoded

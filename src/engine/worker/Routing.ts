@@ -4,6 +4,7 @@
  */
 import type * as Rpc from "effect/rpc/Rpc"
 import type { App } from "../../contract/App.ts"
+import { isInternal } from "../../contract/Internal.ts"
 import { kindOf } from "../../contract/Kind.ts"
 import type { Request as RpcRequest } from "../../protocol/Messages.ts"
 import { tenantNamePattern, tenantsName } from "../../system/Names.ts"
@@ -42,7 +43,8 @@ export const route = <Rpcs extends Rpc.Any>(
   for (const request of requests) {
     const rpc = app.api.requests.get(request.tag)
     if (isTrusted && app.jobs?.queues.some(({ api }) => api.declared.requests.has(request.tag))) actions.push(request)
-    else if (rpc === undefined) unknown.push(...answerAll([request], unknownRpc(request.tag)))
+    else if (rpc === undefined || (isInternal(rpc) && !isTrusted))
+      unknown.push(...answerAll([request], unknownRpc(request.tag)))
     else if (kindOf(rpc) === "action") actions.push(request)
     else transactions.push(request)
   }

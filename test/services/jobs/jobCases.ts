@@ -515,6 +515,22 @@ export const suite = (name: string, here: () => Promise<Timed>) =>
       peer.close()
     })
 
+    it("N1: an internal rpc does not exist for clients, and jobs and actions call it", async () => {
+      const { call, tenant, value } = open("system")
+      const peer = await app.connect(tenant, "header", Auth.testToken({ subject: "system" }))
+      const payload = { text: "system" }
+      for (const tag of ["hidden", "hiddenAct", "hiddenCount", "live:hiddenCount"]) {
+        const unknown = { _tag: "UnknownRpc", tag }
+        expect(errorOf(await call(tag, payload)).reason, tag).toEqual(unknown)
+        expect(errorOf(await peer.call(tag, payload)).reason, tag).toEqual(unknown)
+      }
+      expect(await value("notes")).toEqual([])
+      peer.close()
+      expect(await value("revealAct", payload)).toBe(1)
+      await value("reveal", payload)
+      await eventually(async () => (await value("jobs", { state: "failed" })).length + (await value("jobs")).length, 0)
+    })
+
     it("O6: no client can call what the engine itself calls", async () => {
       const { call, jobs, tenant } = open()
       const entry = { lane: "mutations", target: "add", payload: { text: "x" }, caller: { subject: "eve", claims: {} } }
