@@ -5,7 +5,7 @@ import * as TestClock from "effect/testing/TestClock"
 import { describe } from "vitest"
 import { readLines } from "../../examples/chat/imports/lines.ts"
 import type { Channel } from "../../examples/chat/schema.ts"
-import { becomes, failedJobs, inTestTime, type Person, person, tagOf } from "./people.ts"
+import { becomes, failedJobs, inTestTime, type Person, person, tagOf, untyped } from "./people.ts"
 
 /** Imports of examples/chat: parts of a file in a queue. */
 
@@ -66,7 +66,8 @@ describe("imports", () => {
       const [waiting] = yield* ada.query("scheduled.list", {})
       const id = yield* begin(bob, channel, 3000)
       const [before] = yield* progress(bob)
-      yield* bob.mutate("imports.ended", { id, size: 150, message: waiting!.message.job!, outcome: "failed" })
+      const ended = { id, size: 150, message: waiting!.message.job!, outcome: "failed" }
+      expect(yield* tagOf(untyped(bob).mutate("imports.ended", ended))).toBe("UnknownRpc")
       expect((yield* progress(bob))[0]).toMatchObject({ failed: before!.failed, state: "running" })
       yield* TestClock.adjust("1 hour")
       yield* becomes(

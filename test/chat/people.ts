@@ -61,6 +61,10 @@ export type Person = Effect.Success<ReturnType<typeof person>>
 export const tagOf = <A, E extends { readonly _tag: string }, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.map(Effect.flip(effect), (error) => ("reason" in error ? Object(error.reason)._tag : error._tag))
 
+/** A client as somebody uses it who does not keep to its types. */
+export const untyped = (client: object) =>
+  client as { readonly mutate: (tag: string, payload: unknown) => Effect.Effect<unknown, any> }
+
 /** Asks again while jobs run, until the value is as expected. */
 export const becomes = <A, E, R>(effect: Effect.Effect<A, E, R>, expected: A, tries = 100): Effect.Effect<void, E, R> =>
   Effect.flatMap(effect, (value) =>

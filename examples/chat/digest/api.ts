@@ -19,5 +19,5 @@ export type TeamSettings = typeof TeamSettings.Type
 export class DigestApi extends Api.make(
   Query.make("team.get", { payload: {}, success: Schema.NullOr(TeamSettings) }),
   Mutation.make("team.setDigest", { payload: { zone: Zone, channel: Schema.NullOr(ChannelId) } }),
-  Mutation.make("digest.write", { payload: {} })
+  Api.internal(Mutation.make("digest.write", { payload: {} }))
 ) {}

@@ -39,7 +39,9 @@ export class ImportsApi extends Api.make(
     error: ChannelNotFound
   }),
   /** A part has ended. */
-  Mutation.make("imports.ended", {
-    payload: { id: ImportId, size: Schema.Int, message: Queue.MessageId, outcome: Queue.Outcome }
-  })
+  Api.internal(
+    Mutation.make("imports.ended", {
+      payload: { id: ImportId, size: Schema.Int, message: Queue.MessageId, outcome: Queue.Outcome }
+    })
+  )
 ) {}

@@ -74,8 +74,7 @@ export const ImportsHandlers = ImportsApi.toLayer({
 
   "imports.ended": Effect.fnUntraced(function* ({ id, message, outcome, size }) {
     const row = Option.getOrUndefined(yield* Effect.option(imports.get(id)))
-    // A caller could say this of any message: only those of its own import are of interest.
-    if (row === undefined || !row.parts.includes(message)) return
+    if (row === undefined) return
     // A part that failed is of no further use.
     if (outcome === "failed") yield* Scheduler.cancel(message)
     const parts = row.parts.filter((part) => part !== message)

@@ -3,5 +3,5 @@ import { Api, Mutation } from "effect-dormouse"
 import { MessageId, Preview } from "../schema.ts"
 
 export class PreviewsApi extends Api.make(
-  Mutation.make("messages.preview", { payload: { message: MessageId, preview: Preview } })
+  Api.internal(Mutation.make("messages.preview", { payload: { message: MessageId, preview: Preview } }))
 ) {}
