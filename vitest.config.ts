@@ -18,8 +18,8 @@ const common = {
 
 export default defineConfig({
   test: {
-    // Much of the time a test waits: two at a time keep two cores busy.
-    maxWorkers: Math.max(2, availableParallelism() - 1),
+    // Much of the time a test waits: three at a time keep two cores busy.
+    maxWorkers: availableParallelism() + 1,
     projects: [
       {
         resolve: { conditions: [...conditions, "node", "module", "import", "default"] },

@@ -11,7 +11,7 @@ describe("C5 C6 C7 C8 C9: random histories", () => {
 
   it.each(kept)("seed %i", (seed) => run(seed, {}))
 
-  it("400 at random", () => forAllAsync(400, (_, seed) => run(seed, tally)), isLong ? 3_600_000 : 600_000)
+  it("300 at random", () => forAllAsync(300, (_, seed) => run(seed, tally)), isLong ? 3_600_000 : 600_000)
 
   it("cover every kind of event, outcome and message", () => {
     console.info(tally)
