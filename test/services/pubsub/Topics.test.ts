@@ -5,12 +5,13 @@ import { App } from "effect-dormouse"
 import { Auth } from "effect-dormouse/auth"
 import { Jobs } from "effect-dormouse/jobs"
 import { Pubsub } from "effect-dormouse/pubsub"
-import { describe, expect, it } from "vitest"
+import { describe, expect, it, vi } from "vitest"
 import * as Patch from "../../../src/protocol/Patch.ts"
 import { ping } from "../../../src/protocol/Ping.ts"
+import { TopicReader } from "../../../src/services/pubsub/TopicReader.ts"
 import { type Peer, post, request } from "../../deployment/Deployment.ts"
 import { memory, turns } from "../../deployment/memory.ts"
-import { forAllAsync } from "../../random.ts"
+import { forAllAsync, type Random, Violation } from "../../random.ts"
 import { app, options, TopicsApi, TopicsHandlers } from "../../worker/topics.ts"
 import { suite } from "./topicCases.ts"
 
@@ -136,6 +137,75 @@ describe("topics", () => {
       await expect.poll(() => [...seen()].sort()).toEqual([...expected].sort())
       await close()
     }))
+})
+
+describe("topics at random", () => {
+  /** Publishes, acknowledges and evicts at random. What a reader got and what it was told that it missed must be everything. */
+  const history = async (random: Random) => {
+    const { call, close, connect, evict } = await opened()
+    const readers: Array<{ readonly peer: Peer; readonly from: number; acknowledged: number }> = []
+    let published = 0
+    const publish = async () => {
+      const count = 1 + random.int(4)
+      const numbers = Array.from({ length: count }, () => published++)
+      await call("say", { room: "a", texts: numbers.map(String) })
+    }
+    const acknowledge = (reader: (typeof readers)[number]) => {
+      const chunks = reader.peer.messages.filter(({ _tag }) => _tag === "Chunk").length
+      for (; reader.acknowledged < chunks; reader.acknowledged++) reader.peer.send({ _tag: "Ack", requestId: "r" })
+    }
+    for (let step = 0; step < 150; step++) {
+      const reader = readers.length > 0 ? random.pick(readers) : undefined
+      if (reader === undefined || (readers.length < 4 && random.chance(0.1))) {
+        // What was published just before may still be on its way, and a new reader would get it.
+        await turns()
+        const peer = await connect("ada")
+        peer.send(request("r", "said", { room: "a" }))
+        await peer.call("members", {})
+        readers.push({ peer, from: published, acknowledged: 0 })
+        continue
+      }
+      const what = random.pick(["publish", "publish", "publish", "acknowledge", "evict", "wait"] as const)
+      if (what === "publish") await publish()
+      else if (what === "acknowledge") acknowledge(reader)
+      else if (what === "evict") await evict(tenant)
+      else await turns()
+    }
+    await turns()
+    // Whoever has acknowledged everything gets what follows.
+    for (;;) {
+      const before = readers.map(({ acknowledged }) => acknowledged)
+      for (const reader of readers) acknowledge(reader)
+      await turns()
+      if (readers.every(({ acknowledged }, i) => acknowledged === before[i])) break
+    }
+    await publish()
+    for (const { peer } of readers)
+      await expect.poll(() => peer.items("r").at(-1)?.message.text).toBe(`${published - 1}`)
+    for (const { from, peer } of readers) {
+      let next = from
+      for (const { message, missed = 0 } of peer.items("r")) {
+        next += missed
+        if (Number(message.text) !== next)
+          throw new Violation(`got ${message.text}, ${missed} missed, expected ${next}`)
+        next++
+      }
+    }
+    await close()
+  }
+
+  it("PS1, PS3, PS4: what a reader got, and what it was told that it missed, is everything in its order", () =>
+    forAllAsync(30, history))
+
+  it("finds a reader that is not told what it missed", async () => {
+    const take = TopicReader.prototype.flush
+    const spy = vi.spyOn(TopicReader.prototype, "flush").mockImplementation(function (this: any) {
+      this.missed = 0
+      take.call(this)
+    })
+    await expect(forAllAsync(30, history)).rejects.toThrow(Violation)
+    spy.mockRestore()
+  })
 })
 
 describe("an app", () => {
