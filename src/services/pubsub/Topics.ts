@@ -148,7 +148,9 @@ export class Topics implements PubsubRuntime {
   private watch(): void {
     if (this.isWatching || this.presence.isEmpty || this.host === undefined) return
     this.isWatching = true
-    this.alarm?.set(this.host.time() + this.timeout / 2)
+    // A multiple of the period: a start that sets it again does not postpone it.
+    const period = this.timeout / 2
+    this.alarm?.set((Math.floor(this.host.time() / period) + 1) * period)
   }
 
   /** A message whose transaction has committed. */
