@@ -226,6 +226,8 @@ const layer = <Rpcs extends Rpc.Any>(tested: App<Rpcs>, options: TestAppOptions 
       }
       yield* Effect.addFinalizer(() =>
         Effect.promise(async () => {
+          // An alarm outlives the heap of its object.
+          for (const object of objects.values()) object.alarm.stop()
           for (const object of objects.values()) await object.crash()
           for (const database of databases) database.close()
         })

@@ -148,6 +148,10 @@ export class SocketSession implements Subscriber {
   /** How many messages were received. */
   private received = 0
   private receivedAt: number | undefined
+  /** Whether it reads topics, or is present: then it matters when its client was heard of. */
+  private hasReaders = false
+  /** What was last attached of `receivedAt`. */
+  private savedSeen = Number.NEGATIVE_INFINITY
 
   constructor(options: SocketSessionOptions, socket: HostSocket, id: string, session: RequestSession) {
     this.options = options
@@ -250,7 +254,9 @@ export class SocketSession implements Subscriber {
   /** Takes the messages of one socket message, in order. */
   receive(messages: ReadonlyArray<FromClientEncoded>): void {
     this.received++
-    this.receivedAt = this.options.ends.time()
+    const now = this.options.ends.time()
+    this.receivedAt = now
+    if (this.hasReaders && now - this.savedSeen > seenPrecision) this.options.onDirty(this)
     for (const message of messages) {
       if (this.isEnded()) return
       this.handle(message)
@@ -392,6 +398,7 @@ export class SocketSession implements Subscriber {
 
   private openReader(subscription: SocketSubscription, { payload, tag }: QueryKey): void {
     if (!tag.startsWith(accessPrefix)) return
+    this.hasReaders = true
     const send = (items: ReadonlyArray<string>) => this.write(chunkMessage(subscription.idText, items.join()))
     const unsent = (count: number) => {
       // It survives as what is not acknowledged: the messages do not.
@@ -629,6 +636,7 @@ export class SocketSession implements Subscriber {
       version: this.options.live.currentVersion,
       awaited: this.awaited,
       calls: [...this.actions.ids, ...this.renewal.ids, ...this.waitingCalls.keys()],
+      seen: this.hasReaders ? this.receivedAt : undefined,
       subscriptions,
       overflowed: this.stored !== undefined
     })
@@ -643,6 +651,7 @@ export class SocketSession implements Subscriber {
     if (rows === maxRows || text === this.attached) return rows
     this.socket.attach(text)
     this.attached = text
+    this.savedSeen = this.receivedAt ?? this.savedSeen
     return rows
   }
 
@@ -667,7 +676,8 @@ export class SocketSession implements Subscriber {
   }
 
   /** Takes up what was saved before the object left memory. `readQueryKey` reads the keys of many sockets at once. */
-  restore({ awaited, calls, progress, subscriptions, version }: Attachment, readQueryKey: ReadQueryKey): void {
+  restore({ awaited, calls, progress, seen, subscriptions, version }: Attachment, readQueryKey: ReadQueryKey): void {
+    this.receivedAt = seen
     const { live, rows } = this.options
     live.atLeast(version)
     this.awaited = awaited[0] === 0 ? FlowControl.nothingAwaited : awaited
@@ -708,6 +718,9 @@ export class SocketSession implements Subscriber {
     if (calls.length > 0) this.options.onDirty(this)
   }
 }
+
+/** Milliseconds by which the time may be wrong that is kept of when a client was heard of. */
+const seenPrecision = 5_000
 
 /** Calls in a row that are refused before the socket is closed: a client that waits for answers sees the first of them. */
 const refusalsBeforeClose = 100

@@ -51,6 +51,8 @@ const SocketState = Schema.Struct({
   awaited: Schema.Tuple([Schema.Finite, Schema.Finite]),
   /** Calls that were under way and cannot be resumed. */
   calls: Schema.Array(RequestId),
+  /** When the client was last heard of, in milliseconds since the epoch. Only sockets that read topics or are present have it. */
+  seen: Schema.optionalKey(Schema.Finite),
   /** The progress of each subscription; `null` when that outgrew the attachment and is in the rows. */
   progress: Schema.NullOr(Schema.Array(Progress))
 })
@@ -120,6 +122,7 @@ export interface SocketSnapshot {
   readonly version: number
   readonly awaited: AwaitedCommits
   readonly calls: Iterable<string | number>
+  readonly seen: number | undefined
   readonly subscriptions: ReadonlyArray<SubscriptionEntry>
   /** Whether the subscriptions are rows of a table already. */
   readonly overflowed: boolean
@@ -128,9 +131,10 @@ export interface SocketSnapshot {
 /** The text to attach, with as much of the subscriptions as fits. What does not fit belongs into rows. */
 export const encodeAttachment = (
   prefix: string,
-  { awaited, calls, overflowed, subscriptions, version }: SocketSnapshot
+  { awaited, calls, overflowed, seen, subscriptions, version }: SocketSnapshot
 ): { readonly text: string; readonly overflowed: boolean; readonly hasProgress: boolean } => {
-  const start = `${prefix},"version":${version},"awaited":[${awaited}],"calls":${JSON.stringify([...calls])}`
+  const heard = seen === undefined ? "" : `,"seen":${seen}`
+  const start = `${prefix},"version":${version},"awaited":[${awaited}],"calls":${JSON.stringify([...calls])}${heard}`
   const entries = subscriptions.map((entry) => `[${entry.idText},${progressText(entry)}]`)
   const progress = `"progress":[${entries.join(",")}]`
   if (!overflowed) {
