@@ -18,8 +18,8 @@ const common = {
 
 export default defineConfig({
   test: {
-    // Much of the time a test waits: three at a time keep two cores busy.
-    maxWorkers: availableParallelism() + 1,
+    // Much of the time a test waits: four at a time keep two cores busy.
+    maxWorkers: availableParallelism() + 2,
     projects: [
       {
         resolve: { conditions: [...conditions, "node", "module", "import", "default"] },

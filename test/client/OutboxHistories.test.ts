@@ -8,7 +8,7 @@ describe("C12: the outbox at random", () => {
 
   it(
     "every mutation that was stored runs once or is reported",
-    () => forAllAsync(80, (_, seed) => run(seed, tally)),
+    () => forAllAsync(60, (_, seed) => run(seed, tally)),
     isLong ? 1_800_000 : 600_000
   )
 

@@ -672,7 +672,7 @@ describe("live queries compared with new runs", () => {
 
   it("L1 L2: every subscriber has the result of a new run, and few runs leave the result unchanged", async () => {
     const counts: Counts = new Map()
-    await forAllAsync(40, async (random) => {
+    await forAllAsync(25, async (random) => {
       await watchAtRandom(random, counts)
     })
     let runs = 0
