@@ -13,6 +13,7 @@ import * as Api from "./Api.ts"
 import type { AnyService } from "./Auth.ts"
 import type { Declared as Cron } from "./Cron.ts"
 import type * as Handlers from "./Handlers.ts"
+import { internalPrefix } from "./Internal.ts"
 import type { Jobs } from "./Jobs.ts"
 import type { AnyKind, JobServices, KindOf, PubsubServices, WithWorkflows, WorkflowServices } from "./Kind.ts"
 import { checkSets, type Policy } from "./Policy.ts"
@@ -183,7 +184,7 @@ export const make = <
   }
   checkCrons(options.jobs?.crons ?? [], options.api)
   for (const tag of options.api.declared.requests.keys()) {
-    if (tag.startsWith("~")) throw new Error(`the tag ${tag} is reserved: tags must not begin with ~`)
+    if (tag.startsWith(internalPrefix)) throw new Error(`the tag ${tag} is reserved: tags must not begin with ~`)
   }
   for (const table of options.tables) checkTable(table, options.tables)
   for (const policy of options.policies ?? []) checkPolicy(policy, options.tables)

@@ -1,6 +1,6 @@
 /**
- * Marks rpcs that no client may call: what jobs, crons, queues, workflows, reactors and actions of the app itself call.
- * Exported as `Api.internal`.
+ * The rpcs that no client may call: the engine's own, and those of the app that `Api.internal` marks, which its jobs, crons, queues,
+ * workflows, reactors and actions call.
  */
 import * as Context from "effect/Context"
 import * as Option from "effect/Option"
@@ -15,9 +15,12 @@ class Marker extends Context.Service<Marker, true>()("effect-dormouse/Internal")
 
 const isMade = (rpc: Rpc.Any): rpc is Rpc.Rpc<any, any, any, any, any, any> => "annotate" in rpc
 
+/** How the tags of the engine's own rpcs begin. */
+export const internalPrefix = "~"
+
 /** Whether no client may call an rpc. */
 export const isInternal = (rpc: Rpc.Any): boolean =>
-  isMade(rpc) && Option.isSome(Context.getOption(rpc.annotations, Marker))
+  rpc._tag.startsWith(internalPrefix) || (isMade(rpc) && Option.isSome(Context.getOption(rpc.annotations, Marker)))
 
 /**
  * The same rpc, for the app itself: for clients it does not exist. Jobs, crons, queues, workflows, reactors, and actions through

@@ -8,6 +8,7 @@ import type * as Rpc from "effect/rpc/Rpc"
 import type * as RpcGroup from "effect/rpc/RpcGroup"
 import type * as Api from "./Api.ts"
 import type { Calls } from "./CallsTag.ts"
+import type { JobsHost } from "./Jobs.ts"
 import type { Publisher } from "./Publisher.ts"
 import type { Any } from "./Transactional.ts"
 
@@ -36,15 +37,9 @@ export interface PubsubRuntime {
   /** Sends what was published. Returns whether there was something. */
   readonly deliver: () => boolean
   /** The object's alarm, which presence needs as well, for its other user. */
-  readonly share: (alarm: Alarm) => Alarm
+  readonly share: (alarm: JobsHost["alarm"]) => JobsHost["alarm"]
   /** The alarm went off. */
   readonly wake: () => void
-}
-
-/** The object's alarm: see `Alarm.ts` of the services. */
-interface Alarm {
-  readonly set: (at: number) => void
-  readonly confirm: (at: number) => void
 }
 
 /** What topics need of the object that they are in. */

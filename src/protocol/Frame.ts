@@ -30,9 +30,6 @@ export const Frame = <S extends Schema.Top>(value: S) => Schema.Union([Snapshot(
 /** The schema of the frames of a live query. */
 export interface Frame<S extends Schema.Top> extends ReturnType<typeof Frame<S>> {}
 
-/** How the tags of the engine's own rpcs begin. No client can call them. */
-export const internalPrefix = "~"
-
 /** The prefix of a live stream's tag, before the tag of its query. */
 export const livePrefix = "live:"
 

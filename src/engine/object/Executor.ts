@@ -33,7 +33,6 @@ import {
   Unauthenticated
 } from "../../protocol/CallError.ts"
 import { type EncodedExit, limitExceeded, successText } from "../../protocol/Exit.ts"
-import { internalPrefix } from "../../protocol/Frame.ts"
 import * as Limits from "../../protocol/Limits.ts"
 import {
   mutationHeader,
@@ -206,11 +205,11 @@ export class Executor {
   }
 
   /**
-   * Reads the payload of a request. Returns the exit that refuses it when it does not fit. No client may call the engine's own
-   * rpcs, nor internal ones of the app.
+   * Reads the payload of a request. Returns the exit that refuses it when it does not fit. Only who is trusted may call what is
+   * internal: no client is.
    */
   decode(tag: string, payload: unknown, isTrusted = false): Pick<Call, "procedure" | "payload" | "sent"> | EncodedExit {
-    const procedure = tag.startsWith(internalPrefix) && !isTrusted ? undefined : this.procedure(tag)
+    const procedure = this.procedure(tag)
     if (procedure === undefined || (procedure.isInternal && !isTrusted)) return unknownRpc(tag)
     const decoded = runSyncOrDie(procedure.codec.decodePayload(payload), procedure.context)
     if (Exit.isSuccess(decoded)) return { procedure, payload: decoded.value, sent: payload }

@@ -193,7 +193,6 @@ class Engine implements TenantEngine {
   private readonly reactors: Reactors
   private readonly ends: SessionEnds
   private readonly jobs: JobsRuntime | undefined
-  /** The kinds of the rpcs that clients may call. */
   private readonly kinds = new Map<string, Kind>()
   private readonly isTraced: boolean
   /** The calls of live queries: what is the same for each of their runs. */
@@ -218,7 +217,8 @@ class Engine implements TenantEngine {
     this.isTraced = isTraced(parts.services)
     for (const rpc of group.requests.values()) {
       const kind = kindOf(rpc)
-      if (kind !== undefined && !isInternal(rpc)) this.kinds.set(rpc._tag, kind)
+      // To a socket an action that no client may call is unknown.
+      if (kind !== undefined && !(kind === "action" && isInternal(rpc))) this.kinds.set(rpc._tag, kind)
     }
     const isMutation = (tag: string) => this.kinds.get(tag) === "mutation"
     const isAction = (tag: string) => this.kinds.get(tag) === "action"
@@ -451,14 +451,15 @@ class Engine implements TenantEngine {
 
   /** Reads the key of a live query, or returns the exit that refuses it. */
   private readonly readQueryKey: ReadQueryKey = (tag, request) => {
-    const kind = request.isTrusted === true ? this.executor.procedure(tag)?.kind : this.kinds.get(tag)
-    if (kind !== "query") return unknownRpc(`${livePrefix}${tag}`)
-    const decoded = this.executor.decode(tag, request.payload, request.isTrusted)
+    const procedure = this.executor.procedure(tag)
+    if (procedure?.kind !== "query" || (procedure.isInternal && request.isTrusted !== true)) {
+      return unknownRpc(`${livePrefix}${tag}`)
+    }
+    const decoded = this.executor.decode(tag, request.payload, true)
     if ("_tag" in decoded) return decoded
-    const { payload, procedure } = decoded
     return {
       tag,
-      payload: canonical(procedure.codec.normalizePayload(payload)),
+      payload: canonical(procedure.codec.normalizePayload(decoded.payload)),
       identity: request.identity,
       headers: procedure.middlewares.length === 0 ? [] : request.headers
     }
