@@ -6,6 +6,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import type * as Rpc from "effect/rpc/Rpc"
+import { RpcClientError } from "effect/rpc/RpcClientError"
 import type * as RpcSchema from "effect/rpc/RpcSchema"
 import type * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
@@ -33,7 +34,7 @@ const pause = 1000
 
 /** Whether a stream ended because its connection was lost, or the object left memory before it knew the reader. */
 const isTransient = (error: unknown): boolean =>
-  error instanceof CallError ? error.isRetryable : (error as { _tag?: unknown })?._tag === "RpcClientError"
+  error instanceof CallError ? error.isRetryable : error instanceof RpcClientError
 
 /** A stream of the contract that is asked for again when its connection was lost. */
 export const lasting = (client: Client<any>, tag: string, payload: unknown): Stream.Stream<any, any> => {

@@ -56,6 +56,9 @@ export interface App<in out Rpcs extends Rpc.Any, Services = never, ActionServic
   readonly layers: AppLayers<Services, ActionServices, Middleware>
 }
 
+/** What an app has besides the rpcs of its author, each with rpcs, handlers and services of its own. */
+export const partsOf = ({ jobs, pubsub }: App<any>) => [jobs, pubsub].filter((part) => part !== undefined)
+
 /** The layers of an app. A test can replace them. */
 export interface AppLayers<Services = never, ActionServices = never, Middleware = never> {
   /** The handlers of the contract. */

@@ -8,13 +8,15 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import type * as Rpc from "effect/rpc/Rpc"
 import type * as Schedule from "effect/Schedule"
-import { CallError, PayloadInvalid } from "../protocol/CallError.ts"
+import type { CallError } from "../protocol/CallError.ts"
 import type * as Api from "./Api.ts"
 import { type Auth, identity, system } from "./Auth.ts"
 import type { CronDefinition, CronState, Timing } from "./CronDefinition.ts"
 import { Outbox, OutboxWriter } from "./Outbox.ts"
+import { encodeCall } from "./PromisedCalls.ts"
+import { refuse } from "./Refusals.ts"
 import { delaysOf } from "./Retries.ts"
-import { encode, type JobTag } from "./Scheduler.ts"
+import type { JobTag } from "./Scheduler.ts"
 
 export { CronDefinition, CronState, Timing } from "./CronDefinition.ts"
 
@@ -113,8 +115,6 @@ export const list: Effect.Effect<ReadonlyArray<CronState>, never, Outbox> = Effe
 /** Occurrences that are made up for at most: all of them are added in one transaction. */
 const maxMissed = 1000
 
-const refuse = (issue: string) => Effect.fail(new CallError({ reason: new PayloadInvalid({ issue }) }))
-
 /** Whether an expression names no fixed times of the day: cron(8) then ignores changes of the clocks. */
 const isInterval = (expression: string): boolean =>
   expression
@@ -152,7 +152,7 @@ const define = Effect.fnUntraced(function* (
   }
   if (count > 1 && overlap === "skip") return yield* refuse('more than one that was missed needs overlap: "queue"')
   return {
-    ...(yield* encode(api, tag, payload)),
+    ...(yield* encodeCall(api, tag, payload)),
     timing,
     caller: system,
     overlap,

@@ -2,7 +2,7 @@
  * The options with which an rpc of any kind is declared.
  * `Query.make`, `Mutation.make` and `Action.make` take them.
  */
-import type * as Schema from "effect/Schema"
+import * as Schema from "effect/Schema"
 
 /** The schemas of an rpc. Each is `Schema.Void` unless given, `error` is `Schema.Never`. */
 export interface Options<
@@ -20,3 +20,10 @@ export interface Options<
 export type PayloadSchema<Payload extends Schema.Top | Schema.Struct.Fields> = Payload extends Schema.Struct.Fields
   ? Schema.Struct<Payload>
   : Payload
+
+/** The schema of what was given as a schema or as the fields of a struct. */
+export const schemaOf = <Payload extends Schema.Top | Schema.Struct.Fields>(payload: Payload): PayloadSchema<Payload> =>
+  // What is no schema is the fields of a struct, as `PayloadSchema` says of the types.
+  (Schema.isSchema(payload)
+    ? payload
+    : Schema.Struct(payload as Schema.Struct.Fields)) as unknown as PayloadSchema<Payload>

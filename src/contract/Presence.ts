@@ -9,7 +9,7 @@ import type * as RpcSchema from "effect/rpc/RpcSchema"
 import * as Schema from "effect/Schema"
 import { jsonCodec } from "../protocol/JsonCodec.ts"
 import * as RpcCodec from "../protocol/RpcCodec.ts"
-import type { PayloadSchema } from "./Options.ts"
+import { type PayloadSchema, schemaOf } from "./Options.ts"
 import { Presences } from "./Presences.ts"
 import * as Query from "./Query.ts"
 import { Settings } from "./Topic.ts"
@@ -67,9 +67,6 @@ export interface Presence<
   readonly peers: (key: Key["~type.make.in"]) => Effect.Effect<ReadonlyArray<Peer<State>["Type"]>, never, Presences>
 }
 
-const schemaOf = (schema: Schema.Top | Schema.Struct.Fields): Schema.Top =>
-  Schema.isSchema(schema) ? schema : Schema.Struct(schema as Schema.Struct.Fields)
-
 /** Declares presence. */
 export const make = <
   const Tag extends string,
@@ -80,7 +77,8 @@ export const make = <
   tag: Tag,
   options: PresenceOptions<Key, State, Error>
 ): Presence<Tag, PayloadSchema<Key>, PayloadSchema<State>, Error> => {
-  const [key, state] = [schemaOf(options.key), schemaOf(options.state)]
+  const key: Schema.Top = schemaOf(options.key)
+  const state: Schema.Top = schemaOf(options.state)
   const error = options.error === undefined ? {} : { error: options.error }
   const list = Query.make(tag, { payload: key, success: Schema.Array(Peer(state)), ...error })
   const join = Rpc.make(`${tag}.join`, {
@@ -97,6 +95,6 @@ export const make = <
     Effect.flatMap(Presences, ({ peers }) =>
       Effect.orDie(Effect.flatMap(peers(tag, RpcCodec.of(list).encodePayload(key)), decode))
     )
-  // The schemas of key and state were lost in `schemaOf`.
+  // The types of the rpcs are lost with the optional error; their schemas are those of the result.
   return { tag, rpcs: [list, join], peers } as unknown as Presence<Tag, PayloadSchema<Key>, PayloadSchema<State>, Error>
 }

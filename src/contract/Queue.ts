@@ -13,17 +13,16 @@ import type * as Rpc from "effect/rpc/Rpc"
 import type * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import type { Scope } from "effect/Scope"
-import { CallError, LimitExceeded } from "../protocol/CallError.ts"
+import type { CallError } from "../protocol/CallError.ts"
 import { jsonCodec } from "../protocol/JsonCodec.ts"
-import * as Limits from "../protocol/Limits.ts"
 import * as Action from "./Action.ts"
 import * as Api from "./Api.ts"
 import { type Auth, identity, system } from "./Auth.ts"
 import type { ActionServices } from "./Kind.ts"
-import type { PayloadSchema } from "./Options.ts"
+import { type PayloadSchema, schemaOf } from "./Options.ts"
 import { EntryId, FailureReason, OutboxWriter } from "./Outbox.ts"
+import { encodeCall, requireStorable } from "./PromisedCalls.ts"
 import { defaultRetry, delaysOf } from "./Retries.ts"
-import { encode } from "./Scheduler.ts"
 
 export { EntryId as MessageId } from "./Outbox.ts"
 
@@ -176,17 +175,12 @@ export const lanesOf = (name: string): [string, string, string] => [
 
 const laneOf = (name: string, priority: Priority): string => `queue ${name} ${priority}`
 
-/** Bytes of a message that fit into a row beside the other columns. */
-const messageBytes = Limits.sqlite.rowBytes - 10_000
-
 /** Declares a queue. `payload` is the schema of its messages, or the fields of a struct. */
 export const make = <const Name extends string, Payload extends Schema.Top | Schema.Struct.Fields>(
   name: Name,
   options: QueueOptions & { readonly payload: Payload }
 ): Queue<Name, PayloadSchema<Payload>> => {
-  // An rpc has the schema of what is no schema but the fields of a struct.
-  const { payloadSchema } = Action.make(name, { payload: options.payload })
-  return new Declared(name, payloadSchema, options)
+  return new Declared(name, schemaOf(options.payload), options)
 }
 
 class Declared<Name extends string, Payload extends Schema.Top> implements Queue<Name, Payload> {
@@ -209,18 +203,14 @@ class Declared<Name extends string, Payload extends Schema.Top> implements Queue
     Effect.gen({ self: this }, function* () {
       const { delay, id, key, onEnd, priority = "normal" } = options
       const made: unknown = this.payload.make(payload)
-      const json = yield* Effect.orDie(Schema.encodeUnknownEffect(this.codec)(made))
-      const actual = Limits.bytesBeyond(JSON.stringify(json), messageBytes)
-      if (actual !== undefined) {
-        const reason = new LimitExceeded({ limit: "rowBytes", max: messageBytes, actual })
-        return yield* Effect.fail(new CallError({ reason }))
-      }
+      // A JSON codec encodes to JSON.
+      const json = (yield* Effect.orDie(Schema.encodeUnknownEffect(this.codec)(made))) as Schema.Json
+      yield* requireStorable(json)
       const { add } = yield* OutboxWriter
       return yield* add({
         lane: laneOf(this.name, priority),
         target: consumerTag(this.name),
-        // A JSON codec encodes to JSON.
-        payload: json as Schema.Json,
+        payload: json,
         caller: options.as === "system" ? system : yield* identity,
         delays: this.delays,
         ...(delay !== undefined && { due: yield* timeAfter(delay) }),
@@ -292,10 +282,13 @@ const timeAfter = (delay: Duration.Input): Effect.Effect<number> =>
 
 /** The mutation with a place for what is known only when the message has ended. */
 const completionOf = ({ api, payload, tag }: Completion) =>
-  Effect.map(encode(api, tag, { ...payload, message: EntryId.make("0"), outcome: "done" }), ({ payload, target }) => ({
-    target,
-    payload
-  }))
+  Effect.map(
+    encodeCall(api, tag, { ...payload, message: EntryId.make("0"), outcome: "done" }),
+    ({ payload, target }) => ({
+      target,
+      payload
+    })
+  )
 
 /** Runs a handler. Its defects are logged; an interruption is that of the whole call. */
 const attempt = <A, E, R>(handler: Effect.Effect<A, E, R>): Effect.Effect<Exit.Exit<A, E>, never, R> =>

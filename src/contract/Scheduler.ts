@@ -10,21 +10,15 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Rpc from "effect/rpc/Rpc"
 import type * as Schedule from "effect/Schedule"
-import { CallError, LimitExceeded, PayloadInvalid } from "../protocol/CallError.ts"
-import * as Limits from "../protocol/Limits.ts"
-import * as RpcCodec from "../protocol/RpcCodec.ts"
+import type { CallError } from "../protocol/CallError.ts"
 import type * as Api from "./Api.ts"
 import { type Auth, identity, system } from "./Auth.ts"
-import { kindOf } from "./Kind.ts"
 import { type Entry, type EntryFilter, type EntryId, Outbox, OutboxWriter } from "./Outbox.ts"
+import { encodeCall } from "./PromisedCalls.ts"
+import { refuse } from "./Refusals.ts"
 import { delaysOf } from "./Retries.ts"
 
 export { Entry as Job, EntryId as JobId, FailureReason } from "./Outbox.ts"
-
-/** The lane of jobs that call mutations: each runs in the object, in one transaction with the end of its job. */
-export const mutationLane = "mutations"
-/** The lane of jobs that call actions. */
-export const actionLane = "actions"
 
 /** How a job runs. */
 export interface JobOptions {
@@ -54,11 +48,6 @@ type PayloadOf<Rpcs extends Rpc.Any, Tag extends string> = Rpc.PayloadConstructo
 
 /** The last millisecond of the year 9999. */
 const maxTime = 253_402_300_799_999
-
-/** Bytes of a payload that fit into a row beside the other columns. */
-const payloadBytes = Limits.sqlite.rowBytes - 10_000
-
-const refuse = (issue: string) => Effect.fail(new CallError({ reason: new PayloadInvalid({ issue }) }))
 
 /** Runs a mutation or an action after a while. Fails when the time is after the year 9999, or the payload too large. */
 export const after = <Rpcs extends Rpc.Any, Tag extends JobTag<Rpcs>>(
@@ -95,7 +84,7 @@ const schedule = Effect.fnUntraced(function* (
 ) {
   if (!(due <= maxTime)) return yield* refuse("a job must be due before the year 10000")
   const { add } = yield* OutboxWriter
-  const encoded = yield* encode(api, tag, payload)
+  const encoded = yield* encodeCall(api, tag, payload)
   return yield* add({
     ...encoded,
     caller: as === "system" ? system : yield* identity,
@@ -103,22 +92,6 @@ const schedule = Effect.fnUntraced(function* (
     ...(key !== undefined && { key }),
     ...(retry !== undefined && { delays: yield* delaysOf(retry, maxAttempts - 1) })
   })
-})
-
-/** A call of a contract, as the outbox stores it. */
-export const encode = Effect.fnUntraced(function* (api: Api.Declared<any>, tag: string, payload: unknown) {
-  const rpc: Rpc.Any | undefined = api.declared.requests.get(tag)
-  const kind = rpc && kindOf(rpc)
-  if (rpc === undefined || kind === undefined || kind === "query") {
-    return yield* Effect.die(new Error(`the contract has no mutation or action ${tag}`))
-  }
-  const json = RpcCodec.of(rpc).encodePayload(payload)
-  const actual = Limits.bytesBeyond(JSON.stringify(json), payloadBytes)
-  if (actual !== undefined) {
-    const reason = new LimitExceeded({ limit: "rowBytes", max: payloadBytes, actual })
-    return yield* Effect.fail(new CallError({ reason }))
-  }
-  return { lane: kind === "mutation" ? mutationLane : actionLane, target: tag, payload: json }
 })
 
 /** Removes a job that does not run yet. Returns whether there was one. */

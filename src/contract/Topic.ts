@@ -7,12 +7,13 @@ import * as Effect from "effect/Effect"
 import * as Rpc from "effect/rpc/Rpc"
 import type * as RpcSchema from "effect/rpc/RpcSchema"
 import * as Schema from "effect/Schema"
-import { CallError, LimitExceeded } from "../protocol/CallError.ts"
+import type { CallError } from "../protocol/CallError.ts"
 import { jsonCodec } from "../protocol/JsonCodec.ts"
 import * as Limits from "../protocol/Limits.ts"
 import * as RpcCodec from "../protocol/RpcCodec.ts"
-import type { PayloadSchema } from "./Options.ts"
+import { type PayloadSchema, schemaOf } from "./Options.ts"
 import { Publisher } from "./Publisher.ts"
+import { requireBytes } from "./Refusals.ts"
 import { TopicKind } from "./TopicKind.ts"
 
 /** What a reader is sent: a message, and how many it has missed since the one before. */
@@ -74,7 +75,7 @@ export const make = <
   { buffer = 100, error, key, message }: TopicOptions<Key, Message, Error>
 ): Topic<Tag, PayloadSchema<Key>, PayloadSchema<Message>, Error> => {
   if (!(Number.isInteger(buffer) && buffer > 0)) throw new Error(`topic ${tag}: buffer must be a positive whole number`)
-  const schema: Schema.Top = Schema.isSchema(message) ? message : Schema.Struct(message as Schema.Struct.Fields)
+  const schema: Schema.Top = schemaOf(message)
   const rpc = Rpc.make(tag, {
     payload: key,
     success: Item(schema),
@@ -87,14 +88,10 @@ export const make = <
   const publish = Effect.fnUntraced(function* (key: unknown, message: unknown) {
     const made: unknown = schema.make(message)
     const text = JSON.stringify(yield* Effect.orDie(Schema.encodeUnknownEffect(codec)(made)))
-    const actual = Limits.bytesBeyond(text, Limits.topicMessageBytes)
-    if (actual !== undefined) {
-      const reason = new LimitExceeded({ limit: "topicMessageBytes", max: Limits.topicMessageBytes, actual })
-      return yield* Effect.fail(new CallError({ reason }))
-    }
+    yield* requireBytes("topicMessageBytes", Limits.topicMessageBytes, text)
     const { publish } = yield* Publisher
     yield* publish({ topic: tag, key: RpcCodec.of(rpc).encodePayload(key), message: text })
   })
-  // The message's schema was lost in `schema`.
+  // The rpc's types are lost with the optional error; its schemas are those of the result.
   return Object.assign(rpc, { publish }) as unknown as Topic<Tag, PayloadSchema<Key>, PayloadSchema<Message>, Error>
 }

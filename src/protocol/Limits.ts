@@ -52,6 +52,9 @@ export const sqlite = {
   likePatternBytes: 50
 } as const
 
+/** Bytes of one value that fit into a row beside the other columns of a table of the engine's own. */
+export const storedBytes = 1_990_000
+
 /** Bytes of one outgoing socket message. Messages near 1 MB were seen to fail; larger frames are split. */
 export const socketMessageBytes = 900_000
 

@@ -6,21 +6,18 @@ import * as Option from "effect/Option"
 import type * as Rpc from "effect/rpc/Rpc"
 import * as Schema from "effect/Schema"
 import type { App } from "../contract/App.ts"
-import type { Broker } from "../contract/Jobs.ts"
+import type { Broker, CarriedCall } from "../contract/Jobs.ts"
 
-export type { Broker } from "../contract/Jobs.ts"
+export type { Broker, CarriedCall } from "../contract/Jobs.ts"
 
-/** What is carried of a call. */
-export const CarriedCall = Schema.Struct({
+/** What is carried of a call, as it is read. */
+const Carried = Schema.Struct({
   tenant: Schema.String,
   object: Schema.optionalKey(Schema.String),
   queue: Schema.String,
   call: Schema.String
 })
-/** What is carried of a call. */
-export type CarriedCall = typeof CarriedCall.Type
-
-const decode = Schema.decodeUnknownOption(CarriedCall)
+const decode = Schema.decodeUnknownOption(Carried)
 
 /** Reads what a broker has delivered. `undefined` when it is none of our calls. */
 export const readCall = (body: unknown): CarriedCall | undefined => Option.getOrUndefined(decode(body))

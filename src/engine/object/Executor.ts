@@ -464,7 +464,7 @@ export class Executor {
   }
 
   private record(numbered: Numbered, outcome: string, context: Context.Context<any>): StorageError | undefined {
-    const exceeded = exceeds("rowBytes", recordBytes, outcome)
+    const exceeded = exceeds("rowBytes", Limits.storedBytes, outcome)
     if (exceeded !== undefined) return exceeded
     this.options.log.record(numbered, outcome, millisOf(context))
     return undefined
@@ -501,9 +501,6 @@ export class Executor {
     return context
   }
 }
-
-/** Bytes of an outcome as it is recorded; the id and the tag need some of the row. */
-const recordBytes = Limits.sqlite.rowBytes - 10_000
 
 const exceeds = (limit: Limits.LimitName, max: number, text: string): StorageError | undefined => {
   const actual = Limits.bytesBeyond(text, max)

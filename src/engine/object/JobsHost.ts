@@ -4,8 +4,9 @@
  */
 import { ServerClient } from "effect/rpc/Rpc"
 import * as Tracer from "effect/Tracer"
-import type { JobsHost, PromisedCall } from "../../contract/Jobs.ts"
+import type { JobsHost } from "../../contract/Jobs.ts"
 import type { EncodedExit } from "../../protocol/Exit.ts"
+import { promisedRequest, promisedSession } from "../rpc/PromisedRequests.ts"
 import type { RequestSession } from "../rpc/SessionHeader.ts"
 import type { ActionHost } from "./ActionRelay.ts"
 import { type Execution, type Executor, noHeaders } from "./Executor.ts"
@@ -43,13 +44,8 @@ export const jobCalls = ({ actions, executor, session, time }: JobCallsOptions):
     return "execution" in started ? started.execution.then(exitOf) : exitOf(started)
   },
   act: async (call, signal) => {
-    const caller: RequestSession = {
-      ...session(),
-      identity: call.caller,
-      // Its token may have ended: the job was promised before.
-      credential: { expires: null, issued: time(), session: null }
-    }
-    for await (const message of actions.runAction(requestOf(call), caller, signal)) {
+    const caller = promisedSession(session(), call.caller, time())
+    for await (const message of actions.runAction(promisedRequest(String(call.id), call), caller, signal)) {
       if (message._tag === "Exit") return message.exit
     }
     return undefined
@@ -60,13 +56,3 @@ const exitOf = ({ failure }: Execution): EncodedExit => failure ?? succeeded
 
 /** What a mutation returns is of no interest. */
 const succeeded: EncodedExit = { _tag: "Success", value: null }
-
-const requestOf = ({ id, payload, span, target }: PromisedCall) =>
-  ({
-    _tag: "Request",
-    id: String(id),
-    tag: target,
-    payload,
-    headers: [],
-    ...(span !== null && { traceId: span[0], spanId: span[1], sampled: true })
-  }) as const

@@ -147,6 +147,7 @@ export class SocketSession implements Subscriber {
   private refusals = 0
   /** How many messages were received. */
   private received = 0
+  /** When the client was last heard of. Not known while it reads no topic. */
   private receivedAt: number | undefined
   /** Whether it reads topics, or is present: then it matters when its client was heard of. */
   private hasReaders = false
@@ -254,15 +255,20 @@ export class SocketSession implements Subscriber {
   /** Takes the messages of one socket message, in order. */
   receive(messages: ReadonlyArray<FromClientEncoded>): void {
     this.received++
-    const now = this.options.ends.time()
-    this.receivedAt = now
-    if (this.hasReaders && now - this.savedSeen > seenPrecision) this.options.onDirty(this)
+    if (this.hasReaders) this.heard()
     for (const message of messages) {
       if (this.isEnded()) return
       this.handle(message)
       // A flood: what follows is not handled.
       if (this.isClosed) return
     }
+  }
+
+  /** The client was heard of, which is saved from time to time. */
+  private heard(): void {
+    const now = this.options.ends.time()
+    this.receivedAt = now
+    if (now - this.savedSeen > seenPrecision) this.options.onDirty(this)
   }
 
   /** Answers requests that are not run with the same exit. */
@@ -389,6 +395,7 @@ export class SocketSession implements Subscriber {
     if (actual !== undefined) return this.exit(request.id, limitExceeded("rowBytes", Limits.sqlite.rowBytes, actual))
     subscription.knownHash = headerOf(request, knownHashHeader)
     this.openReader(subscription, key)
+    if (subscription.reader !== undefined) this.heard()
     this.subscriptions.set(request.id, subscription)
     this.options.onDirty(this)
     live.subscribe(subscription, key)

@@ -12,7 +12,7 @@ import type * as RpcGroup from "effect/rpc/RpcGroup"
 import * as Schema from "effect/Schema"
 import type { Scope } from "effect/Scope"
 import type * as Tracer from "effect/Tracer"
-import { type App, handlersOf } from "../../contract/App.ts"
+import { type App, handlersOf, partsOf } from "../../contract/App.ts"
 import { anonymous, Identity } from "../../contract/Auth.ts"
 import { isInternal } from "../../contract/Internal.ts"
 import type { JobsRuntime } from "../../contract/Jobs.ts"
@@ -147,9 +147,6 @@ export const make = <Rpcs extends Rpc.Any>(
     engine.start()
     return engine
   })
-
-/** What an app has besides its own rpcs. */
-const partsOf = ({ jobs, pubsub }: App<any>) => [jobs, pubsub].filter((part) => part !== undefined)
 
 /** Runs the effects that services deferred until after a commit. The object stays awake until they end. */
 const runAfterCommit = (

@@ -4,7 +4,6 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import { identity } from "effect/Function"
 import type * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -15,7 +14,7 @@ import type { FromServerEncoded } from "effect/rpc/RpcMessage"
 import type { Scope } from "effect/Scope"
 import * as Tracer from "effect/Tracer"
 import type * as Api from "../../contract/Api.ts"
-import { type App, handlersOf } from "../../contract/App.ts"
+import { type App, handlersOf, partsOf } from "../../contract/App.ts"
 import { Auth, CurrentIdentity, CurrentNetwork } from "../../contract/Auth.ts"
 import { Calls } from "../../contract/Calls.ts"
 import { TokenIssuer } from "../../contract/TokenIssuer.ts"
@@ -79,10 +78,11 @@ export const make = <Rpcs extends Rpc.Any>(
     }))
     const run: ActionRunner["run"] = ({ object, onMessage, requests, resultBytes, session }) =>
       Effect.callback<ReadonlyArray<FromServerEncoded>>((resume) => {
-        const { jobs, pubsub } = app
-        const context = Context.make(Calls, callsTo(app.api, object, session)).pipe(
-          jobs === undefined ? identity : Context.merge(jobs.servicesOver(callsTo(jobs.api, object, session))),
-          pubsub === undefined ? identity : Context.merge(pubsub.servicesOver(callsTo(pubsub.api, object, session))),
+        let own: Context.Context<Calls> = Context.make(Calls, callsTo(app.api, object, session))
+        for (const { api, servicesOver } of partsOf(app)) {
+          own = Context.merge(own, servicesOver(callsTo(api, object, session)))
+        }
+        const context = own.pipe(
           Context.add(CurrentIdentity, session.identity),
           Context.add(CurrentNetwork, session.address === undefined ? undefined : networkOf(session.address)),
           // For handlers, and for the author's middleware around them.

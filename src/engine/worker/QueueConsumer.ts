@@ -14,10 +14,11 @@ import { CallError } from "../../protocol/CallError.ts"
 import type { EncodedExit } from "../../protocol/Exit.ts"
 import type { Request } from "../../protocol/Messages.ts"
 import { type CarriedCall, readCall } from "../../services/Broker.ts"
-import { handledBy } from "../../services/outbox/Lanes.ts"
+import { handledBy, leaseMargin } from "../../services/outbox/Lanes.ts"
 import { OutboxApi } from "../../services/outbox/OutboxApi.ts"
 import { tenantNamePattern } from "../../system/Names.ts"
 import type { ObjectStub } from "../rpc/ObjectStub.ts"
+import { promisedRequest, promisedSession } from "../rpc/PromisedRequests.ts"
 import type { RequestSession } from "../rpc/SessionHeader.ts"
 import { deploymentCalls } from "./DeploymentCalls.ts"
 import { missingStatus } from "./Tenancy.ts"
@@ -32,9 +33,6 @@ export interface ConsumerHost {
 
 /** What becomes of what a broker has delivered: it is done with, or it is to be delivered again. */
 export type Verdict = "done" | "again"
-
-/** Milliseconds beyond the timeout of a queue after which its call counts as cut. */
-const leaseMargin = 10_000
 
 /** While the object starts again, for example after a deploy. */
 const patience = { schedule: Schedule.exponential("100 millis"), times: 5 }
@@ -119,21 +117,9 @@ const run = Effect.fnUntraced(function* ({ app, host, known }: Consuming, { call
   if (known.size >= maxKnown) known.clear()
   known.add(name)
   const { caller, messages, span, time } = begun
-  const request: Request = {
-    _tag: "Request",
-    id: call,
-    tag: consumerTag(queue.name),
-    payload: { messages },
-    headers: [],
-    ...(span !== null && { traceId: span[0], spanId: span[1], sampled: true })
-  }
-  const session: RequestSession = {
-    tenant,
-    ...(object !== undefined && { object }),
-    identity: caller,
-    // Its token may have ended: the message was sent before.
-    credential: { expires: null, issued: time, session: null }
-  }
+  const request = promisedRequest(call, { target: consumerTag(queue.name), payload: { messages }, span })
+  const place = { tenant, ...(object !== undefined && { object }) }
+  const session = promisedSession(place, caller, time)
   const [took, handled] = yield* Effect.timed(act(host, request, session, timeout))
   const millis = Duration.toMillis(took)
   const results = messages.map(({ id }, place) => ({ id, handled: handled(place) }))

@@ -5,14 +5,14 @@
 import type * as Context from "effect/Context"
 import type { Declared } from "../../contract/Cron.ts"
 import type { JobsHost, JobsRuntime } from "../../contract/Jobs.ts"
-import { mutationLane } from "../../contract/Scheduler.ts"
+import { mutationLane } from "../../contract/PromisedCalls.ts"
 import type { Expiring } from "../../contract/Transactional.ts"
 import type { AttemptOutcome } from "../JobMetrics.ts"
 import * as AttemptMetrics from "./AttemptMetrics.ts"
 import * as CarriedCalls from "./CarriedCalls.ts"
 import { cronTable } from "./Crons.ts"
 import { isLost } from "./Decisions.ts"
-import type { Attempt, Lane } from "./Lanes.ts"
+import { type Attempt, type Lane, leaseMargin } from "./Lanes.ts"
 import { type Delivery, deliveryColumns, outboxChanges, outboxTable, toDelivery } from "./OutboxTable.ts"
 import { current } from "./OutboxTransactional.ts"
 import type { TransactionOutbox } from "./TransactionOutbox.ts"
@@ -22,9 +22,6 @@ const rowsPerTurn = 4
 
 /** Milliseconds after which the alarm looks again when something is due: a crash may have come in between. */
 const safetyDelay = 5_000
-
-/** Milliseconds beyond its timeout after which a call counts as cut. */
-const leaseMargin = 10_000
 
 /** A time that does not come. */
 const never = Number.POSITIVE_INFINITY

@@ -5,11 +5,14 @@
 import * as Schema from "effect/Schema"
 import type { Around, Broker, JobsHost, PromisedCall } from "../../contract/Jobs.ts"
 import type { FailureReason } from "../../contract/Outbox.ts"
+import { actionLane, mutationLane } from "../../contract/PromisedCalls.ts"
 import { type Consumer, Handled, lanesOf } from "../../contract/Queue.ts"
-import { actionLane, mutationLane } from "../../contract/Scheduler.ts"
 import type { EncodedExit } from "../../protocol/Exit.ts"
 import type { FailedWith } from "./Decisions.ts"
 import { type Delivery, idOf } from "./OutboxTable.ts"
+
+/** Milliseconds beyond its timeout after which a call counts as cut. */
+export const leaseMargin = 10_000
 
 /** How one attempt ended; `after` is the delay that its handler asked for, in milliseconds. */
 export type Attempt = FailedWith | undefined

@@ -12,9 +12,6 @@ import * as Workflow from "effect/workflow/Workflow"
 import { type AnyCodec, jsonCodec, untyped } from "../../protocol/JsonCodec.ts"
 import * as Limits from "../../protocol/Limits.ts"
 
-/** Bytes of one result that fit into a row beside the other columns. */
-const resultBytes = Limits.sqlite.rowBytes - 10_000
-
 const AnyValue = Schema.Union([Schema.Undefined, Schema.Any])
 
 /** The exits of activities: their values are encoded already, their defects are not. */
@@ -39,10 +36,10 @@ const storable = (what: string, encoded: Effect.Effect<unknown, Schema.SchemaErr
   Effect.flatMap(Effect.exit(encoded), (exit) => {
     if (Exit.isFailure(exit)) return diedWith(`${what} does not fit its schema: ${Cause.pretty(exit.cause)}`)
     const json = jsonOf(exit.value)
-    const actual = Limits.bytesBeyond(JSON.stringify(json), resultBytes)
+    const actual = Limits.bytesBeyond(JSON.stringify(json), Limits.storedBytes)
     return actual === undefined
       ? Effect.succeed(json)
-      : diedWith(`${what} is too large: ${Limits.describe("rowBytes", resultBytes, actual)}`)
+      : diedWith(`${what} is too large: ${Limits.describe("rowBytes", Limits.storedBytes, actual)}`)
   })
 
 const diedWith = (message: string): Effect.Effect<Schema.Json> =>
@@ -52,9 +49,9 @@ const diedWith = (message: string): Effect.Effect<Schema.Json> =>
 export const encodePayload = (workflow: Workflow.Any, payload: unknown): Effect.Effect<Schema.Json> =>
   Effect.flatMap(Effect.orDie(Schema.encodeUnknownEffect(payloadCodec(workflow))(payload)), (encoded) => {
     const json = jsonOf(encoded)
-    const actual = Limits.bytesBeyond(JSON.stringify(json), resultBytes)
+    const actual = Limits.bytesBeyond(JSON.stringify(json), Limits.storedBytes)
     if (actual === undefined) return Effect.succeed(json)
-    return Effect.die(new Error(`the payload: ${Limits.describe("rowBytes", resultBytes, actual)}`))
+    return Effect.die(new Error(`the payload: ${Limits.describe("rowBytes", Limits.storedBytes, actual)}`))
   })
 
 /** The JSON of an activity's exit. */

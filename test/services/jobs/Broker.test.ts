@@ -4,11 +4,10 @@ import { Tenants } from "effect-dormouse/tenants"
 import { type Fate, MemoryBroker, type TestAppOptions } from "effect-dormouse/testing"
 import { afterEach, describe, expect, it, vi } from "vitest"
 import { TransactionOutbox } from "../../../src/services/outbox/TransactionOutbox.ts"
-import { type MemoryDeployment, memory, turns } from "../../deployment/memory.ts"
+import { copy, type MemoryDeployment, memory, turns } from "../../deployment/memory.ts"
 import { ran } from "../../worker/jobs.ts"
 import { first, options, second } from "../../worker/schedules.ts"
 import { clientOf, suite } from "./jobCases.ts"
-import { copy } from "./versions.ts"
 
 /** An app whose queues a broker in memory carries, under a clock that the test moves. */
 const timed = async (

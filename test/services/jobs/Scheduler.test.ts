@@ -5,11 +5,10 @@ import { Cron, Jobs } from "effect-dormouse/jobs"
 import { Tenants } from "effect-dormouse/tenants"
 import { describe, expect, it, vi } from "vitest"
 import { TransactionOutbox } from "../../../src/services/outbox/TransactionOutbox.ts"
-import { type MemoryDeployment, memory, turns } from "../../deployment/memory.ts"
+import { copy, type MemoryDeployment, memory, turns } from "../../deployment/memory.ts"
 import { JobsApi, JobsHandlers, lines, ran } from "../../worker/jobs.ts"
 import { first, options, second } from "../../worker/schedules.ts"
 import { clientOf, suite } from "./jobCases.ts"
-import { copy } from "./versions.ts"
 
 /** An app under a clock that the test moves. */
 const timed = async (app: App.App<any>, more: Parameters<typeof memory>[1] = {}) => {
