@@ -134,11 +134,11 @@ export const suite = (name: string, here: () => Promise<Timed>) =>
 
     it("J9: a job that was cancelled does not run", async () => {
       const { plan, jobs, texts, value } = open()
-      const [one] = await plan(300, { what: "add", text: "one" }, { what: "add", text: "two" })
+      const [one] = await plan(2000, { what: "add", text: "one" }, { what: "add", text: "two" })
       expect(await value("cancel", { id: one })).toBe(true)
       expect(await value("cancel", { id: one })).toBe(false)
       expect(await value("cancel", { id: "no id" })).toBe(false)
-      await eventually(texts, ["two"])
+      await eventually(texts, ["two"], 500)
       expect(await jobs()).toEqual([])
       // From an action.
       const id = await value("plan", { delay: 10_000, text: "three" })
@@ -206,7 +206,7 @@ export const suite = (name: string, here: () => Promise<Timed>) =>
       const { plan, job, texts, value } = open()
       const flaky = `once ${newTenant("x")}`
       const ids = await plan(
-        300,
+        2000,
         { what: "add", text: "0", key: "a" },
         { what: "once", text: flaky, key: "a", retry: 300 },
         { what: "add", text: "2", key: "a" },
@@ -215,7 +215,7 @@ export const suite = (name: string, here: () => Promise<Timed>) =>
         { what: "add", text: "other", key: "b" }
       )
       expect(await value("cancel", { id: ids[0] })).toBe(true)
-      await eventually(async () => (await texts()).length, 4)
+      await eventually(async () => (await texts()).length, 4, 500)
       expect(await texts()).toEqual(["other", flaky, "2", "4"])
       expect(await job(ids[3])).toMatchObject({ state: "failed" })
     })

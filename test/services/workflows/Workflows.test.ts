@@ -105,7 +105,8 @@ describe("an execution", () => {
     world.begin = (text) => (isHanging && text === "one ship" ? Effect.never : Effect.void)
     const id = await order("one", 100)
     await expect.poll(async () => (await execution(id)).activities).toBe(2)
-    await until(id, "suspended")
+    // 20 seconds until it is cut, and 1 second until it goes on.
+    await until(id, "suspended", 500)
     await until(id, "running")
     isHanging = false
     await until(id, "done", 1000)
