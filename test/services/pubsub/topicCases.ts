@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import * as Patch from "../../../src/protocol/Patch.ts"
 import { type Deployment, errorOf, newTenant, type Peer, post, request } from "../../deployment/Deployment.ts"
 import { TopicsApi } from "../../worker/topics.ts"
+import { evictionCases } from "./evictionCases.ts"
 import { publishCases, type Reading } from "./publishCases.ts"
 
 /** Topics of the app in `topics.ts`, in memory and in workerd. */
@@ -73,6 +74,8 @@ export const suite = (name: string, here: () => Promise<Deployment & { readonly 
       }
       return { read: reader, call: outcome, close: async () => {} }
     })
+
+    evictionCases(() => app)
 
     it("PS1: an action publishes at once", async () => {
       const { connect, done } = open()
