@@ -192,8 +192,10 @@ export class MemoryObject<Rpcs extends Rpc.Any> {
   /** Drops the heap and all sockets at once, as a machine failure does. The database stays. */
   async crash(): Promise<void> {
     const stopped = this.stop()
-    for (const socket of this.sockets) socket.wire?.cut()
+    const sockets = [...this.sockets]
+    // Before they close: that does not wake the object.
     this.sockets.clear()
+    for (const socket of sockets) socket.wire?.cut()
     await stopped
   }
 
@@ -220,11 +222,13 @@ export class MemoryObject<Rpcs extends Rpc.Any> {
   }
 
   private async closed(socket: ServerSocket): Promise<void> {
-    if (!this.sockets.delete(socket) || this.heap === undefined) return
+    if (!this.sockets.delete(socket)) return
     const { heap } = this
-    const { sockets } = await heap.engine
-    // If the object is not in memory, its next start finds that the socket is missing.
-    if (heap === this.heap) sockets.closed(heap.sockets.of(socket))
+    const engine = await heap?.engine
+    // As on the platform, it wakes an object that was evicted: who was present by the socket is seen to go.
+    if (heap === undefined || heap.isEvicted)
+      return this.event(({ sockets }, heap) => sockets.closed(heap.sockets.of(socket)))
+    if (heap === this.heap) engine?.sockets.closed(heap.sockets.of(socket))
   }
 
   private start(): Heap {
