@@ -317,7 +317,8 @@ class Engine implements TenantEngine {
         // Later: after a wake, the queries come back with the sockets.
         background.defer(() => turn(() => live.committed(writes)))
       },
-      time: () => runner.time(parts.services)
+      time: () => runner.time(parts.services),
+      rows: (sql, params) => (database.isUnwritten?.() === true ? [] : database.all(sql, params).rows)
     })
     this.local = makeLocalLive({ group, live, readQueryKey: readOwnKey, turn })
     this.transactor = Transactor.make(runner)

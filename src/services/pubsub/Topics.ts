@@ -1,6 +1,6 @@
 /**
  * The topics of one object: who reads them, and what was published and not sent yet.
- * Everything here is in the heap. After hibernation the readers come back from their sockets.
+ * All of it is in the heap, but histories, which `TopicLog` stores. After hibernation the readers come back from their sockets.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -15,19 +15,25 @@ import { Marker } from "../../contract/Presence.ts"
 import { Presences } from "../../contract/Presences.ts"
 import { type Published, Publisher } from "../../contract/Publisher.ts"
 import {
+  type Asked,
   accessPrefix,
+  type From,
   type PubsubHost,
   type PubsubRuntime,
   type Reader,
   type ReaderHost
 } from "../../contract/Pubsub.ts"
 import { Settings, type TopicSettings } from "../../contract/Topic.ts"
-import type { Any, Transactional } from "../../contract/Transactional.ts"
+import { type After, Histories } from "../../contract/TopicHistory.ts"
+import type { Any, Transactional, Tx } from "../../contract/Transactional.ts"
+import type { EncodedExit } from "../../protocol/Exit.ts"
 import { canonical } from "../../protocol/JsonCodec.ts"
 import { withSchemas } from "../../protocol/RpcCodec.ts"
 import type { Alarm } from "../Alarm.ts"
+import { HistoryReaders, newest } from "./HistoryReaders.ts"
 import { PresenceList } from "./PresenceList.ts"
 import { SharedAlarm } from "./SharedAlarm.ts"
+import * as TopicLog from "./TopicLog.ts"
 import { TopicReader } from "./TopicReader.ts"
 
 /** The topics of one object. */
@@ -39,6 +45,7 @@ export class Topics implements PubsubRuntime {
   /** The tags of the queries of peers, by those of their streams. */
   private readonly lists = new Map<string, string>()
   private readonly readers = new Map<string, Set<TopicReader>>()
+  private readonly histories: HistoryReaders
   /** What is sent with the next delivery, in its order. */
   private pending: Array<Published> = []
   private host: PubsubHost | undefined
@@ -60,6 +67,11 @@ export class Topics implements PubsubRuntime {
       .map(withSchemas)
     for (const { _tag, annotations } of this.topics)
       this.settings.set(accessPrefix + _tag, Context.getUnsafe(annotations, Settings))
+    this.histories = new HistoryReaders({
+      rows: (sql, params) => this.host?.rows(sql, params) ?? [],
+      deliverLater: () => this.host?.deliverLater()
+    })
+    const hasHistories = [...this.settings.values()].some(({ history }) => history !== undefined)
     for (const { _tag, annotations } of this.topics) {
       const list = Context.getOption(annotations, Marker)
       if (Option.isSome(list)) this.lists.set(accessPrefix + _tag, list.value)
@@ -68,15 +80,21 @@ export class Topics implements PubsubRuntime {
     this.transactional = [
       {
         tag: Publisher,
+        tables: hasHistories ? [TopicLog.topicTable] : [],
+        open: (tx) => ({ publish: (published) => Effect.sync(() => this.publishIn(tx, published)) })
+      } satisfies Transactional<Publisher, Publisher["Service"]>,
+      {
+        tag: Histories,
         tables: [],
         open: (tx) => ({
-          publish: (message) =>
-            Effect.sync(() => {
-              if (tx.readOnly) throw new Error("a query cannot publish: make it a mutation")
-              tx.afterCommit(Effect.sync(() => this.publish(message)))
+          newest: (topic, key) =>
+            Effect.sync((): After => {
+              const text = keyOf(topic, key)
+              tx.recordRead(TopicLog.topicTable.name, text)
+              return newest(TopicLog.headOf(tx.query, text))
             })
         })
-      } satisfies Transactional<Publisher, Publisher["Service"]>,
+      } satisfies Transactional<Histories, Histories["Service"]>,
       {
         tag: Presences,
         tables: [],
@@ -106,14 +124,22 @@ export class Topics implements PubsubRuntime {
     this.host = host
   }
 
-  open(host: ReaderHost, tag: string, payload: unknown): Reader {
+  asked(tag: string, payload: unknown): Asked | EncodedExit {
+    return this.settings.get(tag)?.history === undefined ? { payload } : HistoryReaders.asked(payload)
+  }
+
+  open(host: ReaderHost, tag: string, payload: unknown, from: From): Reader {
     const list = this.lists.get(tag)
     if (list !== undefined) {
       const { key, state } = decodeJoin(payload)
       return this.presence.reader(host, keyOf(list, key), state)
     }
+    const { buffer, history } = this.settings.get(tag)!
+    if (history !== undefined) {
+      const { key } = decodeReading(payload)
+      return this.histories.open(host, keyOf(tag.slice(accessPrefix.length), key), from)
+    }
     const text = keyOf(tag, payload)
-    const { buffer } = this.settings.get(tag)!
     const reader = new TopicReader(host, buffer, {
       join: () => {
         const readers = this.readers.get(text)
@@ -153,21 +179,34 @@ export class Topics implements PubsubRuntime {
     this.alarm?.set((Math.floor(this.host.time() / period) + 1) * period)
   }
 
-  /** A message whose transaction has committed. */
-  private publish(message: Published): void {
-    // Nobody reads it.
-    if (!this.readers.has(keyOf(accessPrefix + message.topic, message.key))) return
-    this.pending.push(message)
+  /** Publishes as a part of a transaction. */
+  private publishIn(tx: Tx, published: Published): void {
+    if (tx.readOnly) throw new Error("a query cannot publish: make it a mutation")
+    const { key, messages, topic } = published
+    const { history } = this.settings.get(accessPrefix + topic) ?? {}
+    if (history === undefined) return tx.afterCommit(Effect.sync(() => this.publish(published)))
+    const text = keyOf(topic, key)
+    const { epoch, first } = TopicLog.write(tx, text, messages, history)
+    tx.recordWrite(TopicLog.topicTable.name, text)
+    tx.afterCommit(Effect.sync(() => this.histories.published(text, epoch, { first, messages })))
+  }
+
+  /** Messages whose transaction has committed. */
+  private publish(published: Published): void {
+    // Nobody reads them.
+    if (!this.readers.has(keyOf(accessPrefix + published.topic, published.key))) return
+    this.pending.push(published)
     if (this.pending.length === 1) this.host?.deliverLater()
   }
 
   deliver(): boolean {
-    if (this.pending.length === 0) return false
+    const hasServed = this.histories.deliver()
+    if (this.pending.length === 0) return hasServed
     const touched = new Set<TopicReader>()
-    for (const { key, message, topic } of this.pending) {
-      const item = `{"message":${message}}`
+    for (const { key, messages, topic } of this.pending) {
+      const items = messages.map((message) => `{"message":${message}}`)
       for (const reader of this.readers.get(keyOf(accessPrefix + topic, key)) ?? []) {
-        reader.push(item)
+        for (const item of items) reader.push(item)
         touched.add(reader)
       }
     }
@@ -179,6 +218,9 @@ export class Topics implements PubsubRuntime {
 
 /** The payload of a presence's stream. The query before has decoded it with the schemas of the contract. */
 const decodeJoin = Schema.decodeUnknownSync(Schema.Struct({ key: Schema.Json, state: Schema.Json }))
+
+/** The payload of the query that decides who may read a history, which has decoded it. */
+const decodeReading = Schema.decodeUnknownSync(Schema.Struct({ key: Schema.Json }))
 
 /** Under which name queries read who is here. */
 const presenceTable = "_dormouse_presence"
