@@ -22,8 +22,10 @@ export type PayloadSchema<Payload extends Schema.Top | Schema.Struct.Fields> = P
   : Payload
 
 /** The schema of what was given as a schema or as the fields of a struct. */
-export const schemaOf = <Payload extends Schema.Top | Schema.Struct.Fields>(payload: Payload): PayloadSchema<Payload> =>
+export const schemaOf = <Payload extends Schema.Top | Schema.Struct.Fields>(
+  payload: Payload
+): PayloadSchema<Payload> => {
+  const schema: unknown = Schema.isSchema(payload) ? payload : Schema.Struct(payload as Schema.Struct.Fields)
   // What is no schema is the fields of a struct, as `PayloadSchema` says of the types.
-  (Schema.isSchema(payload)
-    ? payload
-    : Schema.Struct(payload as Schema.Struct.Fields)) as unknown as PayloadSchema<Payload>
+  return schema as PayloadSchema<Payload>
+}
