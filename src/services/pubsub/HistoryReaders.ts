@@ -103,8 +103,9 @@ export class HistoryReaders {
     if (head === undefined || from >= head.next) return undefined
     this.heads.set(topic, head)
     const recent = this.recent.get(topic)
-    if (recent !== undefined && from >= recent.first) {
-      const skipped = from - recent.first
+    const skipped = from - (recent?.first ?? from)
+    // The table can have more already: what follows a commit runs later than the commit.
+    if (recent !== undefined && skipped >= 0 && skipped < recent.texts.length) {
       return skipped === 0 ? recent : { first: from, texts: recent.texts.slice(skipped) }
     }
     const known: ItemsByStart = this.known.get(topic) ?? new Map()

@@ -11,6 +11,7 @@ import { describe, expect, it, vi } from "vitest"
 import { type Published, Publisher } from "../../../src/contract/Publisher.ts"
 import * as Patch from "../../../src/protocol/Patch.ts"
 import { ping } from "../../../src/protocol/Ping.ts"
+import { HistoryReaders } from "../../../src/services/pubsub/HistoryReaders.ts"
 import { LogReader } from "../../../src/services/pubsub/LogReader.ts"
 import { servicesOver } from "../../../src/services/pubsub/PubsubApi.ts"
 import { append } from "../../../src/services/pubsub/TopicLog.ts"
@@ -369,6 +370,20 @@ describe("a history", () => {
     }
     await others
     expect(texts()).toEqual([["1"], ["2", "3"], ["x"], ["5"]])
+  })
+
+  it("PS11: a message that the table has before it is heard of is sent once", () => {
+    const rows = (sql: string) => (sql.includes("DESC LIMIT 1") ? [[1, 2, 2, "e"]] : [[1, "0\n1"]])
+    const readers = new HistoryReaders({ rows, deliverLater: () => {} })
+    const sent: Array<string> = []
+    const host = { send: (items: ReadonlyArray<string>) => void sent.push(...items), progress: () => {} }
+    readers.open(host as never, "t", { progress: 2 }).granted()
+    // Two transactions have committed, and what follows the first of them runs now.
+    for (let first = 1; first <= 2; first++) {
+      readers.published("t", "e", { first, messages: [`${first - 1}`] })
+      readers.deliver()
+    }
+    expect(sent).toEqual(['{"message":1,"cursor":"e.2"}'])
   })
 
   it("PS12: the rows of a history are few, whatever is published", () => {
