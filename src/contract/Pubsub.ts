@@ -3,15 +3,19 @@
  * `Pubsub.make` of `effect-dormouse/pubsub` makes it: an app without topics does not bundle it.
  */
 import type * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
 import type * as Layer from "effect/Layer"
 import type * as Rpc from "effect/rpc/Rpc"
 import type * as RpcGroup from "effect/rpc/RpcGroup"
 import type { EncodedExit } from "../protocol/Exit.ts"
 import type * as Api from "./Api.ts"
+import type { Identity } from "./Auth.ts"
 import type { Calls } from "./CallsTag.ts"
 import type { JobsHost } from "./Jobs.ts"
 import type { Publisher } from "./Publisher.ts"
-import type { Any, SqlValue } from "./Transactional.ts"
+import type { After } from "./TopicHistory.ts"
+import type { Any, ChangeRecorder, InternalTable, SqlValue, Tx } from "./Transactional.ts"
 
 /** The topics of an app. */
 export interface Pubsub {
@@ -21,7 +25,35 @@ export interface Pubsub {
   /** The publisher of an action, over its calls of `api`. */
   readonly servicesOver: (calls: Calls["Service"]) => Context.Context<Publisher>
   /** The topics of one object, before its engine is made. */
-  readonly open: (api: Api.Declared<any>) => PubsubRuntime
+  readonly open: (app: Opened) => PubsubRuntime
+}
+
+/** What topics need to know of their app. */
+export interface Opened {
+  readonly api: Api.Declared<any>
+  /** The names of the tables with policies. */
+  readonly guarded: ReadonlySet<string>
+}
+
+/** The change feeds of an app, from `ChangeLog.make` of `effect-dormouse/changes`. */
+export interface Changes {
+  /** The feeds of one object. */
+  readonly open: (
+    feeds: ReadonlyArray<Rpc.AnyWithProps>,
+    host: () => PubsubHost,
+    guarded: ReadonlySet<string>
+  ) => TopicSource
+}
+
+/** Topics whose readers are served from something stored. */
+export interface TopicSource {
+  readonly tables: ReadonlyArray<InternalTable>
+  readonly recorder: ChangeRecorder
+  readonly asked: (payload: unknown) => Asked | EncodedExit
+  readonly newest: (tx: Tx) => After
+  readonly open: (reader: ReaderHost, topic: string, from: From) => Reader
+  /** Serves the readers that are due. Returns whether there was one. */
+  readonly deliver: () => boolean
 }
 
 /** The topics of one object, as its engine drives them. */
@@ -55,6 +87,11 @@ export interface PubsubHost {
   readonly time: () => number
   /** Runs a statement that reads, outside of transactions. */
   readonly rows: (sql: string, params: ReadonlyArray<SqlValue>) => ReadonlyArray<ReadonlyArray<SqlValue>>
+  /** Runs an effect as a reading transaction of a caller. */
+  readonly read: <A, E>(identity: Identity, effect: Effect.Effect<A, E, any>) => Exit.Exit<A, E>
+  /** Whether the app has policies. */
+  readonly isGuarded: boolean
+  readonly log: (message: string, cause: unknown) => void
 }
 
 /** A request for a topic. */
@@ -83,7 +120,7 @@ export interface ReaderHost {
   /** Names the socket. */
   readonly id: string
   /** Who the caller is now. */
-  readonly subject: () => string | null
+  readonly identity: () => Identity
   /** When the client was last heard of, in milliseconds since the epoch. */
   readonly seenAt: () => number | undefined
   /** Closes the socket, whose client is lost. */

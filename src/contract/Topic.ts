@@ -32,6 +32,8 @@ export interface TopicSettings {
   readonly buffer: number
   /** Messages of each key that are stored. None unless given. */
   readonly history?: number | undefined
+  /** Whether it is a change feed. */
+  readonly isFeed?: boolean
 }
 
 /** The settings of a topic, as an annotation of its rpc. */

@@ -425,7 +425,7 @@ export class SocketSession implements Subscriber {
         progress,
         end,
         id: this.id,
-        subject: () => this.session.identity.subject,
+        identity: () => this.session.identity,
         seenAt: () => latest(this.receivedAt, this.socket.pingedAt()),
         drop: () => this.options.onGone(this)
       },

@@ -4,37 +4,31 @@
  */
 import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
-import type { Asked, From, Reader, ReaderHost } from "../../contract/Pubsub.ts"
+import type { Asked, From, PubsubHost, Reader, ReaderHost } from "../../contract/Pubsub.ts"
 import { After } from "../../contract/TopicHistory.ts"
 import { PayloadInvalid } from "../../protocol/CallError.ts"
-import { type EncodedExit, failed, lost } from "../../protocol/Exit.ts"
-import { type Items, LogReader } from "./LogReader.ts"
+import { type EncodedExit, failed } from "../../protocol/Exit.ts"
+import { type Items, LogReaders, startOf } from "./LogReader.ts"
 import { type Head, headOf, type Run, read, type Stretch } from "./TopicLog.ts"
 
-/** What the readers need of their object. */
-export interface HistoryHost {
-  /** Runs a statement that reads. */
-  readonly rows: Run
-  /** Has `deliver` called at the end of a turn. */
-  readonly deliverLater: () => void
+/** The messages of a key, as items from a number on. */
+interface Stored {
+  readonly first: number
+  readonly texts: ReadonlyArray<string>
 }
-
-/** The items of a key that are read in one delivery, by the number from which on. */
-type ItemsByStart = Map<number, Items | undefined>
 
 /** The readers of all histories of one object. */
 export class HistoryReaders {
-  private readonly host: HistoryHost
-  private readonly readers = new Map<string, Set<LogReader>>()
+  private readonly host: () => Pick<PubsubHost, "rows" | "deliverLater">
+  private readonly readers = new LogReaders()
   /** How far the histories are that somebody reads. */
   private readonly heads = new Map<string, Head>()
   /** What was published since the last delivery, where somebody reads it. */
-  private readonly recent = new Map<string, Items>()
-  private due = new Set<LogReader>()
-  /** What was read in this delivery: many readers are at the same place. */
-  private readonly known = new Map<string, ItemsByStart>()
+  private readonly recent = new Map<string, Stored>()
+  /** What was read in this delivery, by the number from which on: many readers are at the same place. */
+  private readonly known = new Map<string, Map<number, Stored | undefined>>()
 
-  constructor(host: HistoryHost) {
+  constructor(host: () => Pick<PubsubHost, "rows" | "deliverLater">) {
     this.host = host
   }
 
@@ -47,59 +41,41 @@ export class HistoryReaders {
   }
 
   /** Somebody reads the history of a key. */
-  open(host: ReaderHost, topic: string, { after = "start", progress }: From): Reader {
-    const start = progress === undefined ? startAfter(after, headOf(this.host.rows, topic)) : progress || unknown
-    // It may hibernate before it is known whether it may read.
-    if (progress === undefined && typeof start === "number") host.progress(start)
-    const reader: LogReader = new LogReader(
+  open(host: ReaderHost, topic: string, from: From): Reader {
+    const start = startOf(host, from, (after) => ({ position: startAfter(after, headOf(this.rows, topic)) }))
+    return this.readers.open(
       host,
-      {
-        read: (from) => this.read(topic, from),
-        join: () => {
-          const readers = this.readers.get(topic)
-          if (readers === undefined) this.readers.set(topic, new Set([reader]))
-          else readers.add(reader)
-        },
-        leave: () => {
-          this.due.delete(reader)
-          const readers = this.readers.get(topic)
-          if (!readers?.delete(reader) || readers.size > 0) return
-          this.readers.delete(topic)
-          this.heads.delete(topic)
-        },
-        serveLater: () => void this.due.add(reader)
-      },
-      start
+      topic,
+      (from) => itemsFrom(this.read(topic, from), from),
+      start,
+      () => this.heads.delete(topic)
     )
-    return reader
   }
 
   /** Messages whose transaction has committed. */
   published(topic: string, epoch: string, { first, messages }: Stretch): void {
-    const readers = this.readers.get(topic)
-    if (readers === undefined) return
+    if (!this.readers.has(topic)) return
     this.heads.set(topic, { epoch, next: Math.max(first + messages.length, this.heads.get(topic)?.next ?? 0) })
     const texts = messages.map((message, i) => itemOf(message, epoch, first + i))
     const before = this.recent.get(topic)
     const isNext = before !== undefined && before.first + before.texts.length === first
     this.recent.set(topic, isNext ? { first: before.first, texts: [...before.texts, ...texts] } : { first, texts })
-    for (const reader of readers) this.due.add(reader)
-    this.host.deliverLater()
+    this.readers.wake(topic)
+    this.host().deliverLater()
   }
 
   /** Serves the readers that are due. Returns whether there was one. */
   deliver(): boolean {
-    if (this.due.size === 0) return false
-    const { due } = this
-    this.due = new Set()
-    for (const reader of due) reader.serve()
+    const hasServed = this.readers.deliver()
     this.recent.clear()
     this.known.clear()
-    return true
+    return hasServed
   }
 
-  private read(topic: string, from: number): Items | undefined {
-    const head = this.heads.get(topic) ?? headOf(this.host.rows, topic)
+  private readonly rows: Run = (sql, params) => this.host().rows(sql, params)
+
+  private read(topic: string, from: number): Stored | undefined {
+    const head = this.heads.get(topic) ?? headOf(this.rows, topic)
     if (head === undefined || from >= head.next) return undefined
     this.heads.set(topic, head)
     const recent = this.recent.get(topic)
@@ -108,9 +84,9 @@ export class HistoryReaders {
     if (recent !== undefined && skipped >= 0 && skipped < recent.texts.length) {
       return skipped === 0 ? recent : { first: from, texts: recent.texts.slice(skipped) }
     }
-    const known: ItemsByStart = this.known.get(topic) ?? new Map()
+    const known = this.known.get(topic) ?? new Map<number, Stored | undefined>()
     this.known.set(topic, known)
-    if (!known.has(from)) known.set(from, itemsOf(read(this.host.rows, topic, from), head))
+    if (!known.has(from)) known.set(from, storedOf(read(this.rows, topic, from), head))
     return known.get(from)
   }
 }
@@ -124,10 +100,18 @@ const cursorOf = (epoch: string, number: number): string => `${epoch}.${number}`
 const itemOf = (message: string, epoch: string, number: number): string =>
   `{"message":${message},"cursor":"${cursorOf(epoch, number)}"}`
 
-const itemsOf = (stretch: Stretch | undefined, { epoch }: Head): Items | undefined =>
+const storedOf = (stretch: Stretch | undefined, { epoch }: Head): Stored | undefined =>
   stretch && {
     first: stretch.first,
     texts: stretch.messages.map((message, i) => itemOf(message, epoch, stretch.first + i))
+  }
+
+const itemsFrom = (stored: Stored | undefined, from: number): Items | undefined =>
+  stored && {
+    missed: stored.first - from,
+    texts: stored.texts,
+    after: (index) => stored.first + index + 1,
+    next: stored.first + stored.texts.length
   }
 
 /** The number of the message with which a reader begins, or the exit that refuses its cursor. */
@@ -142,8 +126,5 @@ const startAfter = (after: string, head: Head | undefined): number | EncodedExit
 const notOfThisHistory = failed(
   new PayloadInvalid({ issue: "the cursor is not one of this history: begin at the start" })
 )
-
-/** Its position was not saved. Its client begins again with its cursor. */
-const unknown = lost
 
 const decodeAfter = Schema.decodeUnknownExit(Schema.Struct({ key: Schema.Unknown, after: Schema.optionalKey(After) }))

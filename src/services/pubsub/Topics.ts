@@ -9,7 +9,6 @@ import * as Rpc from "effect/rpc/Rpc"
 import * as RpcGroup from "effect/rpc/RpcGroup"
 import * as RpcSchema from "effect/rpc/RpcSchema"
 import * as Schema from "effect/Schema"
-import type * as Api from "../../contract/Api.ts"
 import { isKind, kindOf, QueryKind } from "../../contract/Kind.ts"
 import { Marker } from "../../contract/Presence.ts"
 import { Presences } from "../../contract/Presences.ts"
@@ -17,11 +16,14 @@ import { type Published, Publisher } from "../../contract/Publisher.ts"
 import {
   type Asked,
   accessPrefix,
+  type Changes,
   type From,
+  type Opened,
   type PubsubHost,
   type PubsubRuntime,
   type Reader,
-  type ReaderHost
+  type ReaderHost,
+  type TopicSource
 } from "../../contract/Pubsub.ts"
 import { Settings, type TopicSettings } from "../../contract/Topic.ts"
 import { type After, Histories } from "../../contract/TopicHistory.ts"
@@ -46,6 +48,9 @@ export class Topics implements PubsubRuntime {
   private readonly lists = new Map<string, string>()
   private readonly readers = new Map<string, Set<TopicReader>>()
   private readonly histories: HistoryReaders
+  /** The change feeds, and their tags of `access`. */
+  private readonly feeds: TopicSource | undefined
+  private readonly feedTags: ReadonlySet<string>
   /** What is sent with the next delivery, in its order. */
   private pending: Array<Published> = []
   private host: PubsubHost | undefined
@@ -55,7 +60,7 @@ export class Topics implements PubsubRuntime {
   private alarm: SharedAlarm | undefined
   private isWatching = false
 
-  constructor({ declared }: Api.Declared<any>, timeout: number) {
+  constructor({ api: { declared }, guarded }: Opened, timeout: number, changes: Changes | undefined) {
     this.timeout = timeout
     this.presence = new PresenceList((key) => {
       this.host?.changed(presenceTable, key)
@@ -67,10 +72,13 @@ export class Topics implements PubsubRuntime {
       .map(withSchemas)
     for (const { _tag, annotations } of this.topics)
       this.settings.set(accessPrefix + _tag, Context.getUnsafe(annotations, Settings))
-    this.histories = new HistoryReaders({
-      rows: (sql, params) => this.host?.rows(sql, params) ?? [],
-      deliverLater: () => this.host?.deliverLater()
-    })
+    // The engine has started before anybody reads.
+    const host = () => this.host!
+    this.histories = new HistoryReaders(host)
+    const feeds = this.topics.filter(({ annotations }) => Context.getUnsafe(annotations, Settings).isFeed)
+    this.feedTags = new Set(feeds.map(({ _tag }) => accessPrefix + _tag))
+    if (feeds.length > 0 && changes === undefined) throw new Error(withoutChanges)
+    this.feeds = feeds.length > 0 ? changes?.open(feeds, host, guarded) : undefined
     const hasHistories = [...this.settings.values()].some(({ history }) => history !== undefined)
     for (const { _tag, annotations } of this.topics) {
       const list = Context.getOption(annotations, Marker)
@@ -85,10 +93,15 @@ export class Topics implements PubsubRuntime {
       } satisfies Transactional<Publisher, Publisher["Service"]>,
       {
         tag: Histories,
-        tables: [],
+        tables: this.feeds?.tables ?? [],
+        recorder: this.feeds?.recorder,
         open: (tx) => ({
           newest: (topic, key) =>
             Effect.sync((): After => {
+              if (this.feeds !== undefined && this.feedTags.has(accessPrefix + topic)) {
+                for (const { name } of this.feeds.tables) tx.recordRead(name)
+                return this.feeds.newest(tx)
+              }
               const text = keyOf(topic, key)
               tx.recordRead(TopicLog.topicTable.name, text)
               return newest(TopicLog.headOf(tx.query, text))
@@ -125,6 +138,7 @@ export class Topics implements PubsubRuntime {
   }
 
   asked(tag: string, payload: unknown): Asked | EncodedExit {
+    if (this.feeds !== undefined && this.feedTags.has(tag)) return this.feeds.asked(payload)
     return this.settings.get(tag)?.history === undefined ? { payload } : HistoryReaders.asked(payload)
   }
 
@@ -133,6 +147,9 @@ export class Topics implements PubsubRuntime {
     if (list !== undefined) {
       const { key, state } = decodeJoin(payload)
       return this.presence.reader(host, keyOf(list, key), state)
+    }
+    if (this.feeds !== undefined && this.feedTags.has(tag)) {
+      return this.feeds.open(host, tag.slice(accessPrefix.length), from)
     }
     const { buffer, history } = this.settings.get(tag)!
     if (history !== undefined) {
@@ -200,7 +217,7 @@ export class Topics implements PubsubRuntime {
   }
 
   deliver(): boolean {
-    const hasServed = this.histories.deliver()
+    const hasServed = [this.histories, this.feeds].filter((source) => source?.deliver()).length > 0
     if (this.pending.length === 0) return hasServed
     const touched = new Set<TopicReader>()
     for (const { key, messages, topic } of this.pending) {
@@ -221,6 +238,9 @@ const decodeJoin = Schema.decodeUnknownSync(Schema.Struct({ key: Schema.Json, st
 
 /** The payload of the query that decides who may read a history, which has decoded it. */
 const decodeReading = Schema.decodeUnknownSync(Schema.Struct({ key: Schema.Json }))
+
+const withoutChanges =
+  "the contract has a change feed: give the app Pubsub.make({ changes: ChangeLog.make() }) of effect-dormouse/changes"
 
 /** Under which name queries read who is here. */
 const presenceTable = "_dormouse_presence"
