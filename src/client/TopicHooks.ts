@@ -15,10 +15,13 @@ import * as Topics from "./Topics.ts"
 
 /** The hooks of a contract's topics. */
 export interface TopicHooks<in out Rpcs extends Rpc.Any> {
-  /** Calls `onItem` with each item of a topic while the component is mounted. Returns how the reader was refused. */
+  /**
+   * Calls `onItem` with each item of a topic while the component is mounted. Returns how the reader was refused. The payload is
+   * the key of the topic, and for one with a history `{ key, after }`.
+   */
   readonly useTopic: <Tag extends PublicTagOf<Rpcs, "topic">>(
     tag: Tag,
-    key: Rpc.PayloadConstructor<Rpc.ExtractTag<Rpcs, Tag>>,
+    payload: Rpc.PayloadConstructor<Rpc.ExtractTag<Rpcs, Tag>>,
     onItem: (item: Topics.ItemOf<Rpcs, Tag>) => void
   ) => Topics.FailureOf<Rpcs, Tag> | undefined
   /**
@@ -34,15 +37,15 @@ export interface TopicHooks<in out Rpcs extends Rpc.Any> {
 
 /** Makes the hooks of a contract's topics from those of `createHooks`. Call it once, outside of components. */
 export const createTopicHooks = <Rpcs extends Rpc.Any>({ useClient }: Hooks<Rpcs>): TopicHooks<Rpcs> => {
-  const useTopic = (tag: any, key: any, onItem: (item: any) => void): any => {
+  const useTopic = (tag: any, payload: any, onItem: (item: any) => void): any => {
     const latest = useRef(onItem)
     useInsertionEffect(() => {
       latest.current = onItem
     })
     return useClient(
       (client) =>
-        Stream.runForEach(Topics.lasting(client, tag, key), (item) => Effect.sync(() => latest.current(item))),
-      [tag, JSON.stringify(key)]
+        Stream.runForEach(Topics.lasting(client, tag, payload), (item) => Effect.sync(() => latest.current(item))),
+      [tag, JSON.stringify(payload)]
     )
   }
   const usePresence = (presence: any, key: any, state: unknown): any => {

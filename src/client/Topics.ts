@@ -36,9 +36,23 @@ const pause = 1000
 const isTransient = (error: unknown): boolean =>
   error instanceof CallError ? error.isRetryable : error instanceof RpcClientError
 
-/** A stream of the contract that is asked for again when its connection was lost. */
-export const lasting = (client: Client<any>, tag: string, payload: unknown): Stream.Stream<any, any> => {
-  const read: Stream.Stream<any, any> = Stream.suspend(() => untyped(client).act(tag, payload))
+/** A stream of the contract that is asked for again when its connection was lost. A history goes on after its last item. */
+export const lasting = (client: Client<any>, tag: string, payload: any): Stream.Stream<any, any> =>
+  Stream.suspend(() => {
+    let after: { readonly after: string } | undefined
+    const read = Stream.suspend(
+      (): Stream.Stream<any, any> => untyped(client).act(tag, after ? { ...payload, ...after } : payload)
+    )
+    return againAfter(
+      Stream.map(read, (item) => {
+        if (item?.cursor !== undefined) after = { after: item.cursor }
+        return item
+      })
+    )
+  })
+
+/** A stream that begins again when it ends because its connection was lost. */
+const againAfter = (read: Stream.Stream<any, any>): Stream.Stream<any, any> => {
   const again: Stream.Stream<any, any> = Stream.catch(read, (error) =>
     isTransient(error) ? Stream.concat(Stream.drain(Stream.fromEffect(Effect.sleep(pause))), again) : Stream.fail(error)
   )
@@ -46,24 +60,25 @@ export const lasting = (client: Client<any>, tag: string, payload: unknown): Str
 }
 
 /**
- * The items of a topic, from now on: each with its message, and with how many were missed before it, if some were. What is
- * published while the connection is lost is missed and not counted. It fails when the handler of the topic refuses.
+ * The items of a topic: each with its message, and with how many were missed before it, if some were. It fails when the handler
+ * of the topic refuses. Without a history they are those that are published from now on; what is published while the connection
+ * is lost is missed and not counted. A history goes on after its last item, and `after` of the payload says where it begins.
  */
 export const items = <Rpcs extends Rpc.Any, Tag extends PublicTagOf<Rpcs, "topic">>(
   client: Client<Rpcs>,
   tag: Tag,
-  key: Rpc.PayloadConstructor<Of<Rpcs, Tag>>
-): Stream.Stream<ItemOf<Rpcs, Tag>, FailureOf<Rpcs, Tag>> => lasting(client, tag, key)
+  payload: Rpc.PayloadConstructor<Of<Rpcs, Tag>>
+): Stream.Stream<ItemOf<Rpcs, Tag>, FailureOf<Rpcs, Tag>> => lasting(client, tag, payload)
 
-/** The messages of a topic, from now on. */
+/** The messages of a topic, as `items` without what was missed. */
 export const messages = <Rpcs extends Rpc.Any, Tag extends PublicTagOf<Rpcs, "topic">>(
   client: Client<Rpcs>,
   tag: Tag,
-  key: Rpc.PayloadConstructor<Of<Rpcs, Tag>>
+  payload: Rpc.PayloadConstructor<Of<Rpcs, Tag>>
 ): Stream.Stream<
   ItemOf<Rpcs, Tag> extends { readonly message: infer Message } ? Message : never,
   FailureOf<Rpcs, Tag>
-> => Stream.map(lasting(client, tag, key), ({ message }) => message)
+> => Stream.map(lasting(client, tag, payload), ({ message }) => message)
 
 /** Milliseconds for which the stream of an old state stays open beside that of the new one: nobody sees the peer go. */
 const overlap = 100

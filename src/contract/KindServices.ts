@@ -13,6 +13,7 @@ import type { Presences } from "./Presences.ts"
 import type { Publisher } from "./Publisher.ts"
 import type { Storage, StorageWriter } from "./Storage.ts"
 import type { TokenIssuer } from "./TokenIssuer.ts"
+import type { Histories } from "./TopicHistory.ts"
 
 /** The services of a query's handler: it reads rows and SQL, and can read the caller's identity. */
 export type QueryServices = Storage | SqlClient.SqlClient | Auth
@@ -40,8 +41,8 @@ export interface WithWorkflows {
   readonly "~effect-dormouse/Workflows": true
 }
 
-/** The services that `Pubsub.make` adds: queries and mutations read who is here, mutations and actions publish. */
-export type PubsubServices = Presences | Publisher
+/** The services that `Pubsub.make` adds: queries and mutations read who is here and how far histories are, mutations and actions publish. */
+export type PubsubServices = Presences | Histories | Publisher
 
 /** How the keys of the kinds begin. */
 export const kindPrefix = "effect-dormouse/Kind/"

@@ -3,14 +3,19 @@
  * `Pubsub.make` of `effect-dormouse/pubsub` makes it: an app without topics does not bundle it.
  */
 import type * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
 import type * as Layer from "effect/Layer"
 import type * as Rpc from "effect/rpc/Rpc"
 import type * as RpcGroup from "effect/rpc/RpcGroup"
+import type { EncodedExit } from "../protocol/Exit.ts"
 import type * as Api from "./Api.ts"
+import type { Identity } from "./Auth.ts"
 import type { Calls } from "./CallsTag.ts"
 import type { JobsHost } from "./Jobs.ts"
 import type { Publisher } from "./Publisher.ts"
-import type { Any } from "./Transactional.ts"
+import type { After } from "./TopicHistory.ts"
+import type { Any, ChangeRecorder, InternalTable, SqlValue, Tx } from "./Transactional.ts"
 
 /** The topics of an app. */
 export interface Pubsub {
@@ -20,7 +25,35 @@ export interface Pubsub {
   /** The publisher of an action, over its calls of `api`. */
   readonly servicesOver: (calls: Calls["Service"]) => Context.Context<Publisher>
   /** The topics of one object, before its engine is made. */
-  readonly open: (api: Api.Declared<any>) => PubsubRuntime
+  readonly open: (app: Opened) => PubsubRuntime
+}
+
+/** What topics need to know of their app. */
+export interface Opened {
+  readonly api: Api.Declared<any>
+  /** The names of the tables with policies. */
+  readonly guarded: ReadonlySet<string>
+}
+
+/** The change feeds of an app, from `ChangeLog.make` of `effect-dormouse/changes`. */
+export interface Changes {
+  /** The feeds of one object. */
+  readonly open: (
+    feeds: ReadonlyArray<Rpc.AnyWithProps>,
+    host: () => PubsubHost,
+    guarded: ReadonlySet<string>
+  ) => TopicSource
+}
+
+/** Topics whose readers are served from something stored. */
+export interface TopicSource {
+  readonly tables: ReadonlyArray<InternalTable>
+  readonly recorder: ChangeRecorder
+  readonly asked: (payload: unknown) => Asked | EncodedExit
+  readonly newest: (tx: Tx) => After
+  readonly open: (reader: ReaderHost, topic: string, from: From) => Reader
+  /** Serves the readers that are due. Returns whether there was one. */
+  readonly deliver: () => boolean
 }
 
 /** The topics of one object, as its engine drives them. */
@@ -32,8 +65,10 @@ export interface PubsubRuntime {
   readonly withAccess: (handlers: Context.Context<never>) => Context.Context<never>
   /** The engine can run turns now. */
   readonly start: (host: PubsubHost) => void
+  /** What a request for a topic asks of its query of `access`, and where its reader begins; or the exit that refuses it. */
+  readonly asked: (tag: string, payload: unknown) => Asked | EncodedExit
   /** Somebody reads. The tag is that of a query of `access`. */
-  readonly open: (reader: ReaderHost, tag: string, payload: unknown) => Reader
+  readonly open: (reader: ReaderHost, tag: string, payload: unknown, from: From) => Reader
   /** Sends what was published. Returns whether there was something. */
   readonly deliver: () => boolean
   /** The object's alarm, which presence needs as well, for its other user. */
@@ -50,18 +85,42 @@ export interface PubsubHost {
   readonly changed: (table: string, key: string) => void
   /** Milliseconds since the epoch. */
   readonly time: () => number
+  /** Runs a statement that reads, outside of transactions. */
+  readonly rows: (sql: string, params: ReadonlyArray<SqlValue>) => ReadonlyArray<ReadonlyArray<SqlValue>>
+  /** Runs an effect as a reading transaction of a caller. */
+  readonly read: <A, E>(identity: Identity, effect: Effect.Effect<A, E, any>) => Exit.Exit<A, E>
+  /** Whether the app has policies. */
+  readonly isGuarded: boolean
+  readonly log: (message: string, cause: unknown) => void
+}
+
+/** A request for a topic. */
+export interface Asked {
+  /** The payload of the query that decides. */
+  readonly payload: unknown
+  /** Where its reader begins. */
+  readonly after?: string | undefined
+}
+
+/** Where a reader begins: where its request says, or after hibernation where it was. */
+export interface From {
+  readonly after?: string | undefined
+  /** What it last gave `progress`. */
+  readonly progress?: number | undefined
 }
 
 /** What a reader needs of its socket. */
 export interface ReaderHost {
   /** Sends items of the stream, given as texts. */
   readonly send: (items: ReadonlyArray<string>) => void
-  /** So many messages would be lost with the heap. */
-  readonly unsent: (count: number) => void
+  /** Saves a number of the reader's: how many messages would be lost with the heap, or where it is in a history. */
+  readonly progress: (value: number) => void
+  /** Ends the stream. */
+  readonly end: (exit: EncodedExit) => void
   /** Names the socket. */
   readonly id: string
   /** Who the caller is now. */
-  readonly subject: () => string | null
+  readonly identity: () => Identity
   /** When the client was last heard of, in milliseconds since the epoch. */
   readonly seenAt: () => number | undefined
   /** Closes the socket, whose client is lost. */
@@ -74,8 +133,8 @@ export interface Reader {
   readonly granted: () => void
   /** The client has acknowledged what was sent. */
   readonly acknowledged: () => void
-  /** It is restored after hibernation, in which so many messages were lost. */
-  readonly restored: (missed: number) => void
+  /** It is restored after hibernation, before which it could read and gave `progress` this number. */
+  readonly restored: (progress: number) => void
   /** The socket goes on as another caller. */
   readonly callerChanged: () => void
   readonly close: () => void

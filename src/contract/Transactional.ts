@@ -60,6 +60,25 @@ export interface Expiring {
   readonly sweep: (tx: Tx) => void
 }
 
+/** A row of one of the app's tables that a transaction has written, with its values in the order of the columns. */
+export interface RowChange {
+  readonly table: string
+  /** The position of the key. */
+  readonly keyAt: number
+  /** The row before. Nothing if there was none. */
+  readonly before: ReadonlyArray<SqlValue> | undefined
+  /** The row after. Nothing if there is none any more. */
+  readonly after: ReadonlyArray<SqlValue> | undefined
+}
+
+/** Records the changes of some of the app's tables. These are then written by their methods alone, not by raw SQL. */
+export interface ChangeRecorder {
+  /** The names of the tables. */
+  readonly tables: ReadonlySet<string>
+  /** Writes the changes of one transaction, in their order, as its last statement. A `StorageError` rolls it back. */
+  readonly record: (tx: Tx, changes: ReadonlyArray<RowChange>) => void
+}
+
 /** A service that takes part in transactions. */
 export interface Transactional<in out I, in out S> {
   /** The tag under which handlers use the service. */
@@ -69,6 +88,8 @@ export interface Transactional<in out I, in out S> {
   /** Makes the service for one transaction. Called once per transaction; synchronous, and without state of its own. */
   readonly open: (tx: Tx) => S
   readonly expiring?: Expiring
+  /** At most one service of an app has it. */
+  readonly recorder?: ChangeRecorder | undefined
 }
 
 /** A transactional service of any type. */

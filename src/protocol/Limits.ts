@@ -61,6 +61,9 @@ export const socketMessageBytes = 900_000
 /** Bytes of the JSON of one message of a topic: what waits for slow readers is held in the object's memory. */
 export const topicMessageBytes = 128 * 1024
 
+/** Bytes of the JSON of one changed row in a change feed, before and after: several are one message of a socket. */
+export const changeBytes = 400_000
+
 /** Bytes of one socket's attachment, which survives hibernation, including the platform's own framing. */
 export const socketAttachmentBytes = 16_384
 

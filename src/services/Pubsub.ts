@@ -3,7 +3,7 @@
  * not compile without it.
  */
 import * as Duration from "effect/Duration"
-import type { Pubsub } from "../contract/Pubsub.ts"
+import type { Changes, Pubsub } from "../contract/Pubsub.ts"
 import { handlers, PubsubApi, servicesOver } from "./pubsub/PubsubApi.ts"
 import { Topics } from "./pubsub/Topics.ts"
 
@@ -16,12 +16,14 @@ export interface PubsubOptions {
    * Dormouse pings after 20 seconds without a message. While somebody is here, the object wakes twice in this time.
    */
   readonly presenceTimeout?: Duration.Input
+  /** Records changes for the change feeds of the contract, from `ChangeLog.make` of `effect-dormouse/changes`. */
+  readonly changes?: Changes
 }
 
 /** Makes the topics and the presence of an app. */
-export const make = ({ presenceTimeout = "60 seconds" }: PubsubOptions = {}): Pubsub => ({
+export const make = ({ changes, presenceTimeout = "60 seconds" }: PubsubOptions = {}): Pubsub => ({
   api: PubsubApi,
   handlers,
   servicesOver,
-  open: (api) => new Topics(api, Duration.toMillis(Duration.fromInputUnsafe(presenceTimeout)))
+  open: (app) => new Topics(app, Duration.toMillis(Duration.fromInputUnsafe(presenceTimeout)), changes)
 })

@@ -23,7 +23,7 @@ import { runSyncOrDie, synchronous } from "./storage/Synchronous.ts"
 import { keyIndex } from "./storage/TableInfo.ts"
 import { TableReader } from "./storage/TableReader.ts"
 import { TableWriter } from "./storage/TableWriter.ts"
-import { SqlTransaction, TransactionStorage } from "./storage/TransactionStorage.ts"
+import { attempt, SqlTransaction, TransactionStorage } from "./storage/TransactionStorage.ts"
 
 /** The exit of a reading transaction, and what it read. */
 export interface ReadRun<A, E> {
@@ -51,6 +51,7 @@ export class TransactionRunner {
   readonly storage: StorageRuntime
   private readonly options: TransactionRunnerOptions
   private readonly sql: SqlClient.SqlClient
+  private readonly recorder: Transactional.ChangeRecorder | undefined
   private readonly listeners = new Set<(writes: WriteRecorder) => void>()
   private lastTime = Number.NEGATIVE_INFINITY
 
@@ -58,6 +59,7 @@ export class TransactionRunner {
     this.storage = options.storage
     this.options = options
     this.sql = RawSql.sqlClient()
+    this.recorder = options.transactional.find(({ recorder }) => recorder !== undefined)?.recorder
   }
 
   /**
@@ -84,7 +86,8 @@ export class TransactionRunner {
   /** Runs an effect that reads and writes. Its writes are rolled back unless it succeeds. */
   write<A, E>(effect: Effect.Effect<A, E, any>, context: Context.Context<any>): Exit.Exit<A, E> {
     const writes = new WriteRecorder()
-    const storage = new TransactionStorage(this.storage, { writes })
+    const { recorder } = this
+    const storage = new TransactionStorage(this.storage, { writes, recorder })
     const clock = new TransactionClock(this.time(context), undefined)
     const random = new SeededRandom(() => Context.get(context, Random.Random).nextIntUnsafe())
     const guard = this.guardOf(storage, context)
@@ -97,6 +100,15 @@ export class TransactionRunner {
         this.storage.checkForeignWrites()
         exit = runSyncOrDie(effect, services)
         if (Exit.isFailure(exit)) throw rolledBack
+        const { rowChanges } = storage
+        if (recorder !== undefined && rowChanges.length > 0) {
+          const recorded = Effect.runSyncExit(
+            attempt(() => recorder.record(txOf(context, storage, clock, random), rowChanges))
+          )
+          // A limit, which reaches the caller as one of the handler's own writes would.
+          if (Exit.isFailure(recorded)) exit = Exit.failCause(recorded.cause as Cause.Cause<never>)
+          if (Exit.isFailure(exit)) throw rolledBack
+        }
         RawSql.checkForeignKeys(storage)
       })
     } catch (cause) {

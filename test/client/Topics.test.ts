@@ -59,6 +59,34 @@ describe("topics through the client", () => {
       })
     ))
 
+  it("PS16: a history goes on after its last item, whatever connection was lost meanwhile", () =>
+    run(
+      Effect.gen(function* () {
+        const ada = yield* TestApp.client(TopicsApi, as("ada"))
+        yield* ada.mutate("join", { room: "a", subject: "ada" })
+        const { object } = yield* TestApp
+        const emit = (texts: ReadonlyArray<string>) => ada.mutate("emit", { room: "a", texts })
+        yield* emit(["0"])
+        const all = yield* collect(Topics.items(ada, "tokens", { key: { room: "a" } }))
+        const texts = () => all.seen.map(({ message }) => message.text)
+        yield* eventually(texts, ["0"])
+        for (let i = 1; i < 12; i++) {
+          if (i % 3 === 0) yield* Effect.promise(() => object().crash())
+          // A part of them is published while the connection is lost.
+          yield* emit([`${i}`])
+          if (i % 3 === 1) yield* eventually(() => texts().at(-1), `${i}`)
+        }
+        yield* eventually(
+          texts,
+          Array.from({ length: 12 }, (_, i) => `${i}`)
+        )
+        const { cursor } = all.seen[4]!
+        const rest = yield* collect(Topics.messages(ada, "tokens", { key: { room: "a" }, after: cursor }))
+        yield* eventually(() => rest.seen.length, 7)
+        expect(rest.seen.map(({ text }) => text)).toEqual(texts().slice(5))
+      })
+    ))
+
   it("C18: who joins is among the peers, with the latest state, until it ends", () =>
     run(
       Effect.gen(function* () {

@@ -1,5 +1,6 @@
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
 import * as Model from "effect/schema/Model"
 import { Action, Api, App, Auth, Calls, Mutation, Query, Table } from "effect-dormouse"
 import { Auth as AuthLayers } from "effect-dormouse/auth"
@@ -28,6 +29,16 @@ export const Told = Topic.make("told", {
 /** A slow reader gets the latest. */
 export const Latest = Topic.make("latest", { key: Schema.String, message: Schema.Int, buffer: 1 })
 
+/** Members read it, and nobody misses any of the last messages. */
+export const Tokens = Topic.make("tokens", {
+  key: { room: Schema.String },
+  message: { text: Schema.String },
+  error: NoMember,
+  history: 40
+})
+/** Only the latest message is stored. */
+export const Newest = Topic.make("newest", { key: Schema.String, message: Schema.Int, history: 1 })
+
 /** Who is in a room. Nobody comes into the closed one. */
 export const Here = Presence.make("here", {
   key: { room: Schema.String },
@@ -39,6 +50,8 @@ export class TopicsApi extends Api.make(
   Said,
   Told,
   Latest,
+  Tokens,
+  Newest,
   ...Here.rpcs,
   Query.make("members", { payload: {}, success: Schema.Array(Schema.String) }),
   Mutation.make("join", { payload: { room: Schema.String, subject: Schema.String } }),
@@ -55,6 +68,15 @@ export class TopicsApi extends Api.make(
   /** Removes a member and tells the others. */
   Mutation.make("expel", { payload: { room: Schema.String, subject: Schema.String, text: Schema.String } }),
   Mutation.make("count", { payload: { key: Schema.String, numbers: Schema.Array(Schema.Int) } }),
+  /** Publishes messages one by one, or together. */
+  Mutation.make("emit", {
+    payload: { room: Schema.String, texts: Schema.Array(Schema.String), together: Schema.optionalKey(Schema.Boolean) }
+  }),
+  Mutation.make("emitAndFail", { payload: { room: Schema.String }, error: NoMember }),
+  Mutation.make("number", { payload: { key: Schema.String, numbers: Schema.Array(Schema.Int) } }),
+  Query.make("tokens.newest", { payload: { room: Schema.String }, success: Topic.After }),
+  /** Publishes words as a model emits them. */
+  Action.make("generate", { payload: { room: Schema.String, words: Schema.Array(Schema.String) } }),
   Mutation.make("large", { payload: { length: Schema.Int } }),
   Action.make("act", { payload: { room: Schema.String, text: Schema.String } })
 ) {}
@@ -79,6 +101,8 @@ export const TopicsHandlers = TopicsApi.toLayer({
   said: () => Effect.void,
   told: ({ room }) => requireMember(room),
   latest: () => Effect.void,
+  tokens: ({ key: { room } }) => requireMember(room),
+  newest: () => Effect.void,
   here: ({ room }) => Here.peers({ room }),
   "here.join": ({ key: { room } }) => (room === "closed" ? Effect.fail(new NoMember({ room })) : Effect.void),
   members: () => Effect.map(members.query(), (rows) => rows.map(({ room, subject }) => `${room} ${subject}`)),
@@ -101,6 +125,20 @@ export const TopicsHandlers = TopicsApi.toLayer({
   tell: ({ room, texts }) => tell(room, texts),
   expel: ({ room, subject, text }) => Effect.andThen(remove(room, subject), tell(room, [text])),
   count: ({ key, numbers }) => Effect.forEach(numbers, (number) => Latest.publish(key, number), { discard: true }),
+  emit: ({ room, texts, together = false }) => {
+    const messages = texts.map((text) => ({ text }))
+    if (together) return Tokens.publishAll({ room }, messages)
+    return Effect.forEach(messages, (message) => Tokens.publish({ room }, message), { discard: true })
+  },
+  emitAndFail: ({ room }) =>
+    Effect.andThen(Tokens.publish({ room }, { text: "rolled back" }), Effect.fail(new NoMember({ room }))),
+  number: ({ key, numbers }) => Newest.publishAll(key, numbers),
+  "tokens.newest": ({ room }) => Tokens.newest({ room }),
+  generate: ({ room, words }) =>
+    Tokens.publishStream(
+      { room },
+      Stream.map(Stream.fromIterable(words), (text) => ({ text }))
+    ),
   large: ({ length }) => Said.publish({ room: "large" }, { text: "x".repeat(length) }),
   act: Effect.fnUntraced(function* ({ room, text }) {
     const { query } = yield* Calls.of(TopicsApi)

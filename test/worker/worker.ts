@@ -19,6 +19,7 @@ import { Authenticator } from "../../src/services/Authenticator.ts"
 import { app as marksApp } from "../client/mutationApp.ts"
 import * as Callers from "../frontDoor/callers.ts"
 import { openDoors, smallDoors } from "./doors.ts"
+import * as Feeds from "./feeds.ts"
 import * as Flows from "./flows.ts"
 import * as Guarded from "./guarded.ts"
 import * as Jobs from "./jobs.ts"
@@ -96,6 +97,9 @@ const isScheduled = (tenant: string | null | undefined) => Schedules.isScheduled
 /** The app with topics. */
 const published = Cloudflare.serve(TopicsApp.app, TopicsApp.options)
 
+/** The app with change feeds. */
+const fed = Cloudflare.serve(Feeds.app, Feeds.options)
+
 /** The Worker of the app, with a route of the author's own. The tenants of the registry have the Worker of theirs. */
 export default class extends served.worker {
   override async fetch(request: Request): Promise<Response> {
@@ -103,6 +107,7 @@ export default class extends served.worker {
     const tenant = session?.tenant ?? request.headers.get("x-dormouse-tenant")
     if (isScheduled(tenant)) return new (scheduledOf(String(tenant)).worker)(this.ctx, this.env).fetch(request)
     if (TopicsApp.isTopics(tenant)) return new published.worker(this.ctx, this.env).fetch(request)
+    if (Feeds.isFeeds(tenant)) return new fed.worker(this.ctx, this.env).fetch(request)
     if (Registered.isRegistered(tenant)) {
       return new registered.worker(this.ctx, this.env).fetch(request)
     }
@@ -139,7 +144,9 @@ export class TenantObject extends counted(served.TenantObject) {
       ? RegisteredObject
       : TopicsApp.isTopics(ctx.id.name)
         ? PublishedObject
-        : isScheduled(ctx.id.name) && counted(scheduledOf(ctx.id.name!).TenantObject)
+        : Feeds.isFeeds(ctx.id.name)
+          ? FedObject
+          : isScheduled(ctx.id.name) && counted(scheduledOf(ctx.id.name!).TenantObject)
     // biome-ignore lint/correctness/noConstructorReturn: the same
     if (Other !== false) return new Other(ctx, env) as never
     super(ctx, env)
@@ -164,6 +171,8 @@ export class TenantObject extends counted(served.TenantObject) {
 }
 
 class PublishedObject extends counted(published.TenantObject) {}
+
+class FedObject extends counted(fed.TenantObject) {}
 
 class RegisteredObject extends counted(registered.TenantObject) {}
 

@@ -6,7 +6,7 @@ import * as Headers from "effect/http/Headers"
 import { ServerClient } from "effect/rpc/Rpc"
 import type { FromClientEncoded, FromServerEncoded } from "effect/rpc/RpcMessage"
 import { anonymous } from "../../contract/Auth.ts"
-import { accessPrefix, type PubsubRuntime, type Reader } from "../../contract/Pubsub.ts"
+import { accessPrefix, type From, type PubsubRuntime, type Reader } from "../../contract/Pubsub.ts"
 import { type Authenticated, authenticateTag, signedOut } from "../../protocol/Authenticate.ts"
 import { Unauthenticated } from "../../protocol/CallError.ts"
 import {
@@ -383,8 +383,10 @@ export class SocketSession implements Subscriber {
     if (count > liveQueriesPerSocket) {
       return this.exit(request.id, limitExceeded("liveQueriesPerSocket", liveQueriesPerSocket, count))
     }
+    const asked = isTrusted ? this.options.pubsub?.asked(tag, request.payload) : undefined
+    if (asked !== undefined && "_tag" in asked) return this.exit(request.id, asked)
     const key = readQueryKey(tag, {
-      payload: request.payload,
+      payload: asked === undefined ? request.payload : asked.payload,
       headers: request.headers.filter(([name]) => !ownHeaders.has(name.toLowerCase())),
       identity: this.identity,
       isTrusted
@@ -394,7 +396,7 @@ export class SocketSession implements Subscriber {
     const actual = Limits.bytesBeyond(subscription.requestText, Limits.sqlite.rowBytes)
     if (actual !== undefined) return this.exit(request.id, limitExceeded("rowBytes", Limits.sqlite.rowBytes, actual))
     subscription.knownHash = headerOf(request, knownHashHeader)
-    this.openReader(subscription, key)
+    this.openReader(subscription, key, { after: asked?.after })
     if (subscription.reader !== undefined) this.heard()
     this.subscriptions.set(request.id, subscription)
     this.options.onDirty(this)
@@ -403,26 +405,33 @@ export class SocketSession implements Subscriber {
     live.notify()
   }
 
-  private openReader(subscription: SocketSubscription, { payload, tag }: QueryKey): void {
+  private openReader(subscription: SocketSubscription, { payload, tag }: QueryKey, from: From): void {
     if (!tag.startsWith(accessPrefix)) return
     this.hasReaders = true
     const send = (items: ReadonlyArray<string>) => this.write(chunkMessage(subscription.idText, items.join()))
-    const unsent = (count: number) => {
-      // It survives as what is not acknowledged: the messages do not.
-      subscription.unacknowledged = count
+    const progress = (value: number) => {
+      // It survives as what is not acknowledged.
+      subscription.unacknowledged = value
       this.options.onDirty(this)
+    }
+    const end = (exit: EncodedExit) => {
+      if (this.subscriptions.get(subscription.id) !== subscription) return
+      this.unsubscribe(subscription.id)
+      this.exit(subscription.id, exit)
     }
     subscription.reader = this.options.pubsub?.open(
       {
         send,
-        unsent,
+        progress,
+        end,
         id: this.id,
-        subject: () => this.session.identity.subject,
+        identity: () => this.session.identity,
         seenAt: () => latest(this.receivedAt, this.socket.pingedAt()),
         drop: () => this.options.onGone(this)
       },
       tag,
-      payload
+      payload,
+      from
     )
   }
 
@@ -465,7 +474,8 @@ export class SocketSession implements Subscriber {
   /** A client that acknowledges on arrival has a deadline while it has not. */
   private setDeadline(subscription: SocketSubscription): void {
     const { deadlines } = this.options
-    if (!subscription.prompt) return
+    // What a topic sends waits for acknowledgements by itself.
+    if (!subscription.prompt || subscription.reader !== undefined) return
     if (subscription.unacknowledged > 0) deadlines.start(subscription)
     else deadlines.end(subscription)
   }
@@ -710,7 +720,7 @@ export class SocketSession implements Subscriber {
       subscription.sent = sent ?? undefined
       subscription.unacknowledged = unacknowledged
       subscription.waiting = waiting
-      this.openReader(subscription, key)
+      this.openReader(subscription, key, { progress: unacknowledged })
       if (sent !== null) subscription.reader?.restored(unacknowledged)
       if (waiting) this.pending.add(subscription)
       this.setDeadline(subscription)

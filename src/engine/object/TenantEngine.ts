@@ -13,7 +13,7 @@ import * as Schema from "effect/Schema"
 import type { Scope } from "effect/Scope"
 import type * as Tracer from "effect/Tracer"
 import { type App, handlersOf, partsOf } from "../../contract/App.ts"
-import { anonymous, Identity } from "../../contract/Auth.ts"
+import { anonymous, CurrentIdentity, Identity } from "../../contract/Auth.ts"
 import { isInternal } from "../../contract/Internal.ts"
 import type { JobsRuntime } from "../../contract/Jobs.ts"
 import { type Kind, kindOf } from "../../contract/Kind.ts"
@@ -110,7 +110,10 @@ export const make = <Rpcs extends Rpc.Any>(
   Effect.gen(function* () {
     const background = yield* Background
     const services: Context.Context<any> = yield* Effect.context<any>()
-    const pubsub = app.pubsub?.open(app.api)
+    const pubsub = app.pubsub?.open({
+      api: app.api,
+      guarded: new Set(app.policies.map(({ table }) => table.name))
+    })
     const runner = yield* makeRunner({
       tables: app.tables,
       policies: app.policies,
@@ -317,7 +320,12 @@ class Engine implements TenantEngine {
         // Later: after a wake, the queries come back with the sockets.
         background.defer(() => turn(() => live.committed(writes)))
       },
-      time: () => runner.time(parts.services)
+      time: () => runner.time(parts.services),
+      rows: (sql, params) => (database.isUnwritten?.() === true ? [] : database.all(sql, params).rows),
+      read: (identity, effect) =>
+        runner.read(effect, Context.add(parts.services, CurrentIdentity, identity), false).exit,
+      isGuarded: app.policies.length > 0,
+      log: (message, cause) => this.log(message, cause)
     })
     this.local = makeLocalLive({ group, live, readQueryKey: readOwnKey, turn })
     this.transactor = Transactor.make(runner)

@@ -33,7 +33,7 @@ export class PresenceList {
     const connections: Iterable<[string, Array<Said>]> = this.keys.get(key) ?? []
     return Array.from(connections, ([id, streams]) => {
       const { host, state } = streams.at(-1)!
-      return { id, subject: host.subject(), state }
+      return { id, subject: host.identity().subject, state }
     })
   }
 

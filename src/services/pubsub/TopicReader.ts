@@ -6,7 +6,7 @@ import type { Reader, ReaderHost } from "../../contract/Pubsub.ts"
 import * as Limits from "../../protocol/Limits.ts"
 
 /** Chunks that a reader is sent before it acknowledges one of them. */
-const chunksAhead = 16
+export const chunksAhead = 16
 
 /** Where a reader is listed while it may read. */
 interface Listing {
@@ -73,7 +73,7 @@ export class TopicReader implements Reader {
     const unsent = this.queue.length + this.missed
     if (unsent === this.told) return
     this.told = unsent
-    this.host.unsent(unsent)
+    this.host.progress(unsent)
   }
 
   /** As many items as a message of the socket takes. A character takes at most three bytes. */

@@ -1,6 +1,6 @@
 /**
  * The topics of one object: who reads them, and what was published and not sent yet.
- * Everything here is in the heap. After hibernation the readers come back from their sockets.
+ * All of it is in the heap, but histories, which `TopicLog` stores. After hibernation the readers come back from their sockets.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -9,25 +9,33 @@ import * as Rpc from "effect/rpc/Rpc"
 import * as RpcGroup from "effect/rpc/RpcGroup"
 import * as RpcSchema from "effect/rpc/RpcSchema"
 import * as Schema from "effect/Schema"
-import type * as Api from "../../contract/Api.ts"
 import { isKind, kindOf, QueryKind } from "../../contract/Kind.ts"
 import { Marker } from "../../contract/Presence.ts"
 import { Presences } from "../../contract/Presences.ts"
 import { type Published, Publisher } from "../../contract/Publisher.ts"
 import {
+  type Asked,
   accessPrefix,
+  type Changes,
+  type From,
+  type Opened,
   type PubsubHost,
   type PubsubRuntime,
   type Reader,
-  type ReaderHost
+  type ReaderHost,
+  type TopicSource
 } from "../../contract/Pubsub.ts"
 import { Settings, type TopicSettings } from "../../contract/Topic.ts"
-import type { Any, Transactional } from "../../contract/Transactional.ts"
+import { type After, Histories } from "../../contract/TopicHistory.ts"
+import type { Any, Transactional, Tx } from "../../contract/Transactional.ts"
+import type { EncodedExit } from "../../protocol/Exit.ts"
 import { canonical } from "../../protocol/JsonCodec.ts"
 import { withSchemas } from "../../protocol/RpcCodec.ts"
 import type { Alarm } from "../Alarm.ts"
+import { HistoryReaders, newest } from "./HistoryReaders.ts"
 import { PresenceList } from "./PresenceList.ts"
 import { SharedAlarm } from "./SharedAlarm.ts"
+import * as TopicLog from "./TopicLog.ts"
 import { TopicReader } from "./TopicReader.ts"
 
 /** The topics of one object. */
@@ -39,6 +47,10 @@ export class Topics implements PubsubRuntime {
   /** The tags of the queries of peers, by those of their streams. */
   private readonly lists = new Map<string, string>()
   private readonly readers = new Map<string, Set<TopicReader>>()
+  private readonly histories: HistoryReaders
+  /** The change feeds, and their tags of `access`. */
+  private readonly feeds: TopicSource | undefined
+  private readonly feedTags: ReadonlySet<string>
   /** What is sent with the next delivery, in its order. */
   private pending: Array<Published> = []
   private host: PubsubHost | undefined
@@ -48,7 +60,7 @@ export class Topics implements PubsubRuntime {
   private alarm: SharedAlarm | undefined
   private isWatching = false
 
-  constructor({ declared }: Api.Declared<any>, timeout: number) {
+  constructor({ api: { declared }, guarded }: Opened, timeout: number, changes: Changes | undefined) {
     this.timeout = timeout
     this.presence = new PresenceList((key) => {
       this.host?.changed(presenceTable, key)
@@ -60,6 +72,14 @@ export class Topics implements PubsubRuntime {
       .map(withSchemas)
     for (const { _tag, annotations } of this.topics)
       this.settings.set(accessPrefix + _tag, Context.getUnsafe(annotations, Settings))
+    // The engine has started before anybody reads.
+    const host = () => this.host!
+    this.histories = new HistoryReaders(host)
+    const feeds = this.topics.filter(({ annotations }) => Context.getUnsafe(annotations, Settings).isFeed)
+    this.feedTags = new Set(feeds.map(({ _tag }) => accessPrefix + _tag))
+    if (feeds.length > 0 && changes === undefined) throw new Error(withoutChanges)
+    this.feeds = feeds.length > 0 ? changes?.open(feeds, host, guarded) : undefined
+    const hasHistories = [...this.settings.values()].some(({ history }) => history !== undefined)
     for (const { _tag, annotations } of this.topics) {
       const list = Context.getOption(annotations, Marker)
       if (Option.isSome(list)) this.lists.set(accessPrefix + _tag, list.value)
@@ -68,15 +88,26 @@ export class Topics implements PubsubRuntime {
     this.transactional = [
       {
         tag: Publisher,
-        tables: [],
+        tables: hasHistories ? [TopicLog.topicTable] : [],
+        open: (tx) => ({ publish: (published) => Effect.sync(() => this.publishIn(tx, published)) })
+      } satisfies Transactional<Publisher, Publisher["Service"]>,
+      {
+        tag: Histories,
+        tables: this.feeds?.tables ?? [],
+        recorder: this.feeds?.recorder,
         open: (tx) => ({
-          publish: (message) =>
-            Effect.sync(() => {
-              if (tx.readOnly) throw new Error("a query cannot publish: make it a mutation")
-              tx.afterCommit(Effect.sync(() => this.publish(message)))
+          newest: (topic, key) =>
+            Effect.sync((): After => {
+              if (this.feeds !== undefined && this.feedTags.has(accessPrefix + topic)) {
+                for (const { name } of this.feeds.tables) tx.recordRead(name)
+                return this.feeds.newest(tx)
+              }
+              const text = keyOf(topic, key)
+              tx.recordRead(TopicLog.topicTable.name, text)
+              return newest(TopicLog.headOf(tx.query, text))
             })
         })
-      } satisfies Transactional<Publisher, Publisher["Service"]>,
+      } satisfies Transactional<Histories, Histories["Service"]>,
       {
         tag: Presences,
         tables: [],
@@ -106,14 +137,26 @@ export class Topics implements PubsubRuntime {
     this.host = host
   }
 
-  open(host: ReaderHost, tag: string, payload: unknown): Reader {
+  asked(tag: string, payload: unknown): Asked | EncodedExit {
+    if (this.feeds !== undefined && this.feedTags.has(tag)) return this.feeds.asked(payload)
+    return this.settings.get(tag)?.history === undefined ? { payload } : HistoryReaders.asked(payload)
+  }
+
+  open(host: ReaderHost, tag: string, payload: unknown, from: From): Reader {
     const list = this.lists.get(tag)
     if (list !== undefined) {
       const { key, state } = decodeJoin(payload)
       return this.presence.reader(host, keyOf(list, key), state)
     }
+    if (this.feeds !== undefined && this.feedTags.has(tag)) {
+      return this.feeds.open(host, tag.slice(accessPrefix.length), from)
+    }
+    const { buffer, history } = this.settings.get(tag)!
+    if (history !== undefined) {
+      const { key } = decodeReading(payload)
+      return this.histories.open(host, keyOf(tag.slice(accessPrefix.length), key), from)
+    }
     const text = keyOf(tag, payload)
-    const { buffer } = this.settings.get(tag)!
     const reader = new TopicReader(host, buffer, {
       join: () => {
         const readers = this.readers.get(text)
@@ -153,21 +196,34 @@ export class Topics implements PubsubRuntime {
     this.alarm?.set((Math.floor(this.host.time() / period) + 1) * period)
   }
 
-  /** A message whose transaction has committed. */
-  private publish(message: Published): void {
-    // Nobody reads it.
-    if (!this.readers.has(keyOf(accessPrefix + message.topic, message.key))) return
-    this.pending.push(message)
+  /** Publishes as a part of a transaction. */
+  private publishIn(tx: Tx, published: Published): void {
+    if (tx.readOnly) throw new Error("a query cannot publish: make it a mutation")
+    const { key, messages, topic } = published
+    const { history } = this.settings.get(accessPrefix + topic) ?? {}
+    if (history === undefined) return tx.afterCommit(Effect.sync(() => this.publish(published)))
+    const text = keyOf(topic, key)
+    const { epoch, first } = TopicLog.write(tx, text, messages, history)
+    tx.recordWrite(TopicLog.topicTable.name, text)
+    tx.afterCommit(Effect.sync(() => this.histories.published(text, epoch, { first, messages })))
+  }
+
+  /** Messages whose transaction has committed. */
+  private publish(published: Published): void {
+    // Nobody reads them.
+    if (!this.readers.has(keyOf(accessPrefix + published.topic, published.key))) return
+    this.pending.push(published)
     if (this.pending.length === 1) this.host?.deliverLater()
   }
 
   deliver(): boolean {
-    if (this.pending.length === 0) return false
+    const hasServed = [this.histories, this.feeds].filter((source) => source?.deliver()).length > 0
+    if (this.pending.length === 0) return hasServed
     const touched = new Set<TopicReader>()
-    for (const { key, message, topic } of this.pending) {
-      const item = `{"message":${message}}`
+    for (const { key, messages, topic } of this.pending) {
+      const items = messages.map((message) => `{"message":${message}}`)
       for (const reader of this.readers.get(keyOf(accessPrefix + topic, key)) ?? []) {
-        reader.push(item)
+        for (const item of items) reader.push(item)
         touched.add(reader)
       }
     }
@@ -179,6 +235,12 @@ export class Topics implements PubsubRuntime {
 
 /** The payload of a presence's stream. The query before has decoded it with the schemas of the contract. */
 const decodeJoin = Schema.decodeUnknownSync(Schema.Struct({ key: Schema.Json, state: Schema.Json }))
+
+/** The payload of the query that decides who may read a history, which has decoded it. */
+const decodeReading = Schema.decodeUnknownSync(Schema.Struct({ key: Schema.Json }))
+
+const withoutChanges =
+  "the contract has a change feed: give the app Pubsub.make({ changes: ChangeLog.make() }) of effect-dormouse/changes"
 
 /** Under which name queries read who is here. */
 const presenceTable = "_dormouse_presence"

@@ -46,6 +46,7 @@ const runStatement = ({ guard, storage }: Current, sql: string, params: Readonly
   checkStatement(sql, params)
   const footprint = storage.footprint(sql, params.length)
   guard?.checkSql(footprint)
+  if (!footprint.readOnly) storage.checkRecorded(footprint.writes)
   if (storage.reads !== undefined) {
     if (footprint.reads === "everything") storage.reads.everything()
     else for (const table of footprint.reads) storage.reads.table(table)

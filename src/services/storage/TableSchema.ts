@@ -466,6 +466,9 @@ const schemaTable: InternalTable = {
   create: "CREATE TABLE _dormouse_schema (id INTEGER PRIMARY KEY CHECK (id = 1), tables TEXT NOT NULL)"
 }
 
+/** Internal tables that have every commit: an app without their service drops them, because they would have a gap. */
+const gapless = ["_dormouse_changes"]
+
 /**
  * Migrates the database's tables to the app's and creates missing internal tables, in one transaction. Throws
  * `SchemaMismatch`. If nothing changed since the last start, it only runs two reads.
@@ -478,10 +481,12 @@ export const migrate = (
   const { record: expected, tables: declared } = declarationOf(tables)
   const objects = objectsOf(database)
   const missing = [schemaTable, ...internal].filter(({ name }) => !objects.has(name))
+  const left = gapless.filter((name) => objects.has(name) && !internal.some((table) => table.name === name))
   // Most starts find everything in place, and need no transaction.
-  if (missing.length === 0 && readRecord(database) === expected && declared.every(isIn(objects))) return
+  if (missing.length + left.length === 0 && readRecord(database) === expected && declared.every(isIn(objects))) return
   database.transaction(() => {
     for (const { create } of missing) database.all(create, [])
+    for (const name of left) database.all(`DROP TABLE ${name}`, [])
     const text = readRecord(database)
     const before = text === undefined ? [] : withoutDropped(recorded(database), declared, objects)
     const next = plan(before, declared, objects)

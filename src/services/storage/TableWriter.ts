@@ -148,11 +148,8 @@ export class TableWriter implements Context.Service.Shape<typeof StorageWriter> 
               : undefined
         }))
       )
-      for (const { info, row } of deletion.deleted.values()) storage.recordWrite(info, row)
-      for (const { info, next, old } of deletion.nulled.values()) {
-        storage.recordWrite(info, old)
-        storage.recordWrite(info, next)
-      }
+      for (const { info, row } of deletion.deleted.values()) storage.recordChange(info, row, undefined)
+      for (const { info, next, old } of deletion.nulled.values()) storage.recordChange(info, old, next)
       return true
     })
   }
@@ -257,7 +254,7 @@ export class TableWriter implements Context.Service.Shape<typeof StorageWriter> 
       }
       this.runAtomically(statements)
     }
-    for (const row of rows) storage.recordWrite(info, row)
+    for (const row of rows) storage.recordChange(info, undefined, row)
   }
 
   /** Runs the statements of one operation: when a later one fails, the earlier ones are rolled back. */
@@ -283,14 +280,14 @@ export class TableWriter implements Context.Service.Shape<typeof StorageWriter> 
     this.write(info.update(changed), [...changed.map((i) => next[i]!), key], (message) =>
       this.violationOf(message, { info, rows: [next], operation: "update" })
     )
-    storage.recordWrite(info, old)
-    storage.recordWrite(info, next)
+    storage.recordChange(info, old, next)
     storage.cacheWritten(info, next, value)
   }
 
   private write(sql: string, params: ReadonlyArray<SqlValue>, violationOf: ViolationOf): void {
     const { storage } = this
     const sideWrites = storage.runtime.sideWrites(sql, params.length)
+    storage.checkRecorded(sideWrites)
     storage.run(sql, params, violationOf)
     storage.recordTables(sideWrites)
   }

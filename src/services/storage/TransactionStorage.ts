@@ -7,6 +7,7 @@ import * as Exit from "effect/Exit"
 import * as SqlClient from "effect/sql/SqlClient"
 import { StatementFailed, StorageError } from "../../contract/Storage.ts"
 import type { Plan } from "../../contract/TablePlan.ts"
+import type { ChangeRecorder, RowChange } from "../../contract/Transactional.ts"
 import * as Limits from "../../protocol/Limits.ts"
 import { type Rows, type SqlValue, take } from "../Database.ts"
 import { type Key, Range } from "./KeyOrder.ts"
@@ -27,6 +28,8 @@ export interface TransactionOptions {
   readonly reads?: ReadRecorder
   /** Records writes, if given. */
   readonly writes?: WriteRecorder
+  /** Records the changes of some tables, if given. */
+  readonly recorder?: ChangeRecorder | undefined
 }
 
 /** A scan, and how far it has been read. */
@@ -51,6 +54,7 @@ export interface TransactionMark {
   readonly written: number
   readonly afterCommit: number
   readonly outliving: number
+  readonly rowChanges: number
 }
 
 /**
@@ -97,6 +101,9 @@ export class TransactionStorage {
   readonly afterCommit: Array<Effect.Effect<void>> = []
   /** Writes that are repeated after a rollback, in their order. */
   readonly outliving: Array<() => void> = []
+  /** The changes of the recorder's tables, in their order. */
+  readonly rowChanges: Array<RowChange> = []
+  private readonly recorder: ChangeRecorder | undefined
   private readonly scans: Array<ScanState> = []
   private readonly openCursors = new Set<OpenCursor>()
   /** The rows that were written, whose cached values a rollback drops. */
@@ -114,6 +121,7 @@ export class TransactionStorage {
     this.readOnly = options.readOnly ?? false
     this.reads = options.reads
     this.writes = options.writes
+    this.recorder = options.recorder
   }
 
   /** Ends the transaction: closes open cursors and completes the record of reads. */
@@ -420,7 +428,8 @@ export class TransactionStorage {
       writes: this.writes?.mark() ?? 0,
       written: this.written.length,
       afterCommit: this.afterCommit.length,
-      outliving: this.outliving.length
+      outliving: this.outliving.length,
+      rowChanges: this.rowChanges.length
     }
   }
 
@@ -430,6 +439,7 @@ export class TransactionStorage {
     this.dropWritten(mark.written)
     this.writes?.rollbackTo(mark.writes)
     this.afterCommit.length = mark.afterCommit
+    this.rowChanges.length = mark.rowChanges
     // They stay in the list: what is around this part may be rolled back as well.
     this.repeatOutliving(mark.outliving)
   }
@@ -449,10 +459,26 @@ export class TransactionStorage {
     if (this.hasRawWrites) this.runtime.clearRows("everything")
   }
 
-  /** Records a written row, by its key in each index of the table. Call with the old and with the new row. */
-  recordWrite(info: TableInfo, row: SqlRow): void {
+  /** Records that a row was written: as it was, if there was one, and as it is, if it still is. */
+  recordChange(info: TableInfo, before: SqlRow | undefined, after: SqlRow | undefined): void {
+    if (before !== undefined) this.recordWrite(info, before)
+    if (after !== undefined) this.recordWrite(info, after)
+    const table = info.table.name
+    if (this.recorder?.tables.has(table)) this.rowChanges.push({ table, keyAt: info.keyPosition, before, after })
+  }
+
+  /** Records a written row, by its key in each index of the table. */
+  private recordWrite(info: TableInfo, row: SqlRow): void {
     if (this.writes === undefined) return
     for (const [index, order] of info.orders) this.writes.key(info.table.name, index, keyOf(order, row))
+  }
+
+  /** Throws if one of these tables has its changes recorded. Call before unknown rows of them are written. */
+  checkRecorded(tables: ReadonlySet<string> | "everything"): void {
+    for (const table of this.recorder?.tables ?? []) {
+      if (tables !== "everything" && !tables.has(table)) continue
+      throw new Error(`table ${table} has a change feed, so only its methods may write it: not raw SQL, nor a trigger`)
+    }
   }
 
   /** Records writes of unknown rows of these tables. */

@@ -1,17 +1,24 @@
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
 import * as TestClock from "effect/testing/TestClock"
 import { App } from "effect-dormouse"
 import { Auth } from "effect-dormouse/auth"
 import { Jobs } from "effect-dormouse/jobs"
-import { Pubsub } from "effect-dormouse/pubsub"
+import { Pubsub, Topic } from "effect-dormouse/pubsub"
 import { describe, expect, it, vi } from "vitest"
+import { type Published, Publisher } from "../../../src/contract/Publisher.ts"
 import * as Patch from "../../../src/protocol/Patch.ts"
 import { ping } from "../../../src/protocol/Ping.ts"
+import { HistoryReaders } from "../../../src/services/pubsub/HistoryReaders.ts"
+import { LogReader } from "../../../src/services/pubsub/LogReader.ts"
+import { servicesOver } from "../../../src/services/pubsub/PubsubApi.ts"
+import { append } from "../../../src/services/pubsub/TopicLog.ts"
 import { TopicReader } from "../../../src/services/pubsub/TopicReader.ts"
-import { type Peer, post, request } from "../../deployment/Deployment.ts"
+import { errorOf, type Peer, post, request } from "../../deployment/Deployment.ts"
 import { memory, turns } from "../../deployment/memory.ts"
-import { forAllAsync, type Random, Violation } from "../../random.ts"
+import { forAll, forAllAsync, type Random, Violation } from "../../random.ts"
 import { app, options, TopicsApi, TopicsHandlers } from "../../worker/topics.ts"
 import { suite } from "./topicCases.ts"
 
@@ -211,11 +218,211 @@ describe("topics at random", () => {
   })
 })
 
+describe("histories at random", () => {
+  interface HistoryReader {
+    readonly room: string
+    peer: Peer
+    /** What it got before its last reconnect. */
+    before: ReadonlyArray<any>
+    acknowledged: number
+  }
+  const kept = 40
+
+  /** Publishes, reads, reconnects, evicts and crashes at random: each reader gets each message of its room, or is told. */
+  const history = async (random: Random) => {
+    const { call, close, connect, evict, object } = await opened()
+    const published = new Map<string, number>()
+    let readers: ReadonlyArray<HistoryReader> = []
+    const itemsOf = ({ before, peer }: HistoryReader) => [...before, ...peer.items("r")]
+    const publish = async (room: string, count: number) => {
+      const from = published.get(room) ?? 0
+      const texts = Array.from({ length: count }, (_, i) => `${from + i}`)
+      const response = await call("emit", { room, texts, together: random.chance(0.5) }).catch(() => undefined)
+      const answer: any = await response?.json().catch(() => undefined)
+      if (answer?.[0]?.exit?._tag === "Success") published.set(room, from + count)
+    }
+    const begin = async (reader: HistoryReader) => {
+      reader.before = itemsOf(reader)
+      reader.peer.close()
+      reader.peer = await connect("ada")
+      reader.acknowledged = 0
+      const after = reader.before.at(-1)?.cursor
+      const payload = { key: { room: reader.room }, ...(after !== undefined && { after }) }
+      reader.peer.send(request("r", "tokens", payload))
+    }
+    const beginAgain = async () => {
+      for (const reader of readers) if (reader.peer.closed !== undefined) await begin(reader)
+    }
+    const acknowledge = (reader: HistoryReader) => {
+      const chunks = reader.peer.messages.filter(({ _tag }) => _tag === "Chunk").length
+      for (; reader.acknowledged < chunks; reader.acknowledged++) reader.peer.send({ _tag: "Ack", requestId: "r" })
+    }
+    for (const room of ["a", "b"]) await call("join", { room, subject: "ada" })
+    for (const room of ["a", "a", "b"]) {
+      const reader = { room, peer: await connect("ada"), before: [], acknowledged: 0 }
+      readers = [...readers, reader]
+      await begin(reader)
+    }
+    for (let step = 0; step < 120; step++) {
+      const chance = random.next()
+      if (chance < 0.5) await publish(random.pick(["a", "a", "b"]), 1 + random.int(random.chance(0.1) ? 60 : 4))
+      else if (chance < 0.8) acknowledge(random.pick(readers))
+      else if (chance < 0.86) await evict(tenant)
+      else if (chance < 0.92) await begin(random.pick(readers))
+      else if (chance < 0.95) await object.crash()
+      else if (chance < 0.97) object.failNextCommit()
+      else await turns()
+      await beginAgain()
+    }
+    for (const room of ["a", "b"]) await publish(room, 1)
+    for (const room of ["a", "b"]) await publish(room, 1)
+    await expect
+      .poll(async () => {
+        await beginAgain()
+        for (const reader of readers) acknowledge(reader)
+        return readers.map((reader) => Number(itemsOf(reader).at(-1)?.message.text) + 1)
+      })
+      .toEqual(readers.map(({ room }) => published.get(room)))
+    for (const reader of readers) {
+      let next = 0
+      for (const { message, missed = 0 } of itemsOf(reader)) {
+        next += missed
+        const number = Number(message.text)
+        if (number !== next) throw new Violation(`got ${number}, ${missed} missed, expected ${next}`)
+        if (missed > 0 && number + kept > published.get(reader.room)!) throw new Violation(`${number} was kept`)
+        next++
+      }
+    }
+    const { count } = object.database.prepare("SELECT sum(count) AS count FROM _dormouse_topics").get()!
+    expect(count).toBeLessThan(2 * (kept * 1.25 + 60))
+    await close()
+  }
+
+  it("PS11, PS12, PS13: whatever is evicted, cut and lost, a reader gets each message once, or is told of it", () =>
+    forAllAsync(12, history))
+
+  it("finds a reader whose position is that before its last delivery", async () => {
+    const serve = LogReader.prototype.serve
+    const spy = vi.spyOn(LogReader.prototype, "serve").mockImplementation(function (this: any) {
+      const { host } = this
+      this.host = { ...host, progress: () => {} }
+      serve.call(this)
+      this.host = host
+    })
+    await expect(forAllAsync(12, history)).rejects.toThrow(Violation)
+    spy.mockRestore()
+  })
+
+  it("finds a reader of a history that is not told what it missed", async () => {
+    const serve = LogReader.prototype.serve
+    const spy = vi.spyOn(LogReader.prototype, "serve").mockImplementation(function (this: any) {
+      const { read } = this
+      this.read = (from: number) => {
+        const items = read(from)
+        return items && { ...items, missed: 0 }
+      }
+      serve.call(this)
+      this.read = read
+    })
+    await expect(forAllAsync(12, history)).rejects.toThrow(Violation)
+    spy.mockRestore()
+  })
+})
+
+describe("a history", () => {
+  it("PS14: the cursors of a database that was deleted are not those of the one that replaces it", async () => {
+    const { call, close, connect, evict, object } = await opened()
+    await call("join", { room: "a", subject: "ada" })
+    await call("emit", { room: "a", texts: ["old"] })
+    const peer = await connect("ada")
+    peer.send(request("old", "tokens", { key: { room: "a" } }))
+    const [{ cursor: after }] = await peer.itemsOf("old", 1)
+    await evict(tenant)
+    object.database.exec("DELETE FROM _dormouse_topics")
+    await call("emit", { room: "a", texts: ["new", "newer"] })
+    const other = await connect("ada")
+    const refused = await other.call("tokens", { key: { room: "a" }, after })
+    expect(errorOf(refused)?.reason).toMatchObject({ _tag: "PayloadInvalid" })
+    other.send(request("new", "tokens", { key: { room: "a" } }))
+    expect((await other.itemsOf("new", 1)).map(({ message }) => message.text)).toEqual(["new", "newer"])
+    await close()
+  })
+
+  it("PS15: what an action publishes while a call is under way shares the next one, in its order", async () => {
+    const calls: Array<{ readonly published: ReadonlyArray<Published>; readonly end: () => void }> = []
+    const call = (_tag: string, { published }: any) =>
+      Effect.callback<void>((resume) => {
+        calls.push({ published, end: () => resume(Effect.void) })
+      })
+    const { publish } = Context.get(servicesOver({ call } as never), Publisher)
+    const send = (text: string) => Effect.runPromise(publish({ topic: "t", key: text, messages: [text] }))
+    const first = send("1")
+    const others = Promise.all(["2", "3", "x".repeat(300_000), "5"].map(send))
+    const texts = () => calls.map(({ published }) => published.map(({ messages }) => messages[0]!.slice(0, 1)))
+    expect(texts()).toEqual([["1"]])
+    calls[0]!.end()
+    await first
+    expect(texts()).toEqual([["1"], ["2", "3"]])
+    for (let i = 1; i < 4; i++) {
+      await expect.poll(() => calls.length).toBe(i + 1)
+      calls[i]!.end()
+    }
+    await others
+    expect(texts()).toEqual([["1"], ["2", "3"], ["x"], ["5"]])
+  })
+
+  it("PS11: a message that the table has before it is heard of is sent once", () => {
+    const rows = (sql: string) => (sql.includes("DESC LIMIT 1") ? [[1, 2, 2, "e"]] : [[1, "0\n1"]])
+    const readers = new HistoryReaders(() => ({ rows, deliverLater: () => {} }))
+    const sent: Array<string> = []
+    const host = { send: (items: ReadonlyArray<string>) => void sent.push(...items), progress: () => {} }
+    readers.open(host as never, "t", { progress: 2 }).granted()
+    // Two transactions have committed, and what follows the first of them runs now.
+    for (let first = 1; first <= 2; first++) {
+      readers.published("t", "e", { first, messages: [`${first - 1}`] })
+      readers.deliver()
+    }
+    expect(sent).toEqual(['{"message":1,"cursor":"e.2"}'])
+  })
+
+  it("PS12: the rows of a history are few, whatever is published", () => {
+    forAll(200, (random) => {
+      const kept = 1 + random.int(200)
+      const rows: Array<{ first: number; messages: Array<string> }> = []
+      let published = 0
+      for (let step = 0; step < 60; step++) {
+        const messages = random.array(1 + random.int(random.chance(0.1) ? 400 : 3), () => "x".repeat(random.int(40)))
+        const last = rows.at(-1)
+        const tail = last && { first: last.first, count: last.messages.length, length: last.messages.join("").length }
+        const { merged, rows: added } = append(tail, messages, kept)
+        last?.messages.push(...merged)
+        for (const { first, messages } of added) rows.push({ first, messages: [...messages] })
+        published += messages.length
+        expect([...merged, ...added.flatMap(({ messages }) => messages)]).toEqual(messages)
+      }
+      let next = 1
+      for (const { first, messages } of rows) {
+        expect(first).toBe(next)
+        expect(messages.length).toBeLessThanOrEqual(Math.max(1, kept / 4))
+        next += messages.length
+      }
+      expect(next).toBe(published + 1)
+    })
+  })
+})
+
 describe("an app", () => {
   it("PS5: a contract with a topic needs `pubsub`", () => {
     const without = { api: TopicsApi, tables: app.tables, handlers: TopicsHandlers }
     // @ts-expect-error: it has topics
     expect(() => App.make(without)).not.toThrow()
     expect(Effect.isEffect(App.make({ ...without, pubsub: Pubsub.make() }))).toBe(false)
+  })
+
+  it("PS11: a topic with a history has no buffer", () => {
+    const options = { key: Schema.String, message: Schema.String, history: 10, buffer: 3 }
+    // @ts-expect-error: nothing waits for its readers in memory
+    expect(() => Topic.make("both", options)).not.toThrow()
+    expect(() => Topic.make("none", { key: Schema.String, message: Schema.String, history: 0 })).toThrow(/history/)
   })
 })

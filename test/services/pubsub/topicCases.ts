@@ -238,6 +238,184 @@ export const suite = (name: string, here: () => Promise<Deployment & { readonly 
       for (const peer of [bob, eve, late]) peer.close()
     })
 
+    /** Opens a reader of a history, and acknowledges whatever arrives. */
+    const follow = async (peer: Peer, id: string, room: string, after?: string) => {
+      await read(peer, id, "tokens", { key: { room }, ...(after !== undefined && { after }) })
+      return acknowledging(peer, id)
+    }
+    /** Acknowledges each chunk once, as long as there are new ones. */
+    const acknowledging = (peer: Peer, id: string) => {
+      let acknowledged = 0
+      return () => {
+        const chunks = peer.messages.filter((message) => message._tag === "Chunk" && message.requestId === id).length
+        for (; acknowledged < chunks; acknowledged++) peer.send({ _tag: "Ack", requestId: id })
+        return texts(peer, id)
+      }
+    }
+    const numbers = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => `${from + i}`)
+
+    it("PS11: a reader of a history gets what was published before and after, from its cursor on", async () => {
+      const { connect, done } = open()
+      const peer = await connect()
+      await done("join", { room: "a", subject: "ada" })
+      await done("emit", { room: "a", texts: numbers(0, 5) })
+      await done("emit", { room: "b", texts: ["other"] })
+      await read(peer, "start", "tokens", { key: { room: "a" } })
+      await read(peer, "now", "tokens", { key: { room: "a" }, after: "now" })
+      await until(peer, "start", numbers(0, 5))
+      const { cursor } = peer.items("start")[2]
+      await read(peer, "cursor", "tokens", { key: { room: "a" }, after: cursor })
+      await done("emit", { room: "a", texts: numbers(5, 8), together: true })
+      await until(peer, "start", numbers(0, 8))
+      await until(peer, "cursor", numbers(3, 8))
+      await until(peer, "now", numbers(5, 8))
+      expect(peer.items("start").some(({ missed }) => missed !== undefined)).toBe(false)
+      peer.close()
+    })
+
+    it("PS11: what is rolled back is not in the history, and takes no number", async () => {
+      const { call, connect, done } = open()
+      const peer = await connect()
+      await done("join", { room: "a", subject: "ada" })
+      await done("emit", { room: "a", texts: ["0"] })
+      expect((await call("emitAndFail", { room: "a" }))._tag).toBe("Failure")
+      await done("emit", { room: "a", texts: ["1"] })
+      await read(peer, "r", "tokens", { key: { room: "a" } })
+      await until(peer, "r", ["0", "1"])
+      expect(peer.items("r").some(({ missed }) => missed !== undefined)).toBe(false)
+      peer.close()
+    })
+
+    it("PS11: a query reads the cursor of the newest message, after which a reader continues", async () => {
+      const { connect, done } = open()
+      const peer = await connect()
+      await done("join", { room: "a", subject: "ada" })
+      expect(await done("tokens.newest", { room: "a" })).toBe("start")
+      await done("emit", { room: "a", texts: numbers(0, 3) })
+      const after = await done("tokens.newest", { room: "a" })
+      await done("emit", { room: "a", texts: numbers(3, 5) })
+      await read(peer, "r", "tokens", { key: { room: "a" }, after })
+      await until(peer, "r", ["3", "4"])
+      peer.close()
+    })
+
+    it("PS12: who comes after what was deleted is told how many are missing", async () => {
+      const { connect, done } = open()
+      const peer = await connect()
+      await done("join", { room: "a", subject: "ada" })
+      await done("emit", { room: "a", texts: ["0"] })
+      await read(peer, "first", "tokens", { key: { room: "a" } })
+      await until(peer, "first", ["0"])
+      const { cursor: after } = peer.items("first")[0]
+      peer.send({ _tag: "Interrupt", requestId: "first" })
+      for (let i = 1; i < 200; i += 3) await done("emit", { room: "a", texts: numbers(i, i + 3) })
+      for (const [id, payload] of Object.entries({ start: {}, cursor: { after } })) {
+        const acknowledge = acknowledging(peer, id)
+        await read(peer, id, "tokens", { key: { room: "a" }, ...payload })
+        await expect.poll(() => acknowledge().at(-1)).toBe("201")
+        const [item, ...more] = peer.items(id)
+        expect(texts(peer, id)).toEqual(numbers(202 - peer.items(id).length, 202))
+        expect(peer.items(id).length).toBeGreaterThanOrEqual(40)
+        expect(peer.items(id).length).toBeLessThan(60)
+        expect(item.missed).toBe(Number(item.message.text) - (id === "start" ? 0 : 1))
+        expect(more.some(({ missed }) => missed !== undefined)).toBe(false)
+      }
+      // One message is kept at least, and the numbers go on.
+      await done("number", { key: "k", numbers: numbers(0, 100).map(Number) })
+      await read(peer, "k", "newest", { key: "k" })
+      await expect.poll(() => peer.items("k")).toMatchObject([{ message: 99, missed: 99 }])
+      peer.close()
+    })
+
+    it("PS13: a slow reader of a history misses nothing, also by hibernation, and others are not slowed", async () => {
+      const { connect, done, tenant } = open()
+      await done("join", { room: "a", subject: "ada" })
+      const [slow, fast] = [await connect(), await connect()]
+      const [acknowledgeSlow, acknowledgeFast] = [await follow(slow, "r", "a"), await follow(fast, "r", "a")]
+      for (let i = 0; i < 30; i++) {
+        await done("emit", { room: "a", texts: [`${i}`] })
+        await expect.poll(() => acknowledgeFast().at(-1)).toBe(`${i}`)
+        if (i === 25) await app.evict(tenant)
+      }
+      const before = texts(slow, "r").length
+      expect(texts(slow, "r")).toEqual(numbers(0, before))
+      await app.evict(tenant)
+      await done("emit", { room: "a", texts: ["30"] })
+      await expect.poll(() => acknowledgeFast()).toEqual(numbers(0, 31))
+      await expect.poll(() => acknowledgeSlow()).toEqual(numbers(0, 31))
+      for (const peer of [slow, fast]) expect(peer.items("r").some(({ missed }) => missed !== undefined)).toBe(false)
+      slow.close()
+      fast.close()
+    })
+
+    it("PS13: a slow reader that may not read any more is sent nothing of what was stored for it", async () => {
+      const { connect, done, tenant } = open()
+      await done("join", { room: "a", subject: "ada" })
+      const slow = await connect()
+      const acknowledge = await follow(slow, "r", "a")
+      for (let i = 0; i < 20; i++) {
+        await done("emit", { room: "a", texts: [`${i}`] })
+        await slow.call("members", {})
+      }
+      await expect.poll(() => texts(slow, "r").length).toBe(16)
+      await app.evict(tenant)
+      // Its acknowledgements are in one message with its own expulsion, and come after it.
+      slow.sendText(
+        JSON.stringify([
+          request("leave", "leave", { room: "a", subject: "ada" }),
+          request("emit", "emit", { room: "a", texts: ["secret"] }),
+          ...Array.from({ length: 16 }, () => ({ _tag: "Ack", requestId: "r" }))
+        ])
+      )
+      expect(errorOf(await slow.exit("r"))).toMatchObject({ _tag: "NoMember" })
+      await slow.call("members", {})
+      expect(acknowledge()).not.toContain("secret")
+      slow.close()
+    })
+
+    it("PS14: a cursor that is not one of the history is refused, and tells nothing to who may not read", async () => {
+      const { connect, done } = open()
+      const [ada, eve] = [await connect("ada"), await connect("eve")]
+      for (const room of ["a", "b"]) await done("join", { room, subject: "ada" })
+      await done("emit", { room: "a", texts: ["0"] })
+      await done("emit", { room: "b", texts: ["0", "1"] })
+      const cursorOf = (room: string): Promise<string> => done("tokens.newest", { room })
+      const [own, foreign] = [await cursorOf("a"), await cursorOf("b")]
+      const ahead = `${own.split(".")[0]}.2`
+      for (const after of [foreign, ahead, `${own.split(".")[0]}.999999999999999`]) {
+        const refused = await ada.call("tokens", { key: { room: "a" }, after })
+        expect(errorOf(refused)?.reason).toMatchObject({ _tag: "PayloadInvalid" })
+        const denied = await eve.call("tokens", { key: { room: "a" }, after })
+        expect(errorOf(denied)).toMatchObject({ _tag: "NoMember" })
+      }
+      for (const after of ["", "first", "x.y", `${own}.1`, "a.-1", 1, null, { after: own }, `${own} OR 1=1`]) {
+        const refused = await ada.call("tokens", { key: { room: "a" }, after })
+        expect(errorOf(refused)?.reason).toMatchObject({ _tag: "PayloadInvalid" })
+      }
+      expect(errorOf(await ada.call("tokens", { room: "a" }))?.reason).toMatchObject({ _tag: "PayloadInvalid" })
+      // The socket still reads.
+      await read(ada, "r", "tokens", { key: { room: "a" }, after: "start" })
+      await until(ada, "r", ["0"])
+      ada.close()
+      eve.close()
+    })
+
+    it("PS15: an action publishes what a stream emits, in its order", async () => {
+      const { connect, done } = open()
+      const peer = await connect()
+      await done("join", { room: "a", subject: "ada" })
+      const acknowledge = await follow(peer, "r", "a")
+      const words = numbers(0, 300)
+      await done("generate", { room: "a", words })
+      await expect.poll(() => acknowledge().at(-1)).toBe("299")
+      let next = 0
+      for (const { message, missed = 0 } of peer.items("r")) {
+        next += missed
+        expect(message.text).toBe(`${next++}`)
+      }
+      peer.close()
+    })
+
     it("PS5: the query that decides is nobody's to call", async () => {
       const { connect, call } = open()
       const peer = await connect()

@@ -1,0 +1,4 @@
+import { cloudflare } from "../../deployment/cloudflare.ts"
+import { suite } from "./feedCases.ts"
+
+suite("in workerd", async () => cloudflare())
