@@ -52,7 +52,10 @@ export class Blobs extends Context.Service<
   {
     /** Stores so many bytes under a key, whatever was there. */
     readonly put: (key: string, body: Body, bytes: number) => Effect.Effect<Stored, BlobError | WrongSize>
-    /** Begins to store a blob in parts. Nothing is under its key before it is complete. Returns the name of the upload. */
+    /**
+     * Begins to store a blob in parts. Nothing is under its key before it is complete. Returns the name of the upload. What was
+     * begun and has no parts takes no room; R2 deletes it after 7 days.
+     */
     readonly begin: (key: string) => Effect.Effect<string, BlobError>
     /** Stores a part, whatever was stored as this part. All but the last have the same size. */
     readonly putPart: (

@@ -36,20 +36,19 @@ const removals = Queue.make("~files", {
   payload: {
     file: FileRef,
     blobs: Schema.Array(Schema.Struct({ key: Schema.String, upload: Schema.NullOr(Schema.String) })),
-    isFile: Schema.Boolean
+    forget: Schema.Literals(["nothing", "keys", "file"])
   },
   maxAttempts: 100
 })
 
 const remove = removals.toLayer(
-  Effect.fnUntraced(function* ({ blobs: removed, file, isFile }) {
+  Effect.fnUntraced(function* ({ blobs: removed, file, forget }) {
     const store = yield* Blobs
     const { call } = yield* FileKeeper
     for (const { key, upload } of removed) if (upload !== null) yield* store.abort(key, upload)
     const keys = removed.map(({ key }) => key)
     if (keys.length > 0) yield* store.remove(keys)
-    // While the row is kept, bytes may still come under its keys.
-    if (isFile) yield* call("~files.forget", { file, keys, isFile })
+    if (forget !== "nothing") yield* call("~files.forget", { file, keys, isFile: forget === "file" })
   })
 )
 

@@ -20,6 +20,11 @@ export const Attachments = Bucket.make("attachments", {
 /** Everybody sees them. */
 export const Avatars = Bucket.make("avatars", { maxBytes: 1000, isPublic: true, uploadTimeout: "1 minute" })
 
+/** Bytes of a part of the small bucket, which R2 would not take. */
+export const small = 10
+/** Files of a few bytes have parts. */
+export const Small = Bucket.make("small", { maxBytes: 100, partBytes: small, uploadTimeout: "1 minute" })
+
 class Note extends Model.Class<Note>("test/files/Note")({
   id: Table.key(Schema.String),
   file: Bucket.FileRef
@@ -28,7 +33,7 @@ const notes = Table.make("notes", Note, { key: "id" })
 
 class Refused extends Schema.TaggedError<Refused>("test/files/Refused")("Refused", {}) {}
 
-const Given = { bucket: Schema.Literals(["attachments", "avatars"]), file: Bucket.FileRef }
+const Given = { bucket: Schema.Literals(["attachments", "avatars", "small"]), file: Bucket.FileRef }
 
 export class FilesTestApi extends Api.make(
   Mutation.make("begin", {
@@ -62,7 +67,8 @@ export class FilesTestApi extends Api.make(
   })
 ) {}
 
-const bucketOf = (name: "attachments" | "avatars") => (name === "attachments" ? Attachments : Avatars)
+const all = { attachments: Attachments, avatars: Avatars, small: Small }
+const bucketOf = (name: keyof typeof all) => all[name]
 
 export const FilesTestHandlers = FilesTestApi.toLayer({
   begin: ({ bucket, new: file }) => bucketOf(bucket).begin(file),
@@ -91,7 +97,10 @@ export const makeApp = (blobs: Layer.Layer<Blobs.Blobs>) =>
     api: FilesTestApi,
     tables: [notes],
     handlers: FilesTestHandlers,
-    files: Files.make({ buckets: [Attachments, Avatars], quota: { tenant: 60 * mebibyte, identity: 40 * mebibyte } }),
+    files: Files.make({
+      buckets: [Attachments, Avatars, Small],
+      quota: { tenant: 60 * mebibyte, identity: 40 * mebibyte }
+    }),
     actionServices: blobs
   })
 

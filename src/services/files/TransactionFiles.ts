@@ -49,11 +49,11 @@ export interface BlobKey {
   readonly upload: string | null
 }
 
-/** Bytes that are to be deleted, and whether the row of their file goes with them. */
+/** Bytes that are to be deleted, and what is forgotten then: their keys, or the file as well. Keys under which bytes may still come are kept. */
 export interface BlobRemoval {
   readonly file: FileRef
   readonly blobs: ReadonlyArray<BlobKey>
-  readonly isFile: boolean
+  readonly forget: "nothing" | "keys" | "file"
 }
 
 /** The signature of a URL of an upload. */
@@ -313,13 +313,13 @@ export class TransactionFiles {
       if (row.state === "ready") {
         const others = blobs.filter(({ key }) => key !== row.key)
         this.end(row.id, null)
-        if (others.length > 0) this.settings.removeBlobs(this.tx, { file: row.id, blobs: others, isFile: false })
+        if (others.length > 0) this.settings.removeBlobs(this.tx, { file: row.id, blobs: others, forget: "keys" })
         continue
       }
       if (row.state === "pending") this.count(row.owner, -row.bytes)
       this.tx.query(`UPDATE ${fileTable} SET state = 'deleted' WHERE id = ?`, [row.id])
       this.end(row.id, now + again)
-      this.settings.removeBlobs(this.tx, { file: row.id, blobs, isFile: true })
+      this.settings.removeBlobs(this.tx, { file: row.id, blobs, forget: "file" })
     }
   }
 
@@ -370,7 +370,7 @@ export class TransactionFiles {
     const isSettled = blobs.every(({ key }) => key === row.key) || this.tx.now >= row.expires + grace
     this.tx.query(`UPDATE ${fileTable} SET state = 'deleted' WHERE id = ?`, [row.id])
     this.end(row.id, isSettled ? this.tx.now + again : row.expires + grace)
-    this.settings.removeBlobs(this.tx, { file: row.id, blobs, isFile: isSettled })
+    this.settings.removeBlobs(this.tx, { file: row.id, blobs, forget: isSettled ? "file" : "nothing" })
   }
 
   private becomeReady(row: FileRow, key: string, checksum: string): void {
