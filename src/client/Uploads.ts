@@ -13,6 +13,9 @@ import * as Stream from "effect/Stream"
 import { type FileRef, type Upload, UploadStatus } from "../contract/FileServices.ts"
 import { type Reply, sendOver } from "./UploadTransport.ts"
 
+/** Where a file is sent to, from `begin` of its bucket. */
+export type { Upload as Target } from "../contract/FileServices.ts"
+
 /** How far an upload is. */
 export interface UploadProgress {
   readonly file: FileRef
@@ -95,7 +98,13 @@ export const send = (
               sent.set(part, Math.min(loaded, body.size))
               report(false)
             }
-          })
+          }).pipe(
+            // The part was taken before, and its answer lost.
+            Effect.catchIf(
+              ({ status }) => status === 409,
+              () => attempt(upload, options, { method: "GET" })
+            )
+          )
         })
         const { concurrency = 3 } = options
         const statuses = yield* Effect.forEach(missing, put, { concurrency })
