@@ -1,4 +1,5 @@
 import * as Config from "effect/Config"
+import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { Storage } from "effect-dormouse"
@@ -6,6 +7,7 @@ import { Accounts } from "effect-dormouse/accounts"
 import { Passkeys } from "effect-dormouse/accounts/passkeys"
 import { teamId, teams } from "./digest/schema.ts"
 import { guestName, shownName } from "./names.ts"
+import { markOf, readMarks } from "./reading/schema.ts"
 import { channels, members } from "./schema.ts"
 
 /** Where the page is: passkeys belong to its domain. */
@@ -38,5 +40,13 @@ const bring = Effect.fnUntraced(function* (from: string, into: string) {
   for (const { channel, id } of yield* members.query("byPerson").eq("person", from)) {
     const isMember = yield* members.query("byChannel").eq("channel", channel).eq("person", into).exists
     yield* isMember ? members.delete(id) : members.patch(id, { person: into })
+  }
+  for (const { channel, id, upTo } of yield* readMarks.query("byPerson").eq("person", from)) {
+    const own = yield* markOf(channel, into)
+    if (Option.isNone(own)) yield* readMarks.patch(id, { person: into })
+    else {
+      yield* readMarks.delete(id)
+      yield* readMarks.patch(own.value.id, { upTo: DateTime.max(own.value.upTo, upTo) })
+    }
   }
 })

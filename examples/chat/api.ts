@@ -3,7 +3,9 @@ import { Api, Mutation, Page, Query } from "effect-dormouse"
 import { DigestApi } from "./digest/api.ts"
 import { ChannelExists, ChannelNotFound, PersonNotFound } from "./errors.ts"
 import { ImportsApi } from "./imports/api.ts"
+import { PresenceApi } from "./presence/api.ts"
 import { PreviewsApi } from "./previews/api.ts"
+import { ReadingApi } from "./reading/api.ts"
 import { ScheduledApi } from "./scheduled/api.ts"
 import { Access, Body, Channel, ChannelId, Lifetime, Member, Message, MessageId } from "./schema.ts"
 
@@ -51,4 +53,4 @@ export class TalkApi extends Api.make(
 ) {}
 
 /** The whole contract: what the page calls, and what jobs and queues call. */
-export const ChatApi = Api.merge(TalkApi, ScheduledApi, PreviewsApi, ImportsApi, DigestApi)
+export const ChatApi = Api.merge(TalkApi, ScheduledApi, PreviewsApi, ImportsApi, DigestApi, PresenceApi, ReadingApi)

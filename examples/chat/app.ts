@@ -1,4 +1,5 @@
 import { Api, App, Handlers } from "effect-dormouse"
+import { Pubsub } from "effect-dormouse/pubsub"
 import { accounts } from "./accounts.ts"
 import { ChatApi } from "./api.ts"
 import { ChatHandlers } from "./handlers.ts"
@@ -14,5 +15,6 @@ export const app = App.make({
   handlers: Handlers.merge(ChatHandlers, accounts.handlers),
   transactional: accounts.transactional,
   jobs: ChatJobs,
+  pubsub: Pubsub.make(),
   identity: Me
 })

@@ -10,7 +10,10 @@ import { ImportsHandlers } from "./imports/handlers.ts"
 import { Me } from "./me.ts"
 import { shownName } from "./names.ts"
 import { existing, post } from "./posting.ts"
+import { PresenceHandlers } from "./presence/handlers.ts"
 import { PreviewsHandlers } from "./previews/handlers.ts"
+import { ReadingHandlers } from "./reading/handlers.ts"
+import { markOf, readMarks } from "./reading/schema.ts"
 import { ScheduledHandlers } from "./scheduled/handlers.ts"
 import { channels, members, messages, people } from "./schema.ts"
 
@@ -63,7 +66,10 @@ const TalkHandlers = TalkApi.toLayer({
 
   "members.remove": Effect.fnUntraced(function* ({ channel, person }) {
     const member = yield* members.query("byChannel").eq("channel", channel).eq("person", person).first
-    if (Option.isSome(member)) yield* members.delete(member.value.id)
+    if (Option.isNone(member)) return
+    const mark = yield* markOf(channel, person)
+    if (Option.isSome(mark)) yield* readMarks.delete(mark.value.id)
+    yield* members.delete(member.value.id)
   }),
 
   "messages.send": (draft) => post(draft),
@@ -80,5 +86,7 @@ export const ChatHandlers = Handlers.merge(
   ScheduledHandlers,
   PreviewsHandlers,
   ImportsHandlers,
-  DigestHandlers
+  DigestHandlers,
+  PresenceHandlers,
+  ReadingHandlers
 )

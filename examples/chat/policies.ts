@@ -2,6 +2,7 @@ import { Policy } from "effect-dormouse/auth"
 import { teams } from "./digest/schema.ts"
 import { imports } from "./imports/schema.ts"
 import { Me } from "./me.ts"
+import { readMarks } from "./reading/schema.ts"
 import { scheduled } from "./scheduled/schema.ts"
 import { channels, members, messages, people } from "./schema.ts"
 
@@ -57,6 +58,12 @@ export const ChatPolicies = [
     update: ({ me, row }) => Policy.eq(row.author, me.subject),
     delete: ({ me, row }) => Policy.eq(row.author, me.subject),
     set: { author: ({ me }) => me.subject }
+  }),
+  make(readMarks, {
+    read: ({ me, row }) => isVisible(row.channel, me),
+    insert: ({ me, row }) => Policy.and(Policy.eq(row.person, me.subject), isVisible(row.channel, me)),
+    update: ({ me, row }) => Policy.eq(row.person, me.subject),
+    delete: ({ me, row }) => Policy.or(Policy.eq(row.person, me.subject), isOwner(row.channel, me))
   }),
   make(teams, {
     read: () => Policy.allow,

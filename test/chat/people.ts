@@ -8,6 +8,7 @@ import * as TestClock from "effect/testing/TestClock"
 import { Api, App, Handlers } from "effect-dormouse"
 import { Auth } from "effect-dormouse/auth"
 import { JobsAdmin } from "effect-dormouse/jobs"
+import { Pubsub } from "effect-dormouse/pubsub"
 import { TestApp, type TestAppOptions } from "effect-dormouse/testing"
 import { expect } from "vitest"
 import { ChatApi } from "../../examples/chat/api.ts"
@@ -23,6 +24,7 @@ const appWith = (policies: typeof ChatPolicies) =>
     api: Api.merge(ChatApi, JobsAdmin.JobsAdminApi),
     tables,
     jobs: ChatJobs,
+    pubsub: Pubsub.make(),
     identity: Me,
     handlers: Handlers.merge(ChatHandlers, JobsAdmin.layer({ admin: ({ subject }) => subject === "operator" })),
     policies

@@ -50,11 +50,24 @@ const react = `
   import { ChatApi } from "./api.ts"
   export const hooks = createHooks(ChatApi)
 `
+const atoms = `
+  import { Atoms } from "effect-dormouse/atoms"
+  import { Client } from "effect-dormouse/client"
+  import { ChatApi } from "./api.ts"
+  export const atoms = Atoms.make(Client.make(ChatApi, { url: location.origin }))
+`
+const topicAtoms = `${atoms}
+  import { TopicAtoms } from "effect-dormouse/pubsub/atoms"
+  export const topics = TopicAtoms.make(atoms)
+`
 
-it("C16: the client and a contract are 56 KB at most, and the hooks of React 4 KB more", async () => {
+it("C16: the client and a contract are 56 KB at most, the hooks of React 4 KB more, and the atoms of topics 2 KB more", async () => {
   const [withoutReact, withReact] = await Promise.all([bundled(client), bundled(react)])
   expect(withoutReact).toBeGreaterThan(30 * kilobyte)
   expect(withoutReact).toBeLessThanOrEqual(56 * kilobyte)
   expect(withReact - withoutReact).toBeLessThanOrEqual(4 * kilobyte)
+  const [withoutTopics, withTopics] = await Promise.all([bundled(atoms), bundled(topicAtoms)])
+  expect(withTopics - withoutTopics).toBeLessThanOrEqual(2 * kilobyte)
+  console.info(`atoms ${withoutTopics} bytes, topics ${withTopics - withoutTopics} more`)
   console.info(`client ${withoutReact} bytes, React ${withReact - withoutReact} more`)
 })

@@ -8,26 +8,32 @@ interface Props {
   readonly field: Ref<HTMLTextAreaElement>
   readonly channel: string
   readonly author: string
+  /** The text has changed; it is without the space around it. */
+  readonly onType: (text: string) => void
   readonly onSend: (words: Words) => void
   /** Gets a time in milliseconds. Returns whether the server accepted it. */
   readonly onLater: (words: Words, at: number) => Promise<boolean>
 }
 
 /** The field in which a message is written. Enter sends it. */
-export const Composer = ({ author, channel, field, onLater, onSend }: Props) => {
+export const Composer = ({ author, channel, field, onLater, onSend, onType }: Props) => {
   const [text, setText] = useState("")
   const [lifetime, setLifetime] = useState<Lifetime>()
   const [isLaterOpen, openLater] = useState(false)
   const body = text.trim()
+  const change = (text: string) => {
+    setText(text)
+    onType(text.trim())
+  }
   const words: Words = { body, ...(lifetime !== undefined && { lifetime }) }
   const send = () => {
     if (body === "") return
     onSend(words)
-    setText("")
+    change("")
   }
   const later = async (at: number) => {
     const isAccepted = await onLater(words, at)
-    if (isAccepted) setText("")
+    if (isAccepted) change("")
     return isAccepted
   }
   const closeLater = () => {
@@ -62,7 +68,7 @@ export const Composer = ({ author, channel, field, onLater, onSend }: Props) => 
             aria-label={`Message to #${channel}, as ${author}`}
             aria-describedby="write-hint"
             enterKeyHint="send"
-            onChange={(event) => setText(event.target.value)}
+            onChange={(event) => change(event.target.value)}
             onKeyDown={onKeyDown}
           />
           <button

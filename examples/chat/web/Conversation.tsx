@@ -4,13 +4,16 @@ import type { Channel, Message } from "../schema.ts"
 import { Composer } from "./Composer.tsx"
 import { ConnectionNotice, ConnectionWords } from "./ConnectionWords.tsx"
 import { usePages } from "./client.ts"
+import { HereNow, useHere } from "./HereNow.tsx"
 import { Icon } from "./Icon.tsx"
 import { ImportFile } from "./ImportFile.tsx"
 import { Imports } from "./Imports.tsx"
 import { Members } from "./Members.tsx"
 import { FailedRow, Row } from "./Row.tsx"
+import { useMarking, useReaders } from "./reading.ts"
 import { Sign } from "./Sign.tsx"
 import { isLocal, type Sending } from "./sending.ts"
+import { Typing, useTyping } from "./Typing.tsx"
 import { Waiting } from "./Waiting.tsx"
 
 /** What other components can do with the conversation. */
@@ -33,7 +36,12 @@ export const Conversation = ({ channel, me, ref, sending }: Props) => {
   useImperativeHandle(ref, () => ({ write: () => field.current?.focus() }))
   const failed = sending.failed.filter((message) => message.channel === channel.id)
   const messages = items.toReversed()
-  const { isAtEnd, log, onScroll, toEnd, unseen } = useScroll(messages, failed.length)
+  const { readers, unread } = useReaders(channel.id, messages, me.id)
+  const [isTyping, typed] = useTyping()
+  const here = useHere(channel.id, isTyping)
+  // Each of them is a line, which makes the log longer.
+  const { isAtEnd, log, onScroll, toEnd, unseen } = useScroll(messages, failed.length + readers.size)
+  useMarking(isAtEnd ? unread : undefined)
   const loadOlder = () => {
     log.current?.focus({ preventScroll: true })
     loadMore()
@@ -54,6 +62,7 @@ export const Conversation = ({ channel, me, ref, sending }: Props) => {
           <Sign access={channel.access} />
           {channel.name}
         </h1>
+        <HereNow people={here} />
         <ImportFile channel={channel} />
         {channel.access === "private" && <Members channel={channel} me={me} />}
         <ConnectionWords />
@@ -71,7 +80,13 @@ export const Conversation = ({ channel, me, ref, sending }: Props) => {
           {error !== undefined && <p className="problem">The messages cannot be shown: {error.message}</p>}
           <ol>
             {messages.map((message, i) => (
-              <Row key={message.id} message={message} before={messages[i - 1]} isMine={message.author === me.id} />
+              <Row
+                key={message.id}
+                message={message}
+                before={messages[i - 1]}
+                isMine={message.author === me.id}
+                readers={readers.get(message.id) ?? []}
+              />
             ))}
           </ol>
           {failed.map((message) => (
@@ -89,10 +104,12 @@ export const Conversation = ({ channel, me, ref, sending }: Props) => {
         <ConnectionNotice />
         <Imports channel={channel.id} />
         <Waiting channel={channel.id} />
+        <Typing people={here} me={me} />
         <Composer
           field={field}
           channel={channel.name}
           author={me.name}
+          onType={typed}
           onSend={(words) => {
             sending.send({ channel: channel.id, ...words })
             toEnd()
@@ -138,7 +155,7 @@ const Announcements = ({ me, messages }: { readonly messages: ReadonlyArray<Mess
  * The scroll position of the log. At the end, it stays at the end when messages arrive. Further up, the messages in
  * view stay where they are, whether messages are added above or below.
  */
-const useScroll = (messages: ReadonlyArray<Message>, failures: number) => {
+const useScroll = (messages: ReadonlyArray<Message>, lines: number) => {
   const log = useRef<HTMLElement>(null)
   const place = useRef({ height: 0, first: "", isAtEnd: true })
   const [isAtEnd, setAtEnd] = useState(true)
@@ -164,7 +181,7 @@ const useScroll = (messages: ReadonlyArray<Message>, failures: number) => {
     else if (before.first !== first) element.scrollTop += element.scrollHeight - before.height
     place.current = { height: element.scrollHeight, first, isAtEnd: before.isAtEnd }
     if (before.isAtEnd) setSeen(last)
-  }, [first, last, messages.length, failures])
+  }, [first, last, messages.length, lines])
   useEffect(() => {
     // The keyboard of a phone, or another line in the field, makes the log smaller.
     const observer = new ResizeObserver(() => {

@@ -1,8 +1,10 @@
 import * as DateTime from "effect/DateTime"
+import type { Reader } from "../reading/api.ts"
 import type { Message, MessageId } from "../schema.ts"
 import { useConnection, useMutation } from "./client.ts"
 import { Face } from "./Face.tsx"
 import { Icon } from "./Icon.tsx"
+import { namesOf } from "./names.ts"
 import { PreviewCard } from "./PreviewCard.tsx"
 import { type Failed, isLocal, type Sending } from "./sending.ts"
 import { Text } from "./Text.tsx"
@@ -17,10 +19,12 @@ interface RowProps {
   readonly message: Message
   readonly before: Message | undefined
   readonly isMine: boolean
+  /** Who has read up to this message and no further. */
+  readonly readers: ReadonlyArray<Reader>
 }
 
 /** A message. The first of a day has the name of the day above it. */
-export const Row = ({ before, isMine, message }: RowProps) => {
+export const Row = ({ before, isMine, message, readers }: RowProps) => {
   const at = atOf(message)
   const name = message.from ?? message.name
   const isNewDay = before === undefined || dayOf(atOf(before)) !== dayOf(at)
@@ -52,6 +56,7 @@ export const Row = ({ before, isMine, message }: RowProps) => {
         {message.preview !== undefined && <PreviewCard {...message.preview} />}
         {message.expiresAt !== undefined && <Expiry at={DateTime.toEpochMillis(message.expiresAt)} />}
         {isLocal(message) ? <SendingWords /> : isMine && <Delete id={message.id} />}
+        {readers.length > 0 && <p className="state read">Read by {namesOf(readers.map(({ name }) => name))}</p>}
       </li>
     </>
   )

@@ -2,6 +2,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Client, Outbox } from "effect-dormouse/client"
+import { createTopicHooks } from "effect-dormouse/pubsub/react"
 import { createHooks } from "effect-dormouse/react"
 import { ChatApi } from "../api.ts"
 import { account, token } from "./session.ts"
@@ -18,4 +19,6 @@ export const clientOf = (tenant: string) =>
   })
 
 /** The hooks of the contract. */
-export const { Provider, useConnection, useLive, useMutation, usePages } = createHooks(ChatApi)
+const hooks = createHooks(ChatApi)
+export const { Provider, useClient, useConnection, useLive, useMutation, usePages } = hooks
+export const { usePresence } = createTopicHooks(hooks)

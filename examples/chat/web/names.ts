@@ -22,3 +22,10 @@ export const hueOf = (name: string): number => {
   for (const letter of name) hash = (hash * 31 + letter.codePointAt(0)!) % 360
   return hash
 }
+
+/** Several names as a part of a sentence: at most three, and how many there are besides. */
+export const namesOf = (names: ReadonlyArray<string>): string => {
+  const others = names.length - 3
+  const parts = others > 0 ? [...names.slice(0, 3), others === 1 ? "1 other" : `${others} others`] : names
+  return parts.length < 2 ? parts.join("") : `${parts.slice(0, -1).join(", ")} and ${parts.at(-1)}`
+}

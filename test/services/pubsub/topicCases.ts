@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import * as Patch from "../../../src/protocol/Patch.ts"
 import { type Deployment, errorOf, newTenant, type Peer, post, request } from "../../deployment/Deployment.ts"
 import { TopicsApi } from "../../worker/topics.ts"
+import { publishCases, type Reading } from "./publishCases.ts"
 
 /** Topics of the app in `topics.ts`, in memory and in workerd. */
 
@@ -49,29 +50,28 @@ export const suite = (name: string, here: () => Promise<Deployment & { readonly 
       }
     }
 
-    it("PS1: what a mutation publishes reaches the readers of its key after the commit, in order", async () => {
-      const { connect, done } = open()
-      const [one, two] = [await connect(), await connect()]
-      await read(one, "r", "said", { room: "a" })
-      await read(two, "r", "said", { room: "b" })
-      await done("say", { room: "a", texts: ["1", "2", "3"] })
-      await done("say", { room: "b", texts: ["4"] })
-      await done("say", { room: "a", texts: ["5"] })
-      await until(one, "r", ["1", "2", "3", "5"])
-      await until(two, "r", ["4"])
-      one.close()
-      two.close()
-    })
-
-    it("PS1: what is rolled back is not published", async () => {
-      const { call, connect, done } = open()
-      const peer = await connect()
-      await read(peer, "r", "said", { room: "a" })
-      expect((await call("rolledBack", { room: "a", how: "fail" }))._tag).toBe("Failure")
-      expect((await call("rolledBack", { room: "a", how: "die" }))._tag).toBe("Failure")
-      await done("partly", { room: "a" })
-      await until(peer, "r", ["before", "after"])
-      peer.close()
+    publishCases(async () => {
+      const { call, connect } = open()
+      const reader = async (tag: string, key: unknown): Promise<Reading> => {
+        const peer = await connect()
+        await read(peer, "r", tag, key)
+        let acknowledged = 0
+        return {
+          items: () => peer.items("r"),
+          acknowledge: () => {
+            const chunks = peer.messages.filter(
+              (message) => message._tag === "Chunk" && message.requestId === "r"
+            ).length
+            for (; acknowledged < chunks; acknowledged++) peer.send({ _tag: "Ack", requestId: "r" })
+          },
+          close: () => peer.close()
+        }
+      }
+      const outcome = async (tag: string, payload: unknown) => {
+        const exit = await call(tag, payload)
+        return exit._tag === "Success" ? undefined : (errorOf(exit)?.reason ?? errorOf(exit) ?? exit)
+      }
+      return { read: reader, call: outcome, close: async () => {} }
     })
 
     it("PS1: an action publishes at once", async () => {
@@ -94,45 +94,6 @@ export const suite = (name: string, here: () => Promise<Deployment & { readonly 
       )
       expect(order.map(({ _tag }) => _tag)).toEqual(["Exit", "Chunk"])
       peer.close()
-    })
-
-    it("PS3: a slow reader loses the oldest messages and is told how many; others lose none", async () => {
-      const { connect, done } = open()
-      await done("join", { room: "a", subject: "ada" })
-      const [slow, fast] = [await connect(), await connect()]
-      for (const peer of [slow, fast]) await read(peer, "r", "told", { room: "a" })
-      const all = Array.from({ length: 30 }, (_, i) => `${i}`)
-      for (const text of all) {
-        await done("tell", { room: "a", texts: [text] })
-        await expect.poll(() => texts(fast, "r").at(-1)).toBe(text)
-        fast.send({ _tag: "Ack", requestId: "r" })
-      }
-      expect(texts(fast, "r")).toEqual(all)
-      expect(fast.items("r").some(({ missed }) => missed !== undefined)).toBe(false)
-      const before = texts(slow, "r")
-      expect(before).toEqual(all.slice(0, before.length))
-      expect(before.length).toBeLessThan(30)
-      acknowledge(slow, "r")
-      await expect.poll(() => texts(slow, "r")).toEqual([...before, "27", "28", "29"])
-      expect(slow.items("r")[before.length]).toMatchObject({ missed: 27 - before.length })
-      slow.close()
-      fast.close()
-    })
-
-    it("PS3: with a buffer of one a slow reader gets the latest message", async () => {
-      const { connect, done } = open()
-      const [slow, fast] = [await connect(), await connect()]
-      for (const peer of [slow, fast]) await read(peer, "r", "latest", "k")
-      for (let i = 0; i < 20; i++) {
-        await done("count", { key: "k", numbers: [i] })
-        await expect.poll(() => texts(fast, "r").at(-1)).toBe(i)
-        fast.send({ _tag: "Ack", requestId: "r" })
-      }
-      const before = texts(slow, "r").length
-      acknowledge(slow, "r")
-      await expect.poll(() => texts(slow, "r").slice(before)).toEqual([19])
-      slow.close()
-      fast.close()
     })
 
     it("PS4: readers outlive hibernation, and are told what was lost with it", async () => {
@@ -283,13 +244,6 @@ export const suite = (name: string, here: () => Promise<Deployment & { readonly 
       expect(errorOf(await call("said", { room: "a" }))?.reason).toMatchObject({ _tag: "UnknownRpc" })
       expect(errorOf(await peer.call("said", { room: 1 }))?.reason).toMatchObject({ _tag: "PayloadInvalid" })
       peer.close()
-    })
-
-    it("PS6: a message that is too large is refused", async () => {
-      const { call } = open()
-      expect((await call("large", { length: 100_000 }))._tag).toBe("Success")
-      const exit = await call("large", { length: 200_000 })
-      expect(errorOf(exit)?.reason).toMatchObject({ _tag: "LimitExceeded", limit: "topicMessageBytes" })
     })
 
     it("PS7: Effect's own client reads a topic as the stream of an rpc", async () => {
