@@ -1,6 +1,11 @@
+/// <reference types="node" />
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Blobs } from "effect-dormouse/files"
+import { DirectoryBlobs } from "effect-dormouse/files/node"
 import { describe, expect, it } from "vitest"
 import { memory } from "../../deployment/memory.ts"
 import { makeApp, mebibyte, options } from "../../worker/files.ts"
@@ -10,6 +15,20 @@ suite("in memory", async () => {
   const blobs = new Blobs.MemoryBlobs()
   const app = await memory(makeApp(blobs.layer), options)
   return { ...app, keys: async (prefix) => [...blobs.stored.keys()].filter((key) => key.startsWith(prefix)) }
+})
+
+suite("in memory, with a directory", async () => {
+  const directory = mkdtempSync(join(tmpdir(), "dormouse-files-"))
+  const app = await memory(makeApp(DirectoryBlobs.layer(directory)), options)
+  const keys = (prefix: string) =>
+    Effect.runPromise(
+      Effect.flatMap(Blobs.Blobs, ({ list }) => list(prefix)).pipe(Effect.provide(DirectoryBlobs.layer(directory)))
+    )
+  const close = async () => {
+    await app.close()
+    rmSync(directory, { recursive: true })
+  }
+  return { ...app, keys, close }
 })
 
 /** A body whose chunks are made when they are read. */
