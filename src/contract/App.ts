@@ -12,10 +12,19 @@ import * as Limits from "../protocol/Limits.ts"
 import * as Api from "./Api.ts"
 import type { AnyService } from "./Auth.ts"
 import type { Declared as Cron } from "./Cron.ts"
+import type { Files } from "./Files.ts"
 import type * as Handlers from "./Handlers.ts"
 import { internalPrefix } from "./Internal.ts"
 import type { Jobs } from "./Jobs.ts"
-import type { AnyKind, JobServices, KindOf, PubsubServices, WithWorkflows, WorkflowServices } from "./Kind.ts"
+import type {
+  AnyKind,
+  FileServices,
+  JobServices,
+  KindOf,
+  PubsubServices,
+  WithWorkflows,
+  WorkflowServices
+} from "./Kind.ts"
 import { checkSets, type Policy } from "./Policy.ts"
 import type { Pubsub } from "./Pubsub.ts"
 import type { Reactor } from "./Reactor.ts"
@@ -48,6 +57,8 @@ export interface App<in out Rpcs extends Rpc.Any, Services = never, ActionServic
   readonly jobs: Jobs | undefined
   /** The topics of the app, if it has any. */
   readonly pubsub: Pubsub | undefined
+  /** The files of the app, if it has any. */
+  readonly files: Files | undefined
   /** Who may be calling, if the author declared it: the gateway refuses tokens whose claims do not fit. */
   readonly identity: AnyService | undefined
   /** The author's own services that take part in transactions. */
@@ -57,7 +68,7 @@ export interface App<in out Rpcs extends Rpc.Any, Services = never, ActionServic
 }
 
 /** What an app has besides the rpcs of its author, each with rpcs, handlers and services of its own. */
-export const partsOf = ({ jobs, pubsub }: App<any>) => [jobs, pubsub].filter((part) => part !== undefined)
+export const partsOf = ({ files, jobs, pubsub }: App<any>) => [jobs, pubsub, files].filter((part) => part !== undefined)
 
 /** The layers of an app. A test can replace them. */
 export interface AppLayers<Services = never, ActionServices = never, Middleware = never> {
@@ -99,19 +110,22 @@ type RequiredPubsub<Rpcs extends Rpc.Any, Needed> = [
   ? unknown
   : { readonly pubsub: Pubsub }
 
+/** Requires the files of the app if a handler reads or writes some. */
+type RequiredFiles<Needed> = [Extract<Needed, FileServices>] extends [never] ? unknown : { readonly files: Files<any> }
+
 /** The services that the app must provide to the handlers of queries and mutations and to their middleware. */
 type Services<Rpcs extends Rpc.Any, Out, In, MiddlewareIn, T> = Exclude<
   | Handlers.TransactionServices<Out, In>
   | (Extract<GuardedKinds<Rpcs>, "query" | "mutation" | "topic"> extends never ? never : MiddlewareIn),
-  Transactional.Identifier<T> | JobServices | PubsubServices
+  Transactional.Identifier<T> | JobServices | PubsubServices | FileServices
 >
 
 /** The services that the app must provide to the handlers of actions and to their middleware. */
-type ActionServices<Rpcs extends Rpc.Any, Out, In, MiddlewareIn, QueueIn> = Exclude<
+type ActionServices<Rpcs extends Rpc.Any, Out, In, MiddlewareIn, PartsIn> = Exclude<
   | Handlers.ActionServices<Out, In>
-  | QueueIn
+  | PartsIn
   | (Extract<GuardedKinds<Rpcs>, "action"> extends never ? never : MiddlewareIn),
-  JobServices | PubsubServices
+  JobServices | PubsubServices | FileServices
 >
 
 /**
@@ -143,7 +157,8 @@ export const make = <
   MiddlewareOut = never,
   MiddlewareIn = never,
   const T extends ReadonlyArray<Transactional.Any> = readonly [],
-  QueueIn = never
+  QueueIn = never,
+  FilesIn = never
 >(
   options: {
     readonly api: Api.Declared<Rpcs>
@@ -160,18 +175,24 @@ export const make = <
     readonly jobs?: Jobs<QueueIn>
     /** Topics, from `Pubsub.make`. Required if the contract has a topic, or a handler publishes. */
     readonly pubsub?: Pubsub
+    /**
+     * Files, from `Files.make`. Required if a handler reads or writes files. `actionServices` must then provide `Blobs`, which
+     * stores their bytes.
+     */
+    readonly files?: Files<FilesIn>
     /** Who may be calling: the class of `Auth.Service`. A token whose claims do not fit it is refused. */
     readonly identity?: AnyService
     readonly middleware?: Layer.Layer<MiddlewareOut, never, MiddlewareIn>
   } & Given<"services", Services<Rpcs, OutOf<H>, InOf<H>, MiddlewareIn, T[number]>> &
-    Given<"actionServices", ActionServices<Rpcs, OutOf<H>, InOf<H>, MiddlewareIn, QueueIn>> &
+    Given<"actionServices", ActionServices<Rpcs, OutOf<H>, InOf<H>, MiddlewareIn, QueueIn | FilesIn>> &
     RequiredMiddleware<MiddlewareOf<Rpcs>> &
     RequiredJobs<InOf<H>> &
-    RequiredPubsub<Rpcs, InOf<H>>
+    RequiredPubsub<Rpcs, InOf<H>> &
+    RequiredFiles<InOf<H>>
 ): App<
   Rpcs,
   Services<Rpcs, OutOf<H>, InOf<H>, MiddlewareIn, T[number]>,
-  ActionServices<Rpcs, OutOf<H>, InOf<H>, MiddlewareIn, QueueIn>,
+  ActionServices<Rpcs, OutOf<H>, InOf<H>, MiddlewareIn, QueueIn | FilesIn>,
   MiddlewareOf<Rpcs>
 > => {
   const names = new Set<string>()
@@ -199,8 +220,9 @@ export const make = <
     policies: options.policies ?? [],
     limits: { ...Limits.defaults, ...CallerLimits.defaults, ...options.limits },
     reactors: options.reactors ?? [],
-    jobs: options.jobs,
+    jobs: options.files?.withJobs(options.jobs) ?? options.jobs,
     pubsub: options.pubsub,
+    files: options.files,
     identity: options.identity,
     transactional: options.transactional ?? [],
     layers: {

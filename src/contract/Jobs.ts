@@ -23,8 +23,8 @@ export interface Jobs<out R = unknown> {
   readonly handlers: Layer.Layer<never, never, any>
   /** The outbox of an action and what else jobs give it, over its calls of `api`. */
   readonly servicesOver: (calls: Calls["Service"]) => Context.Context<any>
-  /** Begins to deliver, for one object. */
-  readonly open: (host: JobsHost, broker?: Broker) => JobsRuntime
+  /** Begins to deliver, for one object: also the messages of queues that the app's other parts have. */
+  readonly open: (host: JobsHost, broker?: Broker, more?: ReadonlyArray<Consumer<unknown>>) => JobsRuntime
 }
 
 /**

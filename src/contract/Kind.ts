@@ -7,6 +7,7 @@ import * as RpcMiddleware from "effect/rpc/RpcMiddleware"
 import type { WorkflowEngine } from "effect/workflow/WorkflowEngine"
 import { CallError } from "../protocol/CallError.ts"
 import type { Executions, ExecutionsWriter } from "./Executions.ts"
+import type { FileWriter } from "./FileServices.ts"
 import { type ActionServices, kindPrefix, type MutationServices, type QueryServices } from "./KindServices.ts"
 import type { Outbox, OutboxWriter } from "./Outbox.ts"
 import type { Presences } from "./Presences.ts"
@@ -15,6 +16,7 @@ import type { TopicKind } from "./TopicKind.ts"
 
 export type {
   ActionServices,
+  FileServices,
   JobServices,
   MutationServices,
   OutboxServices,
@@ -86,6 +88,7 @@ export type KindOf<R> =
 export type Forbidden<K extends Kind> = K extends "query" | "topic"
   ?
       | Exclude<MutationServices | ActionServices, QueryServices>
+      | FileWriter
       | OutboxWriter
       | Publisher
       | ExecutionsWriter

@@ -8,6 +8,7 @@ import type { WorkflowEngine } from "effect/workflow/WorkflowEngine"
 import type { Auth } from "./Auth.ts"
 import type { Calls } from "./CallsTag.ts"
 import type { Executions, ExecutionsWriter } from "./Executions.ts"
+import type { FileReader, FileWriter } from "./FileServices.ts"
 import type { Outbox, OutboxWriter } from "./Outbox.ts"
 import type { Presences } from "./Presences.ts"
 import type { Publisher } from "./Publisher.ts"
@@ -43,6 +44,9 @@ export interface WithWorkflows {
 
 /** The services that `Pubsub.make` adds: queries and mutations read who is here and how far histories are, mutations and actions publish. */
 export type PubsubServices = Presences | Histories | Publisher
+
+/** The services that `Files.make` adds: all handlers read files, mutations and actions write them. */
+export type FileServices = FileReader | FileWriter
 
 /** How the keys of the kinds begin. */
 export const kindPrefix = "effect-dormouse/Kind/"

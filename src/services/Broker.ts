@@ -27,5 +27,7 @@ export const carriedBy = <Rpcs extends Rpc.Any>(app: App<Rpcs>, broker: Broker):
   const { jobs } = app
   const names = new Set(jobs?.queues.map(({ name }) => name))
   for (const name of broker.queues) if (!names.has(name)) throw new Error(`the app has no queue ${name}`)
-  return jobs === undefined ? app : { ...app, jobs: { ...jobs, open: (host) => jobs.open(host, broker) } }
+  return jobs === undefined
+    ? app
+    : { ...app, jobs: { ...jobs, open: (host, _broker, more) => jobs.open(host, broker, more) } }
 }

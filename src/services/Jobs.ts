@@ -43,14 +43,21 @@ export const make = <R = never>(options: JobsOptions<R> = {}): Jobs<R> => {
     api: OutboxApi,
     handlers,
     servicesOver: (calls) => Context.make(OutboxWriter, writerOver(calls)),
-    open: (host, broker) =>
+    open: (host, broker, more = []) =>
       new Deliveries({
         host,
         crons,
-        lanes: [...jobLanes(host, limits), ...queues.map((queue) => queueLane(host, queue, broker))]
+        lanes: [...jobLanes(host, limits), ...[...queues, ...more].map((queue) => queueLane(host, queue, broker))]
       })
   }
 }
+
+/** Jobs with one more queue, of another part of the app. */
+export const withQueue = (jobs: Jobs, queue: Consumer<any>): Jobs => ({
+  ...jobs,
+  queues: [...jobs.queues, queue],
+  open: (host, broker, more = []) => jobs.open(host, broker, [...more, queue])
+})
 
 const checkNames = (what: string, declared: ReadonlyArray<{ readonly name: string }>): void => {
   const names = new Set<string>()

@@ -13,3 +13,6 @@ export const deployment: Identity = { subject: null, claims: { system: true } }
 
 /** A tenant's name: what can stand in a header and a URL without being escaped. */
 export const tenantNamePattern = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/
+
+/** The name of a tenant's object: that of the tenant, or the one under which a registry has created it, with a number. */
+export const objectNamePattern = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}(~\d{1,15})?$/

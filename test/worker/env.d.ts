@@ -4,6 +4,7 @@ declare namespace Cloudflare {
   interface Env {
     readonly TENANT_OBJECT: DurableObjectNamespace
     readonly TASKS: Queue
+    readonly FILES: R2Bucket
     readonly PROBE: DurableObjectNamespace
     readonly PINGED: DurableObjectNamespace
     readonly RESTLESS: DurableObjectNamespace

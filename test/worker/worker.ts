@@ -11,6 +11,7 @@ import { Api, App, Handlers } from "effect-dormouse"
 import { Auth } from "effect-dormouse/auth"
 import { Cloudflare } from "effect-dormouse/cloudflare"
 import { CloudflareQueues } from "effect-dormouse/cloudflare/queues"
+import { Blobs } from "effect-dormouse/files"
 import { ChatApi } from "../../examples/minimal/api.ts"
 import { ChatHandlers } from "../../examples/minimal/handlers.ts"
 import { channels, messages } from "../../examples/minimal/schema.ts"
@@ -20,6 +21,7 @@ import { app as marksApp } from "../client/mutationApp.ts"
 import * as Callers from "../frontDoor/callers.ts"
 import { openDoors, smallDoors } from "./doors.ts"
 import * as Feeds from "./feeds.ts"
+import * as FilesApp from "./files.ts"
 import * as Flows from "./flows.ts"
 import * as Guarded from "./guarded.ts"
 import * as Jobs from "./jobs.ts"
@@ -99,15 +101,18 @@ const published = Cloudflare.serve(TopicsApp.app, TopicsApp.options)
 
 /** The app with change feeds. */
 const fed = Cloudflare.serve(Feeds.app, Feeds.options)
+/** The app with files, in a bucket of R2. */
+const stored = Cloudflare.serve(FilesApp.makeApp(Blobs.layerR2("FILES")), FilesApp.options)
 
 /** The Worker of the app, with a route of the author's own. The tenants of the registry have the Worker of theirs. */
 export default class extends served.worker {
   override async fetch(request: Request): Promise<Response> {
     const { session } = (this.ctx.props ?? {}) as { readonly session?: { readonly tenant: string } }
-    const tenant = session?.tenant ?? request.headers.get("x-dormouse-tenant")
+    const tenant = session?.tenant ?? request.headers.get("x-dormouse-tenant") ?? FilesApp.tenantIn(request.url)
     if (isScheduled(tenant)) return new (scheduledOf(String(tenant)).worker)(this.ctx, this.env).fetch(request)
     if (TopicsApp.isTopics(tenant)) return new published.worker(this.ctx, this.env).fetch(request)
     if (Feeds.isFeeds(tenant)) return new fed.worker(this.ctx, this.env).fetch(request)
+    if (FilesApp.isFiles(tenant)) return new stored.worker(this.ctx, this.env).fetch(request)
     if (Registered.isRegistered(tenant)) {
       return new registered.worker(this.ctx, this.env).fetch(request)
     }
@@ -146,7 +151,9 @@ export class TenantObject extends counted(served.TenantObject) {
         ? PublishedObject
         : Feeds.isFeeds(ctx.id.name)
           ? FedObject
-          : isScheduled(ctx.id.name) && counted(scheduledOf(ctx.id.name!).TenantObject)
+          : FilesApp.isFiles(ctx.id.name)
+            ? StoredObject
+            : isScheduled(ctx.id.name) && counted(scheduledOf(ctx.id.name!).TenantObject)
     // biome-ignore lint/correctness/noConstructorReturn: the same
     if (Other !== false) return new Other(ctx, env) as never
     super(ctx, env)
@@ -173,6 +180,7 @@ export class TenantObject extends counted(served.TenantObject) {
 class PublishedObject extends counted(published.TenantObject) {}
 
 class FedObject extends counted(fed.TenantObject) {}
+class StoredObject extends counted(stored.TenantObject) {}
 
 class RegisteredObject extends counted(registered.TenantObject) {}
 

@@ -19,6 +19,7 @@ import type { JobsRuntime } from "../../contract/Jobs.ts"
 import { type Kind, kindOf } from "../../contract/Kind.ts"
 import type { Live } from "../../contract/Live.ts"
 import type { PubsubRuntime } from "../../contract/Pubsub.ts"
+import type { Expiring } from "../../contract/Transactional.ts"
 import type { CallerLimits } from "../../protocol/CallerLimits.ts"
 import { livePrefix } from "../../protocol/Frame.ts"
 import { canonical } from "../../protocol/JsonCodec.ts"
@@ -114,11 +115,18 @@ export const make = <Rpcs extends Rpc.Any>(
       api: app.api,
       guarded: new Set(app.policies.map(({ table }) => table.name))
     })
+    const { session = () => ({ tenant: options.tenant ?? "" }) } = options
+    const files = app.files?.open(session)
     const runner = yield* makeRunner({
       tables: app.tables,
       policies: app.policies,
       limits: app.limits,
-      transactional: [...(app.jobs?.transactional ?? []), ...(pubsub?.transactional ?? []), ...app.transactional],
+      transactional: [
+        ...(app.jobs?.transactional ?? []),
+        ...(pubsub?.transactional ?? []),
+        ...(files?.transactional ?? []),
+        ...app.transactional
+      ],
       // Anybody may read a tenant that does not exist: that must not make a database.
       createOnWrite: true,
       internalTables: [
@@ -143,6 +151,7 @@ export const make = <Rpcs extends Rpc.Any>(
       alarm: yield* Alarm,
       runner,
       pubsub,
+      expiring: [...app.transactional.flatMap(({ expiring }) => expiring ?? []), ...(files?.expiring ?? [])],
       callerLimits,
       services,
       context: Context.merge(services, pubsub?.withAccess(handlers) ?? handlers)
@@ -171,6 +180,8 @@ interface Parts {
   readonly alarm: Alarm["Service"]
   readonly runner: TransactionRunner
   readonly pubsub: PubsubRuntime | undefined
+  /** Rows that the alarm deletes when they have ended. */
+  readonly expiring: ReadonlyArray<Expiring>
   /** Those of the app, with what the environment overrides. */
   readonly callerLimits: CallerLimits
   readonly services: Context.Context<any>
@@ -299,7 +310,7 @@ class Engine implements TenantEngine {
       isUnwritten: () => database.isUnwritten?.() === true,
       whenWritten: (task) => database.whenWritten?.(task),
       transaction: (body) => runner.writeNow(body, parts.services),
-      expiring: app.transactional.flatMap(({ expiring }) => expiring ?? []),
+      expiring: parts.expiring,
       alarm,
       session,
       defer: background.defer,

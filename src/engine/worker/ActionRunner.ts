@@ -17,6 +17,7 @@ import type * as Api from "../../contract/Api.ts"
 import { type App, handlersOf, partsOf } from "../../contract/App.ts"
 import { Auth, CurrentIdentity, CurrentNetwork } from "../../contract/Auth.ts"
 import { Calls } from "../../contract/Calls.ts"
+import type { ServedFiles } from "../../contract/Files.ts"
 import { TokenIssuer } from "../../contract/TokenIssuer.ts"
 import { CallError, Unavailable } from "../../protocol/CallError.ts"
 import type { Request } from "../../protocol/Messages.ts"
@@ -40,6 +41,8 @@ export interface ActionRunner {
     /** Bytes of the chunks of all streams, for messages that are collected before they are sent. */
     readonly resultBytes?: number | undefined
   }) => Effect.Effect<ReadonlyArray<FromServerEncoded>>
+  /** The files of an app that has some. */
+  readonly files?: ServedFiles | undefined
 }
 
 /** Builds the handlers of actions, once for all that run here. The author's `auth` may be what issues tokens. */
@@ -108,7 +111,8 @@ export const make = <Rpcs extends Rpc.Any>(
           return answers
         })
       })
-    return { run }
+    const context: Context.Context<never> = Context.merge(yield* Effect.context<never>(), services)
+    return { run, files: app.files?.serve(context) }
   })
 
 const noIssuer = "nothing issues tokens here: TokenIssuer needs Auth.layerLocal as the option `auth`"

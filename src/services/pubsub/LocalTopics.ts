@@ -101,9 +101,9 @@ export class LocalTopics {
 
   private deliver(): void {
     const touched = new Set<TopicReader>()
-    for (const { key, message, topic } of this.pending) {
+    for (const { key, messages, topic } of this.pending) {
       for (const reader of this.readers.get(keyOf(topic, key)) ?? []) {
-        reader.push(`{"message":${message}}`)
+        for (const message of messages) reader.push(`{"message":${message}}`)
         touched.add(reader)
       }
     }
@@ -131,8 +131,9 @@ const listingOf = <A>(lists: Map<string, Set<A>>, name: string, of: () => A) => 
 const hostOf = (id: string, subject: string | null, send: ReaderHost["send"]): ReaderHost => ({
   id,
   send,
-  subject: () => subject,
-  unsent: () => {},
+  identity: () => ({ subject, claims: {} }),
+  progress: () => {},
+  end: () => {},
   seenAt: () => undefined,
   drop: () => {}
 })

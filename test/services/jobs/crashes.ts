@@ -139,7 +139,7 @@ const withBroker = (
   )
 
 /** Counts the commits of an object, and crashes it before or after one of them. */
-const watchCommits = (
+export const watchCommits = (
   object: MemoryObject<any>,
   point: CrashPoint | undefined,
   moments: Moments,

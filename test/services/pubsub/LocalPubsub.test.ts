@@ -12,6 +12,7 @@ import { Jobs } from "effect-dormouse/jobs"
 import { LocalPubsub } from "effect-dormouse/pubsub"
 import { Database, Storage, Transactor } from "effect-dormouse/storage"
 import { describe } from "vitest"
+import { Histories } from "../../../src/contract/TopicHistory.ts"
 import { app, Here, Latest, Said, Told, TopicsApi, TopicsHandlers } from "../../worker/topics.ts"
 import { type Broker, publishCases } from "./publishCases.ts"
 
@@ -23,7 +24,12 @@ const withMutations = Jobs.layer({
   api: TopicsApi,
   handlers: TopicsHandlers,
   jobs: Jobs.make()
-}).pipe(Layer.provideMerge(LocalPubsub.layer), Layer.provide(Database.layerMemory()))
+}).pipe(
+  Layer.provideMerge(LocalPubsub.layer),
+  // A process has no histories, and its handlers that read some are not called here.
+  Layer.provide(Layer.succeed(Histories, { newest: () => Effect.die(new Error("there is no history")) })),
+  Layer.provide(Database.layerMemory())
+)
 
 const topics: Readonly<Record<string, any>> = { said: Said, told: Told, latest: Latest }
 

@@ -1,0 +1,120 @@
+/**
+ * Stores the bytes of files in a bucket of R2, which is bound to the Worker.
+ * A body goes on to R2 as it comes; its SHA-256 is computed beside it by the platform.
+ */
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { BlobError, Blobs, type Body, type Stored, WrongSize } from "../../services/Blobs.ts"
+import { WorkerEnv } from "./WorkerEnv.ts"
+
+/** What is used of the binding of a bucket. */
+interface R2Bucket {
+  put(key: string, body: unknown): Promise<{ readonly etag: string; readonly size: number } | null>
+  get(
+    key: string,
+    options: { readonly range: { readonly offset: number; readonly length: number } }
+  ): Promise<{ readonly body: unknown } | null>
+  head(key: string): Promise<{ readonly size: number } | null>
+  delete(keys: Array<string>): Promise<void>
+  list(options: { readonly prefix: string }): Promise<{ readonly objects: ReadonlyArray<{ readonly key: string }> }>
+  createMultipartUpload(key: string): Promise<{ readonly uploadId: string }>
+  resumeMultipartUpload(key: string, upload: string): R2Upload
+}
+
+interface R2Upload {
+  uploadPart(part: number, body: unknown): Promise<{ readonly etag: string }>
+  complete(parts: ReadonlyArray<{ readonly partNumber: number; readonly etag: string }>): Promise<unknown>
+  abort(): Promise<void>
+}
+
+/** What of the platform computes a hash of a stream. */
+declare const crypto: { readonly DigestStream: new (algorithm: "SHA-256") => DigestStream }
+interface DigestStream extends WritableStream<Uint8Array> {
+  readonly digest: Promise<ArrayBuffer>
+}
+/** A stream whose length is known, as R2 needs it. It fails when there are more bytes or fewer. */
+declare const FixedLengthStream: new (
+  length: number
+) => { readonly readable: Body; readonly writable: WritableStream<Uint8Array> }
+
+/** Keys that R2 deletes at once. */
+const keysPerDelete = 1000
+
+/** Stores bytes in the bucket that is bound to the Worker under this name. */
+export const layerR2 = (binding: string): Layer.Layer<Blobs> =>
+  Layer.effect(
+    Blobs,
+    Effect.gen(function* () {
+      const bindings = yield* WorkerEnv
+      const bucket = () => bucketOf(bindings[binding], binding)
+      return Blobs.of({
+        put: (key, body, bytes) => store(body, bytes, (body) => bucket().put(key, body)),
+        begin: (key) => attempt("begin", async () => (await bucket().createMultipartUpload(key)).uploadId),
+        putPart: (key, upload, part, body, bytes) =>
+          store(body, bytes, (body) => bucket().resumeMultipartUpload(key, upload).uploadPart(part, body)),
+        complete: (key, upload, parts) =>
+          attempt("complete", async () => {
+            const stored = parts.map(({ etag, part }) => ({ etag, partNumber: part }))
+            await bucket().resumeMultipartUpload(key, upload).complete(stored)
+          }),
+        // R2 fails for an upload that is complete, or was aborted before.
+        abort: (key, upload) =>
+          Effect.ignore(attempt("abort", () => bucket().resumeMultipartUpload(key, upload).abort())),
+        get: (key, range) =>
+          attempt("get", async () => {
+            const found = await bucket().get(key, { range })
+            // The body of an object of R2 is a stream of bytes.
+            return found === null ? undefined : (found.body as Body)
+          }),
+        size: (key) => attempt("size", async () => (await bucket().head(key))?.size),
+        remove: (keys) =>
+          attempt("remove", async () => {
+            for (let i = 0; i < keys.length; i += keysPerDelete) await bucket().delete(keys.slice(i, i + keysPerDelete))
+          }),
+        list: (prefix) => attempt("list", async () => (await bucket().list({ prefix })).objects.map(({ key }) => key))
+      })
+    })
+  )
+
+const bucketOf = (bound: unknown, name: string): R2Bucket => {
+  if (isBucket(bound)) return bound
+  throw new Error(`the environment has no bucket ${name}: add it to "r2_buckets" of the Worker's configuration`)
+}
+
+const isBucket = (bound: unknown): bound is R2Bucket =>
+  typeof bound === "object" && bound !== null && "createMultipartUpload" in bound
+
+const attempt = <A>(operation: string, body: () => Promise<A>): Effect.Effect<A, BlobError> =>
+  Effect.tryPromise({ try: body, catch: (cause) => new BlobError({ operation, cause }) })
+
+/** Stores a body, and computes its hash on the way. */
+const store = (
+  body: Body,
+  bytes: number,
+  put: (body: Body) => Promise<{ readonly etag: string } | null>
+): Effect.Effect<Stored, BlobError | WrongSize> =>
+  Effect.tryPromise({
+    try: async () => {
+      const { readable, writable } = new FixedLengthStream(bytes)
+      const [sent, hashed] = body.tee()
+      const hash = new crypto.DigestStream("SHA-256")
+      const sizes = Promise.all([sent.pipeTo(writable), hashed.pipeTo(hash)]).catch((cause) => {
+        throw new SizeProblem(cause)
+      })
+      const [stored] = await Promise.all([put(readable), sizes])
+      if (stored === null) throw new Error("R2 did not store it")
+      return { etag: stored.etag, bytes, checksum: hexOf(await hash.digest) }
+    },
+    catch: (cause) =>
+      cause instanceof SizeProblem ? new WrongSize({ expected: bytes }) : new BlobError({ operation: "put", cause })
+  })
+
+/** The body did not end where it should, or was cut. */
+class SizeProblem extends Error {
+  constructor(cause: unknown) {
+    super("the body has another size", { cause })
+  }
+}
+
+const hexOf = (bytes: ArrayBuffer): string =>
+  Array.from(new Uint8Array(bytes), (byte) => byte.toString(16).padStart(2, "0")).join("")

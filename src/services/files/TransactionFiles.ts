@@ -1,0 +1,503 @@
+/**
+ * Files in one transaction: their rows, the URLs that handlers give out, and how uploads go on.
+ * Every key is in a row before anything is stored under it, so that no bytes are forgotten, whatever crashes (FI2).
+ */
+import * as DateTime from "effect/DateTime"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type { BucketSettings } from "../../contract/Bucket.ts"
+import {
+  FileInfo,
+  type FileRef,
+  FileRefused,
+  type NewFile,
+  NoSuchFile,
+  type Upload,
+  type UploadStatus,
+  type UrlSettings
+} from "../../contract/FileServices.ts"
+import { filesPath, type Place } from "../../contract/Files.ts"
+import type { SqlValue, Tx } from "../../contract/Transactional.ts"
+import type { StoredPart } from "../Blobs.ts"
+import { bytesOfPart, checksumOf, partsOf, refusalOf } from "./FileDecisions.ts"
+import { isSigned, randomName, type Signed, sign } from "./FileSignatures.ts"
+import {
+  blobTable,
+  type FileRow,
+  fileColumns,
+  fileEnds,
+  fileTable,
+  partTable,
+  secretTable,
+  toRow,
+  usageTable
+} from "./FileTables.ts"
+
+/** What the files of an object are made with. */
+export interface FileSettings {
+  readonly buckets: ReadonlyMap<string, BucketSettings>
+  /** Bytes of all files of a tenant, and of those of one owner. */
+  readonly quota: { readonly tenant?: number; readonly identity?: number }
+  readonly place: () => Place
+  /** Has bytes deleted after the commit. */
+  readonly removeBlobs: (tx: Tx, removal: BlobRemoval) => void
+}
+
+/** A key, and the name of the upload in parts that may be under way there. */
+export interface BlobKey {
+  readonly key: string
+  readonly upload: string | null
+}
+
+/** Bytes that are to be deleted, and what is forgotten then: their keys, or the file as well. Keys under which bytes may still come are kept. */
+export interface BlobRemoval {
+  readonly file: FileRef
+  readonly blobs: ReadonlyArray<BlobKey>
+  readonly forget: "nothing" | "keys" | "file"
+}
+
+/** The signature of a URL of an upload. */
+export interface UploadUrl {
+  readonly file: FileRef
+  readonly expires: number
+  readonly signature: string
+}
+
+/** Where the bytes of a part are to be stored. */
+export interface Admitted extends BlobKey {
+  readonly bytes: number
+  /** Whether this part is the whole file, which is stored at once. */
+  readonly isWhole: boolean
+}
+
+/** How far an upload is, and the parts that make it complete, once all are there. */
+export interface Progress {
+  readonly status: UploadStatus
+  readonly complete: (BlobKey & { readonly parts: ReadonlyArray<StoredPart>; readonly bytes: number }) | null
+  /** Whether the parts do not have the checksum that was declared. They were forgotten. */
+  readonly isWrong: boolean
+}
+
+/** What a download needs to know. */
+export interface Located {
+  readonly key: string
+  readonly name: string
+  readonly type: string
+  readonly bytes: number
+  readonly checksum: string
+  readonly isPublic: boolean
+  readonly disposition: "inline" | "attachment"
+  /** When the URL ends, in milliseconds since the epoch; null for one that does not. */
+  readonly expires: number | null
+}
+
+/** A request for a file is refused: the status, and why. */
+export interface Refusal {
+  readonly status: number
+  readonly detail: string
+}
+
+/** Milliseconds after the end of an upload in which one of its requests may still be under way. */
+const grace = 60 * 60 * 1000
+
+/** Milliseconds after which bytes are deleted again whose deletion has not succeeded. */
+const again = 24 * 60 * 60 * 1000
+
+/** Requests that may store the bytes of one file at the same time, or were cut. */
+const maxAttempts = 20
+
+/** Files that one sweep looks at. */
+const filesPerSweep = 50
+
+/** The row of the sizes of all files. */
+const allOwners = "*"
+const ownerKey = (owner: string | null): string => JSON.stringify(owner)
+
+const refused = (status: number, detail: string): Effect.Effect<never, Refusal> => Effect.fail({ status, detail })
+const noFile = refused(404, "there is no such file")
+
+/** The files of one transaction. */
+export class TransactionFiles {
+  private readonly tx: Tx
+  private readonly settings: FileSettings
+
+  constructor(tx: Tx, settings: FileSettings) {
+    this.tx = tx
+    this.settings = settings
+  }
+
+  // --- what handlers do
+
+  readonly find = (bucket: string, file: FileRef): Effect.Effect<Option.Option<FileInfo>> =>
+    Effect.sync(() => Option.fromUndefinedOr(this.row(file, bucket)).pipe(Option.map(toInfo)))
+
+  readonly url = (bucket: string, file: FileRef, { disposition, lifetime }: UrlSettings) =>
+    Effect.suspend(() => {
+      const row = this.row(file, bucket)
+      if (row?.state !== "ready") return Effect.fail(new NoSuchFile({ file }))
+      const path = this.pathOf(file, row.name)
+      if (this.bucket(bucket).isPublic)
+        return Effect.succeed(disposition === "inline" ? path : withParameters(path, { disposition }))
+      if (!(lifetime > 0 && Number.isFinite(lifetime))) throw new Error("expires must be a time that ends")
+      return Effect.map(
+        Effect.clockWith(({ currentTimeMillis }) => currentTimeMillis),
+        (now) => {
+          const expires = Math.ceil((Math.ceil(now / lifetime) + 1) * lifetime)
+          return withParameters(path, this.signed({ use: disposition, file, expires }))
+        }
+      )
+    })
+
+  readonly begin = (bucket: string, file: NewFile, owner: string | null) =>
+    Effect.suspend(() => {
+      const { tx } = this
+      const settings = this.bucket(bucket)
+      const refusal = refusalOf(settings, file) ?? this.beyondQuota(file.bytes, owner)
+      if (refusal !== undefined) return Effect.fail(refusal)
+      if (tx.readOnly) throw new Error("a query cannot begin an upload: make it a mutation")
+      const id = randomName(16) as FileRef
+      const expires = tx.now + settings.uploadTimeout
+      const { bytes, checksum, name, type } = file
+      tx.query(
+        `INSERT INTO ${fileTable} (id, bucket, name, type, bytes, checksum, owner, state, created, expires, ends) ` +
+          "VALUES (?, ?, ?, ?, ?, ?, ?, 'pending', ?, ?, ?)",
+        [id, bucket, name, type, bytes, checksum ?? null, owner, tx.now, expires, expires + grace]
+      )
+      this.wrote(id, true)
+      this.count(owner, bytes)
+      this.makeSecret()
+      const url = withParameters(this.pathOf(id), this.signed({ use: "upload", file: id, expires }))
+      return Effect.succeed<Upload>({ file: id, url, bytes, partBytes: settings.partBytes, expires })
+    })
+
+  readonly remove = (bucket: string, file: FileRef): Effect.Effect<boolean> =>
+    Effect.sync(() => {
+      const row = this.row(file, bucket)
+      if (row === undefined) return false
+      this.delete(row)
+      return true
+    })
+
+  // --- what the Worker does
+
+  /** The file that a URL is for. */
+  readonly locate = (
+    file: FileRef,
+    signed: { readonly use: "inline" | "attachment"; readonly expires: number; readonly signature: string } | undefined,
+    disposition: "inline" | "attachment"
+  ): Effect.Effect<Located, Refusal> =>
+    Effect.suspend(() => {
+      if (signed !== undefined) {
+        const problem = this.problemOf({ ...signed, file }, signed.signature)
+        if (problem !== undefined) return problem
+      }
+      const row = this.row(file)
+      if (row === undefined || row.state !== "ready" || row.key === null || row.checksum === null) return noFile
+      const isPublic = this.settings.buckets.get(row.bucket)?.isPublic === true
+      // Whoever has no signature does not learn which files there are.
+      if (signed === undefined && !isPublic) return noFile
+      const { bytes, checksum, key, name, type } = row
+      const how = signed?.use ?? disposition
+      const expires = signed?.expires ?? null
+      return Effect.succeed({ key, name, type, bytes, checksum, isPublic, disposition: how, expires })
+    })
+
+  /** How far an upload is. */
+  readonly status = (url: UploadUrl): Effect.Effect<UploadStatus, Refusal> =>
+    Effect.suspend(
+      () => this.uploadProblem(url) ?? this.withUpload(url.file, (row) => Effect.succeed(this.statusOf(row)))
+    )
+
+  /** Lets a part be stored, or refuses it. */
+  readonly admit = (url: UploadUrl, part: number, length: number | null): Effect.Effect<Admitted, Refusal> =>
+    Effect.suspend(
+      () =>
+        this.uploadProblem(url) ??
+        this.withUpload<Admitted>(url.file, (row) => {
+          if (row.state === "ready") return refused(409, "the file is complete")
+          const { partBytes } = this.bucket(row.bucket)
+          const bytes = bytesOfPart(row.bytes, partBytes, part)
+          if (bytes === undefined) return refused(400, `the file has ${partsOf(row.bytes, partBytes)} parts`)
+          if (length !== null && length !== bytes)
+            return refused(length > bytes ? 413 : 400, `part ${part} has ${bytes} bytes, got ${length}`)
+          const isWhole = partsOf(row.bytes, partBytes) === 1
+          const blobs = this.blobsOf(row.id)
+          const [known] = blobs
+          if (!isWhole && known !== undefined) return Effect.succeed({ ...known, bytes, isWhole })
+          if (blobs.length >= maxAttempts) return refused(429, "the file was sent too often")
+          const { object, tenant } = this.settings.place()
+          const key = `${object ?? tenant}/${row.id}/${randomName(9)}`
+          this.tx.query(`INSERT INTO ${blobTable} (key, file) VALUES (?, ?)`, [key, row.id])
+          return Effect.succeed({ key, upload: null, bytes, isWhole })
+        })
+    )
+
+  /** An upload in parts has begun. Returns the one that holds, which another request may have begun before. */
+  readonly started = (key: string, upload: string): Effect.Effect<string, Refusal> =>
+    Effect.suspend(() => {
+      this.tx.query(`UPDATE ${blobTable} SET upload = ? WHERE key = ? AND upload IS NULL`, [upload, key])
+      const [row] = this.tx.query(`SELECT upload FROM ${blobTable} WHERE key = ?`, [key])
+      return row === undefined ? noFile : Effect.succeed(String(row[0]))
+    })
+
+  /** A part was stored. */
+  readonly stored = (
+    file: FileRef,
+    key: string,
+    { checksum, etag, part }: StoredPart & { readonly checksum: string }
+  ): Effect.Effect<Progress, Refusal> =>
+    Effect.suspend(() =>
+      this.withUpload(file, (row) => {
+        const isKnown = this.blobsOf(file).some((blob) => blob.key === key)
+        if (row.state === "ready" || !isKnown) return refused(409, "the file is complete")
+        if (partsOf(row.bytes, this.bucket(row.bucket).partBytes) === 1) {
+          if (row.checksum !== null && row.checksum !== checksum)
+            return Effect.succeed({ status: this.statusOf(row), complete: null, isWrong: true })
+          this.becomeReady(row, key, checksum)
+          return Effect.succeed({ status: ready, complete: null, isWrong: false })
+        }
+        const values = [key, part, etag, checksum]
+        this.tx.query(`INSERT OR REPLACE INTO ${partTable} (key, part, etag, checksum) VALUES (?, ?, ?, ?)`, values)
+        return Effect.succeed(this.progressOf(row))
+      })
+    )
+
+  /** What is left to do of an upload. */
+  readonly progress = (url: UploadUrl): Effect.Effect<Progress, Refusal> =>
+    Effect.suspend(
+      () => this.uploadProblem(url) ?? this.withUpload(url.file, (row) => Effect.succeed(this.progressOf(row)))
+    )
+
+  /** All parts are one blob now. */
+  readonly completed = (file: FileRef, key: string): Effect.Effect<UploadStatus, Refusal> =>
+    Effect.suspend(() =>
+      this.withUpload(file, (row) => {
+        if (row.state === "ready") return row.key === key ? Effect.succeed(ready) : refused(409, "the file is complete")
+        const { checksums, isComplete } = this.storedParts(row)
+        if (!isComplete) return refused(409, "a part is missing")
+        this.becomeReady(row, key, checksumOf(checksums))
+        return Effect.succeed(ready)
+      })
+    )
+
+  /** Gives an upload up. */
+  readonly cancel = (url: UploadUrl): Effect.Effect<void, Refusal> =>
+    Effect.suspend(
+      () =>
+        this.uploadProblem(url) ??
+        this.withUpload(url.file, (row) => {
+          if (row.state === "ready") return refused(409, "the file is complete")
+          this.delete(row)
+          return Effect.void
+        })
+    )
+
+  /** Bytes are deleted: nothing is left under these keys. */
+  readonly forget = (file: FileRef, keys: ReadonlyArray<string>, isFile: boolean): Effect.Effect<void> =>
+    Effect.sync(() => {
+      for (const key of keys) {
+        this.tx.query(`DELETE FROM ${partTable} WHERE key = ?`, [key])
+        this.tx.query(`DELETE FROM ${blobTable} WHERE key = ?`, [key])
+      }
+      if (!isFile) return
+      this.tx.query(`DELETE FROM ${fileTable} WHERE id = ? AND state = 'deleted'`, [file])
+      this.wrote(file, true)
+    })
+
+  /** Looks at files whose time has come: uploads that were given up, and bytes that can be deleted now. */
+  sweep(): void {
+    const { now } = this.tx
+    const sql = `SELECT ${fileColumns} FROM ${fileTable} WHERE ends <= ? ORDER BY ends LIMIT ?`
+    for (const row of this.tx.query(sql, [now, filesPerSweep]).map(toRow)) {
+      const blobs = this.blobsOf(row.id)
+      if (row.state === "ready") {
+        const others = blobs.filter(({ key }) => key !== row.key)
+        this.end(row.id, null)
+        if (others.length > 0) this.settings.removeBlobs(this.tx, { file: row.id, blobs: others, forget: "keys" })
+        continue
+      }
+      if (row.state === "pending") this.count(row.owner, -row.bytes)
+      this.tx.query(`UPDATE ${fileTable} SET state = 'deleted' WHERE id = ?`, [row.id])
+      this.end(row.id, now + again)
+      this.settings.removeBlobs(this.tx, { file: row.id, blobs, forget: "file" })
+    }
+  }
+
+  // --- rows
+
+  /** A file that is there. */
+  private row(file: FileRef, bucket?: string): FileRow | undefined {
+    this.tx.recordRead(fileTable, file)
+    const [found] = this.tx.query(`SELECT ${fileColumns} FROM ${fileTable} WHERE id = ?`, [file])
+    const row = found && toRow(found)
+    return row === undefined || row.state === "deleted" || (bucket !== undefined && row.bucket !== bucket)
+      ? undefined
+      : row
+  }
+
+  private bucket(name: string): BucketSettings {
+    const settings = this.settings.buckets.get(name)
+    if (settings === undefined) throw new Error(`the app has no bucket ${name}: add it to Files.make({ buckets })`)
+    return settings
+  }
+
+  private wrote(file: FileRef, hasEnd = false): void {
+    this.tx.recordWrite(fileTable, file)
+    if (hasEnd) this.tx.recordWrite(fileEnds)
+  }
+
+  /** Sets when a file must be looked at again. */
+  private end(file: FileRef, ends: number | null): void {
+    this.tx.query(`UPDATE ${fileTable} SET ends = ? WHERE id = ?`, [ends, file])
+    this.wrote(file, true)
+  }
+
+  private blobsOf(file: FileRef): ReadonlyArray<BlobKey> {
+    return this.tx
+      .query(`SELECT key, upload FROM ${blobTable} WHERE file = ?`, [file])
+      .map(([key, upload]) => ({ key: String(key), upload: upload === null ? null : String(upload) }))
+  }
+
+  private delete(row: FileRow): void {
+    if (this.tx.readOnly) throw new Error("a query cannot delete a file: make it a mutation")
+    const blobs = this.blobsOf(row.id)
+    this.count(row.owner, -row.bytes)
+    if (blobs.length === 0) {
+      this.tx.query(`DELETE FROM ${fileTable} WHERE id = ?`, [row.id])
+      return this.wrote(row.id, true)
+    }
+    // Requests that began before may still store bytes under the other keys: they are deleted once more when none can.
+    const isSettled = blobs.every(({ key }) => key === row.key) || this.tx.now >= row.expires + grace
+    this.tx.query(`UPDATE ${fileTable} SET state = 'deleted' WHERE id = ?`, [row.id])
+    this.end(row.id, isSettled ? this.tx.now + again : row.expires + grace)
+    this.settings.removeBlobs(this.tx, { file: row.id, blobs, forget: isSettled ? "file" : "nothing" })
+  }
+
+  private becomeReady(row: FileRow, key: string, checksum: string): void {
+    const sql = `UPDATE ${fileTable} SET state = 'ready', key = ?, checksum = ? WHERE id = ?`
+    this.tx.query(sql, [key, checksum, row.id])
+    if (this.blobsOf(row.id).length === 1) this.end(row.id, null)
+    else this.wrote(row.id)
+  }
+
+  // --- parts
+
+  private withUpload<A>(file: FileRef, body: (row: FileRow) => Effect.Effect<A, Refusal>): Effect.Effect<A, Refusal> {
+    const row = this.row(file)
+    return row === undefined ? noFile : body(row)
+  }
+
+  private partsOf(row: FileRow): ReadonlyArray<ReadonlyArray<SqlValue>> {
+    return this.tx.query(
+      `SELECT p.part, p.etag, p.checksum FROM ${blobTable} AS b JOIN ${partTable} AS p ON p.key = b.key ` +
+        "WHERE b.file = ? ORDER BY p.part",
+      [row.id]
+    )
+  }
+
+  private storedParts(row: FileRow) {
+    const rows = this.partsOf(row)
+    return {
+      parts: rows.map(([part, etag]) => ({ part: Number(part), etag: String(etag) })),
+      checksums: rows.map(([, , checksum]) => String(checksum)),
+      isComplete: rows.length === partsOf(row.bytes, this.bucket(row.bucket).partBytes)
+    }
+  }
+
+  private statusOf(row: FileRow): UploadStatus {
+    if (row.state === "ready") return ready
+    return { state: "pending", parts: this.partsOf(row).map(([part]) => Number(part)) }
+  }
+
+  private progressOf(row: FileRow): Progress {
+    const status = this.statusOf(row)
+    const [blob] = this.blobsOf(row.id)
+    const { checksums, isComplete, parts } = this.storedParts(row)
+    if (row.state === "ready" || blob === undefined || !isComplete) return { status, complete: null, isWrong: false }
+    if (row.checksum !== null && row.checksum !== checksumOf(checksums)) {
+      this.tx.query(`DELETE FROM ${partTable} WHERE key = ?`, [blob.key])
+      return { status: { state: "pending", parts: [] }, complete: null, isWrong: true }
+    }
+    return { status, complete: { ...blob, parts, bytes: row.bytes }, isWrong: false }
+  }
+
+  // --- sizes
+
+  /** The bytes of the files of an owner, or of all. */
+  private used(owner: string): number {
+    const [row] = this.tx.query(`SELECT bytes FROM ${usageTable} WHERE owner = ?`, [owner])
+    return Number(row?.[0] ?? 0)
+  }
+
+  private beyondQuota(bytes: number, owner: string | null): FileRefused | undefined {
+    const { identity, tenant } = this.settings.quota
+    const isBeyond = (quota: number | undefined, key: string) => quota !== undefined && this.used(key) + bytes > quota
+    const refusal = (who: string, quota: number | undefined) =>
+      new FileRefused({ reason: "quota", detail: `the files of ${who} have at most ${quota} bytes` })
+    if (isBeyond(tenant, allOwners)) return refusal("the tenant", tenant)
+    return isBeyond(identity, ownerKey(owner)) ? refusal("the caller", identity) : undefined
+  }
+
+  private count(owner: string | null, bytes: number): void {
+    const sql =
+      `INSERT INTO ${usageTable} (owner, bytes) VALUES (?, ?) ` +
+      "ON CONFLICT (owner) DO UPDATE SET bytes = bytes + excluded.bytes"
+    for (const key of [allOwners, ownerKey(owner)]) this.tx.query(sql, [key, bytes])
+  }
+
+  // --- URLs
+
+  private secret(): string | undefined {
+    const [row] = this.tx.query(`SELECT secret FROM ${secretTable}`)
+    return row === undefined ? undefined : String(row[0])
+  }
+
+  private makeSecret(): void {
+    if (this.secret() === undefined)
+      this.tx.query(`INSERT INTO ${secretTable} (id, secret) VALUES (1, ?)`, [randomName(32)])
+  }
+
+  private signed(signed: Signed): Record<string, string> {
+    const secret = this.secret()
+    // The first upload has made it.
+    if (secret === undefined) throw new Error("there is nothing to sign URLs with")
+    const { expires, use } = signed
+    const disposition = use === "attachment" ? { disposition: use } : {}
+    return { ...disposition, expires: String(expires), signature: sign(secret, signed) }
+  }
+
+  /** Why a signed request is refused, if it is. */
+  private problemOf(signed: Signed, signature: string): Effect.Effect<never, Refusal> | undefined {
+    const secret = this.secret()
+    if (secret === undefined || !isSigned(secret, signed, signature)) return refused(403, "the URL is not signed")
+    return signed.expires <= this.tx.now ? refused(403, "the URL has expired") : undefined
+  }
+
+  private uploadProblem({ signature, ...signed }: UploadUrl): Effect.Effect<never, Refusal> | undefined {
+    return this.problemOf({ ...signed, use: "upload" }, signature)
+  }
+
+  private pathOf(file: FileRef, name?: string): string {
+    const { object, tenant } = this.settings.place()
+    const path = `${filesPath}${tenant}/${file}${name === undefined ? "" : `/${encodeURIComponent(name)}`}`
+    return object === undefined || object === tenant ? path : withParameters(path, { object })
+  }
+}
+
+const ready: UploadStatus = { state: "ready", parts: [] }
+
+const withParameters = (path: string, parameters: Record<string, string>): string =>
+  `${path}${path.includes("?") ? "&" : "?"}${new URLSearchParams(parameters)}`
+
+const toInfo = ({ bucket, bytes, checksum, created, id, name, owner, state, type }: FileRow): FileInfo =>
+  FileInfo.make({
+    file: id,
+    bucket,
+    name,
+    type,
+    bytes,
+    checksum: state === "ready" ? checksum : null,
+    owner,
+    state: state === "ready" ? "ready" : "pending",
+    createdAt: DateTime.makeUnsafe(created)
+  })

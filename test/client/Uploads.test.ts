@@ -1,0 +1,166 @@
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import * as Schedule from "effect/Schedule"
+import * as Stream from "effect/Stream"
+import { Blobs } from "effect-dormouse/files"
+import { Uploads } from "effect-dormouse/files/client"
+import { TestApp } from "effect-dormouse/testing"
+import { describe, expect, it } from "vitest"
+import * as Transport from "../../src/client/Transport.ts"
+import { FilesTestApi, makeApp, small } from "../worker/files.ts"
+
+/** Uploads over a network that cuts requests. */
+
+const retry = Schedule.spaced("1 millis")
+const bytesOf = (length: number) => Uint8Array.from({ length }, (_, i) => (i * 7) & 255)
+
+/** What happens to a request: it is answered, lost before it arrives, or its answer is lost. */
+type Fate = "answered" | "lost" | "unanswered"
+
+/** Runs a body with an app in memory, whose requests for files have a fate each. */
+const run = <A>(
+  fate: (request: { readonly number: number; readonly method: string; readonly url: string }) => Fate,
+  body: (tools: {
+    readonly begin: (bytes: number, checksum?: string) => Effect.Effect<Uploads.Target>
+    readonly download: (file: Uploads.Target["file"]) => Effect.Effect<Uint8Array>
+    readonly sent: Array<string>
+    readonly url: string
+  }) => Effect.Effect<A, unknown>
+): Promise<A> => {
+  const blobs = new Blobs.MemoryBlobs()
+  const sent: Array<string> = []
+  let number = 0
+  return Effect.runPromise(
+    Effect.scoped(
+      Effect.gen(function* () {
+        const { transport, url } = yield* TestApp
+        const client = yield* TestApp.client(FilesTestApi)
+        const fetch = yield* Effect.provide(Transport.Fetch, transport)
+        const cut = async (url: string, init: RequestInit) => {
+          const { method = "GET" } = init
+          sent.push(`${method} ${new URL(url).searchParams.get("part") ?? ""}`.trim())
+          number++
+          const what = fate({ number, method, url })
+          if (what === "lost") throw new TypeError("the connection was lost")
+          const response = await fetch(url, init)
+          if (what === "unanswered") throw new TypeError("the connection was lost")
+          return response
+        }
+        const tools = {
+          sent,
+          url,
+          begin: (bytes: number, checksum?: string) =>
+            client
+              .mutate("begin", {
+                bucket: "small",
+                new: { name: "a.txt", type: "text/plain", bytes, ...(checksum !== undefined && { checksum }) }
+              })
+              .pipe(Effect.orDie),
+          download: (file: Uploads.Target["file"]) =>
+            Effect.gen(function* () {
+              const path = yield* client.query("url", { bucket: "small", file }).pipe(Effect.orDie)
+              const response = yield* Effect.promise(() => fetch(url + path, {}))
+              return new Uint8Array(yield* Effect.promise(() => response.arrayBuffer()))
+            })
+        }
+        return yield* body(tools).pipe(Effect.provideService(Transport.Fetch, cut), Effect.orDie)
+      })
+    ).pipe(Effect.provide(TestApp.layer(makeApp(blobs.layer), { enter: () => true })))
+  )
+}
+
+const answered = () => "answered" as const
+
+describe("Uploads", () => {
+  it("C21: sends a file in parts, tells how far it is, and ends when the file is ready", () =>
+    run(answered, ({ begin, download, sent, url }) =>
+      Effect.gen(function* () {
+        const bytes = bytesOf(5 * small + 3)
+        const target = yield* begin(bytes.length, yield* Uploads.checksumOf(new Blob([bytes]), small))
+        const progress = yield* Stream.runCollect(Uploads.send(target, new Blob([bytes]), { url }))
+        expect(progress.at(-1)).toEqual({ file: target.file, sent: bytes.length, bytes: bytes.length, isReady: true })
+        for (const [i, { sent }] of progress.entries()) expect(sent).toBeGreaterThanOrEqual(progress[i - 1]?.sent ?? 0)
+        expect(yield* download(target.file)).toEqual(bytes)
+        expect(sent).toHaveLength(7)
+        // A file that is ready is not sent again.
+        const again = yield* Stream.runCollect(Uploads.send(target, new Blob([bytes]), { url }))
+        expect(again.map(({ isReady }) => isReady)).toEqual([true])
+        expect(sent).toHaveLength(8)
+      })
+    ))
+
+  it("C21: a small file is one request", () =>
+    run(answered, ({ begin, download, sent, url }) =>
+      Effect.gen(function* () {
+        for (const length of [0, 1, small]) {
+          sent.length = 0
+          const target = yield* begin(length)
+          yield* Stream.runDrain(Uploads.send(target, new Blob([bytesOf(length)]), { url }))
+          expect(sent).toEqual(["PUT 1"])
+          expect(yield* download(target.file)).toEqual(bytesOf(length))
+        }
+      })
+    ))
+
+  it("C22: goes on after each request that was lost, and after each whose answer was lost", async () => {
+    const bytes = bytesOf(3 * small + 1)
+    let requests = Number.POSITIVE_INFINITY
+    for (const what of ["lost", "unanswered"] as const) {
+      for (let cut = 1; cut <= Math.min(requests, 20); cut++) {
+        requests = await run(
+          ({ number }) => (number === cut ? what : "answered"),
+          ({ begin, download, sent, url }) =>
+            Effect.gen(function* () {
+              const target = yield* begin(bytes.length)
+              yield* Stream.runDrain(Uploads.send(target, new Blob([bytes]), { url, retry, concurrency: 2 }))
+              expect(yield* download(target.file)).toEqual(bytes)
+              return sent.length
+            })
+        )
+      }
+    }
+  })
+
+  it("C22: an upload that was interrupted between any two parts goes on with those that are missing", async () => {
+    const bytes = bytesOf(4 * small)
+    for (let parts = 1; parts < 4; parts++) {
+      await run(
+        ({ method, number }) => (method === "PUT" && number === parts + 2 ? "lost" : "answered"),
+        ({ begin, download, sent, url }) =>
+          Effect.gen(function* () {
+            const target = yield* begin(bytes.length)
+            const options = { url, concurrency: 1 }
+            const sending = yield* Effect.forkChild(
+              Stream.runDrain(Uploads.send(target, new Blob([bytes]), { ...options, retry: Schedule.spaced("1 hour") }))
+            )
+            yield* Effect.promise(() => expect.poll(() => sent.length).toBe(parts + 2))
+            yield* Fiber.interrupt(sending)
+            sent.length = 0
+            yield* Stream.runDrain(Uploads.send(target, new Blob([bytes]), { ...options, retry }))
+            expect(sent).toEqual(["GET", ...Array.from({ length: 4 - parts }, (_, i) => `PUT ${parts + 1 + i}`)])
+            expect(yield* download(target.file)).toEqual(bytes)
+          })
+      )
+    }
+  })
+
+  it("C23: what the server does not take fails with its reason, and is not sent again", () =>
+    run(answered, ({ begin, sent, url }) =>
+      Effect.gen(function* () {
+        const target = yield* begin(small)
+        const failure = (upload: Stream.Stream<unknown, Uploads.UploadError>) =>
+          Effect.map(Effect.exit(Stream.runDrain(upload)), (exit) =>
+            Exit.isFailure(exit) ? Option.getOrThrow(Cause.findErrorOption(exit.cause)) : undefined
+          )
+        expect(yield* failure(Uploads.send(target, new Blob([bytesOf(3)]), { url }))).toMatchObject({ status: 0 })
+        const forged = { ...target, url: target.url.replace(/expires=\d/, "expires=9") }
+        expect(yield* failure(Uploads.send(forged, new Blob([bytesOf(small)]), { url }))).toMatchObject({ status: 403 })
+        expect(sent).toHaveLength(1)
+        yield* Uploads.cancel(target, { url })
+        expect(yield* failure(Uploads.send(target, new Blob([bytesOf(small)]), { url }))).toMatchObject({ status: 404 })
+      })
+    ))
+})
