@@ -5,5 +5,6 @@
  */
 export * as Presence from "./contract/Presence.ts"
 export * as Topic from "./contract/Topic.ts"
+export * as EventStream from "./services/EventStream.ts"
 export * as LocalPubsub from "./services/LocalPubsub.ts"
 export * as Pubsub from "./services/Pubsub.ts"

@@ -24,8 +24,34 @@ export interface Pubsub {
   readonly handlers: Layer.Layer<never, never, any>
   /** The publisher of an action, over its calls of `api`. */
   readonly servicesOver: (calls: Calls["Service"]) => Context.Context<Publisher>
+  /** Answers requests for Server-Sent Events, if the app has any. */
+  readonly events?: Events | undefined
   /** The topics of one object, before its engine is made. */
   readonly open: (app: Opened) => PubsubRuntime
+}
+
+/** Topics as Server-Sent Events, from `EventStream.make`. */
+export interface Events {
+  /** The tag of the topic that an URL names. */
+  readonly tagOf: (url: URL) => string | undefined
+  /** Answers a request of a caller who may be here. */
+  readonly respond: (request: Request, tag: string, host: EventHost) => Promise<Response>
+}
+
+/** What a stream of events needs of the Worker. */
+export interface EventHost {
+  /** Opens a socket to the tenant's object as the caller, or answers why not. */
+  readonly connect: () => Promise<EventSocket | Response>
+  readonly waitUntil: (work: Promise<unknown>) => void
+  readonly run: <A>(effect: Effect.Effect<A>) => Promise<A>
+}
+
+/** A socket to the object, as far as a stream of events uses it. */
+export interface EventSocket {
+  readonly readyState: number
+  readonly addEventListener: (type: "open" | "message" | "close" | "error", listener: (event: any) => void) => void
+  readonly send: (text: string) => void
+  readonly close: (code?: number) => void
 }
 
 /** What topics need to know of their app. */

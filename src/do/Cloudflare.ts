@@ -206,6 +206,10 @@ export const serve = <Rpcs extends Rpc.Any, R = never>(app: App<Rpcs>, options: 
           waitUntil,
           run: (effect) => runtime.runPromise(effect),
           isTraced: traced,
+          socketOf: ({ webSocket }) => {
+            webSocket?.accept()
+            return webSocket ?? undefined
+          },
           closeSocket
         },
         {

@@ -3,7 +3,7 @@
  * not compile without it.
  */
 import * as Duration from "effect/Duration"
-import type { Changes, Pubsub } from "../contract/Pubsub.ts"
+import type { Changes, Events, Pubsub } from "../contract/Pubsub.ts"
 import { handlers, PubsubApi, servicesOver } from "./pubsub/PubsubApi.ts"
 import { Topics } from "./pubsub/Topics.ts"
 
@@ -18,12 +18,15 @@ export interface PubsubOptions {
   readonly presenceTimeout?: Duration.Input
   /** Records changes for the change feeds of the contract, from `ChangeLog.make` of `effect-dormouse/changes`. */
   readonly changes?: Changes
+  /** Lets topics be read as Server-Sent Events, from `EventStream.make`. */
+  readonly events?: Events
 }
 
 /** Makes the topics and the presence of an app. */
-export const make = ({ changes, presenceTimeout = "60 seconds" }: PubsubOptions = {}): Pubsub => ({
+export const make = ({ changes, events, presenceTimeout = "60 seconds" }: PubsubOptions = {}): Pubsub => ({
   api: PubsubApi,
   handlers,
   servicesOver,
+  events,
   open: (app) => new Topics(app, Duration.toMillis(Duration.fromInputUnsafe(presenceTimeout)), changes)
 })

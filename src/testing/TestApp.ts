@@ -246,6 +246,10 @@ const layer = <Rpcs extends Rpc.Any>(tested: App<Rpcs>, options: TestAppOptions 
       const process = {
         object: (tenant: string) => object(tenant).stub,
         waitUntil: () => {},
+        socketOf: (response: Response) =>
+          response instanceof Accepted
+            ? object(response.session.object ?? response.session.tenant).connect(async () => response.session)
+            : undefined,
         run: <A>(effect: Effect.Effect<A>) => Effect.runPromiseWith(context)(effect)
       }
       const act = actIn(actions, process.object, context)

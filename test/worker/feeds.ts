@@ -5,7 +5,7 @@ import * as SqlClient from "effect/sql/SqlClient"
 import { Api, App, Auth, Mutation, Query, Storage, Table } from "effect-dormouse"
 import { Auth as AuthLayers, Policy } from "effect-dormouse/auth"
 import { ChangeLog, Changes } from "effect-dormouse/changes"
-import { Pubsub } from "effect-dormouse/pubsub"
+import { EventStream, Pubsub } from "effect-dormouse/pubsub"
 
 /** An app with change feeds: of notes, which policies guard, and of values that JSON cannot hold. */
 
@@ -149,7 +149,10 @@ export const app = App.make({
   policies,
   handlers,
   identity: Me,
-  pubsub: Pubsub.make({ changes: ChangeLog.make({ commits: 40, retention: "1 hour" }) })
+  pubsub: Pubsub.make({
+    changes: ChangeLog.make({ commits: 40, retention: "1 hour" }),
+    events: EventStream.make()
+  })
 })
 
 /** Callers are named by test tokens. */

@@ -4,7 +4,7 @@ import * as Stream from "effect/Stream"
 import * as Model from "effect/schema/Model"
 import { Action, Api, App, Auth, Calls, Mutation, Query, Table } from "effect-dormouse"
 import { Auth as AuthLayers } from "effect-dormouse/auth"
-import { Presence, Pubsub, Topic } from "effect-dormouse/pubsub"
+import { EventStream, Presence, Pubsub, Topic } from "effect-dormouse/pubsub"
 
 /** An app with rooms: who is a member may read what is said there, and no table holds it. */
 
@@ -151,7 +151,7 @@ export const app = App.make({
   api: TopicsApi,
   tables: [members],
   handlers: TopicsHandlers,
-  pubsub: Pubsub.make()
+  pubsub: Pubsub.make({ events: EventStream.make() })
 })
 
 /** Callers are named by test tokens. */

@@ -15,6 +15,8 @@ import * as Schema from "effect/Schema"
 import type { App } from "../../contract/App.ts"
 import { type AnyService, anonymous, Identity } from "../../contract/Auth.ts"
 import { type Files, filesPath, type Place } from "../../contract/Files.ts"
+import { kindOf } from "../../contract/Kind.ts"
+import type { EventSocket, Events } from "../../contract/Pubsub.ts"
 import { Unauthenticated } from "../../protocol/CallError.ts"
 import { unavailable } from "../../protocol/Exit.ts"
 import { jsonCodec } from "../../protocol/JsonCodec.ts"
@@ -127,6 +129,8 @@ export interface GatewayHost {
   readonly run: <A>(effect: Effect.Effect<A>) => Promise<A>
   /** Whether there is a tracer of the author's own. */
   readonly isTraced: boolean
+  /** The socket that a response has opened, if it has. */
+  readonly socketOf?: (response: Response) => EventSocket | undefined
   /** Opens a socket and closes it. Without this a socket is refused with the status alone. */
   readonly closeSocket?: CloseSocket
 }
@@ -197,7 +201,7 @@ export class Gateway<Rpcs extends Rpc.Any> {
     const isExplain = url.pathname === explainPath && ((await this.options.explain?.(request)) ?? false)
     const { files } = this.app
     if (files !== undefined && url.pathname.startsWith(filesPath)) return this.answerForFile(files, host, request, url)
-    if (!isRpcPath(url.pathname) && !isExplain) return this.respond(host, request)
+    if (!isRpcPath(url.pathname) && !isExplain && this.topicOf(url) === undefined) return this.respond(host, request)
     const session = trustedSession ?? (await this.open(host, request, url))
     if (session instanceof Response) return session
     const { tenancy } = host
@@ -227,6 +231,11 @@ export class Gateway<Rpcs extends Rpc.Any> {
     if (request.method === "GET") {
       const refused = isCounted ? await this.tooMany(host, keysOf(session), 1) : undefined
       if (refused !== undefined) return tooManyResponse(refused)
+      const topic = this.topicOf(new URL(request.url))
+      if (topic !== undefined) {
+        const connect = () => this.connectInside(host, object, session)
+        return topic.events.respond(request, topic.tag, { ...host, connect })
+      }
       return this.connect(host, object, session, request)
     }
     if (request.method !== "POST") return errorResponse(405, "use POST", { allow: "GET, POST" })
@@ -318,7 +327,29 @@ export class Gateway<Rpcs extends Rpc.Any> {
     request: Request
   ): Promise<Response> {
     if (!isUpgrade(request)) return errorResponse(426, "GET /rpc opens a WebSocket", { upgrade: "websocket" })
-    const response = await reach(host, () => object.connect(session, handshakeHeaders(request)))
+    return this.reachSocket(host, () => object.connect(session, handshakeHeaders(request)))
+  }
+
+  /** The topic whose events an URL names. Nothing else may be called by it: a `GET` must not change anything. */
+  private topicOf(url: URL): { readonly events: Events; readonly tag: string } | undefined {
+    const events = this.app.pubsub?.events
+    const tag = events?.tagOf(url)
+    const rpc = tag === undefined ? undefined : this.app.api.declared.requests.get(tag)
+    return events && tag && rpc && kindOf(rpc) === "topic" ? { events, tag } : undefined
+  }
+
+  /** Opens a socket that the Worker reads itself. */
+  private async connectInside(
+    host: GatewayHost,
+    object: ObjectStub,
+    session: RequestSession
+  ): Promise<EventSocket | Response> {
+    const response = await this.reachSocket(host, () => object.connect(session, {}))
+    return host.socketOf?.(response) ?? response
+  }
+
+  private async reachSocket(host: GatewayHost, open: () => Promise<Response>): Promise<Response> {
+    const response = await reach(host, open)
     if (response === undefined) return errorResponse(503, noAnswer)
     return response.status === 503 ? errorResponse(503, "the tenant's object could not start") : response
   }

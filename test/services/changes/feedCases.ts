@@ -1,6 +1,7 @@
 import { Auth } from "effect-dormouse/auth"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { type Deployment, errorOf, newTenant, type Peer, post, request } from "../../deployment/Deployment.ts"
+import { eventsOf } from "../../deployment/events.ts"
 import type { Write } from "../../worker/feeds.ts"
 
 /** Change feeds of the app in `feeds.ts`, in memory and in workerd. */
@@ -260,6 +261,26 @@ export const suite = (name: string, here: () => Promise<Deployment & { readonly 
       for (let i = 0; i < 20; i++) late.send({ _tag: "Ack", requestId: "f" })
       expect(errorOf(await late.exit("f"))).toMatchObject({ _tag: "ChangesExpired" })
       late.close()
+    })
+
+    it("PS17, CF2: a feed is a stream of events, which goes on after its last one until that has expired", async () => {
+      const { tenant, write } = open()
+      const as = { authorization: `Bearer ${Auth.testToken({ subject: "ada" })}` }
+      const payload = encodeURIComponent(JSON.stringify({ after: "now" }))
+      const first = await eventsOf(app, tenant, `changes?payload=${payload}`, as)
+      await expect.poll(() => first.events).toMatchObject([{ id: "start", data: { changes: [] } }])
+      await write({ op: "insert", note: note("1") })
+      await expect.poll(() => first.events.length).toBe(2)
+      const { id = "" } = first.events[1]!
+      await first.close()
+      await write({ op: "delete", id: "1" })
+      const again = await eventsOf(app, tenant, `changes?payload=${payload}`, { ...as, "last-event-id": id })
+      await expect.poll(() => again.events.map(({ data }) => data.changes)).toEqual([[], [deleted("1")]])
+      await again.close()
+      for (let i = 0; i < 70; i++) await write({ op: "folder", id: "a", name: `${i}` })
+      const late = await eventsOf(app, tenant, `changes?payload=${payload}`, { ...as, "last-event-id": id })
+      expect(late.response.status).toBe(410)
+      expect(await late.response.json()).toMatchObject({ error: { _tag: "ChangesExpired" } })
     })
 
     it("CF7: a row that is too large for a feed is refused, and nothing is written", async () => {

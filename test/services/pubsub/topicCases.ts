@@ -7,6 +7,7 @@ import { Auth } from "effect-dormouse/auth"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import * as Patch from "../../../src/protocol/Patch.ts"
 import { type Deployment, errorOf, newTenant, type Peer, post, request } from "../../deployment/Deployment.ts"
+import { eventsOf } from "../../deployment/events.ts"
 import { TopicsApi } from "../../worker/topics.ts"
 import { evictionCases } from "./evictionCases.ts"
 import { publishCases, type Reading } from "./publishCases.ts"
@@ -414,6 +415,88 @@ export const suite = (name: string, here: () => Promise<Deployment & { readonly 
         expect(message.text).toBe(`${next++}`)
       }
       peer.close()
+    })
+
+    it("PS17: a topic is a stream of events, which goes on after its last one", async () => {
+      const { done, tenant } = open()
+      await done("join", { room: "a", subject: "ada" })
+      const as = (subject: string, more: object = {}) => ({
+        authorization: `Bearer ${Auth.testToken({ subject })}`,
+        ...more
+      })
+      const payload = encodeURIComponent(JSON.stringify({ key: { room: "a" } }))
+      const room = encodeURIComponent(JSON.stringify({ room: "a" }))
+      await done("emit", { room: "a", texts: ["0", "1"] })
+      const first = await eventsOf(app, tenant, `tokens?payload=${payload}`, as("ada"))
+      expect(first.response.headers.get("content-type")).toBe("text/event-stream")
+      await expect.poll(() => first.events.map(({ data }) => data.message.text)).toEqual(["0", "1"])
+      expect(first.events.map(({ id }) => id)).toEqual(first.events.map(({ data }) => data.cursor))
+      const live = await eventsOf(app, tenant, `said?payload=${room}`, as("bob"))
+      await app.evict(tenant)
+      await done("emit", { room: "a", texts: ["2"] })
+      await done("say", { room: "a", texts: ["now"] })
+      await expect.poll(() => first.events.at(-1)?.data.message.text).toBe("2")
+      await expect.poll(() => live.events).toEqual([{ data: { message: { text: "now" } } }])
+      const id = first.events[0]!.id!
+      await first.close()
+      const again = await eventsOf(app, tenant, `tokens?payload=${payload}`, as("ada", { "last-event-id": id }))
+      await expect.poll(() => again.events.map(({ data }) => data.message.text)).toEqual(["1", "2"])
+      // Who may not read any more is told so, and refused when it connects again.
+      await done("leave", { room: "a", subject: "ada" })
+      await expect.poll(() => again.isEnded()).toBe(true)
+      expect(again.events.at(-1)).toMatchObject({ event: "failure", data: { _tag: "NoMember" } })
+      const refused = await eventsOf(app, tenant, `tokens?payload=${payload}`, as("ada", { "last-event-id": id }))
+      expect(refused.response.status).toBe(403)
+      expect(await refused.response.json()).toMatchObject({ error: { _tag: "NoMember" } })
+      await live.close()
+    })
+
+    it("PS17: a client that goes away ends what it reads, and one that does not read loses the oldest", async () => {
+      const { done, tenant } = open()
+      await done("join", { room: "a", subject: "ada" })
+      const authorization = `Bearer ${Auth.testToken({ subject: "ada" })}`
+      const joining = encodeURIComponent(JSON.stringify({ key: { room: "a" }, state: { mood: "glad" } }))
+      const here = await eventsOf(app, tenant, `here.join?payload=${joining}`, { authorization })
+      const peers = async () => (await done("here", { room: "a" })).map(({ state }: any) => state.mood)
+      await expect.poll(peers).toEqual(["glad"])
+      await here.close()
+      await expect.poll(peers).toEqual([])
+      const room = encodeURIComponent(JSON.stringify({ room: "a" }))
+      const slow = await eventsOf(app, tenant, `told?payload=${room}`, { authorization }, false)
+      for (let i = 0; i < 60; i++) await done("tell", { room: "a", texts: [`${i} ${"x".repeat(50_000)}`] })
+      slow.read()
+      // Its acknowledgements reach the object, which then sends the newest.
+      await expect.poll(() => slow.events.at(-1)?.data.message.text.split(" ")[0]).toBe("59")
+      let next = 0
+      for (const { data } of slow.events) {
+        next += data.missed ?? 0
+        expect(data.message.text.split(" ")[0]).toBe(`${next++}`)
+      }
+      expect(slow.events.length).toBeLessThan(60)
+      await slow.close()
+    })
+
+    it("PS17: what is not a topic, or not a request, is no stream of events", async () => {
+      const { done, tenant } = open()
+      await done("join", { room: "a", subject: "ada" })
+      const status = async (path: string, headers: Record<string, string> = {}) =>
+        (
+          await eventsOf(app, tenant, path, {
+            authorization: `Bearer ${Auth.testToken({ subject: "ada" })}`,
+            ...headers
+          })
+        ).response.status
+      const payload = encodeURIComponent(JSON.stringify({ room: "b", subject: "ada" }))
+      for (const path of ["members", "nothing", `join?payload=${payload}`, "~pubsub.publish", "~topic.said", "%", ""]) {
+        expect(await status(path)).toBe(404)
+      }
+      expect(await done("members", {})).toEqual(["a ada"])
+      for (const path of ["said", "said?payload=%7B", "said?payload=1", "tokens?payload=%7B%7D"]) {
+        expect(await status(path)).toBe(400)
+      }
+      const key = encodeURIComponent(JSON.stringify({ key: { room: "a" } }))
+      expect(await status(`tokens?payload=${key}`, { "last-event-id": "x" })).toBe(400)
+      expect(await status(`tokens?payload=${key}`, { authorization: "Bearer wrong" })).toBe(401)
     })
 
     it("PS5: the query that decides is nobody's to call", async () => {
