@@ -740,6 +740,59 @@ describe.skipIf(isMissing)("the chat in a browser", () => {
     expect(problems).toEqual([])
   })
 
+  it("files are uploaded, shown to others, and gone with their message", async () => {
+    await seed("pictures", ["Ada"], ["Show me."])
+    const [ada, bob] = [await open(await person(), "pictures"), await open(await person(), "pictures")]
+    await sees(bob, "Show me.")
+    await isConnected(ada, "Live")
+    // One pixel.
+    const bytes = Buffer.from(
+      "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg==",
+      "base64"
+    )
+    const chosen = ada.getByRole("list", { name: "Files of the message" })
+    await ada.setInputFiles("input[type=file]", [
+      { name: "dormouse.png", mimeType: "image/png", buffer: bytes },
+      { name: "virus.exe", mimeType: "application/x-msdownload", buffer: Buffer.from("MZ") },
+      { name: "mistake.txt", mimeType: "text/plain", buffer: Buffer.from("not this one") }
+    ])
+    await chosen.getByText("Files of the type application/x-msdownload cannot be sent.").waitFor()
+    await chosen.getByRole("button", { name: "Remove: virus.exe" }).click()
+    await chosen.getByRole("button", { name: "Remove: mistake.txt" }).click()
+    // Another one is dropped.
+    const dropped = await ada.evaluateHandle<DataTransfer>(`(() => {
+      const files = new DataTransfer()
+      files.items.add(new File(["They sleep for seven months."], "notes.txt", { type: "text/plain" }))
+      return files
+    })()`)
+    await log(ada).dispatchEvent("dragover", { dataTransfer: dropped })
+    await ada.getByText("Drop files to send them to #pictures").waitFor()
+    await log(ada).dispatchEvent("drop", { dataTransfer: dropped })
+    await expect.poll(() => chosen.getByText(/, ready$/).count()).toBe(2)
+    await shoot(ada, "uploading")
+    await ada.getByRole("button", { name: "Send", exact: true }).click()
+    const picture = log(bob).getByRole("img", { name: "dormouse.png" })
+    await picture.waitFor()
+    expect(await chosen.count()).toBe(0)
+    await log(bob).getByRole("link", { name: "notes.txt" }).getByText("28 bytes").waitFor()
+    await expect.poll(() => bob.evaluate<number>("document.querySelector('.picture img').naturalWidth")).toBe(1)
+    await shoot(bob, "files")
+    const url = new URL((await picture.getAttribute("src"))!, server.url)
+    const response = await fetch(url)
+    expect([response.status, response.headers.get("x-content-type-options")]).toEqual([200, "nosniff"])
+    expect(Buffer.from(await response.arrayBuffer()).equals(bytes)).toBe(true)
+    const opened = bob.waitForEvent("popup")
+    await picture.click()
+    expect((await opened).url()).toBe(url.href)
+    await (await opened).close()
+    const message = log(ada).locator("li.message[data-mine]")
+    await message.hover()
+    await message.getByRole("button", { name: "Delete this message" }).click()
+    await expect.poll(() => picture.count()).toBe(0)
+    expect((await fetch(url)).status).toBe(404)
+    expect(problems).toEqual([])
+  })
+
   it("the owner of a team moves its nightly digest to another time zone", async () => {
     const context = await person({ timezoneId: "UTC" })
     const page = await open(context)
