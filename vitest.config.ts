@@ -13,7 +13,7 @@ const common = {
   // What is polled may take long on a machine that is busy with something else.
   expect: { poll: { timeout: 30_000 } },
   hookTimeout: 300_000,
-  testTimeout: DORMOUSE_LONG === "1" ? 3_600_000 : 300_000
+  testTimeout: DORMOUSE_LONG === "1" ? 3_600_000 : 900_000
 }
 
 export default defineConfig({

@@ -25,8 +25,16 @@ export interface Files<out R = unknown> {
     readonly transactional: ReadonlyArray<Any>
     readonly expiring: ReadonlyArray<Expiring>
   }
-  /** What answers the requests for files in the Worker. `services` are those of actions, which store the bytes. */
-  readonly respond: (services: Context.Context<never>) => (request: FileRequest) => Promise<Response>
+  /** The files as the Worker has them. `services` are those of actions, which store the bytes. */
+  readonly serve: (services: Context.Context<never>) => ServedFiles
+}
+
+/** The files of an app in the Worker. */
+export interface ServedFiles {
+  /** Answers a request for a file. */
+  readonly respond: (request: FileRequest) => Promise<Response>
+  /** Deletes the bytes of all files of an object, whose tenant was deleted. */
+  readonly removeAll: (object: string) => Promise<void>
 }
 
 /** A tenant, as its callers name it, and its object, when a registry of tenants gave it one of another name. */

@@ -90,14 +90,29 @@ export const serve = <Rpcs extends Rpc.Any, R = never>(app: App<Rpcs>, options: 
 
   const makeShared = (env: Cloudflare.Env): WorkerRuntime<R> => {
     const runtime = new HostRuntime(options, env)
-    return {
+    const own: WorkerRuntime<R> = {
       runtime,
       flushing: new Flushing(runtime, options),
       isTraced: runtime.runPromiseExit(Effect.map(Effect.context<never>(), isTraced)),
       actions: undefined,
-      tenancy: registryOf(options.tenants)?.open({ object: objectOf, run: (effect) => runtime.runPromise(effect) }),
+      tenancy: registryOf(options.tenants)?.open({
+        object: objectOf,
+        run: (effect) => runtime.runPromise(effect),
+        removeFiles: async (object) => (await actionsOf(own)).files?.removeAll(object)
+      }),
       auth: undefined
     }
+    return own
+  }
+
+  /** What runs actions. It is built once for all requests, and again if that failed. */
+  const actionsOf = (own: WorkerRuntime<R>): Promise<ActionRunner.ActionRunner> => {
+    own.actions ??= makeActions(own).catch((cause) => {
+      // The next call tries again.
+      own.actions = undefined
+      throw cause
+    })
+    return own.actions
   }
 
   const makeAuth = (
@@ -157,13 +172,9 @@ export const serve = <Rpcs extends Rpc.Any, R = never>(app: App<Rpcs>, options: 
           system,
           tenancy: own.tenancy,
           actions: () => {
-            own.actions ??= makeActions(own).catch((cause) => {
-              // The next call tries again.
-              own.actions = undefined
-              throw cause
-            })
-            waitUntil(own.actions)
-            return own.actions
+            const actions = actionsOf(own)
+            waitUntil(actions)
+            return actions
           },
           runApart: (requests, session, signal) => {
             const props = { session, isCollected: true }

@@ -15,7 +15,7 @@ import { OutboxWriter } from "../contract/Outbox.ts"
 import * as Queue from "../contract/Queue.ts"
 import type { Transactional, Tx } from "../contract/Transactional.ts"
 import { Blobs } from "./Blobs.ts"
-import { respond } from "./files/FileRequests.ts"
+import { serve } from "./files/FileRequests.ts"
 import { FileKeeper, FilesApi, handlers, servicesOver } from "./files/FilesApi.ts"
 import { blobs, fileEnds, files, fileTable, parts, secret, usage } from "./files/FileTables.ts"
 import { type BlobRemoval, type FileSettings, TransactionFiles } from "./files/TransactionFiles.ts"
@@ -72,7 +72,7 @@ export const make = ({ buckets, quota = {} }: FilesOptions): Files<Blobs> => {
     handlers,
     servicesOver,
     withJobs: (jobs = BaseJobs.make()) => BaseJobs.withQueue(jobs, remove),
-    respond,
+    serve,
     open: (place) => {
       const fileSettings: FileSettings = { buckets: settings, quota, place, removeBlobs }
       const open = memoize((tx: Tx) => new TransactionFiles(tx, fileSettings))

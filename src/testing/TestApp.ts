@@ -192,7 +192,8 @@ const layer = <Rpcs extends Rpc.Any>(tested: App<Rpcs>, options: TestAppOptions 
       const registry = registryOf(gatewayOptions.tenants)
       const tenancy = registry?.open({
         object: (name) => object(name).stub,
-        run: (effect) => Effect.runPromiseWith(context)(effect)
+        run: (effect) => Effect.runPromiseWith(context)(effect),
+        removeFiles: actions.files?.removeAll
       })
       const object = (tenant = "main"): MemoryObject<any> => {
         let found = objects.get(tenant)

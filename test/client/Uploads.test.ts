@@ -75,7 +75,7 @@ const run = <A>(
 const answered = () => "answered" as const
 
 describe("Uploads", () => {
-  it("C20: sends a file in parts, tells how far it is, and ends when the file is ready", () =>
+  it("C21: sends a file in parts, tells how far it is, and ends when the file is ready", () =>
     run(answered, ({ begin, download, sent, url }) =>
       Effect.gen(function* () {
         const bytes = bytesOf(5 * small + 3)
@@ -92,7 +92,7 @@ describe("Uploads", () => {
       })
     ))
 
-  it("C20: a small file is one request", () =>
+  it("C21: a small file is one request", () =>
     run(answered, ({ begin, download, sent, url }) =>
       Effect.gen(function* () {
         for (const length of [0, 1, small]) {
@@ -105,7 +105,7 @@ describe("Uploads", () => {
       })
     ))
 
-  it("C21: goes on after each request that was lost, and after each whose answer was lost", async () => {
+  it("C22: goes on after each request that was lost, and after each whose answer was lost", async () => {
     const bytes = bytesOf(3 * small + 1)
     let requests = Number.POSITIVE_INFINITY
     for (const what of ["lost", "unanswered"] as const) {
@@ -124,7 +124,7 @@ describe("Uploads", () => {
     }
   })
 
-  it("C21: an upload that was interrupted between any two parts goes on with those that are missing", async () => {
+  it("C22: an upload that was interrupted between any two parts goes on with those that are missing", async () => {
     const bytes = bytesOf(4 * small)
     for (let parts = 1; parts < 4; parts++) {
       await run(
@@ -147,7 +147,7 @@ describe("Uploads", () => {
     }
   })
 
-  it("C22: what the server does not take fails with its reason, and is not sent again", () =>
+  it("C23: what the server does not take fails with its reason, and is not sent again", () =>
     run(answered, ({ begin, sent, url }) =>
       Effect.gen(function* () {
         const target = yield* begin(small)

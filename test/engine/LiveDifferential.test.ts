@@ -541,11 +541,12 @@ class Peer {
   private checkOneVersion(history: History): void {
     const shown = [...this.queries.values()].filter(({ copy }) => copy.version !== 0)
     for (let position = this.position; position < history.length; position++) {
-      const { results, version } = history[position]!
+      const { results } = history[position]!
+      const next = history[position + 1]?.version ?? Number.POSITIVE_INFINITY
       const isThis = shown.every(({ copy, key }) => {
         const result = results.get(key)
-        // The query was not watched then: compare the version of its frame.
-        return result === undefined ? copy.version <= version : result === canonical(copy.json)
+        // The query was not watched then: compare the version of its frame. A start takes a version of its own.
+        return result === undefined ? copy.version < next : result === canonical(copy.json)
       })
       if (!isThis) continue
       this.position = position

@@ -17,7 +17,7 @@ import type * as Api from "../../contract/Api.ts"
 import { type App, handlersOf, partsOf } from "../../contract/App.ts"
 import { Auth, CurrentIdentity, CurrentNetwork } from "../../contract/Auth.ts"
 import { Calls } from "../../contract/Calls.ts"
-import type { FileRequest } from "../../contract/Files.ts"
+import type { ServedFiles } from "../../contract/Files.ts"
 import { TokenIssuer } from "../../contract/TokenIssuer.ts"
 import { CallError, Unavailable } from "../../protocol/CallError.ts"
 import type { Request } from "../../protocol/Messages.ts"
@@ -41,8 +41,8 @@ export interface ActionRunner {
     /** Bytes of the chunks of all streams, for messages that are collected before they are sent. */
     readonly resultBytes?: number | undefined
   }) => Effect.Effect<ReadonlyArray<FromServerEncoded>>
-  /** Answers requests for files, in an app that has files. */
-  readonly respondToFiles?: ((request: FileRequest) => Promise<Response>) | undefined
+  /** The files of an app that has some. */
+  readonly files?: ServedFiles | undefined
 }
 
 /** Builds the handlers of actions, once for all that run here. The author's `auth` may be what issues tokens. */
@@ -112,7 +112,7 @@ export const make = <Rpcs extends Rpc.Any>(
         })
       })
     const context: Context.Context<never> = Context.merge(yield* Effect.context<never>(), services)
-    return { run, respondToFiles: app.files?.respond(context) }
+    return { run, files: app.files?.serve(context) }
   })
 
 const noIssuer = "nothing issues tokens here: TokenIssuer needs Auth.layerLocal as the option `auth`"

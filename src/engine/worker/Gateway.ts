@@ -260,9 +260,8 @@ export class Gateway<Rpcs extends Rpc.Any> {
     const address = host.addressOf?.(request)
     const refused = host.now === undefined ? undefined : await this.tooMany(host, refusedAt(address), 1)
     if (refused !== undefined) return tooManyResponse(refused)
-    let isMissing = false
-    const { respondToFiles } = await host.actions()
-    const response = await respondToFiles?.({
+    const served = (await host.actions()).files
+    const response = await served?.respond({
       request,
       url,
       callsOf: (place) => {
@@ -270,14 +269,13 @@ export class Gateway<Rpcs extends Rpc.Any> {
         const object = host.object(place.object ?? place.tenant)
         const call: ObjectStub["call"] = async (...options) => {
           const answer = await object.call(...options)
-          isMissing ||= answer.status === missingStatus && answer.body === ""
-          return answer
+          return answer.status === missingStatus ? { status: 200, body: noFiles } : answer
         }
         const session = { ...place, identity: anonymous, ...(address !== undefined && { address }) }
         return callsTo(api, { call }, session)
       }
     })
-    return response === undefined || isMissing ? noSuchTenant() : response
+    return response ?? noSuchTenant()
   }
 
   /** Whether there can be such an object. With a registry of tenants, URLs name the object as well: none is looked up. */
@@ -455,6 +453,18 @@ export class Gateway<Rpcs extends Rpc.Any> {
     return typeof answer === "boolean" ? answer : host.run(answer)
   }
 }
+
+/** What the object of a tenant that is not there answers to calls for files. */
+const noFiles = JSON.stringify([
+  {
+    _tag: "Exit",
+    requestId: "0",
+    exit: {
+      _tag: "Failure",
+      cause: [{ _tag: "Fail", error: { _tag: "RequestRefused", status: 404, detail: "there is no such file" } }]
+    }
+  }
+])
 
 const noAnswer = "the tenant's object did not answer"
 

@@ -15,6 +15,8 @@ import type { ActionRunner } from "./ActionRunner.ts"
 export interface TenancyHost {
   readonly object: (name: string) => ObjectStub
   readonly run: <A>(effect: Effect.Effect<A>) => Promise<A>
+  /** Deletes the bytes of the files of an object, in an app that has files. */
+  readonly removeFiles?: ((object: string) => Promise<void>) | undefined
 }
 
 /** A registry of tenants, as the author declares it with `Tenants.registry`. */

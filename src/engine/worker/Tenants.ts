@@ -121,6 +121,10 @@ class OpenRegistry {
         try: () => stub.update?.({ name, state, revision }) ?? Promise.reject(new Error("no updates")),
         catch: () => unreached
       })
+      // After its rows: nothing is stored any more that they do not name.
+      if (state === "deleting") {
+        yield* Effect.tryPromise({ try: async () => this.host.removeFiles?.(object), catch: () => unreached })
+      }
       yield* this.records.mutate("records.settle", { object, revision })
       return new Tenant({ ...tenant, isSettled: true })
     })

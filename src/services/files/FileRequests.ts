@@ -9,7 +9,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { Calls } from "../../contract/CallsTag.ts"
 import { FileRef } from "../../contract/FileServices.ts"
-import { type FileRequest, filesPath } from "../../contract/Files.ts"
+import { type FileRequest, filesPath, type ServedFiles } from "../../contract/Files.ts"
 import { Blobs, type Body, type Stored, WrongSize } from "../Blobs.ts"
 import { downloadOf } from "./FileHeaders.ts"
 import { RequestRefused } from "./FilesApi.ts"
@@ -36,10 +36,14 @@ const refuse = (status: number, detail: string) => new RequestRefused({ status, 
 const answer = (status: number, error: string, headers: Record<string, string> = {}): Response =>
   Response.json({ error }, { status, headers: { "cache-control": "no-store", ...headers } })
 
-/** What answers the requests for files. `services` store the bytes. */
-export const respond =
-  (services: Context.Context<never>) =>
-  (options: FileRequest): Promise<Response> =>
+/** The files of the Worker. `services` store the bytes. */
+export const serve = (services: Context.Context<never>): ServedFiles => ({
+  removeAll: (object) =>
+    Effect.runPromiseWith(services)(
+      // `App.make` requires a layer that provides it.
+      Effect.provideService(removeAll(object), Blobs, Context.getUnsafe(services, Blobs))
+    ),
+  respond: (options) =>
     Effect.runPromiseWith(services)(
       handle(options).pipe(
         // `App.make` requires a layer that provides it.
@@ -56,6 +60,17 @@ export const respond =
         )
       )
     )
+})
+
+/** Deletes all bytes of an object. */
+const removeAll = Effect.fnUntraced(function* (object: string) {
+  const blobs = yield* Blobs
+  for (;;) {
+    const keys = yield* blobs.list(`${object}/`)
+    if (keys.length === 0) return
+    yield* blobs.remove(keys)
+  }
+})
 
 const handle = Effect.fnUntraced(function* ({ callsOf, request, url }: FileRequest) {
   const target = targetOf(url)
@@ -179,7 +194,8 @@ const drop = (calls: Calls["Service"], file: FileRef, key: string) =>
     const blobs = yield* Blobs
     yield* blobs.remove([key])
     yield* calls.call("~files.forget", { file, keys: [key], isFile: false })
-  }).pipe(Effect.ignore)
+    // What cannot be deleted now is deleted by a sweep.
+  }).pipe(Effect.ignoreCause)
 
 const empty = (): Body => new Response(new Uint8Array()).body!
 
