@@ -100,6 +100,18 @@ describe("files of messages", () => {
     }).pipe(Effect.scoped, Effect.provide(inTestTime))
   )
 
+  it.effect("are those of their team: the other one, which not everybody may enter, has files of its own", () =>
+    Effect.gen(function* () {
+      const ada = yield* person("Ada", "acme")
+      const { id: channel } = yield* ada.mutate("channels.create", { name: "general", access: "public" })
+      const files = [yield* upload(ada, channel)]
+      yield* ada.mutate("messages.send", { channel, body: "ours", files })
+      const [file] = yield* shown(ada, channel)
+      expect((yield* download(file!.url)).status).toBe(200)
+      expect((yield* download(file!.url.replace("/acme/", "/main/"))).status).not.toBe(200)
+    }).pipe(Effect.scoped, Effect.provide(inTestTime))
+  )
+
   it.effect("a message needs a text or a file, and each file is the author's own, ready, and sent once", () =>
     Effect.gen(function* () {
       const { ada, bob, channel, send } = yield* meeting

