@@ -1,7 +1,9 @@
 import * as Schema from "effect/Schema"
 import { Api, Mutation, Page, Query } from "effect-dormouse"
+import { AttachmentsApi } from "./attachments/api.ts"
+import { AttachmentId, maxFiles } from "./attachments/schema.ts"
 import { DigestApi } from "./digest/api.ts"
-import { ChannelExists, ChannelNotFound, PersonNotFound } from "./errors.ts"
+import { AttachmentNotFound, ChannelExists, ChannelNotFound, PersonNotFound } from "./errors.ts"
 import { ImportsApi } from "./imports/api.ts"
 import { PresenceApi } from "./presence/api.ts"
 import { PreviewsApi } from "./previews/api.ts"
@@ -11,6 +13,14 @@ import { Access, Body, Channel, ChannelId, Lifetime, Member, Message, MessageId 
 
 const Limit = Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 1000 }))
 const Name = Schema.NonEmptyString.check(Schema.isMaxLength(60))
+
+/** A message as it is sent. It has a text, or files, or both. */
+const Sent = Schema.Struct({
+  channel: ChannelId,
+  body: Schema.Union([Body, Schema.Literal("")]),
+  lifetime: Schema.optionalKey(Lifetime),
+  files: Schema.optionalKey(Schema.Array(AttachmentId).check(Schema.isMaxLength(maxFiles)))
+}).check(Schema.makeFilter(({ body, files = [] }) => body !== "" || files.length > 0 || "the message is empty"))
 
 /** The caller: who it is, and what it is called. */
 export const Caller = Schema.Struct({ id: Schema.String, name: Schema.String, isGuest: Schema.Boolean })
@@ -37,9 +47,9 @@ export class TalkApi extends Api.make(
   Mutation.make("members.remove", { payload: { channel: ChannelId, person: Schema.String } }),
 
   Mutation.make("messages.send", {
-    payload: { channel: ChannelId, body: Body, lifetime: Schema.optionalKey(Lifetime) },
+    payload: Sent,
     success: Message,
-    error: ChannelNotFound
+    error: Schema.Union([ChannelNotFound, AttachmentNotFound])
   }),
   Mutation.make("messages.delete", { payload: { id: MessageId } }),
   Query.make("messages.list", {
@@ -53,4 +63,13 @@ export class TalkApi extends Api.make(
 ) {}
 
 /** The whole contract: what the page calls, and what jobs and queues call. */
-export const ChatApi = Api.merge(TalkApi, ScheduledApi, PreviewsApi, ImportsApi, DigestApi, PresenceApi, ReadingApi)
+export const ChatApi = Api.merge(
+  TalkApi,
+  AttachmentsApi,
+  ScheduledApi,
+  PreviewsApi,
+  ImportsApi,
+  DigestApi,
+  PresenceApi,
+  ReadingApi
+)

@@ -1,7 +1,9 @@
 import { Api, App, Handlers } from "effect-dormouse"
+import { Blobs } from "effect-dormouse/files"
 import { Pubsub } from "effect-dormouse/pubsub"
 import { accounts } from "./accounts.ts"
 import { ChatApi } from "./api.ts"
+import { ChatFiles } from "./files.ts"
 import { ChatHandlers } from "./handlers.ts"
 import { ChatJobs } from "./jobs.ts"
 import { Me } from "./me.ts"
@@ -16,5 +18,7 @@ export const app = App.make({
   transactional: accounts.transactional,
   jobs: ChatJobs,
   pubsub: Pubsub.make(),
+  files: ChatFiles,
+  actionServices: Blobs.layerR2("FILES"),
   identity: Me
 })

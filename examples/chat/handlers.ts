@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { Handlers } from "effect-dormouse"
 import { TalkApi } from "./api.ts"
+import { AttachmentsHandlers, attach, deleteFiles } from "./attachments/handlers.ts"
 import { DigestHandlers } from "./digest/handlers.ts"
 import { teamId, teams } from "./digest/schema.ts"
 import { ChannelExists, PersonNotFound } from "./errors.ts"
@@ -72,9 +73,17 @@ const TalkHandlers = TalkApi.toLayer({
     yield* members.delete(member.value.id)
   }),
 
-  "messages.send": (draft) => post(draft),
+  "messages.send": Effect.fnUntraced(function* ({ files = [], ...draft }) {
+    const message = yield* post(files.length === 0 ? draft : { ...draft, files: files.length })
+    yield* attach(files, message)
+    return message
+  }),
 
-  "messages.delete": ({ id }) => Effect.asVoid(messages.delete(id)),
+  "messages.delete": Effect.fnUntraced(function* ({ id }) {
+    // Who may not delete the message deletes no file either: its policy undoes both.
+    yield* deleteFiles(id)
+    yield* messages.delete(id)
+  }),
 
   "messages.list": ({ channel, limit }) => messages.query("byChannel").eq("channel", channel).descending.take(limit),
 
@@ -83,6 +92,7 @@ const TalkHandlers = TalkApi.toLayer({
 
 export const ChatHandlers = Handlers.merge(
   TalkHandlers,
+  AttachmentsHandlers,
   ScheduledHandlers,
   PreviewsHandlers,
   ImportsHandlers,

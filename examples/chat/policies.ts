@@ -1,4 +1,5 @@
 import { Policy } from "effect-dormouse/auth"
+import { attachments } from "./attachments/schema.ts"
 import { teams } from "./digest/schema.ts"
 import { imports } from "./imports/schema.ts"
 import { Me } from "./me.ts"
@@ -45,6 +46,20 @@ export const ChatPolicies = [
     update: ({ me }) => Policy.isSystem(me),
     delete: ({ me }) => Policy.isSystem(me)
   }),
+  make(attachments, {
+    // Until it is sent, a file is there for its author alone.
+    read: ({ me, row }) =>
+      Policy.or(
+        Policy.and(Policy.isNull(row.message), Policy.eq(row.author, me.subject)),
+        Policy.and(Policy.not(Policy.isNull(row.message)), isVisible(row.channel, me))
+      ),
+    insert: ({ me, row }) => Policy.and(Policy.eq(row.author, me.subject), isVisible(row.channel, me)),
+    update: ({ me, row }) => Policy.eq(row.author, me.subject),
+    delete: ({ me, row }) => Policy.eq(row.author, me.subject),
+    set: { author: ({ me }) => me.subject }
+  }),
+  // Messages disappear with their files, and what was not sent is deleted.
+  make(attachments, { read: ({ me }) => Policy.isSystem(me), delete: ({ me }) => Policy.isSystem(me) }),
   make(scheduled, {
     read: ({ me, row }) => Policy.eq(row.author, me.subject),
     insert: ({ me, row }) => Policy.eq(row.author, me.subject),

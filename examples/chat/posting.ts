@@ -17,10 +17,12 @@ export interface Draft {
   readonly channel: ChannelId
   readonly body: string
   readonly lifetime?: Lifetime
+  /** How many files are attached to it afterwards. */
+  readonly files?: number
 }
 
 /** Inserts a message of the caller. */
-export const post = Effect.fnUntraced(function* ({ body, channel, lifetime }: Draft) {
+export const post = Effect.fnUntraced(function* ({ body, channel, files, lifetime }: Draft) {
   const { claims, subject } = yield* Me
   yield* existing(channel)
   const sentAt = yield* DateTime.now
@@ -31,7 +33,8 @@ export const post = Effect.fnUntraced(function* ({ body, channel, lifetime }: Dr
     name: claims.name,
     body,
     sentAt,
-    ...(expiresAt !== undefined && { expiresAt })
+    ...(expiresAt !== undefined && { expiresAt }),
+    ...(files !== undefined && { files })
   })
   const { id } = message
   // As the system: the author may have lost the channel by then. If the message is gone before, the job finds none.

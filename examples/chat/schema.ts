@@ -52,12 +52,15 @@ export class Message extends Model.Class<Message>("chat/Message")({
   author: Schema.String,
   /** The author's name at that time. */
   name: Schema.NonEmptyString,
-  body: Schema.NonEmptyString,
+  /** Empty only if the message has files. */
+  body: Schema.String,
   sentAt: Schema.DateTimeUtcFromMillis,
   /** Who wrote it in another chat, if the author imported it from there. */
   from: Schema.optionalKey(Schema.NonEmptyString),
   /** When the message disappears. Never unless given. */
   expiresAt: Schema.optionalKey(Schema.DateTimeUtcFromMillis),
+  /** How many files it has, if it has some: see `attachments`. */
+  files: Schema.optionalKey(Schema.Int),
   /** Of the first page that the message links to, as soon as the page was read. */
   preview: Schema.optionalKey(Preview)
 }) {}

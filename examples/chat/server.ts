@@ -105,6 +105,8 @@ const start = ({ data, page, port, variables = {} }: Options, code: string) =>
             ...Object.fromEntries(Object.entries(variables).map(([name, value]) => [name, { type: "text", value }])),
             // By this secret, an object knows the actions of its own Worker. Nothing is stored under it.
             ACCOUNTS_SECRET: { type: "text", value: randomUUID() + randomUUID() },
+            // The files of messages. They are in the folder of the databases.
+            FILES: { type: "r2", name: "chat-files" },
             // Browsers have passkeys for names alone, not for addresses such as 127.0.0.1.
             ORIGIN: { type: "text", value: `http://localhost:${port}` }
           },

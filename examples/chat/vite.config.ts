@@ -17,5 +17,5 @@ export default defineConfig({
     chunkSizeWarningLimit: 2000
   },
   // `npx vite -c examples/chat/vite.config.ts` serves the page as it is edited, beside `npm start`.
-  server: { proxy: { "/rpc": { target: "http://localhost:8787", ws: true } } }
+  server: { proxy: { "/rpc": { target: "http://localhost:8787", ws: true }, "/files": "http://localhost:8787" } }
 })

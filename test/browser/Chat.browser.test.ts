@@ -10,7 +10,14 @@ import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
 import { Accounts } from "effect-dormouse/accounts/client"
 import { Client } from "effect-dormouse/client"
-import { type Browser, type BrowserContext, type BrowserContextOptions, chromium, type Page } from "playwright-core"
+import {
+  type Browser,
+  type BrowserContext,
+  type BrowserContextOptions,
+  chromium,
+  type Page,
+  type Route
+} from "playwright-core"
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest"
 import { ChatApi } from "../../examples/chat/api.ts"
 import * as ChatPage from "../../examples/chat/page.ts"
@@ -584,6 +591,7 @@ describe.skipIf(isMissing)("the chat in a browser", () => {
       "Import messages",
       "Messages in #keyboard-only",
       "Delete this message",
+      "Attach files",
       expect.stringMatching(/^Message to #keyboard-only/)
     ])
     expect(problems).toEqual([])
@@ -738,6 +746,88 @@ describe.skipIf(isMissing)("the chat in a browser", () => {
     await imports.getByRole("button", { name: "Cancel: again.txt" }).click()
     await imports.getByText(/Cancelled after/).waitFor()
     expect(problems).toEqual([])
+  })
+
+  it("files are uploaded, shown to others, and gone with their message", async () => {
+    await seed("pictures", ["Ada"], ["Show me."])
+    const [ada, bob] = [await open(await person(), "pictures"), await open(await person(), "pictures")]
+    await sees(bob, "Show me.")
+    await isConnected(ada, "Live")
+    // One pixel.
+    const bytes = Buffer.from(
+      "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg==",
+      "base64"
+    )
+    const chosen = ada.getByRole("list", { name: "Files of the message" })
+    await ada.setInputFiles("input[type=file]", [
+      { name: "dormouse.png", mimeType: "image/png", buffer: bytes },
+      { name: "virus.exe", mimeType: "application/x-msdownload", buffer: Buffer.from("MZ") },
+      { name: "mistake.txt", mimeType: "text/plain", buffer: Buffer.from("not this one") }
+    ])
+    await chosen.getByText("Files of the type application/x-msdownload cannot be sent.").waitFor()
+    await chosen.getByRole("button", { name: "Remove: virus.exe" }).click()
+    await chosen.getByRole("button", { name: "Remove: mistake.txt" }).click()
+    // Another one is dropped.
+    const dropped = await ada.evaluateHandle<DataTransfer>(`(() => {
+      const files = new DataTransfer()
+      files.items.add(new File(["They sleep for seven months."], "notes.txt", { type: "text/plain" }))
+      return files
+    })()`)
+    await log(ada).dispatchEvent("dragover", { dataTransfer: dropped })
+    await ada.getByText("Drop files to send them to #pictures").waitFor()
+    await log(ada).dispatchEvent("drop", { dataTransfer: dropped })
+    await expect.poll(() => chosen.getByText(/, ready$/).count()).toBe(2)
+    await shoot(ada, "uploading")
+    await ada.getByRole("button", { name: "Send", exact: true }).click()
+    const picture = log(bob).getByRole("img", { name: "dormouse.png" })
+    await picture.waitFor()
+    expect(await chosen.count()).toBe(0)
+    await log(bob).getByRole("link", { name: "notes.txt" }).getByText("28 bytes").waitFor()
+    await expect.poll(() => bob.evaluate<number>("document.querySelector('.picture img').naturalWidth")).toBe(1)
+    await shoot(bob, "files")
+    const url = new URL((await picture.getAttribute("src"))!, server.url)
+    const response = await fetch(url)
+    expect([response.status, response.headers.get("x-content-type-options")]).toEqual([200, "nosniff"])
+    expect(Buffer.from(await response.arrayBuffer()).equals(bytes)).toBe(true)
+    const opened = bob.waitForEvent("popup")
+    await picture.click()
+    expect((await opened).url()).toBe(url.href)
+    await (await opened).close()
+    // The next upload is refused, and then takes its time.
+    const answers = [(route: Route) => route.fulfill({ status: 403, body: "{}" })]
+    const held = Promise.withResolvers<void>()
+    await ada.route(/\/files\//, async (route) => {
+      if (route.request().method() !== "PUT") return route.continue()
+      const answer = answers.pop()
+      if (answer !== undefined) return answer(route)
+      await held.promise
+      // The page has cancelled one of them.
+      await route.continue().catch(() => undefined)
+    })
+    await ada.evaluate(`(() => {
+      const clipboardData = new DataTransfer()
+      clipboardData.items.add(new File(["words"], "pasted.txt", { type: "text/plain" }))
+      const paste = new ClipboardEvent("paste", { clipboardData, bubbles: true, cancelable: true })
+      document.querySelector("#write").dispatchEvent(paste)
+    })()`)
+    await chosen.getByText("The upload was refused.").waitFor()
+    await chosen.getByRole("button", { name: "Try again: pasted.txt" }).click()
+    await ada.setInputFiles("input[type=file]", { name: "no.txt", mimeType: "text/plain", buffer: Buffer.from("no") })
+    await chosen.getByRole("progressbar", { name: "Upload of pasted.txt" }).waitFor()
+    await chosen.getByRole("button", { name: "Cancel: no.txt" }).click()
+    await write(ada, "Wait for it")
+    await ada.getByText("The message is sent when its files are uploaded.").waitFor()
+    await shoot(ada, "waiting-for-files")
+    held.resolve()
+    await sees(bob, "Wait for it")
+    await log(bob).getByRole("link", { name: "pasted.txt" }).waitFor()
+    expect(await log(bob).getByRole("link", { name: "no.txt" }).count()).toBe(0)
+    const message = log(ada).locator("li.message[data-mine]", { has: ada.getByRole("img", { name: "dormouse.png" }) })
+    await message.hover()
+    await message.getByRole("button", { name: "Delete this message" }).click()
+    await expect.poll(() => picture.count()).toBe(0)
+    expect((await fetch(url)).status).toBe(404)
+    expect(problems.filter((problem) => !/status of 403/.test(problem))).toEqual([])
   })
 
   it("the owner of a team moves its nightly digest to another time zone", async () => {

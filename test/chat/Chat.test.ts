@@ -51,12 +51,11 @@ describe("the chat", () => {
       const sizes = yield* bob.live("messages.list", { channel, limit: 10 }).pipe(
         Stream.map((messages) => messages.length),
         Stream.tap((size) =>
-          size === 0
-            ? ada.mutate("members.invite", { channel, name: "Bob" })
-            : Effect.andThen(
-                bob.mutate("messages.send", { channel, body: "thank you" }),
-                ada.mutate("members.remove", { channel, person: "bob" })
-              )
+          Effect.gen(function* () {
+            if (size === 0) return void (yield* ada.mutate("members.invite", { channel, name: "Bob" }))
+            yield* bob.mutate("messages.send", { channel, body: "thank you" })
+            yield* ada.mutate("members.remove", { channel, person: "bob" })
+          })
         ),
         Stream.take(2),
         Stream.runCollect

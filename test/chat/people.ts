@@ -7,11 +7,13 @@ import * as Layer from "effect/Layer"
 import * as TestClock from "effect/testing/TestClock"
 import { Api, App, Handlers } from "effect-dormouse"
 import { Auth } from "effect-dormouse/auth"
+import { Blobs } from "effect-dormouse/files"
 import { JobsAdmin } from "effect-dormouse/jobs"
 import { Pubsub } from "effect-dormouse/pubsub"
 import { TestApp, type TestAppOptions } from "effect-dormouse/testing"
 import { expect } from "vitest"
 import { ChatApi } from "../../examples/chat/api.ts"
+import { ChatFiles } from "../../examples/chat/files.ts"
 import { ChatHandlers } from "../../examples/chat/handlers.ts"
 import { ChatJobs } from "../../examples/chat/jobs.ts"
 import { Me } from "../../examples/chat/me.ts"
@@ -25,6 +27,8 @@ const appWith = (policies: typeof ChatPolicies) =>
     tables,
     jobs: ChatJobs,
     pubsub: Pubsub.make(),
+    files: ChatFiles,
+    actionServices: Blobs.layerMemory,
     identity: Me,
     handlers: Handlers.merge(ChatHandlers, JobsAdmin.layer({ admin: ({ subject }) => subject === "operator" })),
     policies

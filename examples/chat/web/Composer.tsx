@@ -1,13 +1,17 @@
-import { type KeyboardEvent, type Ref, useState } from "react"
+import { type ClipboardEvent, type KeyboardEvent, type Ref, useEffect, useEffectEvent, useState } from "react"
 import type { Lifetime } from "../schema.ts"
+import { Choose, Chosen } from "./Chosen.tsx"
 import { Icon } from "./Icon.tsx"
 import { Later } from "./Later.tsx"
 import type { Words } from "./sending.ts"
+import type { Uploading } from "./uploading.ts"
 
 interface Props {
   readonly field: Ref<HTMLTextAreaElement>
   readonly channel: string
   readonly author: string
+  /** The files that are sent with the message. */
+  readonly uploads: Uploading
   /** The text has changed; it is without the space around it. */
   readonly onType: (text: string) => void
   readonly onSend: (words: Words) => void
@@ -16,7 +20,7 @@ interface Props {
 }
 
 /** The field in which a message is written. Enter sends it. */
-export const Composer = ({ author, channel, field, onLater, onSend, onType }: Props) => {
+export const Composer = ({ author, channel, field, onLater, onSend, onType, uploads }: Props) => {
   const [text, setText] = useState("")
   const [lifetime, setLifetime] = useState<Lifetime>()
   const [isLaterOpen, openLater] = useState(false)
@@ -26,10 +30,29 @@ export const Composer = ({ author, channel, field, onLater, onSend, onType }: Pr
     onType(text.trim())
   }
   const words: Words = { body, ...(lifetime !== undefined && { lifetime }) }
+  const [isWaiting, wait] = useState(false)
+  const isUploading = uploads.files.some(({ state }) => state === "uploading")
+  const hasFailed = uploads.files.some(({ state }) => state === "failed")
+  const files = uploads.files.flatMap(({ attachment }) => (attachment === undefined ? [] : [attachment]))
+  const isEmpty = body === "" && files.length === 0
   const send = () => {
-    if (body === "") return
-    onSend(words)
+    if (isUploading) return wait(true)
+    if (isEmpty) return
+    onSend(files.length === 0 ? words : { ...words, files })
+    uploads.sent()
     change("")
+  }
+  const sendIfReady = useEffectEvent(() => {
+    wait(false)
+    if (!hasFailed) send()
+  })
+  useEffect(() => {
+    if (isWaiting && !isUploading) sendIfReady()
+  }, [isWaiting, isUploading])
+  const paste = (event: ClipboardEvent) => {
+    if (event.clipboardData.files.length === 0) return
+    event.preventDefault()
+    uploads.add([...event.clipboardData.files])
   }
   const later = async (at: number) => {
     const isAccepted = await onLater(words, at)
@@ -57,7 +80,19 @@ export const Composer = ({ author, channel, field, onLater, onSend, onType }: Pr
           send()
         }}
       >
+        <Chosen uploads={uploads} />
+        <p className="state waits" role="status">
+          {isWaiting && (
+            <>
+              The message is sent when its files are uploaded.{" "}
+              <button type="button" className="plain" onClick={() => wait(false)}>
+                Do not send it
+              </button>
+            </>
+          )}
+        </p>
         <div className="box">
+          <Choose uploads={uploads} />
           <textarea
             ref={field}
             id="write"
@@ -70,18 +105,19 @@ export const Composer = ({ author, channel, field, onLater, onSend, onType }: Pr
             enterKeyHint="send"
             onChange={(event) => change(event.target.value)}
             onKeyDown={onKeyDown}
+            onPaste={paste}
           />
           <button
             type="button"
             className="quiet"
             aria-label="Send later"
-            title="Send later"
-            disabled={body === ""}
+            title={uploads.files.length === 0 ? "Send later" : "Files cannot be sent later"}
+            disabled={body === "" || uploads.files.length > 0}
             onClick={() => openLater(true)}
           >
             <Icon name="clock" />
           </button>
-          <button type="submit" className="send" aria-label="Send" disabled={body === ""}>
+          <button type="submit" className="send" aria-label="Send" disabled={isEmpty && !isUploading}>
             <Icon name="send" />
           </button>
         </div>

@@ -1,9 +1,11 @@
 import { type Ref, useEffect, useImperativeHandle, useLayoutEffect, useRef, useState } from "react"
 import type { Caller } from "../api.ts"
 import type { Channel, Message } from "../schema.ts"
+import { countOf, useAttachments } from "./Attachments.tsx"
 import { Composer } from "./Composer.tsx"
 import { ConnectionNotice, ConnectionWords } from "./ConnectionWords.tsx"
 import { usePages } from "./client.ts"
+import { useDrop } from "./dropping.ts"
 import { HereNow, useHere } from "./HereNow.tsx"
 import { Icon } from "./Icon.tsx"
 import { ImportFile } from "./ImportFile.tsx"
@@ -14,6 +16,7 @@ import { useMarking, useReaders } from "./reading.ts"
 import { Sign } from "./Sign.tsx"
 import { isLocal, type Sending } from "./sending.ts"
 import { Typing, useTyping } from "./Typing.tsx"
+import { useUploads } from "./uploading.ts"
 import { Waiting } from "./Waiting.tsx"
 
 /** What other components can do with the conversation. */
@@ -39,8 +42,11 @@ export const Conversation = ({ channel, me, ref, sending }: Props) => {
   const { readers, unread } = useReaders(channel.id, messages, me.id)
   const [isTyping, typed] = useTyping()
   const here = useHere(channel.id, isTyping)
+  const uploads = useUploads(channel.id)
+  const isDropping = useDrop(uploads.add)
+  const attachments = useAttachments(channel.id, hasMore ? (messages[0]?.sentAt ?? null) : null)
   // Each of them is a line, which makes the log longer.
-  const { isAtEnd, log, onScroll, toEnd, unseen } = useScroll(messages, failed.length + readers.size)
+  const { isAtEnd, log, onScroll, toEnd, unseen } = useScroll(messages, failed.length + readers.size + attachments.size)
   useMarking(isAtEnd ? unread : undefined)
   const loadOlder = () => {
     log.current?.focus({ preventScroll: true })
@@ -86,6 +92,7 @@ export const Conversation = ({ channel, me, ref, sending }: Props) => {
                 before={messages[i - 1]}
                 isMine={message.author === me.id}
                 readers={readers.get(message.id) ?? []}
+                files={attachments.get(message.id) ?? []}
               />
             ))}
           </ol>
@@ -109,6 +116,7 @@ export const Conversation = ({ channel, me, ref, sending }: Props) => {
           field={field}
           channel={channel.name}
           author={me.name}
+          uploads={uploads}
           onType={typed}
           onSend={(words) => {
             sending.send({ channel: channel.id, ...words })
@@ -117,6 +125,7 @@ export const Conversation = ({ channel, me, ref, sending }: Props) => {
           onLater={(words, at) => sending.later({ channel: channel.id, ...words }, at)}
         />
       </div>
+      {isDropping && <p className="drop">Drop files to send them to #{channel.name}</p>}
       <Announcements messages={messages} me={me} />
     </>
   )
@@ -142,7 +151,7 @@ const Announcements = ({ me, messages }: { readonly messages: ReadonlyArray<Mess
     if (newest === undefined || newest.id === announced.current) return
     const isFirst = announced.current === undefined
     announced.current = newest.id
-    if (!isFirst && newest.author !== me.id) setText(`${newest.name}: ${newest.body}`)
+    if (!isFirst && newest.author !== me.id) setText(`${newest.name}: ${newest.body || countOf(newest.files ?? 0)}`)
   }, [newest, me.id])
   return (
     <div className="hidden" role="log" aria-live="polite" aria-label="New messages">

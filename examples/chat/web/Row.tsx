@@ -1,6 +1,8 @@
 import * as DateTime from "effect/DateTime"
+import type { Shown } from "../attachments/api.ts"
 import type { Reader } from "../reading/api.ts"
 import type { Message, MessageId } from "../schema.ts"
+import { Attachments, countOf } from "./Attachments.tsx"
 import { useConnection, useMutation } from "./client.ts"
 import { Face } from "./Face.tsx"
 import { Icon } from "./Icon.tsx"
@@ -21,10 +23,12 @@ interface RowProps {
   readonly isMine: boolean
   /** Who has read up to this message and no further. */
   readonly readers: ReadonlyArray<Reader>
+  /** Its files, as soon as they are known. */
+  readonly files: ReadonlyArray<Shown>
 }
 
 /** A message. The first of a day has the name of the day above it. */
-export const Row = ({ before, isMine, message, readers }: RowProps) => {
+export const Row = ({ before, files, isMine, message, readers }: RowProps) => {
   const at = atOf(message)
   const name = message.from ?? message.name
   const isNewDay = before === undefined || dayOf(atOf(before)) !== dayOf(at)
@@ -50,9 +54,12 @@ export const Row = ({ before, isMine, message, readers }: RowProps) => {
           {isMine && message.from === undefined && <span className="me">you</span>}
           <Time at={at} />
         </p>
-        <p className="body">
-          <Text text={message.body} />
-        </p>
+        {message.body !== "" && (
+          <p className="body">
+            <Text text={message.body} />
+          </p>
+        )}
+        {message.files !== undefined && <Attachments count={message.files} files={files} />}
         {message.preview !== undefined && <PreviewCard {...message.preview} />}
         {message.expiresAt !== undefined && <Expiry at={DateTime.toEpochMillis(message.expiresAt)} />}
         {isLocal(message) ? <SendingWords /> : isMine && <Delete id={message.id} />}
@@ -116,7 +123,7 @@ export const FailedRow = ({ message, name, sending }: FailedRowProps) => {
         <span className="author">{name}</span>
         <span>not sent</span>
       </p>
-      <p className="body">{message.body}</p>
+      <p className="body">{message.body || countOf(message.files?.length ?? 0)}</p>
       <p className="state">
         {message.reason}{" "}
         <button type="button" onClick={again}>

@@ -1,6 +1,7 @@
 import * as DateTime from "effect/DateTime"
 import { useCallback, useState } from "react"
 import type { Caller } from "../api.ts"
+import type { AttachmentId } from "../attachments/schema.ts"
 import { type ChannelId, type Lifetime, Message, MessageId } from "../schema.ts"
 import { useMutation } from "./client.ts"
 
@@ -13,6 +14,8 @@ export interface Draft extends Words {
 export interface Words {
   readonly body: string
   readonly lifetime?: Lifetime
+  /** Files that were uploaded. */
+  readonly files?: ReadonlyArray<AttachmentId>
 }
 
 /** A message that could not be sent, and why. */
@@ -42,7 +45,7 @@ export const useSending = (me: Caller): Sending => {
   const forget = useCallback((id: string) => setFailed((failed) => failed.filter((message) => message.id !== id)), [])
   const [schedule] = useMutation("scheduled.add")
   const later = useCallback(
-    (draft: Draft, at: number) =>
+    ({ files: _files, ...draft }: Draft, at: number) =>
       schedule({ ...draft, at: DateTime.makeUnsafe(at) }).then(
         ({ _tag }) => _tag === "Success",
         () => false
@@ -57,7 +60,8 @@ export const useSending = (me: Caller): Sending => {
         author: me.id,
         name: me.name,
         id: MessageId.make(`local-${crypto.randomUUID()}`),
-        sentAt: DateTime.nowUnsafe()
+        sentAt: DateTime.nowUnsafe(),
+        ...(draft.files && { files: draft.files.length })
       })
       // Newest first: a new message belongs to the first page, whose start cursor is `null`.
       view.updateEach("messages.page", (page, { after, channel }) =>
@@ -86,6 +90,8 @@ const reasonOf = (error: Extract<Outcome, { _tag: "Failure" }>["error"]): string
   switch (error._tag) {
     case "ChannelNotFound":
       return "This channel does not exist any more."
+    case "AttachmentNotFound":
+      return "A file of it is not there any more."
     case "OutcomeUnknown":
       return "The server did not answer. It may have been sent all the same."
     case "OutcomePending":
