@@ -5,12 +5,14 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
+import type * as Schema from "effect/Schema"
+import type * as SchemaAST from "effect/SchemaAST"
 import type { CallError } from "../protocol/CallError.ts"
 import { type Auth, identity } from "./Auth.ts"
 import {
   type FileInfo,
   FileReader,
-  type FileRef,
+  FileRef,
   type FileRefused,
   FileWriter,
   type NewFile,
@@ -60,6 +62,10 @@ export interface UrlOptions {
 export interface Bucket<out Name extends string> {
   readonly name: Name
   readonly settings: BucketSettings
+  /**
+   * The schema of a column that names a file of this bucket: the file belongs to its rows, and is deleted with the last of them.
+   */
+  readonly file: typeof FileRef
   /** Begins an upload: its row, and where the bytes are to be sent. */
   readonly begin: (file: NewFile) => Effect.Effect<Upload, FileRefused | CallError, FileWriter | Auth>
   /** What is known of a file. A live query that reads it runs again when it becomes ready, and when it is deleted. */
@@ -95,6 +101,8 @@ export const make = <const Name extends string>(name: Name, options: BucketOptio
   return {
     name,
     settings,
+    // An annotation changes no type of a schema.
+    file: FileRef.annotate({ [bucketAnnotation]: name }) as typeof FileRef,
     begin: Effect.fnUntraced(function* (file) {
       const { subject } = yield* identity
       const { begin } = yield* FileWriter
@@ -107,6 +115,22 @@ export const make = <const Name extends string>(name: Name, options: BucketOptio
       ),
     delete: (file) => Effect.flatMap(FileWriter, (files) => files.remove(name, file))
   }
+}
+
+/** The annotation of columns that name files: the bucket. */
+const bucketAnnotation = "~effect-dormouse/bucket"
+
+/** The bucket whose files a field names, if it does. */
+export const bucketOf = ({ ast }: Schema.Constraint): string | undefined => bucketIn(ast)
+
+const bucketIn = (ast: SchemaAST.AST): string | undefined => {
+  const annotations = [ast.annotations, ...(ast.checks ?? []).map((check) => check.annotations)]
+  for (const each of annotations) {
+    const bucket = each?.[bucketAnnotation]
+    if (typeof bucket === "string") return bucket
+  }
+  if (ast._tag !== "Union") return undefined
+  return ast.types.map(bucketIn).find((bucket) => bucket !== undefined)
 }
 
 /** Parts that R2 and S3 take of one object. */

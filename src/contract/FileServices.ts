@@ -13,9 +13,6 @@ export const FileRef = Schema.String.check(Schema.isPattern(/^[A-Za-z0-9_-]{22}$
 /** Names a file. */
 export type FileRef = typeof FileRef.Type
 
-/** The SHA-256 of a file, in hexadecimal. */
-export const Checksum = Schema.String.check(Schema.isPattern(/^[0-9a-f]{64}$/))
-
 /** What is said of a file before its bytes are there. */
 export const NewFile = Schema.Struct({
   /** As a person would name it, without a path: at most 255 bytes of UTF-8. */

@@ -7,6 +7,7 @@ import type * as Layer from "effect/Layer"
 import type * as Api from "./Api.ts"
 import type { Calls } from "./CallsTag.ts"
 import type { Jobs } from "./Jobs.ts"
+import type { AnyTable } from "./TablePlan.ts"
 import type { Any, Expiring } from "./Transactional.ts"
 
 /** The files of an app. `R` is what stores their bytes. */
@@ -20,8 +21,11 @@ export interface Files<out R = unknown> {
   readonly withJobs: (jobs: Jobs | undefined) => Jobs
   /** The type of what stores bytes. */
   readonly "~effect-dormouse/Files"?: R
-  /** The files of one object. `place` is its tenant, as callers name it, and its name. */
-  readonly open: (place: () => Place) => {
+  /** The files of one object of an app with these tables. `place` is its tenant, as callers name it, and its name. */
+  readonly open: (
+    tables: ReadonlyArray<AnyTable>,
+    place: () => Place
+  ) => {
     readonly transactional: ReadonlyArray<Any>
     readonly expiring: ReadonlyArray<Expiring>
   }

@@ -73,9 +73,11 @@ export interface RowChange {
 
 /** Records the changes of some of the app's tables. These are then written by their methods alone, not by raw SQL. */
 export interface ChangeRecorder {
+  /** Why only methods may write the tables: what each of them has. */
+  readonly reason: string
   /** The names of the tables. */
   readonly tables: ReadonlySet<string>
-  /** Writes the changes of one transaction, in their order, as its last statement. A `StorageError` rolls it back. */
+  /** Writes what follows from the changes of one transaction, in their order, at its end. A `StorageError` rolls it back. */
   readonly record: (tx: Tx, changes: ReadonlyArray<RowChange>) => void
 }
 
@@ -88,7 +90,6 @@ export interface Transactional<in out I, in out S> {
   /** Makes the service for one transaction. Called once per transaction; synchronous, and without state of its own. */
   readonly open: (tx: Tx) => S
   readonly expiring?: Expiring
-  /** At most one service of an app has it. */
   readonly recorder?: ChangeRecorder | undefined
 }
 

@@ -15,6 +15,7 @@ import { OutboxWriter } from "../contract/Outbox.ts"
 import * as Queue from "../contract/Queue.ts"
 import type { Transactional, Tx } from "../contract/Transactional.ts"
 import { Blobs } from "./Blobs.ts"
+import { columnsOf, recorderOf } from "./files/FileColumns.ts"
 import { serve } from "./files/FileRequests.ts"
 import { FileKeeper, FilesApi, handlers, servicesOver } from "./files/FilesApi.ts"
 import { blobs, fileEnds, files, fileTable, parts, secret, usage } from "./files/FileTables.ts"
@@ -73,13 +74,16 @@ export const make = ({ buckets, quota = {} }: FilesOptions): Files<Blobs> => {
     servicesOver,
     withJobs: (jobs = BaseJobs.make()) => BaseJobs.withQueue(jobs, remove),
     serve,
-    open: (place) => {
-      const fileSettings: FileSettings = { buckets: settings, quota, place, removeBlobs }
+    open: (tables, place) => {
+      const columns = columnsOf(tables, new Set(settings.keys()))
+      const owned = new Set(columns.map(({ bucket }) => bucket))
+      const fileSettings: FileSettings = { buckets: settings, quota, place, owned, removeBlobs }
       const open = memoize((tx: Tx) => new TransactionFiles(tx, fileSettings))
       const reader: Transactional<FileReader, FileReader["Service"]> = {
         tag: FileReader,
         tables: [files, blobs, parts, usage, secret],
-        open
+        open,
+        ...(columns.length > 0 && { recorder: recorderOf(columns, open) })
       }
       const writer: Transactional<FileWriter, FileWriter["Service"]> = { tag: FileWriter, tables: [], open }
       return {

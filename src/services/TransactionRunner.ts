@@ -51,7 +51,7 @@ export class TransactionRunner {
   readonly storage: StorageRuntime
   private readonly options: TransactionRunnerOptions
   private readonly sql: SqlClient.SqlClient
-  private readonly recorder: Transactional.ChangeRecorder | undefined
+  private readonly recorders: ReadonlyArray<Transactional.ChangeRecorder>
   private readonly listeners = new Set<(writes: WriteRecorder) => void>()
   private lastTime = Number.NEGATIVE_INFINITY
 
@@ -59,7 +59,7 @@ export class TransactionRunner {
     this.storage = options.storage
     this.options = options
     this.sql = RawSql.sqlClient()
-    this.recorder = options.transactional.find(({ recorder }) => recorder !== undefined)?.recorder
+    this.recorders = options.transactional.flatMap(({ recorder }) => recorder ?? [])
   }
 
   /**
@@ -86,8 +86,8 @@ export class TransactionRunner {
   /** Runs an effect that reads and writes. Its writes are rolled back unless it succeeds. */
   write<A, E>(effect: Effect.Effect<A, E, any>, context: Context.Context<any>): Exit.Exit<A, E> {
     const writes = new WriteRecorder()
-    const { recorder } = this
-    const storage = new TransactionStorage(this.storage, { writes, recorder })
+    const { recorders } = this
+    const storage = new TransactionStorage(this.storage, { writes, recorders })
     const clock = new TransactionClock(this.time(context), undefined)
     const random = new SeededRandom(() => Context.get(context, Random.Random).nextIntUnsafe())
     const guard = this.guardOf(storage, context)
@@ -100,11 +100,9 @@ export class TransactionRunner {
         this.storage.checkForeignWrites()
         exit = runSyncOrDie(effect, services)
         if (Exit.isFailure(exit)) throw rolledBack
-        const { rowChanges } = storage
-        if (recorder !== undefined && rowChanges.length > 0) {
-          const recorded = Effect.runSyncExit(
-            attempt(() => recorder.record(txOf(context, storage, clock, random), rowChanges))
-          )
+        if (storage.rowChanges.length > 0) {
+          const tx = txOf(context, storage, clock, random)
+          const recorded = Effect.runSyncExit(attempt(() => recordChanges(recorders, tx, storage.rowChanges)))
           // A limit, which reaches the caller as one of the handler's own writes would.
           if (Exit.isFailure(recorded)) exit = Exit.failCause(recorded.cause as Cause.Cause<never>)
           if (Exit.isFailure(exit)) throw rolledBack
@@ -215,6 +213,18 @@ export const authOf = (
     return Context.get(context, CurrentIdentity)
   })
 })
+
+/** Gives each recorder the changes of its tables. */
+const recordChanges = (
+  recorders: ReadonlyArray<Transactional.ChangeRecorder>,
+  tx: Transactional.Tx,
+  changes: ReadonlyArray<Transactional.RowChange>
+): void => {
+  for (const { record, tables } of recorders) {
+    const own = recorders.length === 1 ? changes : changes.filter(({ table }) => tables.has(table))
+    if (own.length > 0) record(tx, own)
+  }
+}
 
 const txOf = (
   context: Context.Context<any>,

@@ -27,9 +27,15 @@ export const Small = Bucket.make("small", { maxBytes: 100, partBytes: small, upl
 
 class Note extends Model.Class<Note>("test/files/Note")({
   id: Table.key(Schema.String),
-  file: Bucket.FileRef
+  file: Schema.NullOr(Attachments.file),
+  folder: Schema.optionalKey(Schema.String)
 }) {}
-const notes = Table.make("notes", Note, { key: "id" })
+class Folder extends Model.Class<Folder>("test/files/Folder")({ id: Schema.String }) {}
+const folders = Table.make("folders", Folder, { key: "id" })
+const notes = Table.make("notes", Note, {
+  key: "id",
+  references: { folder: { table: () => folders, onDelete: "cascade" } }
+})
 
 class Refused extends Schema.TaggedError<Refused>("test/files/Refused")("Refused", {}) {}
 
@@ -56,7 +62,17 @@ export class FilesTestApi extends Api.make(
     success: Schema.String,
     error: Bucket.NoSuchFile
   }),
-  Mutation.make("attach", { payload: { file: Bucket.FileRef } }),
+  /** Writes notes that name a file, in a folder. */
+  Mutation.make("attach", {
+    payload: { file: Bucket.FileRef, count: Schema.Int, folder: Schema.String },
+    success: Schema.Array(Schema.String)
+  }),
+  Mutation.make("detach", {
+    payload: { id: Schema.String, how: Schema.Literals(["delete", "null", "fail"]) },
+    error: Refused
+  }),
+  Mutation.make("replace", { payload: { id: Schema.String, file: Bucket.FileRef } }),
+  Mutation.make("removeFolder", { payload: { id: Schema.String } }),
   Mutation.make("remove", { payload: Given, success: Schema.Boolean }),
   /** Deletes a file, and fails. */
   Mutation.make("kept", { payload: Given, error: Refused }),
@@ -80,7 +96,18 @@ export const FilesTestHandlers = FilesTestApi.toLayer({
   get: ({ bucket, file }) => Effect.map(bucketOf(bucket).get(file), Option.getOrNull),
   url: ({ bucket, disposition, expires, file }) =>
     bucketOf(bucket).url(file, { ...(disposition && { disposition }), ...(expires !== undefined && { expires }) }),
-  attach: ({ file }) => Effect.asVoid(notes.insert({ file })),
+  attach: Effect.fnUntraced(function* ({ count, file, folder }) {
+    yield* folders.upsert({ id: folder })
+    const made = yield* Effect.forEach(Array.from({ length: count }), () => notes.insert({ file, folder }))
+    return made.map(({ id }) => id)
+  }),
+  detach: Effect.fnUntraced(function* ({ how, id }) {
+    if (how === "null") yield* Effect.orDie(notes.patch(id, { file: null }))
+    else yield* notes.delete(id)
+    if (how === "fail") return yield* new Refused()
+  }),
+  replace: ({ file, id }) => Effect.asVoid(Effect.orDie(notes.patch(id, { file }))),
+  removeFolder: ({ id }) => Effect.asVoid(folders.delete(id)),
   remove: ({ bucket, file }) => bucketOf(bucket).delete(file),
   kept: ({ bucket, file }) => Effect.andThen(bucketOf(bucket).delete(file), Effect.fail(new Refused())),
   act: Effect.fnUntraced(function* ({ new: file }) {
@@ -95,7 +122,7 @@ export const FilesTestHandlers = FilesTestApi.toLayer({
 export const makeApp = (blobs: Layer.Layer<Blobs.Blobs>) =>
   App.make({
     api: FilesTestApi,
-    tables: [notes],
+    tables: [notes, folders],
     handlers: FilesTestHandlers,
     files: Files.make({
       buckets: [Attachments, Avatars, Small],

@@ -116,7 +116,7 @@ export const make = <Rpcs extends Rpc.Any>(
       guarded: new Set(app.policies.map(({ table }) => table.name))
     })
     const { session = () => ({ tenant: options.tenant ?? "" }) } = options
-    const files = app.files?.open(session)
+    const files = app.files?.open(app.tables, session)
     const runner = yield* makeRunner({
       tables: app.tables,
       policies: app.policies,

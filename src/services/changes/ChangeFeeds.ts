@@ -59,6 +59,7 @@ export class ChangeFeeds implements TopicSource {
     this.shape = JSON.stringify(names.map((name) => [name, guarded.has(name), columns.get(name)]))
     const log = new ChangeLog(this.shape, retention, (table) => guarded.has(table))
     this.recorder = {
+      reason: "a change feed",
       tables: new Set(names),
       record: (tx, changes) => {
         log.write(tx, changes)

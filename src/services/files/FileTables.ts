@@ -17,7 +17,8 @@ export const files: InternalTable = {
   create:
     `CREATE TABLE ${fileTable} (id TEXT PRIMARY KEY NOT NULL, bucket TEXT NOT NULL, name TEXT NOT NULL, ` +
     "type TEXT NOT NULL, bytes INTEGER NOT NULL, checksum TEXT, owner TEXT, state TEXT NOT NULL, " +
-    "created INTEGER NOT NULL, expires INTEGER NOT NULL, ends INTEGER, key TEXT, etag TEXT) WITHOUT ROWID; " +
+    "created INTEGER NOT NULL, expires INTEGER NOT NULL, ends INTEGER, key TEXT, uses INTEGER NOT NULL DEFAULT 0) " +
+    "WITHOUT ROWID; " +
     `CREATE INDEX ${fileTable}_by_ends ON ${fileTable} (ends) WHERE ends IS NOT NULL`
 }
 
@@ -77,13 +78,16 @@ export interface FileRow {
   readonly ends: number | null
   /** Where the bytes of a file are that is ready. */
   readonly key: string | null
+  /** Rows of the app that name it in a column of its bucket. */
+  readonly uses: number
 }
 
 /** The columns of `toRow`. */
-export const fileColumns = "id, bucket, name, type, bytes, checksum, owner, state, created, expires, ends, key"
+export const fileColumns = "id, bucket, name, type, bytes, checksum, owner, state, created, expires, ends, key, uses"
 
 /** Reads a row. Only `TransactionFiles` writes them. */
 export const toRow = (row: ReadonlyArray<SqlValue>): FileRow => {
-  const [id, bucket, name, type, bytes, checksum, owner, state, created, expires, ends, key] = row as ReadonlyArray<any>
-  return { id, bucket, name, type, bytes, checksum, owner, state, created, expires, ends, key }
+  const [id, bucket, name, type, bytes, checksum, owner, state, created, expires, ends, key, uses] =
+    row as ReadonlyArray<any>
+  return { id, bucket, name, type, bytes, checksum, owner, state, created, expires, ends, key, uses }
 }

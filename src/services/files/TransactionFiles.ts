@@ -39,6 +39,8 @@ export interface FileSettings {
   /** Bytes of all files of a tenant, and of those of one owner. */
   readonly quota: { readonly tenant?: number; readonly identity?: number }
   readonly place: () => Place
+  /** The buckets whose files belong to rows of the app. */
+  readonly owned: ReadonlySet<string>
   /** Has bytes deleted after the commit. */
   readonly removeBlobs: (tx: Tx, removal: BlobRemoval) => void
 }
@@ -178,6 +180,17 @@ export class TransactionFiles {
       return true
     })
 
+  /** So many rows more, or fewer, name a file. It is deleted with the last of them. Returns whether there is such a file. */
+  use(bucket: string, file: FileRef, by: number): boolean {
+    const row = this.row(file, bucket)
+    if (row === undefined) return false
+    if (by === 0) return true
+    const uses = row.uses + by
+    if (uses <= 0 && by < 0) this.delete(row)
+    else this.tx.query(`UPDATE ${fileTable} SET uses = ? WHERE id = ?`, [uses, file])
+    return true
+  }
+
   // --- what the Worker does
 
   /** The file that a URL is for. */
@@ -310,6 +323,11 @@ export class TransactionFiles {
     const sql = `SELECT ${fileColumns} FROM ${fileTable} WHERE ends <= ? ORDER BY ends LIMIT ?`
     for (const row of this.tx.query(sql, [now, filesPerSweep]).map(toRow)) {
       const blobs = this.blobsOf(row.id)
+      if (row.state === "ready" && this.settings.owned.has(row.bucket) && row.uses <= 0) {
+        // No row has come to name it.
+        this.delete(row)
+        continue
+      }
       if (row.state === "ready") {
         const others = blobs.filter(({ key }) => key !== row.key)
         this.end(row.id, null)
@@ -376,7 +394,9 @@ export class TransactionFiles {
   private becomeReady(row: FileRow, key: string, checksum: string): void {
     const sql = `UPDATE ${fileTable} SET state = 'ready', key = ?, checksum = ? WHERE id = ?`
     this.tx.query(sql, [key, checksum, row.id])
-    if (this.blobsOf(row.id).length === 1) this.end(row.id, null)
+    // What belongs to no row is deleted when the time of its upload is over.
+    const isKept = !this.settings.owned.has(row.bucket) || row.uses > 0
+    if (isKept && this.blobsOf(row.id).length === 1) this.end(row.id, null)
     else this.wrote(row.id)
   }
 

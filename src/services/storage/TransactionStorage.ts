@@ -28,8 +28,8 @@ export interface TransactionOptions {
   readonly reads?: ReadRecorder
   /** Records writes, if given. */
   readonly writes?: WriteRecorder
-  /** Records the changes of some tables, if given. */
-  readonly recorder?: ChangeRecorder | undefined
+  /** Record the changes of some tables, if given. */
+  readonly recorders?: ReadonlyArray<ChangeRecorder>
 }
 
 /** A scan, and how far it has been read. */
@@ -101,9 +101,9 @@ export class TransactionStorage {
   readonly afterCommit: Array<Effect.Effect<void>> = []
   /** Writes that are repeated after a rollback, in their order. */
   readonly outliving: Array<() => void> = []
-  /** The changes of the recorder's tables, in their order. */
+  /** The changes of the recorders' tables, in their order. */
   readonly rowChanges: Array<RowChange> = []
-  private readonly recorder: ChangeRecorder | undefined
+  private readonly recorders: ReadonlyArray<ChangeRecorder>
   private readonly scans: Array<ScanState> = []
   private readonly openCursors = new Set<OpenCursor>()
   /** The rows that were written, whose cached values a rollback drops. */
@@ -121,7 +121,7 @@ export class TransactionStorage {
     this.readOnly = options.readOnly ?? false
     this.reads = options.reads
     this.writes = options.writes
-    this.recorder = options.recorder
+    this.recorders = options.recorders ?? []
   }
 
   /** Ends the transaction: closes open cursors and completes the record of reads. */
@@ -464,7 +464,11 @@ export class TransactionStorage {
     if (before !== undefined) this.recordWrite(info, before)
     if (after !== undefined) this.recordWrite(info, after)
     const table = info.table.name
-    if (this.recorder?.tables.has(table)) this.rowChanges.push({ table, keyAt: info.keyPosition, before, after })
+    for (const { tables } of this.recorders) {
+      if (!tables.has(table)) continue
+      this.rowChanges.push({ table, keyAt: info.keyPosition, before, after })
+      return
+    }
   }
 
   /** Records a written row, by its key in each index of the table. */
@@ -475,9 +479,11 @@ export class TransactionStorage {
 
   /** Throws if one of these tables has its changes recorded. Call before unknown rows of them are written. */
   checkRecorded(tables: ReadonlySet<string> | "everything"): void {
-    for (const table of this.recorder?.tables ?? []) {
-      if (tables !== "everything" && !tables.has(table)) continue
-      throw new Error(`table ${table} has a change feed, so only its methods may write it: not raw SQL, nor a trigger`)
+    for (const { reason, tables: recorded } of this.recorders) {
+      for (const table of recorded) {
+        if (tables !== "everything" && !tables.has(table)) continue
+        throw new Error(`table ${table} has ${reason}, so only its methods may write it: not raw SQL, nor a trigger`)
+      }
     }
   }
 

@@ -373,6 +373,40 @@ export const suite = (name: string, here: () => Promise<FileDeployment>) =>
       expect([response.status, (await bodyOf(response)).length]).toEqual([200, 0])
     })
 
+    it("FI13: a file belongs to the rows that name it, and is deleted with the last of them", async () => {
+      const { call, done, get, keys, upload, url } = open()
+      const [first, second] = [await upload(bytesOf(10)), await upload(bytesOf(11))]
+      const path: string = await url(first)
+      const [one, two] = await done("attach", { file: first, count: 2, folder: "a" })
+      await done("detach", { id: one, how: "delete" })
+      expect(await statusOf(app.fetch(path))).toBe(200)
+      // What is rolled back deletes nothing.
+      expect(await call("detach", { id: two, how: "fail" })).toMatchObject({ _tag: "Failure" })
+      expect(await statusOf(app.fetch(path))).toBe(200)
+      await done("replace", { id: two, file: second })
+      expect(await statusOf(app.fetch(path))).toBe(404)
+      expect(await get(first)).toBe(null)
+      await expect.poll(async () => (await keys()).length).toBe(1)
+      await done("detach", { id: two, how: "null" })
+      expect(await get(second)).toBe(null)
+      // Rows of which a reference disposes.
+      const third = await upload(bytesOf(12))
+      await done("attach", { file: third, count: 3, folder: "b" })
+      await done("removeFolder", { id: "b" })
+      expect(await get(third)).toBe(null)
+      await expect.poll(keys).toEqual([])
+    })
+
+    it("FI13: no row can name a file that is not there, or is in another bucket", async () => {
+      const { call, done, upload } = open()
+      const deleted = await upload(bytesOf(10))
+      await done("remove", { bucket: "attachments", file: deleted })
+      const other = await upload(bytesOf(10), {}, "avatars")
+      for (const file of ["A".repeat(22), deleted, other]) {
+        expect(await call("attach", { file, count: 1, folder: "a" })).toMatchObject({ _tag: "Failure" })
+      }
+    })
+
     it("FI11: an action begins, reads and deletes files, each at once", async () => {
       const { call } = open()
       const file = { name: "a.png", type: "image/png", bytes: 3 }
