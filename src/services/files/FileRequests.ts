@@ -2,9 +2,11 @@
  * Answers the requests of uploads and downloads in the Worker: bytes stream between the client and what stores them (FI4).
  * The object says before what a request may do, and records afterwards what was done.
  */
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { Calls } from "../../contract/CallsTag.ts"
@@ -52,9 +54,9 @@ export const serve = (services: Context.Context<never>): ServedFiles => ({
           (error) => error instanceof RequestRefused,
           ({ detail, status }) => Effect.succeed(answer(status, detail))
         ),
-        Effect.catch((error) =>
+        Effect.catchCause((cause) =>
           Effect.as(
-            Effect.logWarning("a request for a file failed", error),
+            Effect.logWarning("a request for a file failed", cause),
             answer(503, "the file could not be stored or read; try again", { "retry-after": "1" })
           )
         )
@@ -136,10 +138,25 @@ const put = Effect.fnUntraced(function* (calls: Calls["Service"], request: Reque
   }
   const progress: Progress = yield* calls
     .call("~files.stored", { file, key, stored: { part, etag, checksum } })
-    .pipe(Effect.tapError((error) => (error instanceof RequestRefused ? dropped : Effect.void)))
+    .pipe(
+      Effect.tapCause((cause) =>
+        Effect.flatMap(isGone(calls, signed, cause), (isGone) => (isGone ? dropped : Effect.void))
+      )
+    )
   if (progress.isWrong) yield* dropped
   return yield* finish(calls, file, progress)
 })
+
+/** Whether a file does not take bytes that are stored: it was refused, or its outcome is unknown and there is no such file. */
+const isGone = (calls: Calls["Service"], signed: UploadUrl, cause: Cause.Cause<unknown>): Effect.Effect<boolean> => {
+  const isRefused = (cause: Cause.Cause<unknown>) =>
+    Option.exists(Cause.findErrorOption(cause), (error) => error instanceof RequestRefused)
+  if (isRefused(cause)) return Effect.succeed(true)
+  return Effect.map(
+    Effect.exit(calls.call("~files.status", { url: signed })),
+    (exit) => Exit.isFailure(exit) && isRefused(exit.cause)
+  )
+}
 
 /** Stores a part where the object said. */
 const store = Effect.fnUntraced(function* (
