@@ -183,7 +183,7 @@ describe("entries", () => {
     expect(existsSync(root + file), `${name} → ${file}`).toBe(true)
   })
 
-  const elsewhere = ["./cloudflare", "./cloudflare/queues", "./storage", "./testing", "./package.json"]
+  const elsewhere = ["./cloudflare", "./cloudflare/queues", "./files/node", "./storage", "./testing", "./package.json"]
   it.each(Object.keys(entries).filter((name) => !elsewhere.includes(name)))("%s runs in a browser", (name) => {
     const { source } = entries[name] as { readonly source: string }
     const outside = closure(source.replace("./src/", "")).flatMap((file) =>
