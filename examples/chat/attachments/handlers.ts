@@ -1,5 +1,5 @@
 /**
- * Files of messages: uploaded before the message is sent, and deleted with it.
+ * Files of messages: uploaded before the message is sent, and deleted with its rows: their column owns them.
  * What is not sent within a day is deleted by a job.
  */
 import * as Effect from "effect/Effect"
@@ -8,7 +8,7 @@ import { Scheduler } from "effect-dormouse/jobs"
 import { AttachmentNotFound } from "../errors.ts"
 import { Me } from "../me.ts"
 import { existing } from "../posting.ts"
-import type { Message, MessageId } from "../schema.ts"
+import type { Message } from "../schema.ts"
 import { AttachmentsApi, type Shown } from "./api.ts"
 import { AttachedFiles, type Attachment, type AttachmentId, attachments } from "./schema.ts"
 
@@ -33,7 +33,6 @@ export const AttachmentsHandlers = AttachmentsApi.toLayer({
   "attachments.remove": Effect.fnUntraced(function* ({ id }) {
     const row = yield* Effect.option(attachments.get(id))
     if (Option.isNone(row) || row.value.message !== undefined) return
-    yield* AttachedFiles.delete(row.value.file)
     yield* attachments.delete(id)
   })
 })
@@ -53,11 +52,6 @@ export const attach = Effect.fnUntraced(function* (
     if (!Option.exists(file, ({ state }) => state === "ready")) return yield* new AttachmentNotFound({ attachment: id })
     yield* Effect.orDie(attachments.patch(id, { message, sentAt, place }))
   }
-})
-
-/** Deletes the files of a message. Their rows go with that of the message. */
-export const deleteFiles = Effect.fnUntraced(function* (message: MessageId) {
-  for (const { file } of yield* attachments.query("byMessage").eq("message", message)) yield* AttachedFiles.delete(file)
 })
 
 const byPlace = (a: Attachment, b: Attachment): number => (a.place ?? 0) - (b.place ?? 0)

@@ -37,7 +37,7 @@ export class Attachment extends Model.Class<Attachment>("chat/Attachment")({
   id: Table.key(AttachmentId),
   channel: ChannelId,
   author: Schema.String,
-  file: Bucket.FileRef,
+  file: AttachedFiles.file,
   /** The message that it was sent with, its time, and the place among its files. None of them before that. */
   message: Schema.optionalKey(MessageId),
   sentAt: Schema.optionalKey(Schema.DateTimeUtcFromMillis),
