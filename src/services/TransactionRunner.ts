@@ -59,7 +59,9 @@ export class TransactionRunner {
     this.storage = options.storage
     this.options = options
     this.sql = RawSql.sqlClient()
-    this.recorder = options.transactional.find(({ recorder }) => recorder !== undefined)?.recorder
+    const [recorder, other] = options.transactional.flatMap(({ recorder }) => recorder ?? [])
+    if (other !== undefined) throw new Error("two services record the changes of tables: an app can have one")
+    this.recorder = recorder
   }
 
   /**
