@@ -1,7 +1,7 @@
 /**
  * Topics, histories and change feeds as Server-Sent Events: `Pubsub.make({ events: EventStream.make() })`.
  * The Worker reads from the object over a socket, so that the object hibernates while there is nothing to send. It acknowledges
- * what its client has taken, so that a slow client is served as any slow reader is.
+ * what its client has taken, so that a slow client is a slow reader.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"

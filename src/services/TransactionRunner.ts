@@ -12,7 +12,7 @@ import * as Random from "effect/Random"
 import * as SqlClient from "effect/sql/SqlClient"
 import * as Tracer from "effect/Tracer"
 import { Auth, CurrentIdentity } from "../contract/Auth.ts"
-import { Storage, StorageWriter } from "../contract/Storage.ts"
+import { Storage, StorageError, StorageWriter } from "../contract/Storage.ts"
 import type * as Transactional from "../contract/Transactional.ts"
 import { Range } from "./storage/KeyOrder.ts"
 import type { PolicyGuard } from "./storage/PolicyPort.ts"
@@ -23,7 +23,7 @@ import { runSyncOrDie, synchronous } from "./storage/Synchronous.ts"
 import { keyIndex } from "./storage/TableInfo.ts"
 import { TableReader } from "./storage/TableReader.ts"
 import { TableWriter } from "./storage/TableWriter.ts"
-import { attempt, SqlTransaction, TransactionStorage } from "./storage/TransactionStorage.ts"
+import { SqlTransaction, TransactionStorage } from "./storage/TransactionStorage.ts"
 
 /** The exit of a reading transaction, and what it read. */
 export interface ReadRun<A, E> {
@@ -101,11 +101,14 @@ export class TransactionRunner {
         exit = runSyncOrDie(effect, services)
         if (Exit.isFailure(exit)) throw rolledBack
         if (storage.rowChanges.length > 0) {
-          const tx = txOf(context, storage, clock, random)
-          const recorded = Effect.runSyncExit(attempt(() => recordChanges(recorders, tx, storage.rowChanges)))
-          // A limit, which reaches the caller as one of the handler's own writes would.
-          if (Exit.isFailure(recorded)) exit = Exit.failCause(recorded.cause as Cause.Cause<never>)
-          if (Exit.isFailure(exit)) throw rolledBack
+          try {
+            recordChanges(recorders, txOf(context, storage, clock, random), storage.rowChanges)
+          } catch (cause) {
+            if (!(cause instanceof StorageError)) throw cause
+            // A limit, which reaches the caller as one of the handler's own writes would.
+            exit = Exit.failCause(Cause.fail(cause) as Cause.Cause<never>)
+            throw rolledBack
+          }
         }
         RawSql.checkForeignKeys(storage)
       })

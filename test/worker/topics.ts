@@ -39,6 +39,9 @@ export const Tokens = Topic.make("tokens", {
 /** Only the latest message is stored. */
 export const Newest = Topic.make("newest", { key: Schema.String, message: Schema.Int, history: 1 })
 
+/** No client reads it. */
+export const Secret = Topic.make("secret", { key: Schema.String, message: Schema.String })
+
 /** Who is in a room. Nobody comes into the closed one. */
 export const Here = Presence.make("here", {
   key: { room: Schema.String },
@@ -52,6 +55,7 @@ export class TopicsApi extends Api.make(
   Latest,
   Tokens,
   Newest,
+  Api.internal(Secret),
   ...Here.rpcs,
   Query.make("members", { payload: {}, success: Schema.Array(Schema.String) }),
   Mutation.make("join", { payload: { room: Schema.String, subject: Schema.String } }),
@@ -103,6 +107,7 @@ export const TopicsHandlers = TopicsApi.toLayer({
   latest: () => Effect.void,
   tokens: ({ key: { room } }) => requireMember(room),
   newest: () => Effect.void,
+  secret: () => Effect.void,
   here: ({ room }) => Here.peers({ room }),
   "here.join": ({ key: { room } }) => (room === "closed" ? Effect.fail(new NoMember({ room })) : Effect.void),
   members: () => Effect.map(members.query(), (rows) => rows.map(({ room, subject }) => `${room} ${subject}`)),

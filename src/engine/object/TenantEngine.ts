@@ -228,8 +228,9 @@ class Engine implements TenantEngine {
     this.isTraced = isTraced(parts.services)
     for (const rpc of group.requests.values()) {
       const kind = kindOf(rpc)
-      // To a socket an action that no client may call is unknown.
-      if (kind !== undefined && !(kind === "action" && isInternal(rpc))) this.kinds.set(rpc._tag, kind)
+      // To a socket an action or a topic that is not for clients is unknown. The others are refused when they are called.
+      const isHidden = (kind === "action" || kind === "topic") && isInternal(rpc)
+      if (kind !== undefined && !isHidden) this.kinds.set(rpc._tag, kind)
     }
     const isMutation = (tag: string) => this.kinds.get(tag) === "mutation"
     const isAction = (tag: string) => this.kinds.get(tag) === "action"

@@ -15,6 +15,7 @@ import * as Schema from "effect/Schema"
 import type { App } from "../../contract/App.ts"
 import { type AnyService, anonymous, Identity } from "../../contract/Auth.ts"
 import { type Files, filesPath, type Place } from "../../contract/Files.ts"
+import { isInternal } from "../../contract/Internal.ts"
 import { kindOf } from "../../contract/Kind.ts"
 import type { EventSocket, Events } from "../../contract/Pubsub.ts"
 import { Unauthenticated } from "../../protocol/CallError.ts"
@@ -335,7 +336,7 @@ export class Gateway<Rpcs extends Rpc.Any> {
     const events = this.app.pubsub?.events
     const tag = events?.tagOf(url)
     const rpc = tag === undefined ? undefined : this.app.api.declared.requests.get(tag)
-    return events && tag && rpc && kindOf(rpc) === "topic" ? { events, tag } : undefined
+    return events && tag && rpc && kindOf(rpc) === "topic" && !isInternal(rpc) ? { events, tag } : undefined
   }
 
   /** Opens a socket that the Worker reads itself. */

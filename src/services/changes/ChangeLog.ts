@@ -36,7 +36,7 @@ export interface Retention {
   readonly commits: number
 }
 
-/** Commits between two looks for what need not be kept. */
+/** Entries between two looks for what need not be kept. */
 const trimEvery = 64
 
 /** Which part of a transaction an entry is. */
@@ -88,6 +88,8 @@ export class ChangeLog {
   private readonly needsBefore: (table: string) => boolean
   /** Whether the log was found to be that of the tables as they are declared now. */
   private isCurrent = false
+  /** Entries since the last look for what need not be kept. An object that hibernates often looks after each start. */
+  private untrimmed = trimEvery
 
   constructor(shape: string, retention: Retention, needsBefore: (table: string) => boolean) {
     this.shape = shape
@@ -99,17 +101,12 @@ export class ChangeLog {
   write(tx: Tx, changes: ReadonlyArray<RowChange>): void {
     const entries = encode(changes, this.needsBefore)
     this.isCurrent ||= this.begin(tx)
-    for (const [i, text] of entries.entries()) {
-      const isLast = i === entries.length - 1
-      const at = entries.length === 1 ? part.whole : isLast ? part.last : part.more
-      let sequence = insert(tx, at, text)
-      if (sequence === undefined) {
-        // The database was deleted while the object was in memory.
-        this.begin(tx)
-        sequence = insert(tx, at, text)
-      }
-      if (sequence !== undefined && sequence % trimEvery === 0) this.trim(tx, sequence)
+    for (let i = 0; i < entries.length; i++) {
+      const at = entries.length === 1 ? part.whole : i < entries.length - 1 ? part.more : part.last
+      tx.query("INSERT INTO _dormouse_changes (at, part, changes) VALUES (?, ?, ?)", [tx.now, at, entries[i]!])
     }
+    this.untrimmed += entries.length
+    if (this.untrimmed >= trimEvery) this.trim(tx)
     tx.recordWrite(changeTable.name)
   }
 
@@ -126,8 +123,10 @@ export class ChangeLog {
   }
 
   /** Deletes what need not be kept. The newest entry stays, so that numbers are not used again. */
-  private trim(tx: Tx, newest: number): void {
+  private trim(tx: Tx): void {
+    this.untrimmed = 0
     const { age, commits } = this.retention
+    const newest = newestOf(tx.query)
     const [young] = tx.query(
       "SELECT sequence FROM _dormouse_changes WHERE sequence > 0 AND at >= ? ORDER BY sequence LIMIT 1",
       [tx.now - age]
@@ -135,14 +134,4 @@ export class ChangeLog {
     const first = Math.max(Number(young?.[0] ?? newest), newest - commits + 1)
     tx.query("DELETE FROM _dormouse_changes WHERE sequence > 0 AND sequence < ?", [first])
   }
-}
-
-/** Adds an entry. Returns its number, or nothing if the log has no name. */
-const insert = (tx: Tx, at: number, text: string): number | undefined => {
-  const [row] = tx.query(
-    "INSERT INTO _dormouse_changes (at, part, changes) SELECT ?, ?, ? " +
-      "WHERE EXISTS (SELECT 1 FROM _dormouse_changes WHERE sequence = 0) RETURNING sequence",
-    [tx.now, at, text]
-  )
-  return row === undefined ? undefined : Number(row[0])
 }

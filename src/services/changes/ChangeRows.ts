@@ -25,7 +25,8 @@ export const coalesce = (changes: ReadonlyArray<RowChange>): ReadonlyArray<RowCh
   const byRow = new Map<string, RowChange>()
   for (const change of changes) {
     const { after, before, keyAt, table } = change
-    const id = JSON.stringify([table, (before ?? after)![keyAt]], stored)
+    const key = (before ?? after)![keyAt]
+    const id = `${table.length} ${table} ${typeof key} ${key instanceof Uint8Array ? key.join() : key}`
     const earlier = byRow.get(id)
     byRow.set(id, earlier === undefined ? change : { ...change, before: earlier.before })
   }
@@ -41,7 +42,9 @@ export const encode = (
   let length = Number.POSITIVE_INFINITY
   for (const { after, before, table } of coalesce(changes)) {
     const isNeeded = after === undefined || needsBefore(table)
-    const text = JSON.stringify([table, before === undefined ? 0 : isNeeded ? before : 1, after ?? 0], stored)
+    const change = [table, before === undefined ? 0 : isNeeded ? before : 1, after ?? 0]
+    const isPlain = (before ?? noValues).every(isJson) && (after ?? noValues).every(isJson)
+    const text = isPlain ? JSON.stringify(change) : JSON.stringify(change, stored)
     const actual = Limits.bytesBeyond(text, Limits.changeBytes)
     if (actual !== undefined) {
       throw failure(new StorageLimit({ limit: "changeBytes", max: Limits.changeBytes, actual }))
@@ -66,6 +69,11 @@ const rowOf = (value: unknown): ReadonlyArray<SqlValue> | undefined => {
   if (Array.isArray(value)) return value
   return value === 1 ? [] : undefined
 }
+
+const noValues: ReadonlyArray<SqlValue> = []
+
+const isJson = (value: SqlValue): boolean =>
+  typeof value === "number" ? Number.isFinite(value) : !(value instanceof Uint8Array)
 
 /** JSON has no bytes and no infinite numbers. */
 const stored = (_: string, value: unknown): unknown => {

@@ -499,6 +499,16 @@ export const suite = (name: string, here: () => Promise<Deployment & { readonly 
       expect(await status(`tokens?payload=${key}`, { authorization: "Bearer wrong" })).toBe(401)
     })
 
+    it("N1: a topic that is internal does not exist for clients", async () => {
+      const { connect, tenant } = open()
+      const peer = await connect()
+      for (const tag of ["secret", "live:secret", "~topic.secret"]) {
+        expect(errorOf(await peer.call(tag, "k"))?.reason).toMatchObject({ _tag: "UnknownRpc" })
+      }
+      expect((await eventsOf(app, tenant, "secret?payload=%22k%22")).response.status).toBe(404)
+      peer.close()
+    })
+
     it("PS5: the query that decides is nobody's to call", async () => {
       const { connect, call } = open()
       const peer = await connect()
