@@ -4,4 +4,5 @@
  */
 export * as Bucket from "./contract/Bucket.ts"
 export * as Blobs from "./layers/Blobs.ts"
+export { FileServer } from "./services/FileServer.ts"
 export * as Files from "./services/Files.ts"

@@ -15,30 +15,47 @@ import { RequestId } from "effect/rpc/RpcMessage"
 import type { Scope } from "effect/Scope"
 import type { WorkflowEngine } from "effect/workflow/WorkflowEngine"
 import type * as Api from "../contract/Api.ts"
-import { Auth, CurrentIdentity, type Identity, system } from "../contract/Auth.ts"
+import { Auth, anonymous, CurrentIdentity, type Identity, system } from "../contract/Auth.ts"
 import { Calls } from "../contract/Calls.ts"
+import { type Files, filesPath, type Place } from "../contract/Files.ts"
 import type { Around, Jobs, JobsHost, JobsRuntime, PromisedCall } from "../contract/Jobs.ts"
-import { kindOf, type OutboxServices, type WithWorkflows, type WorkflowServices } from "../contract/Kind.ts"
+import {
+  type FileServices,
+  kindOf,
+  type OutboxServices,
+  type WithWorkflows,
+  type WorkflowServices
+} from "../contract/Kind.ts"
 import { Outbox } from "../contract/Outbox.ts"
+import type { Expiring } from "../contract/Transactional.ts"
 import { PayloadInvalid, UnknownRpc } from "../protocol/CallError.ts"
 import { done, type EncodedExit, failed } from "../protocol/Exit.ts"
 import * as RpcCodec from "../protocol/RpcCodec.ts"
 import type { Database } from "./Database.ts"
+import { FileServer } from "./FileServer.ts"
 import { makeRunner, type SchemaMismatch, type StorageOptions } from "./Storage.ts"
 import type { TransactionRunner } from "./TransactionRunner.ts"
 import * as Transactor from "./Transactor.ts"
 
 /** What runs in this process. */
-export interface JobsLayerOptions<Rpcs extends Rpc.Any, R, Q, W = unknown>
+export interface JobsLayerOptions<Rpcs extends Rpc.Any, R, Q, W = unknown, F = never>
   extends Omit<StorageOptions, "transactional"> {
   readonly api: Api.Declared<Rpcs>
   /** The handlers of the contract, from `api.toLayer`. */
   readonly handlers: Layer.Layer<Rpc.ToHandler<Rpcs>, never, R>
   readonly jobs: Jobs<Q> & W
+  /** Files, from `Files.make`. Their URLs are answered by `FileServer`. */
+  readonly files?: Files<F>
 }
 
 /** What there is only with the jobs of `Workflows.make`. */
 type IfWorkflows<W, Services> = W extends WithWorkflows ? Services : never
+
+/** What there is only with files. */
+type IfFiles<F> = [F] extends [never] ? never : FileServices | FileServer
+
+/** The name in the URLs of files: there is one tenant. */
+const placeName = "main"
 
 /** The longest delay of a timer, in milliseconds. */
 const maxDelay = 2 ** 31 - 1
@@ -47,24 +64,26 @@ const maxDelay = 2 ** 31 - 1
  * A layer of transactions, and of the outbox outside of them: `Transactor.write` of an effect that schedules or sends commits
  * both together, and elsewhere `Scheduler` and queues act at once. `Calls` runs the contract's queries and mutations.
  */
-export const layer = <Rpcs extends Rpc.Any, R, Q, W = unknown>(
-  options: JobsLayerOptions<Rpcs, R, Q, W>
+export const layer = <Rpcs extends Rpc.Any, R, Q, W = unknown, F = never>(
+  given: JobsLayerOptions<Rpcs, R, Q, W, F>
 ): Layer.Layer<
-  Transactor.Transactor | OutboxServices | Calls | Auth | IfWorkflows<W, WorkflowEngine>,
+  Transactor.Transactor | OutboxServices | Calls | Auth | IfWorkflows<W, WorkflowEngine> | IfFiles<F>,
   SchemaMismatch,
-  Database | Exclude<R | Q, OutboxServices | Calls | Auth | IfWorkflows<W, WorkflowServices>>
+  Database | Exclude<R | Q | F, OutboxServices | Calls | Auth | IfWorkflows<W, WorkflowServices> | IfFiles<F>>
 > =>
   Layer.effectContext(
     Effect.gen(function* () {
       const services: Context.Context<any> = yield* Effect.context<any>()
+      const files = given.files?.open(given.tables, () => ({ tenant: placeName }))
+      const options: ProcessOptions = { ...given, jobs: given.files?.withJobs(given.jobs) ?? given.jobs }
       const runner = yield* makeRunner({
         ...options,
-        transactional: options.jobs.transactional,
+        transactional: [...options.jobs.transactional, ...(files?.transactional ?? [])],
         afterCommit: (effects) => {
           for (const effect of effects) Effect.runForkWith(services)(Effect.ignoreCause(effect, { log: "Error" }))
         }
       })
-      const process = new JobsProcess(options, runner, services, yield* buildHandlers(options))
+      const process = new JobsProcess(options, runner, services, yield* buildHandlers(options), files?.expiring ?? [])
       yield* Effect.acquireRelease(
         Effect.sync(() => process.start()),
         () => Effect.sync(() => process.stop())
@@ -73,15 +92,23 @@ export const layer = <Rpcs extends Rpc.Any, R, Q, W = unknown>(
         Context.add(Outbox, process.reader),
         Context.merge(process.servicesOf(system)),
         Context.add(Calls, process.calls(system)),
-        Context.add(Auth, { identity: CurrentIdentity })
+        Context.add(Auth, { identity: CurrentIdentity }),
+        Context.add(FileServer, { respond: process.respond })
       )
     })
   )
 
-/** The handlers of the contract, of the outbox and of the queues. */
-const buildHandlers = (options: JobsLayerOptions<any, any, any>): Effect.Effect<Context.Context<any>, never, Scope> => {
-  const { handlers, jobs } = options
+/** The options, whatever the types of the contract. */
+interface ProcessOptions extends Omit<JobsLayerOptions<any, any, any>, "handlers" | "files"> {
+  readonly files?: Files
+  readonly handlers: Layer.Layer<any, never, any>
+}
+
+/** The handlers of the contract, of the outbox, of the queues and of files. */
+const buildHandlers = (options: ProcessOptions): Effect.Effect<Context.Context<any>, never, Scope> => {
+  const { files, handlers, jobs } = options
   let layers: Layer.Layer<any, never, any> = Layer.merge(handlers, jobs.handlers)
+  if (files !== undefined) layers = Layer.merge(layers, files.handlers)
   for (const { layer } of jobs.queues) layers = Layer.merge(layers, layer)
   // What they require is in the context in which they are built.
   return Layer.build(layers) as Effect.Effect<Context.Context<any>, never, Scope>
@@ -89,27 +116,31 @@ const buildHandlers = (options: JobsLayerOptions<any, any, any>): Effect.Effect<
 
 class JobsProcess {
   readonly transactor: Transactor.Transactor["Service"]
-  private readonly options: JobsLayerOptions<any, any, any>
+  private readonly options: ProcessOptions
   private readonly runner: TransactionRunner
   private readonly services: Context.Context<any>
   private readonly handlers: Context.Context<any>
   private readonly group: RpcGroup.RpcGroup<any>
   private readonly runtime: JobsRuntime
+  private readonly expiring: ReadonlyArray<Expiring>
   private alarm: Fiber.Fiber<void> | undefined
   private isStopped = false
 
   constructor(
-    options: JobsLayerOptions<any, any, any>,
+    options: ProcessOptions,
     runner: TransactionRunner,
     services: Context.Context<any>,
-    handlers: Context.Context<any>
+    handlers: Context.Context<any>,
+    expiring: ReadonlyArray<Expiring>
   ) {
-    const { api, jobs } = options
+    const { api, files, jobs } = options
     this.options = options
     this.runner = runner
     this.services = services
     this.handlers = handlers
-    this.group = api.declared.merge(jobs.api.declared, ...jobs.queues.map(({ api }) => api.declared))
+    this.expiring = expiring
+    const more = [jobs, ...jobs.queues, ...(files === undefined ? [] : [files])]
+    this.group = api.declared.merge(...more.map(({ api }) => api.declared))
     this.transactor = Transactor.make(runner)
     this.runtime = jobs.open(this.host())
     runner.onCommit((writes) => {
@@ -142,7 +173,20 @@ class JobsProcess {
 
   /** The outbox in somebody's name, outside of transactions, and what else jobs give to an action. */
   servicesOf(identity: Identity): Context.Context<any> {
-    return this.options.jobs.servicesOver(this.calls(identity))
+    const { files, jobs } = this.options
+    const calls = this.calls(identity)
+    const services = jobs.servicesOver(calls)
+    return files === undefined ? services : Context.merge(services, files.servicesOver(calls))
+  }
+
+  /** Answers a request for a file. */
+  readonly respond = async (request: Request): Promise<Response> => {
+    const { files } = this.options
+    const url = new URL(request.url)
+    if (files === undefined || !url.pathname.startsWith(filesPath)) return new Response(null, { status: 404 })
+    const callsOf = ({ object, tenant }: Place) =>
+      tenant === placeName && object === undefined ? this.calls(anonymous) : undefined
+    return files.serve(this.services).respond({ request, url, callsOf })
   }
 
   /** The queries and mutations of the contract, each in a transaction of its own. */
@@ -169,7 +213,7 @@ class JobsProcess {
       transaction: (body) => this.runner.writeNow(body, this.services),
       mutate: (call, around) => this.mutate(call, around),
       act: (call, signal) => this.act(call, signal),
-      expiring: [],
+      expiring: this.expiring,
       alarm: { set: (at) => this.setAlarm(at, time()), confirm: (at) => this.setAlarm(at, time()) },
       session: () => ({ tenant: "" }),
       defer: (task) => this.defer(task),

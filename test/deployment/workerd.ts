@@ -22,14 +22,15 @@ export class WorkerdProcess {
     this.port = port
   }
 
-  /** Bundles the module of a Worker, and starts it. `queues` has the names of its queues by those of their bindings. */
+  /** Bundles the module of a Worker, and starts it. `queues` and `buckets` have names by those of their bindings. */
   static async start(
     entry: string,
     variables: Readonly<Record<string, string>> = {},
-    queues: Readonly<Record<string, string>> = {}
+    queues: Readonly<Record<string, string>> = {},
+    buckets: Readonly<Record<string, string>> = {}
   ): Promise<WorkerdProcess> {
     const folder = mkdtempSync(join(tmpdir(), "dormouse-workerd-"))
-    const made = new WorkerdProcess(folder, await freePort(), [variables, queues])
+    const made = new WorkerdProcess(folder, await freePort(), [variables, queues, buckets])
     await bundle(entry, made.bundle)
     await made.start()
     return made
@@ -37,6 +38,11 @@ export class WorkerdProcess {
 
   private get bundle(): string {
     return join(this.folder, "worker.js")
+  }
+
+  /** The id of the process, which leads the group of all that it started. */
+  get group(): number | undefined {
+    return this.child?.pid
   }
 
   get url(): string {
