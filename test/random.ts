@@ -67,6 +67,12 @@ export const seeds = (runs: number): ReadonlyArray<number> => {
   return Array.from({ length: isLong ? runs * 10 : runs }, (_, i) => first + i)
 }
 
+/** Half of many cases, one half or the other by the seed; all of them in the long version. Of each two neighbours it has one. */
+export const halfOf = <A>(cases: ReadonlyArray<A>): ReadonlyArray<A> => {
+  const first = startSeed()
+  return isLong ? cases : cases.filter((_, i) => (i + (i >> 1)) % 2 === first % 2)
+}
+
 /** The failure of a run, with its seed: a `Violation` if one of the run's own checks failed. */
 const failureOf = (seed: number, cause: unknown): Error => {
   const error = cause instanceof Error ? cause : new Error(String(cause))

@@ -10,7 +10,7 @@ export interface SendRequest {
   readonly url: string
   readonly method: string
   readonly headers?: Record<string, string>
-  readonly body?: Blob
+  readonly body?: ArrayBuffer
   readonly onProgress?: ((sent: number) => void) | undefined
 }
 
@@ -29,7 +29,7 @@ interface BrowserRequest {
   onerror: (() => void) | null
   open(method: string, url: string): void
   setRequestHeader(name: string, value: string): void
-  send(body: Blob | null): void
+  send(body: ArrayBuffer | null): void
   abort(): void
 }
 declare const XMLHttpRequest: (new () => BrowserRequest) | undefined
@@ -53,7 +53,7 @@ const sendByFetch = (
     try {
       const response = await fetch(url, { method, signal, ...(headers && { headers }), ...(body && { body }) })
       const text = await response.text()
-      if (body !== undefined) onProgress?.(body.size)
+      if (body !== undefined) onProgress?.(body.byteLength)
       return { status: response.status, text }
     } catch {
       return lost

@@ -87,7 +87,7 @@ export const send = (
         const missing = Array.from({ length: count }, (_, i) => i + 1).filter((part) => !sent.has(part))
         const put = Effect.fnUntraced(function* (part: number) {
           const start = (part - 1) * upload.partBytes
-          const body = file.slice(start, start + sizeOf(upload, part))
+          const body = yield* read(file.slice(start, start + sizeOf(upload, part)))
           const digest = yield* digestOf(body)
           return yield* attempt(upload, options, {
             method: "PUT",
@@ -95,7 +95,7 @@ export const send = (
             body,
             headers: digest === undefined ? {} : { "content-digest": `sha-256=:${toBase64(digest)}:` },
             onProgress: (loaded) => {
-              sent.set(part, Math.min(loaded, body.size))
+              sent.set(part, Math.min(loaded, body.byteLength))
               report(false)
             }
           }).pipe(
@@ -155,12 +155,10 @@ const read = (part: Blob): Effect.Effect<ArrayBuffer, UploadError> =>
   })
 
 /** The SHA-256 of a part. Pages without https have none. */
-const digestOf = (part: Blob): Effect.Effect<Uint8Array | undefined, UploadError> =>
-  Effect.flatMap(read(part), (bytes) =>
-    typeof crypto === "undefined" || crypto.subtle === undefined
-      ? Effect.succeed(undefined)
-      : Effect.promise(async () => new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)))
-  )
+const digestOf = (part: ArrayBuffer): Effect.Effect<Uint8Array | undefined> =>
+  typeof crypto === "undefined" || crypto.subtle === undefined
+    ? Effect.succeed(undefined)
+    : Effect.promise(async () => new Uint8Array(await crypto.subtle.digest("SHA-256", part)))
 
 const toBase64 = (bytes: Uint8Array): string => btoa(String.fromCharCode(...bytes))
 
@@ -168,7 +166,7 @@ const toBase64 = (bytes: Uint8Array): string => btoa(String.fromCharCode(...byte
 interface UploadRequest {
   readonly method: "GET" | "PUT" | "POST" | "DELETE"
   readonly part?: number
-  readonly body?: Blob
+  readonly body?: ArrayBuffer
   readonly headers?: Record<string, string>
   readonly onProgress?: (sent: number) => void
 }

@@ -1,5 +1,6 @@
 /**
- * The files of a process without the engine, from `Jobs.layer` with `files`: what answers the requests that their URLs are for.
+ * The files of a process without the engine, from `Jobs.layer` with `files`.
+ * It answers the requests that the URLs of files are for; the author's HTTP server hands them over.
  */
 import * as Context from "effect/Context"
 

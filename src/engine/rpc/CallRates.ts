@@ -68,6 +68,12 @@ export const refusedAt = (address: string | undefined): CallerKeys => ({
   address: address === undefined ? undefined : `refused ${networkOf(address)}`
 })
 
+/** Under which key requests for files count: they have no caller. */
+export const filesAt = (address: string | undefined): CallerKeys => ({
+  identity: undefined,
+  address: address === undefined ? undefined : `files ${networkOf(address)}`
+})
+
 /** The network of an address: one customer has an IPv4 address, or 64 bits of IPv6 addresses. */
 export const networkOf = (address: string): string => {
   if (!address.includes(":")) return address

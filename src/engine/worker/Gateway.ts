@@ -14,7 +14,7 @@ import type { FromServerEncoded } from "effect/rpc/RpcMessage"
 import * as Schema from "effect/Schema"
 import type { App } from "../../contract/App.ts"
 import { type AnyService, anonymous, Identity } from "../../contract/Auth.ts"
-import { type Files, filesPath, type Place } from "../../contract/Files.ts"
+import { type Files, filesPath } from "../../contract/Files.ts"
 import { isInternal } from "../../contract/Internal.ts"
 import { kindOf } from "../../contract/Kind.ts"
 import type { EventSocket, Events } from "../../contract/Pubsub.ts"
@@ -26,12 +26,13 @@ import type { Request as RpcRequest } from "../../protocol/Messages.ts"
 import { timePath } from "../../protocol/MutationId.ts"
 import { type Authenticator, noCredential, type Refusal, type Verified } from "../../services/Authenticator.ts"
 import type { SystemCalls } from "../../services/SystemCalls.ts"
-import { objectNamePattern, tenantNamePattern, tenantsName } from "../../system/Names.ts"
+import { tenantsName } from "../../system/Names.ts"
 import {
   type CallerKeys,
   CallRates,
   configured,
   describeTooMany,
+  filesAt,
   keysOf,
   refusedAt,
   retryHeaders,
@@ -52,8 +53,9 @@ import { ndjson, ndjsonResponse } from "../rpc/Ndjson.ts"
 import type { ObjectAnswer, ObjectStub } from "../rpc/ObjectStub.ts"
 import { parentOf, spanFields } from "../rpc/RequestSpan.ts"
 import { explainPath, type RequestSession } from "../rpc/SessionHeader.ts"
-import { type ActionRunner, callsTo } from "./ActionRunner.ts"
+import type { ActionRunner } from "./ActionRunner.ts"
 import { collectedLine } from "./CollectedActions.ts"
+import { fileCalls } from "./FileCalls.ts"
 import {
   type CloseSocket,
   closeRefused,
@@ -64,7 +66,7 @@ import {
   tokenOf
 } from "./Refusal.ts"
 import { isForRegistry, type Routes, route, tenantOf } from "./Routing.ts"
-import { Missing, missingStatus, type Tenancy, type TenantRegistry } from "./Tenancy.ts"
+import { Missing, type Tenancy, type TenantRegistry } from "./Tenancy.ts"
 
 /** What the author decides: who is calling, who may enter which tenant, and who may read `explain`. */
 export interface GatewayOptions {
@@ -268,32 +270,14 @@ export class Gateway<Rpcs extends Rpc.Any> {
   /** Answers a request for a file: its URL says who may do what. */
   private async answerForFile({ api }: Files, host: GatewayHost, request: Request, url: URL): Promise<Response> {
     const address = host.addressOf?.(request)
-    const refused = host.now === undefined ? undefined : await this.tooMany(host, refusedAt(address), 1)
+    const refused = host.now === undefined ? undefined : await this.tooMany(host, filesAt(address), 1)
     if (refused !== undefined) return tooManyResponse(refused)
     const served = (await host.actions()).files
-    const response = await served?.respond({
-      request,
-      url,
-      callsOf: (place) => {
-        if (!this.mayHaveFiles(host, place)) return undefined
-        const object = host.object(place.object ?? place.tenant)
-        const call: ObjectStub["call"] = async (...options) => {
-          const answer = await object.call(...options)
-          return answer.status === missingStatus ? { status: 200, body: noFiles } : answer
-        }
-        const session = { ...place, identity: anonymous, ...(address !== undefined && { address }) }
-        return callsTo(api, { call }, session)
-      }
-    })
-    return response ?? noSuchTenant()
-  }
-
-  /** Whether there can be such an object. With a registry of tenants, URLs name the object as well: none is looked up. */
-  private mayHaveFiles({ tenancy }: GatewayHost, { object, tenant }: Place): boolean {
     const { tenants } = this.options
-    if (!tenantNamePattern.test(tenant)) return false
-    if (typeof tenants === "function" && !tenants(tenant)) return false
-    return tenancy === undefined ? object === undefined : objectNamePattern.test(object ?? tenant)
+    const exists = (tenant: string) => typeof tenants !== "function" || tenants(tenant)
+    const hasRegistry = host.tenancy !== undefined
+    const callsOf = fileCalls({ api, object: host.object, address, exists, hasRegistry })
+    return (await served?.respond({ request, url, callsOf })) ?? noSuchTenant()
   }
 
   /** Has requests answered: by the object, by the actions here, or by both. `text` is their text as it came. */
@@ -485,18 +469,6 @@ export class Gateway<Rpcs extends Rpc.Any> {
     return typeof answer === "boolean" ? answer : host.run(answer)
   }
 }
-
-/** What the object of a tenant that is not there answers to calls for files. */
-const noFiles = JSON.stringify([
-  {
-    _tag: "Exit",
-    requestId: "0",
-    exit: {
-      _tag: "Failure",
-      cause: [{ _tag: "Fail", error: { _tag: "RequestRefused", status: 404, detail: "there is no such file" } }]
-    }
-  }
-])
 
 const noAnswer = "the tenant's object did not answer"
 

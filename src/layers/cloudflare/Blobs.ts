@@ -96,9 +96,8 @@ const store = (
   Effect.tryPromise({
     try: async () => {
       const { readable, writable } = new FixedLengthStream(bytes)
-      const [sent, hashed] = body.tee()
       const hash = new crypto.DigestStream("SHA-256")
-      const sizes = Promise.all([sent.pipeTo(writable), hashed.pipeTo(hash)]).catch((cause) => {
+      const sizes = copy(body, [writable, hash]).catch((cause) => {
         throw new SizeProblem(cause)
       })
       const [stored] = await Promise.all([put(readable), sizes])
@@ -108,6 +107,44 @@ const store = (
     catch: (cause) =>
       cause instanceof SizeProblem ? new WrongSize({ expected: bytes }) : new BlobError({ operation: "put", cause })
   })
+
+/** Bytes that are copied at once. */
+const chunkBytes = 1024 * 1024
+
+/** Copies a body to several streams. The platform's `tee` takes twice the time for small chunks. */
+const copy = async (body: Body, targets: ReadonlyArray<WritableStream<Uint8Array>>): Promise<void> => {
+  const writers = targets.map((target) => target.getWriter())
+  try {
+    for await (const chunk of chunksOf(body)) await Promise.all(writers.map((writer) => writer.write(chunk)))
+    await Promise.all(writers.map((writer) => writer.close()))
+  } catch (cause) {
+    for (const writer of writers) writer.abort(cause).catch(() => {})
+    throw cause
+  }
+}
+
+/** The chunks of a body, large ones if the platform can read them so. */
+async function* chunksOf(body: Body): AsyncGenerator<Uint8Array> {
+  const reader = largeReaderOf(body)
+  if (reader === undefined) return yield* body
+  for (;;) {
+    const { done, value } = await reader.readAtLeast(chunkBytes, new Uint8Array(chunkBytes))
+    if (value !== undefined && value.length > 0) yield value
+    if (done) return
+  }
+}
+
+/** A reader that waits for so many bytes, which bodies of requests have. */
+const largeReaderOf = (body: Body) => {
+  try {
+    const reader = body.getReader({ mode: "byob" })
+    // The platform's own readers have it.
+    if ("readAtLeast" in reader) return reader
+  } catch {
+    // It is not a stream of bytes of the platform's.
+  }
+  return undefined
+}
 
 /** The body did not end where it should, or was cut. */
 class SizeProblem extends Error {

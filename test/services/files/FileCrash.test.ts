@@ -5,7 +5,7 @@ import { Blobs } from "effect-dormouse/files"
 import { afterEach, describe, expect, it, vi } from "vitest"
 import { TransactionFiles } from "../../../src/services/files/TransactionFiles.ts"
 import { memory, turns } from "../../deployment/memory.ts"
-import { Violation } from "../../random.ts"
+import { halfOf, Violation } from "../../random.ts"
 import { makeApp, options, small } from "../../worker/files.ts"
 import { type Moments, watchCommits } from "../jobs/crashes.ts"
 import { bytesOf } from "./fileCases.ts"
@@ -134,7 +134,7 @@ const check = (
   if (rows("SELECT bytes FROM _dormouse_file_usage WHERE owner = '*'")[0]?.bytes !== sum) fail("the quota is wrong")
 }
 
-const runWithEach = async (): Promise<number> => {
+const runWithEach = async (some = (points: ReadonlyArray<Point>) => points): Promise<number> => {
   const { commits, operations } = await runWith()
   const numbers = (count: number) => Array.from({ length: count }, (_, i) => i + 1)
   const points: ReadonlyArray<Point> = [
@@ -151,7 +151,7 @@ const runWithEach = async (): Promise<number> => {
       ]
     )
   ]
-  for (const point of points) {
+  for (const point of some(points)) {
     try {
       await runWith(point)
     } catch (cause) {
@@ -166,7 +166,7 @@ afterEach(() => vi.restoreAllMocks())
 
 describe("a crash between bytes and rows", () => {
   it("FI2: leaves neither bytes without a row nor a file without bytes, wherever it comes", async () => {
-    expect(await runWithEach()).toBeGreaterThan(100)
+    expect(await runWithEach(halfOf)).toBeGreaterThan(100)
   })
 })
 
