@@ -21,6 +21,7 @@ import * as Client from "../client/Client.ts"
 import * as Transport from "../client/Transport.ts"
 import * as Api from "../contract/Api.ts"
 import type { App } from "../contract/App.ts"
+import { filesPath } from "../contract/Files.ts"
 import * as Live from "../contract/Live.ts"
 import type { ObjectStub } from "../engine/rpc/ObjectStub.ts"
 import { isTraced } from "../engine/rpc/RequestSpan.ts"
@@ -41,7 +42,7 @@ import { SystemCalls } from "../services/SystemCalls.ts"
 import * as TableSchema from "../services/storage/TableSchema.ts"
 import type { GateHost } from "../services/TenantGate.ts"
 import * as Transactor from "../services/Transactor.ts"
-import { tenantsName } from "../system/Names.ts"
+import { tenantNamePattern, tenantsName } from "../system/Names.ts"
 import { SystemApi, systemName } from "../system/SystemApi.ts"
 import { systemApp } from "../system/SystemApp.ts"
 import { Accepted, MemoryObject } from "./MemoryObject.ts"
@@ -269,7 +270,13 @@ const layer = <Rpcs extends Rpc.Any>(tested: App<Rpcs>, options: TestAppOptions 
         now: () => Context.get(context, Clock.Clock).currentTimeMillisUnsafe(),
         isTraced: isTraced(context)
       }
-      const objectOf = (request: Request) => object(tenantOf(request, new URL(request.url)))
+      const objectOf = (request: Request) => {
+        const url = new URL(request.url)
+        const { pathname } = url
+        if (!pathname.startsWith(filesPath)) return object(tenantOf(request, url))
+        const [name = ""] = pathname.slice(filesPath.length).split("/")
+        return object(tenantNamePattern.test(name) ? (url.searchParams.get("object") ?? name) : undefined)
+      }
       const fetch = (input: string | URL, init?: RequestInit) => {
         const request = new Request(input, init)
         return objectOf(request).network.exchange(() => gateway.handle(host, { request }))

@@ -17,7 +17,8 @@ export const files: InternalTable = {
   create:
     `CREATE TABLE ${fileTable} (id TEXT PRIMARY KEY NOT NULL, bucket TEXT NOT NULL, name TEXT NOT NULL, ` +
     "type TEXT NOT NULL, bytes INTEGER NOT NULL, checksum TEXT, owner TEXT, state TEXT NOT NULL, " +
-    "created INTEGER NOT NULL, expires INTEGER NOT NULL, ends INTEGER, key TEXT, uses INTEGER NOT NULL DEFAULT 0) " +
+    "created INTEGER NOT NULL, expires INTEGER NOT NULL, ends INTEGER, key TEXT, partBytes INTEGER NOT NULL, " +
+    "uses INTEGER NOT NULL DEFAULT 0) " +
     "WITHOUT ROWID; " +
     `CREATE INDEX ${fileTable}_by_ends ON ${fileTable} (ends) WHERE ends IS NOT NULL`
 }
@@ -78,16 +79,19 @@ export interface FileRow {
   readonly ends: number | null
   /** Where the bytes of a file are that is ready. */
   readonly key: string | null
+  /** Bytes of its parts: those of the bucket when its upload began. */
+  readonly partBytes: number
   /** Rows of the app that name it in a column of its bucket. */
   readonly uses: number
 }
 
 /** The columns of `toRow`. */
-export const fileColumns = "id, bucket, name, type, bytes, checksum, owner, state, created, expires, ends, key, uses"
+export const fileColumns =
+  "id, bucket, name, type, bytes, checksum, owner, state, created, expires, ends, key, partBytes, uses"
 
 /** Reads a row. Only `TransactionFiles` writes them. */
 export const toRow = (row: ReadonlyArray<SqlValue>): FileRow => {
-  const [id, bucket, name, type, bytes, checksum, owner, state, created, expires, ends, key, uses] =
+  const [id, bucket, name, type, bytes, checksum, owner, state, created, expires, ends, key, partBytes, uses] =
     row as ReadonlyArray<any>
-  return { id, bucket, name, type, bytes, checksum, owner, state, created, expires, ends, key, uses }
+  return { id, bucket, name, type, bytes, checksum, owner, state, created, expires, ends, key, partBytes, uses }
 }

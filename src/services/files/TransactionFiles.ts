@@ -106,7 +106,7 @@ const grace = 60 * 60 * 1000
 const again = 24 * 60 * 60 * 1000
 
 /** Requests that may store the bytes of one file at the same time, or were cut. */
-const maxAttempts = 20
+const maxAttempts = 200
 
 /** Files that one sweep looks at. */
 const filesPerSweep = 50
@@ -161,9 +161,9 @@ export class TransactionFiles {
       const expires = tx.now + settings.uploadTimeout
       const { bytes, checksum, name, type } = file
       tx.query(
-        `INSERT INTO ${fileTable} (id, bucket, name, type, bytes, checksum, owner, state, created, expires, ends) ` +
-          "VALUES (?, ?, ?, ?, ?, ?, ?, 'pending', ?, ?, ?)",
-        [id, bucket, name, type, bytes, checksum ?? null, owner, tx.now, expires, expires + grace]
+        `INSERT INTO ${fileTable} (id, bucket, name, type, bytes, checksum, owner, state, created, expires, ends, ` +
+          "partBytes) VALUES (?, ?, ?, ?, ?, ?, ?, 'pending', ?, ?, ?, ?)",
+        [id, bucket, name, type, bytes, checksum ?? null, owner, tx.now, expires, expires + grace, settings.partBytes]
       )
       this.wrote(id, true)
       this.count(owner, bytes)
@@ -228,7 +228,7 @@ export class TransactionFiles {
         this.uploadProblem(url) ??
         this.withUpload<Admitted>(url.file, (row) => {
           if (row.state === "ready") return refused(409, "the file is complete")
-          const { partBytes } = this.bucket(row.bucket)
+          const { partBytes } = row
           const bytes = bytesOfPart(row.bytes, partBytes, part)
           if (bytes === undefined) return refused(400, `the file has ${partsOf(row.bytes, partBytes)} parts`)
           if (length !== null && length !== bytes)
@@ -263,7 +263,7 @@ export class TransactionFiles {
       this.withUpload(file, (row) => {
         const isKnown = this.blobsOf(file).some((blob) => blob.key === key)
         if (row.state === "ready" || !isKnown) return refused(409, "the file is complete")
-        if (partsOf(row.bytes, this.bucket(row.bucket).partBytes) === 1) {
+        if (partsOf(row.bytes, row.partBytes) === 1) {
           if (row.checksum !== null && row.checksum !== checksum)
             return Effect.succeed({ status: this.statusOf(row), complete: null, isWrong: true })
           this.becomeReady(row, key, checksum)
@@ -420,7 +420,7 @@ export class TransactionFiles {
     return {
       parts: rows.map(([part, etag]) => ({ part: Number(part), etag: String(etag) })),
       checksums: rows.map(([, , checksum]) => String(checksum)),
-      isComplete: rows.length === partsOf(row.bytes, this.bucket(row.bucket).partBytes)
+      isComplete: rows.length === partsOf(row.bytes, row.partBytes)
     }
   }
 
