@@ -265,7 +265,7 @@ describe("a soak of stock and own clients with evictions, crashes and cuts, in w
 
   it(
     "C5 C7 C8 C12 L1 L7 L10: agrees with the database at every quiet point",
-    () => forAllAsync(2, (_, seed) => run(seed, tally, 360)),
+    () => forAllAsync(2, (_, seed) => run(seed, tally, 260)),
     isLong ? 3_600_000 : 600_000
   )
 

@@ -673,7 +673,7 @@ describe("live queries compared with new runs", () => {
 
   it("L1 L2: every subscriber has the result of a new run, and few runs leave the result unchanged", async () => {
     const counts: Counts = new Map()
-    await forAllAsync(18, async (random) => {
+    await forAllAsync(25, async (random) => {
       await watchAtRandom(random, counts)
     })
     let runs = 0
@@ -690,7 +690,7 @@ describe("live queries compared with new runs", () => {
   })
 
   it("L1 L5 L6 L7 L9: the same over sockets, with late acknowledgements, evictions and reconnecting clients", async () => {
-    await forAllAsync(18, async (random) => {
+    await forAllAsync(14, async (random) => {
       await connectAtRandom(random)
     })
   })

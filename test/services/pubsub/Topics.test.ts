@@ -205,7 +205,7 @@ describe("topics at random", () => {
   }
 
   it("PS1, PS3, PS4: what a reader got, and what it was told that it missed, is everything in its order", () =>
-    forAllAsync(30, history))
+    forAllAsync(20, history))
 
   it("finds a reader that is not told what it missed", async () => {
     const take = TopicReader.prototype.flush
@@ -299,7 +299,7 @@ describe("histories at random", () => {
   }
 
   it("PS11, PS12, PS13: whatever is evicted, cut and lost, a reader gets each message once, or is told of it", () =>
-    forAllAsync(12, history))
+    forAllAsync(8, history))
 
   it("finds a reader whose position is that before its last delivery", async () => {
     const serve = LogReader.prototype.serve
