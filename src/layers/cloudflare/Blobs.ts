@@ -134,12 +134,22 @@ async function* chunksOf(body: Body): AsyncGenerator<Uint8Array> {
   }
 }
 
+/** A reader that waits for so many bytes, as those of the platform's own streams do. */
+interface LargeReader {
+  readAtLeast(
+    bytes: number,
+    view: Uint8Array
+  ): Promise<{ readonly done: boolean; readonly value?: Uint8Array | undefined }>
+}
+
+const isLargeReader = (reader: unknown): reader is LargeReader =>
+  typeof reader === "object" && reader !== null && "readAtLeast" in reader
+
 /** A reader that waits for so many bytes, which bodies of requests have. */
-const largeReaderOf = (body: Body) => {
+const largeReaderOf = (body: Body): LargeReader | undefined => {
   try {
-    const reader = body.getReader({ mode: "byob" })
-    // The platform's own readers have it.
-    if ("readAtLeast" in reader) return reader
+    const reader: unknown = body.getReader({ mode: "byob" })
+    if (isLargeReader(reader)) return reader
   } catch {
     // It is not a stream of bytes of the platform's.
   }
