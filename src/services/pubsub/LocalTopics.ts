@@ -8,9 +8,9 @@ import type * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import type { Published } from "../../contract/Publisher.ts"
 import type { Reader, ReaderHost } from "../../contract/Pubsub.ts"
-import { canonical } from "../../protocol/JsonCodec.ts"
+import { KeyedSets } from "./KeyedSets.ts"
 import { PresenceList } from "./PresenceList.ts"
-import { TopicReader } from "./TopicReader.ts"
+import { keyOf, TopicReaders } from "./TopicReaders.ts"
 
 /** Somebody who is here. */
 export interface LocalConnection {
@@ -20,33 +20,26 @@ export interface LocalConnection {
 
 /** The topics of one process. */
 export class LocalTopics {
-  private readonly readers = new Map<string, Set<TopicReader>>()
-  private readonly watchers = new Map<string, Set<() => void>>()
+  /** Messages leave in a microtask, with what else is published until then. */
+  private readonly readers = new TopicReaders(() => queueMicrotask(() => void this.readers.deliver()))
+  private readonly watchers = new KeyedSets<() => void>()
   private readonly presence = new PresenceList((key) => {
-    for (const changed of this.watchers.get(key) ?? []) changed()
+    for (const changed of this.watchers.of(key)) changed()
   })
-  private pending: Array<Published> = []
   private connections = 0
 
-  /** Sends a message to those who read its topic now: in a microtask, with what else is published until then. */
-  publish(message: Published): void {
-    if (!this.readers.has(keyOf(message.topic, message.key))) return
-    this.pending.push(message)
-    if (this.pending.length === 1) queueMicrotask(() => this.deliver())
+  /** Sends messages to those who read their topic now. */
+  publish({ key, messages, topic }: Published): void {
+    this.readers.publish(keyOf(topic, key), messages)
   }
 
   /** The texts of a topic's items, from when the stream runs. */
   read(topic: string, key: Schema.Json, buffer: number): Stream.Stream<string> {
-    const name = keyOf(topic, key)
     return Stream.unwrap(
       Effect.gen({ self: this }, function* () {
         const chunks = yield* Queue.unbounded<ReadonlyArray<string>>()
         const host = hostOf("", null, (items) => Queue.offerUnsafe(chunks, items))
-        const reader: TopicReader = new TopicReader(
-          host,
-          buffer,
-          listingOf(this.readers, name, () => reader)
-        )
+        const reader = this.readers.open(host, keyOf(topic, key), buffer)
         yield* Effect.acquireRelease(
           Effect.sync(() => reader.granted()),
           () => Effect.sync(() => reader.close())
@@ -86,46 +79,18 @@ export class LocalTopics {
     return Stream.callback<void>(
       (queue) => {
         const changed = () => void Queue.offerUnsafe(queue, undefined)
-        const { join, leave } = listingOf(this.watchers, name, () => changed)
         return Effect.acquireRelease(
           Effect.sync(() => {
-            join()
+            this.watchers.add(name, changed)
             changed()
           }),
-          () => Effect.sync(leave)
+          () => Effect.sync(() => this.watchers.remove(name, changed))
         )
       },
       { bufferSize: 1, strategy: "sliding" }
     )
   }
-
-  private deliver(): void {
-    const touched = new Set<TopicReader>()
-    for (const { key, messages, topic } of this.pending) {
-      for (const reader of this.readers.get(keyOf(topic, key)) ?? []) {
-        for (const message of messages) reader.push(`{"message":${message}}`)
-        touched.add(reader)
-      }
-    }
-    this.pending = []
-    for (const reader of touched) reader.flush()
-  }
 }
-
-const keyOf = (tag: string, key: Schema.Json): string => `${tag} ${JSON.stringify(canonical(key))}`
-
-/** How something is listed under a name, and is not any more. */
-const listingOf = <A>(lists: Map<string, Set<A>>, name: string, of: () => A) => ({
-  join: () => {
-    const list = lists.get(name)
-    if (list === undefined) lists.set(name, new Set([of()]))
-    else list.add(of())
-  },
-  leave: () => {
-    const list = lists.get(name)
-    if (list?.delete(of()) && list.size === 0) lists.delete(name)
-  }
-})
 
 /** What a reader needs of a socket, without one. */
 const hostOf = (id: string, subject: string | null, send: ReaderHost["send"]): ReaderHost => ({

@@ -5,6 +5,7 @@
 import type { From, Reader, ReaderHost } from "../../contract/Pubsub.ts"
 import { type EncodedExit, lost } from "../../protocol/Exit.ts"
 import * as Limits from "../../protocol/Limits.ts"
+import { KeyedSets } from "./KeyedSets.ts"
 import { chunksAhead } from "./TopicReader.ts"
 
 /** What was read of the source. */
@@ -119,23 +120,16 @@ export class LogReader implements Reader {
 
 /** All readers of one kind of source in an object, by what they read. */
 export class LogReaders {
-  private readonly byKey = new Map<string, Set<LogReader>>()
+  private readonly byKey = new KeyedSets<LogReader>()
   private due = new Set<LogReader>()
 
   /** Somebody reads. `onLeft` is called when nobody reads this any more. */
   open(host: ReaderHost, key: string, read: Read, start: Start, onLeft: () => void = () => {}): Reader {
     const listing: Listing = {
-      join: () => {
-        const readers = this.byKey.get(key)
-        if (readers === undefined) this.byKey.set(key, new Set([reader]))
-        else readers.add(reader)
-      },
+      join: () => this.byKey.add(key, reader),
       leave: () => {
         this.due.delete(reader)
-        const readers = this.byKey.get(key)
-        if (!readers?.delete(reader) || readers.size > 0) return
-        this.byKey.delete(key)
-        onLeft()
+        if (this.byKey.remove(key, reader)) onLeft()
       },
       serveLater: () => void this.due.add(reader)
     }
@@ -150,7 +144,7 @@ export class LogReaders {
 
   /** Something was added for these readers. */
   wake(key: string): void {
-    for (const reader of this.byKey.get(key) ?? []) this.due.add(reader)
+    for (const reader of this.byKey.of(key)) this.due.add(reader)
   }
 
   /** Serves the readers that are due. Returns whether there was one. */

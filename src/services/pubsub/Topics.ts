@@ -1,6 +1,6 @@
 /**
- * The topics of one object: who reads them, and what was published and not sent yet.
- * All of it is in the heap, but histories, which `TopicLog` stores. After hibernation the readers come back from their sockets.
+ * The topics of one object: their readers, their histories, change feeds and presence.
+ * All of it is in the heap, but what `TopicLog` and `ChangeLog` store. After hibernation the readers come back from their sockets.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -29,14 +29,13 @@ import { Settings, type TopicSettings } from "../../contract/Topic.ts"
 import { type After, Histories } from "../../contract/TopicHistory.ts"
 import type { Any, Transactional, Tx } from "../../contract/Transactional.ts"
 import type { EncodedExit } from "../../protocol/Exit.ts"
-import { canonical } from "../../protocol/JsonCodec.ts"
 import { withSchemas } from "../../protocol/RpcCodec.ts"
 import type { Alarm } from "../Alarm.ts"
 import { HistoryReaders, newest } from "./HistoryReaders.ts"
 import { PresenceList } from "./PresenceList.ts"
 import { SharedAlarm } from "./SharedAlarm.ts"
 import * as TopicLog from "./TopicLog.ts"
-import { TopicReader } from "./TopicReader.ts"
+import { keyOf, TopicReaders } from "./TopicReaders.ts"
 
 /** The topics of one object. */
 export class Topics implements PubsubRuntime {
@@ -46,13 +45,11 @@ export class Topics implements PubsubRuntime {
   private readonly settings = new Map<string, TopicSettings>()
   /** The tags of the queries of peers, by those of their streams. */
   private readonly lists = new Map<string, string>()
-  private readonly readers = new Map<string, Set<TopicReader>>()
+  private readonly readers = new TopicReaders(() => this.host?.deliverLater())
   private readonly histories: HistoryReaders
   /** The change feeds, and their tags of `access`. */
   private readonly feeds: TopicSource | undefined
   private readonly feedTags: ReadonlySet<string>
-  /** What is sent with the next delivery, in its order. */
-  private pending: Array<Published> = []
   private host: PubsubHost | undefined
   private readonly presence: PresenceList
   /** Milliseconds after which a client counts as lost that was not heard of. */
@@ -156,19 +153,7 @@ export class Topics implements PubsubRuntime {
       const { key } = decodeReading(payload)
       return this.histories.open(host, keyOf(tag.slice(accessPrefix.length), key), from)
     }
-    const text = keyOf(tag, payload)
-    const reader = new TopicReader(host, buffer, {
-      join: () => {
-        const readers = this.readers.get(text)
-        if (readers === undefined) this.readers.set(text, new Set([reader]))
-        else readers.add(reader)
-      },
-      leave: () => {
-        const readers = this.readers.get(text)
-        if (readers?.delete(reader) && readers.size === 0) this.readers.delete(text)
-      }
-    })
-    return reader
+    return this.readers.open(host, keyOf(tag.slice(accessPrefix.length), payload), buffer)
   }
 
   share(alarm: Alarm["Service"]): Alarm["Service"] {
@@ -201,35 +186,15 @@ export class Topics implements PubsubRuntime {
     if (tx.readOnly) throw new Error("a query cannot publish: make it a mutation")
     const { key, messages, topic } = published
     const { history } = this.settings.get(accessPrefix + topic) ?? {}
-    if (history === undefined) return tx.afterCommit(Effect.sync(() => this.publish(published)))
     const text = keyOf(topic, key)
+    if (history === undefined) return tx.afterCommit(Effect.sync(() => this.readers.publish(text, messages)))
     const { epoch, first } = TopicLog.write(tx, text, messages, history)
     tx.recordWrite(TopicLog.topicTable.name, text)
     tx.afterCommit(Effect.sync(() => this.histories.published(text, epoch, { first, messages })))
   }
 
-  /** Messages whose transaction has committed. */
-  private publish(published: Published): void {
-    // Nobody reads them.
-    if (!this.readers.has(keyOf(accessPrefix + published.topic, published.key))) return
-    this.pending.push(published)
-    if (this.pending.length === 1) this.host?.deliverLater()
-  }
-
   deliver(): boolean {
-    const hasServed = [this.histories, this.feeds].filter((source) => source?.deliver()).length > 0
-    if (this.pending.length === 0) return hasServed
-    const touched = new Set<TopicReader>()
-    for (const { key, messages, topic } of this.pending) {
-      const items = messages.map((message) => `{"message":${message}}`)
-      for (const reader of this.readers.get(keyOf(accessPrefix + topic, key)) ?? []) {
-        for (const item of items) reader.push(item)
-        touched.add(reader)
-      }
-    }
-    this.pending = []
-    for (const reader of touched) reader.flush()
-    return true
+    return [this.histories, this.feeds, this.readers].filter((source) => source?.deliver()).length > 0
   }
 }
 
@@ -244,8 +209,6 @@ const withoutChanges =
 
 /** Under which name queries read who is here. */
 const presenceTable = "_dormouse_presence"
-
-const keyOf = (tag: string, key: unknown): string => `${tag} ${JSON.stringify(canonical(key))}`
 
 /** The query that decides who may read a topic: with its key, its errors and its middleware. */
 const accessOf = (topic: Rpc.AnyWithProps): Rpc.Any => {
