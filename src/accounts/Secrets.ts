@@ -10,6 +10,8 @@ import * as Base64Url from "effect/encoding/Base64Url"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 
+export { equal } from "../services/EqualTexts.ts"
+
 const utf8 = new TextEncoder()
 
 /** Bytes that nobody can predict. */
@@ -22,14 +24,6 @@ export const randomText: Effect.Effect<string> = Effect.map(randomBytes(32), (by
 /** The hash under which a secret is stored. The secret is random, so that one round suffices. */
 export const hash = (secret: string | Uint8Array): string =>
   Base64Url.encode(sha256(typeof secret === "string" ? utf8.encode(secret) : secret))
-
-/** Whether two texts are equal, in a time that depends on their lengths alone. */
-export const equal = (a: string, b: string): boolean => {
-  const [left, right] = [utf8.encode(a), utf8.encode(b)]
-  let difference = left.length ^ right.length
-  for (let i = 0; i < left.length; i++) difference |= left[i]! ^ (right[i] ?? 0)
-  return difference === 0
-}
 
 /** A text of 256 bits that only who has the key can compute. */
 export const derive = (key: Redacted.Redacted<string>, text: string): string =>

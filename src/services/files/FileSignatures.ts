@@ -6,6 +6,7 @@ import { hmac } from "@noble/hashes/hmac.js"
 import { sha256 } from "@noble/hashes/sha2.js"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Base64Url from "effect/encoding/Base64Url"
+import { equal } from "../EqualTexts.ts"
 
 const utf8 = new TextEncoder()
 
@@ -24,11 +25,6 @@ export interface Signed {
 export const sign = (secret: string, { expires, file, use }: Signed): string =>
   Base64Url.encode(hmac(sha256, utf8.encode(secret), utf8.encode(JSON.stringify([use, file, expires]))))
 
-/** Whether a signature is that of a URL. It takes the same time wherever the two differ. */
-export const isSigned = (secret: string, signed: Signed, signature: string): boolean => {
-  const expected = sign(secret, signed)
-  if (signature.length !== expected.length) return false
-  let difference = 0
-  for (let i = 0; i < expected.length; i++) difference |= expected.charCodeAt(i) ^ signature.charCodeAt(i)
-  return difference === 0
-}
+/** Whether a signature is that of a URL. */
+export const isSigned = (secret: string, signed: Signed, signature: string): boolean =>
+  equal(sign(secret, signed), signature)
