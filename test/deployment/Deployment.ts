@@ -3,6 +3,7 @@ import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import type * as Layer from "effect/Layer"
 import type * as RpcClient from "effect/rpc/RpcClient"
 import type { FromServerEncoded } from "effect/rpc/RpcMessage"
+import { Auth } from "effect-dormouse/auth"
 
 /** A running app, as seen over the wire. Suites are written once and run against each deployment. */
 export interface Deployment {
@@ -166,12 +167,32 @@ export const request = (
 ) => ({ _tag: "Request", id, tag, payload, headers })
 
 /** Calls an rpc over HTTP and returns the exit. */
-export const call = async (deployment: Deployment, tenant: string, tag: string, payload: unknown): Promise<any> => {
-  const response = await post(deployment, tenant, JSON.stringify(request("1", tag, payload)))
+export const call = async (
+  deployment: Deployment,
+  tenant: string,
+  tag: string,
+  payload: unknown,
+  headers?: Record<string, string>
+): Promise<any> => {
+  const response = await post(deployment, tenant, JSON.stringify(request("1", tag, payload)), headers)
   const messages = (await response.json()) as ReadonlyArray<FromServerEncoded>
   const exit = messages.find((message) => message._tag === "Exit")
   if (exit === undefined) throw new Error(`no exit in ${JSON.stringify(messages)}`)
   return exit.exit
+}
+
+/** Calls and sockets of one tenant, in the names of callers that have test tokens. */
+export const callersOf = (deployment: Deployment, tenant: string) => {
+  const connect = (subject = "ada") => deployment.connect(tenant, "header", Auth.testToken({ subject }))
+  const callAs = (tag: string, payload: unknown, subject = "ada"): Promise<any> =>
+    call(deployment, tenant, tag, payload, { authorization: `Bearer ${Auth.testToken({ subject })}` })
+  /** The value of a call that succeeds. */
+  const done = async (tag: string, payload: unknown, subject?: string): Promise<any> => {
+    const exit = await callAs(tag, payload, subject)
+    if (exit._tag !== "Success") throw new Error(JSON.stringify(exit))
+    return exit.value
+  }
+  return { tenant, connect, call: callAs, done }
 }
 
 export const post = (

@@ -1,6 +1,6 @@
 import { Auth } from "effect-dormouse/auth"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
-import { type Deployment, errorOf, newTenant, type Peer, post, request } from "../../deployment/Deployment.ts"
+import { callersOf, type Deployment, errorOf, newTenant, type Peer, request } from "../../deployment/Deployment.ts"
 import { eventsOf } from "../../deployment/events.ts"
 import type { Write } from "../../worker/feeds.ts"
 
@@ -34,19 +34,9 @@ export const suite = (name: string, here: () => Promise<Deployment & { readonly 
 
     const open = () => {
       const tenant = newTenant("feeds")
-      const connect = (subject = "ada") => app.connect(tenant, "header", Auth.testToken({ subject }))
-      const call = async (tag: string, payload: unknown, subject = "ada"): Promise<any> => {
-        const headers = { authorization: `Bearer ${Auth.testToken({ subject })}` }
-        const response = await post(app, tenant, JSON.stringify(request("1", tag, payload)), headers)
-        return ((await response.json()) as ReadonlyArray<any>).find(({ _tag }) => _tag === "Exit").exit
-      }
-      const done = async (tag: string, payload: unknown, subject?: string) => {
-        const exit = await call(tag, payload, subject)
-        if (exit._tag !== "Success") throw new Error(JSON.stringify(exit))
-        return exit.value
-      }
-      const write = (...writes: ReadonlyArray<Write>) => done("write", { writes })
-      return { tenant, connect, call, done, write }
+      const callers = callersOf(app, tenant)
+      const write = (...writes: ReadonlyArray<Write>) => callers.done("write", { writes })
+      return { ...callers, write }
     }
     const follow = async (peer: Peer, id = "f", after = "now", tag = "changes") => {
       peer.send(request(id, tag, { after }))

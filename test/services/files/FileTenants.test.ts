@@ -1,9 +1,9 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { Auth } from "effect-dormouse/auth"
 import { Blobs } from "effect-dormouse/files"
 import { Tenants } from "effect-dormouse/tenants"
 import { describe, expect, it } from "vitest"
+import { callersOf } from "../../deployment/Deployment.ts"
 import { memory } from "../../deployment/memory.ts"
 import { makeApp, options } from "../../worker/files.ts"
 import { bytesOf } from "./fileCases.ts"
@@ -28,18 +28,7 @@ const open = async () => {
     ...options,
     tenants: Tenants.registry({ admin: ({ identity }) => identity.subject === "admin" })
   })
-  const call = async (tenant: string, tag: string, payload: unknown, subject = "admin"): Promise<any> => {
-    const headers = {
-      "content-type": "application/json",
-      "x-dormouse-tenant": tenant,
-      authorization: `Bearer ${Auth.testToken({ subject })}`
-    }
-    const body = JSON.stringify({ _tag: "Request", id: "1", tag, payload, headers: [] })
-    const response = await app.fetch("/rpc", { method: "POST", headers, body })
-    const exit = ((await response.json()) as ReadonlyArray<any>).find(({ _tag }) => _tag === "Exit").exit
-    if (exit._tag !== "Success") throw new Error(JSON.stringify(exit))
-    return exit.value
-  }
+  const call = (tenant: string, tag: string, payload: unknown) => callersOf(app, tenant).done(tag, payload, "admin")
   const admin = (tag: string, payload: unknown) => call("~tenants", tag, payload)
   const upload = async (tenant: string) => {
     const target = await call(tenant, "begin", {

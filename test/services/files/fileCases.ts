@@ -1,8 +1,7 @@
 import { sha256 } from "@noble/hashes/sha2.js"
 import { bytesToHex } from "@noble/hashes/utils.js"
-import { Auth } from "effect-dormouse/auth"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
-import { type Deployment, newTenant, post, request } from "../../deployment/Deployment.ts"
+import { callersOf, type Deployment, newTenant } from "../../deployment/Deployment.ts"
 import { mebibyte } from "../../worker/files.ts"
 
 /** Files of the app in `files.ts`, over each of the layers that store bytes. */
@@ -33,17 +32,7 @@ export const suite = (name: string, here: () => Promise<FileDeployment>) =>
     afterAll(() => app?.close?.())
 
     const open = (tenant = newTenant("files")) => {
-      const call = async (tag: string, payload: unknown, subject = "ada"): Promise<any> => {
-        const headers = { authorization: `Bearer ${Auth.testToken({ subject })}` }
-        const response = await post(app, tenant, JSON.stringify(request("1", tag, payload)), headers)
-        const messages = (await response.json()) as ReadonlyArray<any>
-        return messages.find(({ _tag }) => _tag === "Exit").exit
-      }
-      const done = async (tag: string, payload: unknown, subject?: string) => {
-        const exit = await call(tag, payload, subject)
-        if (exit._tag !== "Success") throw new Error(JSON.stringify(exit))
-        return exit.value
-      }
+      const { call, done } = callersOf(app, tenant)
       const begin = (bytes: number, options: Record<string, unknown> = {}, bucket = "attachments", subject?: string) =>
         done("begin", { bucket, new: { name: "a file.png", type: "image/png", bytes, ...options } }, subject)
       const put = (url: string, body: Uint8Array<ArrayBuffer>, part?: number, headers: Record<string, string> = {}) =>

@@ -6,7 +6,7 @@ import * as Stream from "effect/Stream"
 import { Auth } from "effect-dormouse/auth"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import * as Patch from "../../../src/protocol/Patch.ts"
-import { type Deployment, errorOf, newTenant, type Peer, post, request } from "../../deployment/Deployment.ts"
+import { callersOf, type Deployment, errorOf, newTenant, type Peer, request } from "../../deployment/Deployment.ts"
 import { eventsOf } from "../../deployment/events.ts"
 import { TopicsApi } from "../../worker/topics.ts"
 import { evictionCases } from "./evictionCases.ts"
@@ -22,21 +22,7 @@ export const suite = (name: string, here: () => Promise<Deployment & { readonly 
     })
     afterAll(() => app?.close?.())
 
-    const open = (tenant = newTenant("topics")) => {
-      const connect = (subject = "ada") => app.connect(tenant, "header", Auth.testToken({ subject }))
-      const call = async (tag: string, payload: unknown, subject = "ada"): Promise<any> => {
-        const headers = { authorization: `Bearer ${Auth.testToken({ subject })}` }
-        const response = await post(app, tenant, JSON.stringify(request("1", tag, payload)), headers)
-        const messages = (await response.json()) as ReadonlyArray<any>
-        return messages.find(({ _tag }) => _tag === "Exit").exit
-      }
-      const done = async (tag: string, payload: unknown, subject?: string) => {
-        const exit = await call(tag, payload, subject)
-        if (exit._tag !== "Success") throw new Error(JSON.stringify(exit))
-        return exit.value
-      }
-      return { tenant, connect, call, done }
-    }
+    const open = (tenant = newTenant("topics")) => callersOf(app, tenant)
     /** A socket that reads a topic. It does so when this resolves: its socket's messages are handled in their order. */
     const read = async (peer: Peer, id: string, tag: string, key: unknown) => {
       peer.send(request(id, tag, key))
