@@ -3,13 +3,15 @@
  * In a module of its own: a page without uploads does not bundle it.
  */
 import { sha256 } from "@noble/hashes/sha2.js"
-import { bytesToHex, hexToBytes } from "@noble/hashes/utils.js"
+import { bytesToHex } from "@noble/hashes/utils.js"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Base64 from "effect/encoding/Base64"
 import * as Queue from "effect/Queue"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
+import * as FileParts from "../contract/FileParts.ts"
 import { type FileRef, type Upload, UploadStatus } from "../contract/FileServices.ts"
 import { type Reply, sendOver } from "./UploadTransport.ts"
 
@@ -74,7 +76,7 @@ export const send = (
       Effect.gen(function* () {
         const { bytes, file: ref } = upload
         if (file.size !== bytes) return yield* failure(0, `the file has ${file.size} bytes instead of ${bytes}`)
-        const count = partsOf(upload)
+        const count = FileParts.countParts(bytes, upload.partBytes)
         const sent = new Map<number, number>()
         const report = (isReady: boolean) => {
           const sum = isReady ? bytes : [...sent.values()].reduce((sum, part) => sum + part, 0)
@@ -93,7 +95,7 @@ export const send = (
             method: "PUT",
             part,
             body,
-            headers: digest === undefined ? {} : { "content-digest": `sha-256=:${toBase64(digest)}:` },
+            headers: digest === undefined ? {} : { "content-digest": `sha-256=:${Base64.encode(digest)}:` },
             onProgress: (loaded) => {
               sent.set(part, Math.min(loaded, body.byteLength))
               report(false)
@@ -132,19 +134,16 @@ export const checksumOf = (file: Blob, partBytes: number): Effect.Effect<string,
     for (let start = 0; start === 0 || start < file.size; start += partBytes) {
       hashes.push(bytesToHex(sha256(new Uint8Array(yield* read(file.slice(start, start + partBytes))))))
     }
-    if (hashes.length === 1) return hashes[0]!
-    const hash = sha256.create()
-    for (const part of hashes) hash.update(hexToBytes(part))
-    return bytesToHex(hash.digest())
+    return FileParts.checksumOf(hashes)
   })
 
 declare const location: { readonly href: string } | undefined
 
 const pending: UploadStatus = { state: "pending", parts: [] }
 
-const partsOf = ({ bytes, partBytes }: Upload): number => Math.max(1, Math.ceil(bytes / partBytes))
+/** Bytes of a part that the file has. */
 const sizeOf = ({ bytes, partBytes }: Upload, part: number): number =>
-  Math.min(partBytes, bytes - (part - 1) * partBytes)
+  FileParts.bytesOfPart(bytes, partBytes, part) ?? 0
 
 const failure = (status: number, detail: string) => Effect.fail(new UploadError({ status, detail }))
 
@@ -159,8 +158,6 @@ const digestOf = (part: ArrayBuffer): Effect.Effect<Uint8Array | undefined> =>
   typeof crypto === "undefined" || crypto.subtle === undefined
     ? Effect.succeed(undefined)
     : Effect.promise(async () => new Uint8Array(await crypto.subtle.digest("SHA-256", part)))
-
-const toBase64 = (bytes: Uint8Array): string => btoa(String.fromCharCode(...bytes))
 
 /** One request of an upload. */
 interface UploadRequest {

@@ -57,3 +57,13 @@ export interface FileRequest {
 
 /** How the paths of files begin. */
 export const filesPath = "/files/"
+
+/** What the path of a file consists of: the tenant, the file, and for a download its name. */
+export const segmentsOf = ({ pathname }: URL): ReadonlyArray<string> => pathname.slice(filesPath.length).split("/")
+
+/** The place that the URL of a file names. */
+export const placeIn = (url: URL): Place => {
+  const [tenant = ""] = segmentsOf(url)
+  const object = url.searchParams.get("object")
+  return { tenant, ...(object !== null && { object }) }
+}

@@ -3,7 +3,7 @@
  * Whoever uses it has a row that names each key before anything is stored under it.
  */
 import * as Context from "effect/Context"
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 
 /** The bytes of a file, or of a part of one. */
@@ -45,6 +45,17 @@ export class BlobError extends Schema.TaggedError<BlobError>("effect-dormouse/Bl
 export class WrongSize extends Schema.TaggedError<WrongSize>("effect-dormouse/WrongSize")("WrongSize", {
   expected: Schema.Int
 }) {}
+
+/** Runs an operation of a layer: what it throws becomes a `BlobError`. */
+export const attempt = <A>(operation: string, body: () => Promise<A>): Effect.Effect<A, BlobError> =>
+  Effect.tryPromise({ try: body, catch: (cause) => new BlobError({ operation, cause }) })
+
+/** The same for a layer that stores a body, and throws `WrongSize` for one that ends elsewhere. */
+export const attemptToStore = (body: () => Promise<Stored>): Effect.Effect<Stored, BlobError | WrongSize> =>
+  Effect.tryPromise({
+    try: body,
+    catch: (cause) => (cause instanceof WrongSize ? cause : new BlobError({ operation: "put", cause }))
+  })
 
 /** Stores bytes under keys. */
 export class Blobs extends Context.Service<

@@ -17,7 +17,7 @@ import type { WorkflowEngine } from "effect/workflow/WorkflowEngine"
 import type * as Api from "../contract/Api.ts"
 import { Auth, anonymous, CurrentIdentity, type Identity, system } from "../contract/Auth.ts"
 import { Calls } from "../contract/Calls.ts"
-import { type Files, filesPath, type Place } from "../contract/Files.ts"
+import { type Files, filesPath, type Place, type ServedFiles } from "../contract/Files.ts"
 import type { Around, Jobs, JobsHost, JobsRuntime, PromisedCall } from "../contract/Jobs.ts"
 import {
   type FileServices,
@@ -123,6 +123,7 @@ class JobsProcess {
   private readonly group: RpcGroup.RpcGroup<any>
   private readonly runtime: JobsRuntime
   private readonly expiring: ReadonlyArray<Expiring>
+  private readonly files: ServedFiles | undefined
   private alarm: Fiber.Fiber<void> | undefined
   private isStopped = false
 
@@ -139,6 +140,7 @@ class JobsProcess {
     this.services = services
     this.handlers = handlers
     this.expiring = expiring
+    this.files = files?.serve(services)
     const more = [jobs, ...jobs.queues, ...(files === undefined ? [] : [files])]
     this.group = api.declared.merge(...more.map(({ api }) => api.declared))
     this.transactor = Transactor.make(runner)
@@ -181,12 +183,12 @@ class JobsProcess {
 
   /** Answers a request for a file. */
   readonly respond = async (request: Request): Promise<Response> => {
-    const { files } = this.options
+    const { files } = this
     const url = new URL(request.url)
     if (files === undefined || !url.pathname.startsWith(filesPath)) return new Response(null, { status: 404 })
     const callsOf = ({ object, tenant }: Place) =>
       tenant === placeName && object === undefined ? this.calls(anonymous) : undefined
-    return files.serve(this.services).respond({ request, url, callsOf })
+    return files.respond({ request, url, callsOf })
   }
 
   /** The queries and mutations of the contract, each in a transaction of its own. */

@@ -21,7 +21,7 @@ import * as Client from "../client/Client.ts"
 import * as Transport from "../client/Transport.ts"
 import * as Api from "../contract/Api.ts"
 import type { App } from "../contract/App.ts"
-import { filesPath } from "../contract/Files.ts"
+import { filesPath, placeIn } from "../contract/Files.ts"
 import * as Live from "../contract/Live.ts"
 import type { ObjectStub } from "../engine/rpc/ObjectStub.ts"
 import { isTraced } from "../engine/rpc/RequestSpan.ts"
@@ -272,10 +272,9 @@ const layer = <Rpcs extends Rpc.Any>(tested: App<Rpcs>, options: TestAppOptions 
       }
       const objectOf = (request: Request) => {
         const url = new URL(request.url)
-        const { pathname } = url
-        if (!pathname.startsWith(filesPath)) return object(tenantOf(request, url))
-        const [name = ""] = pathname.slice(filesPath.length).split("/")
-        return object(tenantNamePattern.test(name) ? (url.searchParams.get("object") ?? name) : undefined)
+        if (!url.pathname.startsWith(filesPath)) return object(tenantOf(request, url))
+        const { object: name, tenant } = placeIn(url)
+        return object(tenantNamePattern.test(tenant) ? (name ?? tenant) : undefined)
       }
       const fetch = (input: string | URL, init?: RequestInit) => {
         const request = new Request(input, init)

@@ -95,6 +95,9 @@ export interface TenantEngineOptions {
   readonly isOpen?: (() => boolean) | undefined
 }
 
+/** The tenant, as its callers name it, and its object. */
+const placeOf = ({ session, tenant = "" }: TenantEngineOptions) => session ?? (() => ({ tenant }))
+
 /** Flushes of one turn: a reaction may commit, which needs another flush. */
 const flushesPerTurn = 20
 
@@ -115,8 +118,7 @@ export const make = <Rpcs extends Rpc.Any>(
       api: app.api,
       guarded: new Set(app.policies.map(({ table }) => table.name))
     })
-    const { session = () => ({ tenant: options.tenant ?? "" }) } = options
-    const files = app.files?.open(app.tables, session)
+    const files = app.files?.open(app.tables, placeOf(options))
     const runner = yield* makeRunner({
       tables: app.tables,
       policies: app.policies,
@@ -303,7 +305,8 @@ class Engine implements TenantEngine {
       isMutation
     })
     const time = () => clock.currentTimeMillisUnsafe()
-    const { session = () => ({ tenant: tenant ?? "" }), isOpen = () => true } = options
+    const { isOpen = () => true } = options
+    const session = placeOf(options)
     const alarm = parts.pubsub?.share(parts.alarm) ?? parts.alarm
     this.jobs = app.jobs?.open({
       ...jobCalls({ executor, actions: parts.actions, session, time }),

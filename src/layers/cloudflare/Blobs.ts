@@ -2,9 +2,18 @@
  * Stores the bytes of files in a bucket of R2, which is bound to the Worker.
  * A body goes on to R2 as it comes; its SHA-256 is computed beside it by the platform.
  */
+import { bytesToHex } from "@noble/hashes/utils.js"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { BlobError, Blobs, type Body, type Stored, WrongSize } from "../../services/Blobs.ts"
+import {
+  attempt,
+  attemptToStore,
+  type BlobError,
+  Blobs,
+  type Body,
+  type Stored,
+  WrongSize
+} from "../../services/Blobs.ts"
 import { WorkerEnv } from "./WorkerEnv.ts"
 
 /** What is used of the binding of a bucket. */
@@ -84,28 +93,21 @@ const bucketOf = (bound: unknown, name: string): R2Bucket => {
 const isBucket = (bound: unknown): bound is R2Bucket =>
   typeof bound === "object" && bound !== null && "createMultipartUpload" in bound
 
-const attempt = <A>(operation: string, body: () => Promise<A>): Effect.Effect<A, BlobError> =>
-  Effect.tryPromise({ try: body, catch: (cause) => new BlobError({ operation, cause }) })
-
 /** Stores a body, and computes its hash on the way. */
 const store = (
   body: Body,
   bytes: number,
   put: (body: Body) => Promise<{ readonly etag: string } | null>
 ): Effect.Effect<Stored, BlobError | WrongSize> =>
-  Effect.tryPromise({
-    try: async () => {
-      const { readable, writable } = new FixedLengthStream(bytes)
-      const hash = new crypto.DigestStream("SHA-256")
-      const sizes = copy(body, [writable, hash]).catch((cause) => {
-        throw new SizeProblem(cause)
-      })
-      const [stored] = await Promise.all([put(readable), sizes])
-      if (stored === null) throw new Error("R2 did not store it")
-      return { etag: stored.etag, bytes, checksum: hexOf(await hash.digest) }
-    },
-    catch: (cause) =>
-      cause instanceof SizeProblem ? new WrongSize({ expected: bytes }) : new BlobError({ operation: "put", cause })
+  attemptToStore(async () => {
+    const { readable, writable } = new FixedLengthStream(bytes)
+    const hash = new crypto.DigestStream("SHA-256")
+    const copied = copy(body, [writable, hash]).catch(() => {
+      throw new WrongSize({ expected: bytes })
+    })
+    const [stored] = await Promise.all([put(readable), copied])
+    if (stored === null) throw new Error("R2 did not store it")
+    return { etag: stored.etag, bytes, checksum: bytesToHex(new Uint8Array(await hash.digest)) }
   })
 
 /** Bytes that are copied at once. */
@@ -155,13 +157,3 @@ const largeReaderOf = (body: Body): LargeReader | undefined => {
   }
   return undefined
 }
-
-/** The body did not end where it should, or was cut. */
-class SizeProblem extends Error {
-  constructor(cause: unknown) {
-    super("the body has another size", { cause })
-  }
-}
-
-const hexOf = (bytes: ArrayBuffer): string =>
-  Array.from(new Uint8Array(bytes), (byte) => byte.toString(16).padStart(2, "0")).join("")

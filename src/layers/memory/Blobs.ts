@@ -6,7 +6,7 @@ import { sha256 } from "@noble/hashes/sha2.js"
 import { bytesToHex } from "@noble/hashes/utils.js"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { BlobError, Blobs, type Body, type Stored, WrongSize } from "../../services/Blobs.ts"
+import { attempt, type BlobError, Blobs, type Body, type Stored, WrongSize } from "../../services/Blobs.ts"
 
 type Bytes = Uint8Array<ArrayBuffer>
 type Parts = Map<number, { readonly etag: string; readonly bytes: Bytes }>
@@ -74,9 +74,6 @@ export class MemoryBlobs {
     return found
   }
 }
-
-const attempt = <A>(operation: string, body: () => Promise<A>): Effect.Effect<A, BlobError> =>
-  Effect.tryPromise({ try: body, catch: (cause) => new BlobError({ operation, cause }) })
 
 /** Reads a body and stores it. `keep` returns its etag. */
 const store = Effect.fnUntraced(function* (

@@ -8,9 +8,17 @@ import { mkdir, readdir, rename, rm, stat } from "node:fs/promises"
 import { dirname, join } from "node:path"
 import { Readable, Transform } from "node:stream"
 import { pipeline } from "node:stream/promises"
-import * as Effect from "effect/Effect"
+import type * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { BlobError, Blobs, type Body, type Stored, WrongSize } from "../../services/Blobs.ts"
+import {
+  attempt,
+  attemptToStore,
+  type BlobError,
+  Blobs,
+  type Body,
+  type Stored,
+  WrongSize
+} from "../../services/Blobs.ts"
 
 /** Folders in the directory: what is whole, and what is being sent. */
 const [wholeFolder, partsFolder] = ["blobs", "uploads"]
@@ -92,9 +100,6 @@ const sizeOf = (path: string): Promise<number | undefined> =>
     }
   )
 
-const attempt = <A>(operation: string, body: () => Promise<A>): Effect.Effect<A, BlobError> =>
-  Effect.tryPromise({ try: body, catch: (cause) => new BlobError({ operation, cause }) })
-
 const move = async (from: string, to: string): Promise<void> => {
   await mkdir(dirname(to), { recursive: true })
   await rename(from, to)
@@ -107,37 +112,32 @@ const store = (
   scratch: string,
   pathOf: (etag: string) => string | Promise<string>
 ): Effect.Effect<Stored, BlobError | WrongSize> =>
-  Effect.tryPromise({
-    try: async () => {
-      const hash = createHash("sha256")
-      const counted = counting(bytes, hash)
-      await mkdir(dirname(scratch), { recursive: true })
-      try {
-        await pipeline(Readable.from(body), counted, createWriteStream(scratch))
-        const etag = randomUUID()
-        await move(scratch, await pathOf(etag))
-        return { etag, bytes, checksum: hash.digest("hex") }
-      } catch (cause) {
-        await rm(scratch, { force: true })
-        throw cause
-      }
-    },
-    catch: (cause) =>
-      cause instanceof SizeProblem ? new WrongSize({ expected: bytes }) : new BlobError({ operation: "put", cause })
+  attemptToStore(async () => {
+    const hash = createHash("sha256")
+    const counted = counting(bytes, hash)
+    await mkdir(dirname(scratch), { recursive: true })
+    try {
+      await pipeline(Readable.from(body), counted, createWriteStream(scratch))
+      const etag = randomUUID()
+      await move(scratch, await pathOf(etag))
+      return { etag, bytes, checksum: hash.digest("hex") }
+    } catch (cause) {
+      await rm(scratch, { force: true })
+      throw cause
+    }
   })
-
-class SizeProblem extends Error {}
 
 /** Passes bytes on, computes their hash, and fails unless they are so many. */
 const counting = (bytes: number, hash: { readonly update: (chunk: Uint8Array) => unknown }): Transform => {
   let count = 0
+  const problem = () => new WrongSize({ expected: bytes })
   return new Transform({
     transform: (chunk: Uint8Array, _encoding, next) => {
       count += chunk.length
-      if (count > bytes) return next(new SizeProblem())
+      if (count > bytes) return next(problem())
       hash.update(chunk)
       next(null, chunk)
     },
-    flush: (next) => next(count === bytes ? null : new SizeProblem())
+    flush: (next) => next(count === bytes ? null : problem())
   })
 }

@@ -1,9 +1,7 @@
 /**
- * Decisions about files as plain data: which names, types and sizes a bucket takes, and how a file is divided into parts.
+ * Decisions about files as plain data: which names, types and sizes a bucket takes, and which types a browser may show.
  * Nothing here reads or writes.
  */
-import { sha256 } from "@noble/hashes/sha2.js"
-import { bytesToHex, hexToBytes } from "@noble/hashes/utils.js"
 import type { BucketSettings } from "../../contract/Bucket.ts"
 import { FileRefused, type NewFile } from "../../contract/FileServices.ts"
 import { bytesBeyond } from "../../protocol/Limits.ts"
@@ -44,25 +42,6 @@ export const refusalOf = (
   if (checksum !== undefined && !checksumPattern.test(checksum))
     return refused("checksum", "it is no SHA-256 in hexadecimal")
   return undefined
-}
-
-/** How many parts a file has. An empty one has one. */
-export const partsOf = (bytes: number, partBytes: number): number => Math.max(1, Math.ceil(bytes / partBytes))
-
-/** The bytes of a part; `undefined` when the file has no such part. */
-export const bytesOfPart = (bytes: number, partBytes: number, part: number): number | undefined => {
-  const count = partsOf(bytes, partBytes)
-  if (!(Number.isInteger(part) && part >= 1 && part <= count)) return undefined
-  return part < count ? partBytes : bytes - partBytes * (count - 1)
-}
-
-/** The checksum of a file, from those of its parts in their order. */
-export const checksumOf = (parts: ReadonlyArray<string>): string => {
-  const [first = ""] = parts
-  if (parts.length === 1) return first
-  const hash = sha256.create()
-  for (const part of parts) hash.update(hexToBytes(part))
-  return bytesToHex(hash.digest())
 }
 
 /** Types that show what they are in a browser and cannot run anything there. */

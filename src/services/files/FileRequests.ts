@@ -2,24 +2,26 @@
  * Answers the requests of uploads and downloads in the Worker: bytes stream between the client and what stores them (FI4).
  * The object says before what a request may do, and records afterwards what was done.
  */
+import { bytesToHex } from "@noble/hashes/utils.js"
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Base64 from "effect/encoding/Base64"
 import * as Option from "effect/Option"
+import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type { Calls } from "../../contract/CallsTag.ts"
 import { FileRef } from "../../contract/FileServices.ts"
-import { type FileRequest, filesPath, type ServedFiles } from "../../contract/Files.ts"
+import { type FileRequest, placeIn, type ServedFiles, segmentsOf } from "../../contract/Files.ts"
 import { Blobs, type Body, type Stored, WrongSize } from "../Blobs.ts"
 import { downloadOf } from "./FileHeaders.ts"
 import { RequestRefused } from "./FilesApi.ts"
 import type { Admitted, Located, Progress, UploadUrl } from "./TransactionFiles.ts"
 
-/** Where a request goes. */
+/** The file that a request is about. */
 interface Target {
-  readonly tenant: string
   readonly file: FileRef
   /** Of a download. */
   readonly name: string | undefined
@@ -27,10 +29,10 @@ interface Target {
 
 const decodeFile = Schema.decodeUnknownOption(FileRef)
 
-const targetOf = ({ pathname }: URL): Target | undefined => {
-  const [tenant = "", id, name, ...more] = pathname.slice(filesPath.length).split("/")
+const targetOf = (url: URL): Target | undefined => {
+  const [, id, name, ...more] = segmentsOf(url)
   const file = Option.getOrUndefined(decodeFile(id))
-  return file === undefined || more.length > 0 ? undefined : { tenant, file, name }
+  return file === undefined || more.length > 0 ? undefined : { file, name }
 }
 
 const refuse = (status: number, detail: string) => new RequestRefused({ status, detail })
@@ -39,30 +41,29 @@ const answer = (status: number, error: string, headers: Record<string, string> =
   Response.json({ error }, { status, headers: { "cache-control": "no-store", ...headers } })
 
 /** The files of the Worker. `services` store the bytes. */
-export const serve = (services: Context.Context<never>): ServedFiles => ({
-  removeAll: (object) =>
-    Effect.runPromiseWith(services)(
-      // `App.make` requires a layer that provides it.
-      Effect.provideService(removeAll(object), Blobs, Context.getUnsafe(services, Blobs))
-    ),
-  respond: (options) =>
-    Effect.runPromiseWith(services)(
-      handle(options).pipe(
-        // `App.make` requires a layer that provides it.
-        Effect.provideService(Blobs, Context.getUnsafe(services, Blobs)),
-        Effect.catchIf(
-          (error) => error instanceof RequestRefused,
-          ({ detail, status }) => Effect.succeed(answer(status, detail))
-        ),
-        Effect.catchCause((cause) =>
-          Effect.as(
-            Effect.logWarning("a request for a file failed", cause),
-            answer(503, "the file could not be stored or read; try again", { "retry-after": "1" })
+export const serve = (services: Context.Context<never>): ServedFiles => {
+  const run = <A, E>(effect: Effect.Effect<A, E, Blobs>): Promise<A> =>
+    // `App.make` requires a layer that provides it.
+    Effect.runPromiseWith(services)(Effect.provideService(effect, Blobs, Context.getUnsafe(services, Blobs)))
+  return {
+    removeAll: (object) => run(removeAll(object)),
+    respond: (options) =>
+      run(
+        handle(options).pipe(
+          Effect.catchIf(
+            (error) => error instanceof RequestRefused,
+            ({ detail, status }) => Effect.succeed(answer(status, detail))
+          ),
+          Effect.catchCause((cause) =>
+            Effect.as(
+              Effect.logWarning("a request for a file failed", cause),
+              answer(503, "the file could not be stored or read; try again", { "retry-after": "1" })
+            )
           )
         )
       )
-    )
-})
+  }
+}
 
 /** Deletes all bytes of an object. */
 const removeAll = Effect.fnUntraced(function* (object: string) {
@@ -76,8 +77,7 @@ const removeAll = Effect.fnUntraced(function* (object: string) {
 
 const handle = Effect.fnUntraced(function* ({ callsOf, request, url }: FileRequest) {
   const target = targetOf(url)
-  const object = url.searchParams.get("object")
-  const calls = target && callsOf({ tenant: target.tenant, ...(object !== null && { object }) })
+  const calls = target && callsOf(placeIn(url))
   if (target === undefined || calls === undefined) return answer(404, "there is no such file")
   const { file, name } = target
   if (name !== undefined) {
@@ -221,10 +221,9 @@ const digestOf = (headers: Headers): string | "unreadable" | undefined => {
   const header = headers.get("content-digest")
   if (header === null) return undefined
   const [, base64] = /(?:^|,)\s*sha-256=:([A-Za-z0-9+/]{43}=):/.exec(header) ?? []
-  return base64 === undefined ? "unreadable" : Array.from(atob(base64), hexOf).join("")
+  if (base64 === undefined) return "unreadable"
+  return Result.match(Base64.decode(base64), { onFailure: () => "unreadable", onSuccess: bytesToHex })
 }
-
-const hexOf = (character: string): string => character.charCodeAt(0).toString(16).padStart(2, "0")
 
 // --- downloads
 

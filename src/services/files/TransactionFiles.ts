@@ -6,6 +6,7 @@ import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { BucketSettings } from "../../contract/Bucket.ts"
+import { bytesOfPart, checksumOf, countParts } from "../../contract/FileParts.ts"
 import {
   FileInfo,
   type FileRef,
@@ -17,9 +18,9 @@ import {
   type UrlSettings
 } from "../../contract/FileServices.ts"
 import { filesPath, type Place } from "../../contract/Files.ts"
-import type { SqlValue, Tx } from "../../contract/Transactional.ts"
+import type { Tx } from "../../contract/Transactional.ts"
 import type { StoredPart } from "../Blobs.ts"
-import { bytesOfPart, checksumOf, partsOf, refusalOf } from "./FileDecisions.ts"
+import { refusalOf } from "./FileDecisions.ts"
 import { isSigned, randomName, type Signed, sign } from "./FileSignatures.ts"
 import {
   blobTable,
@@ -230,10 +231,10 @@ export class TransactionFiles {
           if (row.state === "ready") return refused(409, "the file is complete")
           const { partBytes } = row
           const bytes = bytesOfPart(row.bytes, partBytes, part)
-          if (bytes === undefined) return refused(400, `the file has ${partsOf(row.bytes, partBytes)} parts`)
+          if (bytes === undefined) return refused(400, `the file has ${countParts(row.bytes, partBytes)} parts`)
           if (length !== null && length !== bytes)
             return refused(length > bytes ? 413 : 400, `part ${part} has ${bytes} bytes, got ${length}`)
-          const isWhole = partsOf(row.bytes, partBytes) === 1
+          const isWhole = countParts(row.bytes, partBytes) === 1
           const blobs = this.blobsOf(row.id)
           const [known] = blobs
           if (!isWhole && known !== undefined) return Effect.succeed({ ...known, bytes, isWhole })
@@ -263,7 +264,7 @@ export class TransactionFiles {
       this.withUpload(file, (row) => {
         const isKnown = this.blobsOf(file).some((blob) => blob.key === key)
         if (row.state === "ready" || !isKnown) return refused(409, "the file is complete")
-        if (partsOf(row.bytes, row.partBytes) === 1) {
+        if (countParts(row.bytes, row.partBytes) === 1) {
           if (row.checksum !== null && row.checksum !== checksum)
             return Effect.succeed({ status: this.statusOf(row), complete: null, isWrong: true })
           this.becomeReady(row, key, checksum)
@@ -322,22 +323,16 @@ export class TransactionFiles {
     const { now } = this.tx
     const sql = `SELECT ${fileColumns} FROM ${fileTable} WHERE ends <= ? ORDER BY ends LIMIT ?`
     for (const row of this.tx.query(sql, [now, filesPerSweep]).map(toRow)) {
-      const blobs = this.blobsOf(row.id)
-      if (row.state === "ready" && this.settings.owned.has(row.bucket) && row.uses <= 0) {
-        // No row has come to name it.
+      // Its upload was given up, or no row has come to name it.
+      if (row.state === "pending" || (row.state === "ready" && !this.isKept(row))) {
         this.delete(row)
         continue
       }
-      if (row.state === "ready") {
-        const others = blobs.filter(({ key }) => key !== row.key)
-        this.end(row.id, null)
-        if (others.length > 0) this.settings.removeBlobs(this.tx, { file: row.id, blobs: others, forget: "keys" })
-        continue
-      }
-      if (row.state === "pending") this.count(row.owner, -row.bytes)
-      this.tx.query(`UPDATE ${fileTable} SET state = 'deleted' WHERE id = ?`, [row.id])
-      this.end(row.id, now + again)
-      this.settings.removeBlobs(this.tx, { file: row.id, blobs, forget: "file" })
+      const isReady = row.state === "ready"
+      const blobs = this.blobsOf(row.id).filter(({ key }) => !isReady || key !== row.key)
+      this.end(row.id, isReady ? null : now + again)
+      if (isReady && blobs.length === 0) continue
+      this.settings.removeBlobs(this.tx, { file: row.id, blobs, forget: isReady ? "keys" : "file" })
     }
   }
 
@@ -394,10 +389,13 @@ export class TransactionFiles {
   private becomeReady(row: FileRow, key: string, checksum: string): void {
     const sql = `UPDATE ${fileTable} SET state = 'ready', key = ?, checksum = ? WHERE id = ?`
     this.tx.query(sql, [key, checksum, row.id])
-    // What belongs to no row is deleted when the time of its upload is over.
-    const isKept = !this.settings.owned.has(row.bucket) || row.uses > 0
-    if (isKept && this.blobsOf(row.id).length === 1) this.end(row.id, null)
+    if (this.isKept(row) && this.blobsOf(row.id).length === 1) this.end(row.id, null)
     else this.wrote(row.id)
+  }
+
+  /** Whether a file stays. One of a bucket whose files belong to rows, and that no row names, ends with the time of its upload. */
+  private isKept({ bucket, uses }: FileRow): boolean {
+    return !this.settings.owned.has(bucket) || uses > 0
   }
 
   // --- parts
@@ -407,36 +405,32 @@ export class TransactionFiles {
     return row === undefined ? noFile : body(row)
   }
 
-  private partsOf(row: FileRow): ReadonlyArray<ReadonlyArray<SqlValue>> {
-    return this.tx.query(
+  private storedParts(row: FileRow) {
+    const rows = this.tx.query(
       `SELECT p.part, p.etag, p.checksum FROM ${blobTable} AS b JOIN ${partTable} AS p ON p.key = b.key ` +
         "WHERE b.file = ? ORDER BY p.part",
       [row.id]
     )
-  }
-
-  private storedParts(row: FileRow) {
-    const rows = this.partsOf(row)
     return {
       parts: rows.map(([part, etag]) => ({ part: Number(part), etag: String(etag) })),
       checksums: rows.map(([, , checksum]) => String(checksum)),
-      isComplete: rows.length === partsOf(row.bytes, row.partBytes)
+      isComplete: rows.length === countParts(row.bytes, row.partBytes)
     }
   }
 
   private statusOf(row: FileRow): UploadStatus {
-    if (row.state === "ready") return ready
-    return { state: "pending", parts: this.partsOf(row).map(([part]) => Number(part)) }
+    return row.state === "ready" ? ready : pending(this.storedParts(row).parts)
   }
 
   private progressOf(row: FileRow): Progress {
-    const status = this.statusOf(row)
+    if (row.state === "ready") return { status: ready, complete: null, isWrong: false }
     const [blob] = this.blobsOf(row.id)
     const { checksums, isComplete, parts } = this.storedParts(row)
-    if (row.state === "ready" || blob === undefined || !isComplete) return { status, complete: null, isWrong: false }
+    const status = pending(parts)
+    if (blob === undefined || !isComplete) return { status, complete: null, isWrong: false }
     if (row.checksum !== null && row.checksum !== checksumOf(checksums)) {
       this.tx.query(`DELETE FROM ${partTable} WHERE key = ?`, [blob.key])
-      return { status: { state: "pending", parts: [] }, complete: null, isWrong: true }
+      return { status: pending([]), complete: null, isWrong: true }
     }
     return { status, complete: { ...blob, parts, bytes: row.bytes }, isWrong: false }
   }
@@ -505,6 +499,10 @@ export class TransactionFiles {
 }
 
 const ready: UploadStatus = { state: "ready", parts: [] }
+const pending = (parts: ReadonlyArray<StoredPart>): UploadStatus => ({
+  state: "pending",
+  parts: parts.map(({ part }) => part)
+})
 
 const withParameters = (path: string, parameters: Record<string, string>): string =>
   `${path}${path.includes("?") ? "&" : "?"}${new URLSearchParams(parameters)}`
