@@ -118,7 +118,7 @@ describe("a soak of stock and own clients with evictions, crashes and cuts, in m
 
 describe("control: the soak in memory detects", () => {
   const finds = (sabotage: Sabotage) =>
-    expect(forAllAsync(50, (_, seed) => run(seed, {}, 120, sabotage))).rejects.toThrow(Violation)
+    expect(forAllAsync(200, (_, seed) => run(seed, {}, 120, sabotage))).rejects.toThrow(Violation)
 
   const { touched } = ReadIndex.prototype
   afterEach(() => {

@@ -203,7 +203,7 @@ describe("random workflows", () => {
 })
 
 describe("control: the comparison detects", () => {
-  const finds = () => expect(compareAll(60)).rejects.toThrow(Violation)
+  const finds = () => expect(compareAll(300)).rejects.toThrow(Violation)
   // Methods that are private, and so not in the type.
   const workflows: any = TransactionWorkflows.prototype
 
