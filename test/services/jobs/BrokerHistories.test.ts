@@ -35,7 +35,7 @@ describe("control: the histories detect", () => {
     })
   }
   const finds = (what: RegExp) =>
-    expect(forAllAsync(300, (random) => history(random, new Map(), calm))).rejects.toThrow(what)
+    expect(forAllAsync(100, (random) => history(random, new Map(), calm))).rejects.toThrow(what)
 
   it("Q11: a call whose begin leaves no mark", async () => {
     changeWrites((sql, params) => (sql.includes("attempts + 1, sends = 0") ? undefined : params))
@@ -44,7 +44,10 @@ describe("control: the histories detect", () => {
 
   it("Q11: a call that was lost and is not sent again", async () => {
     const never = Number.MAX_SAFE_INTEGER
-    changeWrites((sql, [call, wake, id]) => (sql.includes("SET state = 'sent'") ? [call, never, id] : [call, wake, id]))
+    changeWrites((sql, params) => {
+      const [call, , id] = params
+      return sql.includes("SET state = 'sent'") ? [call, never, id] : params
+    })
     await finds(/waits for ever/)
   })
 })

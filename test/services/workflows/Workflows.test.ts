@@ -100,16 +100,21 @@ describe("an execution", () => {
   })
 
   it("W9: a run that hangs is cut after its timeout, and the next one goes on from what was recorded", async () => {
-    const { close, execution, order, texts, until } = await started()
+    const { close, execution, order, pass, texts, until } = await started()
     let isHanging = true
-    world.begin = (text) => (isHanging && text === "one ship" ? Effect.never : Effect.void)
+    let hanging = 0
+    const hang = Effect.andThen(
+      Effect.sync(() => void hanging++),
+      Effect.never
+    )
+    world.begin = (text) => (isHanging && text === "one ship" ? hang : Effect.void)
     const id = await order("one", 100)
-    await expect.poll(async () => (await execution(id)).activities).toBe(2)
-    // 20 seconds until it is cut, and 1 second until it goes on.
-    await until(id, "suspended", 500)
-    await until(id, "running")
+    await until(id, "suspended", 0)
+    await pass(100)
+    await expect.poll(() => hanging).toBe(1)
     isHanging = false
-    await until(id, "done", 1000)
+    // 20 seconds until it is cut, and 1 second until it goes on.
+    await until(id, "done", 250)
     expect(await texts()).toEqual(["one reserve", "one charge 1", "one ship"])
     expect(await execution(id)).toMatchObject({ runs: 3 })
     await close()
@@ -181,7 +186,7 @@ describe("an execution", () => {
     expect(await done()).toEqual([child.id, next])
     // Not beyond the time of the clock: the runs that follow it take real time.
     await pass(82_700_000)
-    await until(family, "done", 10_000)
+    await until(family, "done", 500)
     expect((await texts()).filter((text) => text.includes("child reserve")).length).toBe(1)
     const last = await order("last", 0)
     await until(last, "done")
