@@ -16,6 +16,7 @@ const allowed: Readonly<Record<string, ReadonlyArray<string>>> = {
   services: ["contract", "protocol", "system"],
   "layers/memory": ["contract", "protocol", "services"],
   "layers/cloudflare": ["contract", "protocol", "services"],
+  "layers/s3": ["contract", "protocol", "services"],
   "engine/rpc": ["contract", "protocol", "services"],
   "engine/object": ["contract", "protocol", "services", "engine/rpc"],
   "engine/worker": ["contract", "protocol", "system", "services", "engine/rpc"],

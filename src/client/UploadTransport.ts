@@ -9,7 +9,7 @@ import * as Transport from "./Transport.ts"
 export interface SendRequest {
   readonly url: string
   readonly method: string
-  readonly headers?: Record<string, string>
+  readonly headers?: Readonly<Record<string, string>>
   readonly body?: ArrayBuffer
   readonly onProgress?: ((sent: number) => void) | undefined
 }
@@ -18,6 +18,8 @@ export interface SendRequest {
 export interface Reply {
   readonly status: number
   readonly text: string
+  /** Of what was stored, where a page may read it. */
+  readonly etag: string | null
 }
 
 /** What is used of the browser's request. */
@@ -29,12 +31,13 @@ interface BrowserRequest {
   onerror: (() => void) | null
   open(method: string, url: string): void
   setRequestHeader(name: string, value: string): void
+  getResponseHeader(name: string): string | null
   send(body: ArrayBuffer | null): void
   abort(): void
 }
 declare const XMLHttpRequest: (new () => BrowserRequest) | undefined
 
-const lost: Reply = { status: 0, text: "" }
+const lost: Reply = { status: 0, text: "", etag: null }
 
 /** What sends requests here. */
 export const sendOver: Effect.Effect<(request: SendRequest) => Effect.Effect<Reply>> = Effect.map(
@@ -54,7 +57,7 @@ const sendByFetch = (
       const response = await fetch(url, { method, signal, ...(headers && { headers }), ...(body && { body }) })
       const text = await response.text()
       if (body !== undefined) onProgress?.(body.byteLength)
-      return { status: response.status, text }
+      return { status: response.status, text, etag: response.headers.get("etag") }
     } catch {
       return lost
     }
@@ -68,7 +71,10 @@ const sendByXhr = (
     request.open(method, url)
     for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value)
     request.upload.onprogress = ({ loaded }) => onProgress?.(loaded)
-    request.onload = () => resume(Effect.succeed({ status: request.status, text: request.responseText }))
+    request.onload = () => {
+      const { responseText: text, status } = request
+      resume(Effect.succeed({ status, text, etag: request.getResponseHeader("etag") }))
+    }
     request.onerror = () => resume(Effect.succeed(lost))
     request.send(body ?? null)
     return Effect.sync(() => request.abort())

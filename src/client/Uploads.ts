@@ -7,6 +7,7 @@ import { bytesToHex } from "@noble/hashes/utils.js"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Base64 from "effect/encoding/Base64"
+import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
@@ -59,6 +60,9 @@ const defaultRetry: Schedule.Schedule<unknown> = Schedule.exponential("1 second"
   Schedule.jittered
 )
 
+/** Where a part is sent to the store itself. */
+const DirectTarget = Schema.Struct({ url: Schema.String, headers: Schema.Record(Schema.String, Schema.String) })
+
 /** Statuses after which a request is sent again. */
 const isTransient = (status: number): boolean => status === 0 || status === 408 || status === 429 || status >= 500
 
@@ -86,21 +90,22 @@ export const send = (
         if (known.state === "ready") return report(true)
         for (const part of known.parts) sent.set(part, sizeOf(upload, part))
         report(false)
+        const direct: Direct = { isUsed: known.isDirect === true, isProven: false }
         const missing = Array.from({ length: count }, (_, i) => i + 1).filter((part) => !sent.has(part))
         const put = Effect.fnUntraced(function* (part: number) {
           const start = (part - 1) * upload.partBytes
           const body = yield* read(file.slice(start, start + sizeOf(upload, part)))
           const digest = yield* digestOf(body)
-          return yield* attempt(upload, options, {
-            method: "PUT",
-            part,
-            body,
-            headers: digest === undefined ? {} : { "content-digest": `sha-256=:${Base64.encode(digest)}:` },
-            onProgress: (loaded) => {
-              sent.set(part, Math.min(loaded, body.byteLength))
-              report(false)
-            }
-          }).pipe(
+          const headers: Readonly<Record<string, string>> =
+            digest === undefined ? {} : { "content-digest": `sha-256=:${Base64.encode(digest)}:` }
+          const onProgress = (loaded: number) => {
+            sent.set(part, Math.min(loaded, body.byteLength))
+            report(false)
+          }
+          const request: PartRequest = { part, body, headers, onProgress }
+          const stored = digest === undefined ? undefined : yield* sendDirectly(upload, options, request, direct)
+          if (stored !== undefined) return stored
+          return yield* attempt(upload, options, { method: "PUT", ...request }).pipe(
             // The part was taken before, and its answer lost.
             Effect.catchIf(
               ({ status }) => status === 409,
@@ -125,7 +130,10 @@ export const send = (
 
 /** Gives an upload up: its row and what was sent of it are deleted. */
 export const cancel = (upload: Upload, options: UploadOptions = {}): Effect.Effect<void, UploadError> =>
-  Effect.asVoid(attempt(upload, options, { method: "DELETE" }))
+  persist(
+    options,
+    exchange(upload, options, { method: "DELETE" }, () => Option.some(undefined))
+  )
 
 /** The checksum of a file, for `begin`: with it the server refuses the file unless it has all its bytes. */
 export const checksumOf = (file: Blob, partBytes: number): Effect.Effect<string, UploadError> =>
@@ -163,40 +171,97 @@ const digestOf = (part: ArrayBuffer): Effect.Effect<Uint8Array | undefined> =>
 interface UploadRequest {
   readonly method: "GET" | "PUT" | "POST" | "DELETE"
   readonly part?: number
+  readonly etag?: string
   readonly body?: ArrayBuffer
-  readonly headers?: Record<string, string>
+  readonly headers?: Readonly<Record<string, string>>
   readonly onProgress?: (sent: number) => void
 }
 
+/** A part that is sent. */
+interface PartRequest extends Required<Pick<UploadRequest, "part" | "body" | "headers" | "onProgress">> {}
+
+/** Whether parts go to the store itself, and whether one has arrived there: a page may be kept from it. */
+interface Direct {
+  isUsed: boolean
+  isProven: boolean
+}
+
 const decodeStatus = Schema.decodeUnknownOption(Schema.fromJsonString(UploadStatus))
+const decodeTarget = Schema.decodeUnknownOption(Schema.fromJsonString(DirectTarget))
 const decodeProblem = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Struct({ error: Schema.String })))
 
 /** Makes a request until it is answered, or the time of the upload is over. */
-const attempt = Effect.fnUntraced(function* (
-  upload: Upload,
-  { retry = defaultRetry, url }: UploadOptions,
-  { onProgress, part, ...request }: UploadRequest
-) {
-  const send = yield* sendOver
-  const base = url ?? (typeof location === "undefined" ? undefined : location.href)
-  const target = new URL(upload.url, base)
-  if (part !== undefined) target.searchParams.set("part", String(part))
-  const once = send({ ...request, url: target.href, onProgress }).pipe(
-    Effect.flatMap((reply) => outcomeOf(reply)),
-    Effect.tapError(() => Effect.sync(() => onProgress?.(0)))
-  )
-  return yield* Effect.retry(once, { schedule: retry, while: (error) => error instanceof Again }).pipe(
+const attempt = (upload: Upload, options: UploadOptions, request: UploadRequest) =>
+  persist(options, exchange(upload, options, request, decodeStatus))
+
+/** Repeats what may succeed later. */
+const persist = <A, R>(
+  { retry = defaultRetry }: UploadOptions,
+  once: Effect.Effect<A, UploadError | Again, R>
+): Effect.Effect<A, UploadError, R> =>
+  Effect.retry(once, { schedule: retry, while: (error) => error instanceof Again }).pipe(
     Effect.catchIf(
       (error) => error instanceof Again,
       ({ detail, status }) => failure(status, detail)
     )
   )
+
+/** Makes a request once. */
+const exchange = Effect.fnUntraced(function* <A>(
+  upload: Upload,
+  { url }: UploadOptions,
+  { etag, onProgress, part, ...request }: UploadRequest,
+  decode: (text: string) => Option.Option<A>
+) {
+  const send = yield* sendOver
+  const base = url ?? (typeof location === "undefined" ? undefined : location.href)
+  const target = new URL(upload.url, base)
+  if (part !== undefined) target.searchParams.set("part", String(part))
+  if (etag !== undefined) target.searchParams.set("etag", etag)
+  return yield* send({ ...request, url: target.href, onProgress }).pipe(
+    Effect.flatMap((reply) => outcomeOf(reply, decode)),
+    Effect.tapError(() => Effect.sync(() => onProgress?.(0)))
+  )
 })
 
-const outcomeOf = ({ status, text }: Reply): Effect.Effect<UploadStatus, UploadError | Again> => {
-  if (status === 204) return Effect.succeed(pending)
-  if (status === 200) {
-    const decoded = decodeStatus(text)
+/**
+ * Sends a part to the store itself. Returns nothing where that does not work: the part goes through the server then. Until one part
+ * has arrived, one failure is enough to tell, since a page learns nothing of a store that does not allow its origin.
+ */
+const sendDirectly = Effect.fnUntraced(function* (
+  upload: Upload,
+  options: UploadOptions,
+  { body, headers, onProgress, part }: PartRequest,
+  direct: Direct
+) {
+  if (!direct.isUsed) return undefined
+  const send = yield* sendOver
+  const ask = persist(options, exchange(upload, options, { method: "POST", part, headers }, decodeTarget))
+  const store = Effect.gen(function* () {
+    const target = yield* ask
+    const { etag, status } = yield* send({ method: "PUT", ...target, body, onProgress })
+    if (status === 200 && etag !== null) {
+      direct.isProven = true
+      return etag
+    }
+    onProgress(0)
+    const detail = `the store answered with status ${status}`
+    if (direct.isProven && isTransient(status)) return yield* new Again({ status, detail })
+    direct.isUsed = direct.isProven
+    return yield* failure(status, detail)
+  })
+  return yield* persist(options, store).pipe(
+    Effect.flatMap((etag) => attempt(upload, options, { method: "POST", part, etag })),
+    Effect.orElseSucceed(() => undefined)
+  )
+})
+
+const outcomeOf = <A>(
+  { status, text }: Reply,
+  decode: (text: string) => Option.Option<A>
+): Effect.Effect<A, UploadError | Again> => {
+  if (status === 200 || status === 204) {
+    const decoded = decode(text)
     // Something between page and server has answered.
     return decoded._tag === "Some"
       ? Effect.succeed(decoded.value)

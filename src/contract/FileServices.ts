@@ -47,7 +47,9 @@ export type Upload = typeof Upload.Type
 export const UploadStatus = Schema.Struct({
   state: Schema.Literals(["pending", "ready"]),
   /** The numbers of the parts that are stored, from 1. */
-  parts: Schema.Array(Schema.Int)
+  parts: Schema.Array(Schema.Int),
+  /** Whether parts can be sent to the store itself. */
+  isDirect: Schema.optionalKey(Schema.Boolean)
 })
 /** How far an upload is. */
 export type UploadStatus = typeof UploadStatus.Type

@@ -25,6 +25,22 @@ export interface StoredPart {
   readonly etag: string
 }
 
+/** A part that is to be stored by whoever has its bytes. */
+export interface PresignedPart {
+  readonly part: number
+  readonly bytes: number
+  /** The SHA-256 that the bytes must have, in hexadecimal. */
+  readonly checksum: string
+  /** Milliseconds since the epoch. */
+  readonly expires: number
+}
+
+/** A `PUT` that is authorized by its URL. */
+export interface PresignedPut {
+  readonly url: string
+  readonly headers: Readonly<Record<string, string>>
+}
+
 /** The first byte, and how many. */
 export interface ByteRange {
   readonly offset: number
@@ -47,11 +63,13 @@ export class WrongSize extends Schema.TaggedError<WrongSize>("effect-dormouse/Wr
 }) {}
 
 /** Runs an operation of a layer: what it throws becomes a `BlobError`. */
-export const attempt = <A>(operation: string, body: () => Promise<A>): Effect.Effect<A, BlobError> =>
+export const attempt = <A>(operation: string, body: (signal: AbortSignal) => Promise<A>): Effect.Effect<A, BlobError> =>
   Effect.tryPromise({ try: body, catch: (cause) => new BlobError({ operation, cause }) })
 
 /** The same for a layer that stores a body, and throws `WrongSize` for one that ends elsewhere. */
-export const attemptToStore = (body: () => Promise<Stored>): Effect.Effect<Stored, BlobError | WrongSize> =>
+export const attemptToStore = (
+  body: (signal: AbortSignal) => Promise<Stored>
+): Effect.Effect<Stored, BlobError | WrongSize> =>
   Effect.tryPromise({
     try: body,
     catch: (cause) => (cause instanceof WrongSize ? cause : new BlobError({ operation: "put", cause }))
@@ -91,5 +109,10 @@ export class Blobs extends Context.Service<
     readonly remove: (keys: ReadonlyArray<string>) => Effect.Effect<void, BlobError>
     /** Some of the keys that begin so, in any order; none when there are no more. */
     readonly list: (prefix: string) => Effect.Effect<ReadonlyArray<string>, BlobError>
+    /**
+     * A request by which a client stores a part itself. The store refuses it with other bytes than those of the checksum, and its
+     * answer has the `etag` of the part. Without this, clients send all bytes through the server.
+     */
+    readonly presign?: (key: string, upload: string, part: PresignedPart) => Effect.Effect<PresignedPut, BlobError>
   }
 >()("effect-dormouse/Blobs") {}

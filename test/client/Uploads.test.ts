@@ -5,72 +5,10 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
-import { Blobs } from "effect-dormouse/files"
 import { Uploads } from "effect-dormouse/files/client"
-import { TestApp } from "effect-dormouse/testing"
 import { describe, expect, it } from "vitest"
-import * as Transport from "../../src/client/Transport.ts"
-import { FilesTestApi, makeApp, small } from "../worker/files.ts"
-
-/** Uploads over a network that cuts requests. */
-
-const retry = Schedule.spaced("1 millis")
-const bytesOf = (length: number) => Uint8Array.from({ length }, (_, i) => (i * 7) & 255)
-
-/** What happens to a request: it is answered, lost before it arrives, or its answer is lost. */
-type Fate = "answered" | "lost" | "unanswered"
-
-/** Runs a body with an app in memory, whose requests for files have a fate each. */
-const run = <A>(
-  fate: (request: { readonly number: number; readonly method: string; readonly url: string }) => Fate,
-  body: (tools: {
-    readonly begin: (bytes: number, checksum?: string) => Effect.Effect<Uploads.Target>
-    readonly download: (file: Uploads.Target["file"]) => Effect.Effect<Uint8Array>
-    readonly sent: Array<string>
-    readonly url: string
-  }) => Effect.Effect<A, unknown>
-): Promise<A> => {
-  const blobs = new Blobs.MemoryBlobs()
-  const sent: Array<string> = []
-  let number = 0
-  return Effect.runPromise(
-    Effect.scoped(
-      Effect.gen(function* () {
-        const { transport, url } = yield* TestApp
-        const client = yield* TestApp.client(FilesTestApi)
-        const fetch = yield* Effect.provide(Transport.Fetch, transport)
-        const cut = async (url: string, init: RequestInit) => {
-          const { method = "GET" } = init
-          sent.push(`${method} ${new URL(url).searchParams.get("part") ?? ""}`.trim())
-          number++
-          const what = fate({ number, method, url })
-          if (what === "lost") throw new TypeError("the connection was lost")
-          const response = await fetch(url, init)
-          if (what === "unanswered") throw new TypeError("the connection was lost")
-          return response
-        }
-        const tools = {
-          sent,
-          url,
-          begin: (bytes: number, checksum?: string) =>
-            client
-              .mutate("begin", {
-                bucket: "small",
-                new: { name: "a.txt", type: "text/plain", bytes, ...(checksum !== undefined && { checksum }) }
-              })
-              .pipe(Effect.orDie),
-          download: (file: Uploads.Target["file"]) =>
-            Effect.gen(function* () {
-              const path = yield* client.query("url", { bucket: "small", file }).pipe(Effect.orDie)
-              const response = yield* Effect.promise(() => fetch(url + path, {}))
-              return new Uint8Array(yield* Effect.promise(() => response.arrayBuffer()))
-            })
-        }
-        return yield* body(tools).pipe(Effect.provideService(Transport.Fetch, cut), Effect.orDie)
-      })
-    ).pipe(Effect.provide(TestApp.layer(makeApp(blobs.layer), { enter: () => true })))
-  )
-}
+import { small } from "../worker/files.ts"
+import { bytesOf, retry, run } from "./uploadNetwork.ts"
 
 const answered = () => "answered" as const
 

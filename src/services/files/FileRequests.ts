@@ -13,12 +13,12 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type { Calls } from "../../contract/CallsTag.ts"
-import { FileRef } from "../../contract/FileServices.ts"
+import { FileRef, type UploadStatus } from "../../contract/FileServices.ts"
 import { type FileRequest, placeIn, type ServedFiles, segmentsOf } from "../../contract/Files.ts"
 import { Blobs, type Body, type Stored, WrongSize } from "../Blobs.ts"
 import { downloadOf } from "./FileHeaders.ts"
 import { RequestRefused } from "./FilesApi.ts"
-import type { Admitted, Located, Progress, UploadUrl } from "./TransactionFiles.ts"
+import type { Admitted, Located, Presignable, Progress, UploadUrl } from "./TransactionFiles.ts"
 
 /** The file that a request is about. */
 interface Target {
@@ -59,7 +59,8 @@ export const serve = (services: Context.Context<never>): ServedFiles => {
               Effect.logWarning("a request for a file failed", cause),
               answer(503, "the file could not be stored or read; try again", { "retry-after": "1" })
             )
-          )
+          ),
+          Effect.tap(() => drain(options.request))
         )
       )
   }
@@ -89,8 +90,9 @@ const handle = Effect.fnUntraced(function* ({ callsOf, request, url }: FileReque
     case "PUT":
       return yield* put(calls, request, url, signed)
     case "GET":
-      return statusResponse(yield* calls.call("~files.status", { url: signed }))
+      return yield* status(calls, signed)
     case "POST": {
+      if (url.searchParams.has("part")) return yield* direct(calls, request, url, signed)
       const progress: Progress = yield* calls.call("~files.progress", { url: signed })
       return yield* finish(calls, file, progress)
     }
@@ -104,23 +106,63 @@ const handle = Effect.fnUntraced(function* ({ callsOf, request, url }: FileReque
 
 const timeIn = (url: URL): number => Number(/^\d{1,16}$/.exec(url.searchParams.get("expires") ?? "")?.[0] ?? 0)
 
-const statusResponse = (status: unknown): Response =>
-  Response.json(status, { headers: { "cache-control": "no-store" } })
+const json = (body: unknown): Response => Response.json(body, { headers: { "cache-control": "no-store" } })
 
 // --- uploads
+
+/** How far an upload is, and whether parts can be sent to the store itself. */
+const status = Effect.fnUntraced(function* (calls: Calls["Service"], url: UploadUrl) {
+  const found: UploadStatus = yield* calls.call("~files.status", { url })
+  const { presign } = yield* Blobs
+  return json(presign === undefined ? found : { ...found, isDirect: true })
+})
+
+const partIn = (url: URL): Effect.Effect<number, RequestRefused> => {
+  const part = Number(url.searchParams.get("part") ?? 1)
+  return Number.isSafeInteger(part) ? Effect.succeed(part) : Effect.fail(refuse(400, "part must be a number"))
+}
+
+/** Milliseconds for which a client may send a part to the store itself, within the time of its upload. */
+const directTime = 60 * 60 * 1000
+
+/** Characters of an etag. Those of S3 have 34. */
+const etagLength = 200
+
+/** Answers where a client may send a part itself, or takes note that it has. */
+const direct = Effect.fnUntraced(function* (calls: Calls["Service"], request: Request, url: URL, signed: UploadUrl) {
+  const { presign } = yield* Blobs
+  if (presign === undefined) return yield* refuse(409, "parts are sent here")
+  const part = yield* partIn(url)
+  const etag = url.searchParams.get("etag")
+  if (etag !== null) {
+    if (etag === "" || etag.length > etagLength) return yield* refuse(400, "etag must be that of the part")
+    const progress: Progress = yield* calls.call("~files.sent", { url: signed, part, etag })
+    return yield* finish(calls, signed.file, progress)
+  }
+  const checksum = yield* digestOf(request.headers)
+  if (checksum === undefined) return yield* refuse(400, "content-digest must have the SHA-256 of the part")
+  const { bytes, expires, key, upload }: Presignable = yield* calls.call("~files.presign", {
+    url: signed,
+    part,
+    checksum
+  })
+  const until = Math.min(expires, (yield* Clock.currentTimeMillis) + directTime)
+  const current = upload ?? (yield* begin(calls, key))
+  return json(yield* presign(key, current, { part, bytes, checksum, expires: until }))
+})
 
 /** Stores a part. */
 const put = Effect.fnUntraced(function* (calls: Calls["Service"], request: Request, url: URL, signed: UploadUrl) {
   const { file } = signed
-  const part = Number(url.searchParams.get("part") ?? 1)
-  if (!Number.isSafeInteger(part)) return yield* refuse(400, "part must be a number")
-  const expected = digestOf(request.headers)
-  if (expected === "unreadable") return yield* refuse(400, "content-digest must have a SHA-256")
+  const part = yield* partIn(url)
+  const expected = yield* digestOf(request.headers)
   const length = request.headers.get("content-length")
+  const { presign } = yield* Blobs
   const admitted: Admitted = yield* calls.call("~files.admit", {
     url: signed,
     part,
-    length: length === null ? null : Number(length)
+    length: length === null ? null : Number(length),
+    isDirect: presign !== undefined
   })
   const { key } = admitted
   const dropped = admitted.isWhole ? drop(calls, file, key) : Effect.void
@@ -188,7 +230,7 @@ const finish = Effect.fnUntraced(function* (
   { complete, isWrong, status }: Progress
 ) {
   if (isWrong) return yield* refuse(422, "the file does not have the checksum that was declared; send it again")
-  if (complete === null) return statusResponse(status)
+  if (complete === null) return json(status)
   const { bytes, key, parts, upload } = complete
   const blobs = yield* Blobs
   if (upload === null) return yield* refuse(409, "a part is missing")
@@ -202,7 +244,7 @@ const finish = Effect.fnUntraced(function* (
   const ready = yield* calls
     .call("~files.completed", { file, key })
     .pipe(Effect.tapError((error) => (error instanceof RequestRefused ? drop(calls, file, key) : Effect.void)))
-  return statusResponse(ready)
+  return json(ready)
 })
 
 /** Deletes bytes that no row will name. When that fails, a sweep does it later. */
@@ -214,15 +256,35 @@ const drop = (calls: Calls["Service"], file: FileRef, key: string) =>
     // What cannot be deleted now is deleted by a sweep.
   }).pipe(Effect.ignoreCause)
 
+/** Bytes of a body that are read of a request that was refused before. */
+const drainedBytes = 16 * 1024 * 1024
+
+/** Reads a body that nobody has read: some servers reset the connection otherwise, and the client does not see the answer. */
+const drain = ({ body, bodyUsed }: Request): Effect.Effect<void> =>
+  Effect.ignoreCause(
+    Effect.promise(async () => {
+      if (body === null || bodyUsed) return
+      let bytes = 0
+      for await (const chunk of body) {
+        bytes += chunk.length
+        if (bytes > drainedBytes) return
+      }
+    })
+  )
+
 const empty = (): Body => new Response(new Uint8Array()).body!
 
 /** The SHA-256 that a request declares of its body (RFC 9530), in hexadecimal. */
-const digestOf = (headers: Headers): string | "unreadable" | undefined => {
+const digestOf = (headers: Headers): Effect.Effect<string | undefined, RequestRefused> => {
   const header = headers.get("content-digest")
-  if (header === null) return undefined
-  const [, base64] = /(?:^|,)\s*sha-256=:([A-Za-z0-9+/]{43}=):/.exec(header) ?? []
-  if (base64 === undefined) return "unreadable"
-  return Result.match(Base64.decode(base64), { onFailure: () => "unreadable", onSuccess: bytesToHex })
+  if (header === null) return Effect.succeed(undefined)
+  const [, base64 = ""] = /(?:^|,)\s*sha-256=:([A-Za-z0-9+/]{43}=):/.exec(header) ?? []
+  const unreadable = Effect.fail(refuse(400, "content-digest must have a SHA-256"))
+  if (base64 === "") return unreadable
+  return Result.match(Base64.decode(base64), {
+    onFailure: () => unreadable,
+    onSuccess: (bytes) => Effect.succeed(bytesToHex(bytes))
+  })
 }
 
 // --- downloads

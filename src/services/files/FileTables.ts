@@ -37,7 +37,10 @@ export const blobs: InternalTable = {
 /** The name of the table of parts. */
 export const partTable = "_dormouse_file_parts"
 
-/** The parts of uploads that are stored. */
+/**
+ * The parts of uploads. The etag is empty until a part is stored. Until then the checksum is that of the bytes which the client may send
+ * to the store itself, and empty once they come through the Worker.
+ */
 export const parts: InternalTable = {
   name: partTable,
   create:

@@ -80,8 +80,18 @@ export class FilesApi extends Api.make(
   }),
   Query.make("~files.status", { payload: { url: UploadUrl }, success: UploadStatus, error: RequestRefused }),
   Mutation.make("~files.admit", {
-    payload: { url: UploadUrl, part: Schema.Int, length: Schema.NullOr(Schema.Int) },
+    payload: { url: UploadUrl, part: Schema.Int, length: Schema.NullOr(Schema.Int), isDirect: Schema.Boolean },
     success: Schema.Struct({ ...BlobKey, bytes: Schema.Int, isWhole: Schema.Boolean }),
+    error: RequestRefused
+  }),
+  Mutation.make("~files.presign", {
+    payload: { url: UploadUrl, part: Schema.Int, checksum: Schema.String },
+    success: Schema.Struct({ ...BlobKey, bytes: Schema.Int, expires: Schema.Int }),
+    error: RequestRefused
+  }),
+  Mutation.make("~files.sent", {
+    payload: { url: UploadUrl, part: Schema.Int, etag: Schema.String },
+    success: Progress,
     error: RequestRefused
   }),
   Mutation.make("~files.started", {
@@ -134,7 +144,10 @@ export const handlers: Layer.Layer<never, never, any> = FilesApi.toLayer({
   "~files.locate": ({ disposition, file, signed }) =>
     reading((files) => refuse(files.locate(file, signed, disposition))),
   "~files.status": ({ url }) => reading((files) => refuse(files.status(url))),
-  "~files.admit": ({ length, part, url }) => writing((files) => refuse(files.admit(url, part, length))),
+  "~files.admit": ({ isDirect, length, part, url }) =>
+    writing((files) => refuse(files.admit(url, part, length, isDirect))),
+  "~files.presign": ({ checksum, part, url }) => writing((files) => refuse(files.presign(url, part, checksum))),
+  "~files.sent": ({ etag, part, url }) => writing((files) => refuse(files.sent(url, part, etag))),
   "~files.started": ({ key, upload }) => writing((files) => refuse(files.started(key, upload))),
   "~files.stored": ({ file, key, stored }) => writing((files) => refuse(files.stored(file, key, stored))),
   "~files.progress": ({ url }) => writing((files) => refuse(files.progress(url))),

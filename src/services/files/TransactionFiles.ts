@@ -73,6 +73,16 @@ export interface Admitted extends BlobKey {
   readonly isWhole: boolean
 }
 
+/** Where a client may store a part itself. */
+export interface Presignable {
+  readonly key: string
+  /** Null when the upload has to be begun. */
+  readonly upload: string | null
+  readonly bytes: number
+  /** The end of the upload. Milliseconds since the epoch. */
+  readonly expires: number
+}
+
 /** How far an upload is, and the parts that make it complete, once all are there. */
 export interface Progress {
   readonly status: UploadStatus
@@ -92,6 +102,11 @@ export interface Located {
   readonly disposition: "inline" | "attachment"
   /** When the URL ends, in milliseconds since the epoch; null for one that does not. */
   readonly expires: number | null
+}
+
+/** A part, as its row says: see `parts` in `FileTables.ts`. */
+interface KnownPart extends StoredPart {
+  readonly checksum: string
 }
 
 /** A request for a file is refused: the status, and why. */
@@ -222,29 +237,50 @@ export class TransactionFiles {
       () => this.uploadProblem(url) ?? this.withUpload(url.file, (row) => Effect.succeed(this.statusOf(row)))
     )
 
-  /** Lets a part be stored, or refuses it. */
-  readonly admit = (url: UploadUrl, part: number, length: number | null): Effect.Effect<Admitted, Refusal> =>
-    Effect.suspend(
-      () =>
-        this.uploadProblem(url) ??
-        this.withUpload<Admitted>(url.file, (row) => {
-          if (row.state === "ready") return refused(409, "the file is complete")
-          const { partBytes } = row
-          const bytes = bytesOfPart(row.bytes, partBytes, part)
-          if (bytes === undefined) return refused(400, `the file has ${countParts(row.bytes, partBytes)} parts`)
-          if (length !== null && length !== bytes)
-            return refused(length > bytes ? 413 : 400, `part ${part} has ${bytes} bytes, got ${length}`)
-          const isWhole = countParts(row.bytes, partBytes) === 1
-          const blobs = this.blobsOf(row.id)
-          const [known] = blobs
-          if (!isWhole && known !== undefined) return Effect.succeed({ ...known, bytes, isWhole })
-          if (blobs.length >= maxAttempts) return refused(429, "the file was sent too often")
-          const { object, tenant } = this.settings.place()
-          const key = `${object ?? tenant}/${row.id}/${randomName(9)}`
-          this.tx.query(`INSERT INTO ${blobTable} (key, file) VALUES (?, ?)`, [key, row.id])
-          return Effect.succeed({ key, upload: null, bytes, isWhole })
-        })
-    )
+  /**
+   * Lets a part be stored by the Worker, or refuses it. `isDirect` says that clients may store parts themselves: no longer this one,
+   * since nobody could tell then which bytes were stored last.
+   */
+  readonly admit = (
+    url: UploadUrl,
+    part: number,
+    length: number | null,
+    isDirect: boolean
+  ): Effect.Effect<Admitted, Refusal> =>
+    this.withPart(url, part, (row, bytes) => {
+      if (length !== null && length !== bytes)
+        return refused(length > bytes ? 413 : 400, `part ${part} has ${bytes} bytes, got ${length}`)
+      const isWhole = bytes === row.bytes
+      return Effect.map(this.keyOf(row, isWhole), (blob) => {
+        if (isDirect && !isWhole && !this.partOf(blob.key, part)?.etag)
+          this.setPart(blob.key, { part, etag: "", checksum: "" })
+        return { ...blob, bytes, isWhole }
+      })
+    })
+
+  /** Lets a client store a part itself, with the bytes of this checksum and no others. */
+  readonly presign = (url: UploadUrl, part: number, checksum: string): Effect.Effect<Presignable, Refusal> =>
+    this.withPart(url, part, (row, bytes) => {
+      if (bytes === row.bytes) return refused(409, "a file of one part is sent here")
+      return Effect.flatMap(this.keyOf(row, false), (blob) => {
+        const known = this.partOf(blob.key, part)
+        if (known !== undefined && (known.etag !== "" || known.checksum !== checksum))
+          return refused(409, "the part was sent before, or with other bytes: send it here")
+        this.setPart(blob.key, { part, etag: "", checksum })
+        return Effect.succeed({ ...blob, bytes, expires: row.expires })
+      })
+    })
+
+  /** A client has stored a part itself. The store does not complete the upload unless this is its etag. */
+  readonly sent = (url: UploadUrl, part: number, etag: string): Effect.Effect<Progress, Refusal> =>
+    this.withPart(url, part, (row) => {
+      const [blob] = this.blobsOf(row.id)
+      const known = blob && this.partOf(blob.key, part)
+      if (blob === undefined || known === undefined || known.checksum === "")
+        return refused(409, "the part was not to be sent to the store")
+      if (known.etag === "") this.setPart(blob.key, { ...known, etag })
+      return Effect.succeed(this.progressOf(row))
+    })
 
   /** An upload in parts has begun. Returns the one that holds, which another request may have begun before. */
   readonly started = (key: string, upload: string): Effect.Effect<string, Refusal> =>
@@ -258,7 +294,7 @@ export class TransactionFiles {
   readonly stored = (
     file: FileRef,
     key: string,
-    { checksum, etag, part }: StoredPart & { readonly checksum: string }
+    { checksum, etag, part }: KnownPart
   ): Effect.Effect<Progress, Refusal> =>
     Effect.suspend(() =>
       this.withUpload(file, (row) => {
@@ -270,8 +306,7 @@ export class TransactionFiles {
           this.becomeReady(row, key, checksum)
           return Effect.succeed({ status: ready, complete: null, isWrong: false })
         }
-        const values = [key, part, etag, checksum]
-        this.tx.query(`INSERT OR REPLACE INTO ${partTable} (key, part, etag, checksum) VALUES (?, ?, ?, ?)`, values)
+        this.setPart(key, { part, etag, checksum })
         return Effect.succeed(this.progressOf(row))
       })
     )
@@ -405,10 +440,51 @@ export class TransactionFiles {
     return row === undefined ? noFile : body(row)
   }
 
+  /** What concerns a part of an upload that is not complete. */
+  private withPart<A>(
+    url: UploadUrl,
+    part: number,
+    body: (row: FileRow, bytes: number) => Effect.Effect<A, Refusal>
+  ): Effect.Effect<A, Refusal> {
+    return Effect.suspend(
+      () =>
+        this.uploadProblem(url) ??
+        this.withUpload(url.file, (row) => {
+          if (row.state === "ready") return refused(409, "the file is complete")
+          const bytes = bytesOfPart(row.bytes, row.partBytes, part)
+          if (bytes === undefined) return refused(400, `the file has ${countParts(row.bytes, row.partBytes)} parts`)
+          return body(row, bytes)
+        })
+    )
+  }
+
+  /** The key of an upload. Each attempt to store a whole file has one of its own. */
+  private keyOf(row: FileRow, isWhole: boolean): Effect.Effect<BlobKey, Refusal> {
+    const blobs = this.blobsOf(row.id)
+    const [known] = blobs
+    if (!isWhole && known !== undefined) return Effect.succeed(known)
+    if (blobs.length >= maxAttempts) return refused(429, "the file was sent too often")
+    const { object, tenant } = this.settings.place()
+    const key = `${object ?? tenant}/${row.id}/${randomName(9)}`
+    this.tx.query(`INSERT INTO ${blobTable} (key, file) VALUES (?, ?)`, [key, row.id])
+    return Effect.succeed({ key, upload: null })
+  }
+
+  private partOf(key: string, part: number): KnownPart | undefined {
+    const sql = `SELECT etag, checksum FROM ${partTable} WHERE key = ? AND part = ?`
+    const [row] = this.tx.query(sql, [key, part])
+    return row && { part, etag: String(row[0]), checksum: String(row[1]) }
+  }
+
+  private setPart(key: string, { checksum, etag, part }: KnownPart): void {
+    const sql = `INSERT OR REPLACE INTO ${partTable} (key, part, etag, checksum) VALUES (?, ?, ?, ?)`
+    this.tx.query(sql, [key, part, etag, checksum])
+  }
+
   private storedParts(row: FileRow) {
     const rows = this.tx.query(
       `SELECT p.part, p.etag, p.checksum FROM ${blobTable} AS b JOIN ${partTable} AS p ON p.key = b.key ` +
-        "WHERE b.file = ? ORDER BY p.part",
+        "WHERE b.file = ? AND p.etag <> '' ORDER BY p.part",
       [row.id]
     )
     return {
@@ -429,7 +505,8 @@ export class TransactionFiles {
     const status = pending(parts)
     if (blob === undefined || !isComplete) return { status, complete: null, isWrong: false }
     if (row.checksum !== null && row.checksum !== checksumOf(checksums)) {
-      this.tx.query(`DELETE FROM ${partTable} WHERE key = ?`, [blob.key])
+      // The bytes are still there, and clients may still store the same: all parts come through the Worker now.
+      this.tx.query(`UPDATE ${partTable} SET etag = '', checksum = '' WHERE key = ?`, [blob.key])
       return { status: pending([]), complete: null, isWrong: true }
     }
     return { status, complete: { ...blob, parts, bytes: row.bytes }, isWrong: false }

@@ -15,7 +15,7 @@ export interface FileDeployment extends Deployment {
 
 const utf8 = new TextEncoder()
 export const hexOf = (bytes: Uint8Array) => bytesToHex(sha256(bytes))
-const digestOf = (bytes: Uint8Array) => `sha-256=:${btoa(String.fromCharCode(...sha256(bytes)))}:`
+export const digestOf = (bytes: Uint8Array) => `sha-256=:${btoa(String.fromCharCode(...sha256(bytes)))}:`
 /** Bytes that differ from part to part. */
 export const bytesOf = (length: number): Uint8Array<ArrayBuffer> => {
   const bytes = new Uint8Array(length)
@@ -61,7 +61,7 @@ export const suite = (name: string, here: () => Promise<FileDeployment>) =>
       expect(begun.url.startsWith(`/files/${tenant}/${begun.file}?`)).toBe(true)
       expect(await get(begun.file)).toMatchObject({ state: "pending", checksum: null, owner: "ada" })
       const status = await app.fetch(begun.url)
-      expect(await status.json()).toEqual({ state: "pending", parts: [] })
+      expect(await status.json()).toMatchObject({ state: "pending", parts: [] })
       const response = await put(begun.url, bytes, undefined, { "content-digest": digestOf(bytes) })
       expect(await response.json()).toEqual({ state: "ready", parts: [] })
       expect(await get(begun.file)).toMatchObject({ state: "ready", checksum: hexOf(bytes), bytes: bytes.length })
@@ -97,7 +97,7 @@ export const suite = (name: string, here: () => Promise<FileDeployment>) =>
       // Two requests that begin at the same time, and a part that is sent again.
       const both = await Promise.all([put(begun.url, parts[0]!, 1), put(begun.url, parts[0]!, 1)])
       expect(both.map(({ status }) => status)).toEqual([200, 200])
-      expect(await (await app.fetch(begun.url)).json()).toEqual({ state: "pending", parts: [1, 3] })
+      expect(await (await app.fetch(begun.url)).json()).toMatchObject({ state: "pending", parts: [1, 3] })
       expect(await statusOf(app.fetch(begun.url, { method: "POST" }))).toBe(200)
       expect(await get(begun.file)).toMatchObject({ state: "pending" })
       expect(await (await put(begun.url, parts[1]!, 2)).json()).toEqual({ state: "ready", parts: [] })
@@ -116,7 +116,7 @@ export const suite = (name: string, here: () => Promise<FileDeployment>) =>
       const begun = await begin(one.length + two.length, { checksum })
       await put(begun.url, one, 1)
       expect(await statusOf(put(begun.url, other, 2))).toBe(422)
-      expect(await (await app.fetch(begun.url)).json()).toEqual({ state: "pending", parts: [] })
+      expect(await (await app.fetch(begun.url)).json()).toMatchObject({ state: "pending", parts: [] })
       await put(begun.url, two, 2)
       expect(await (await put(begun.url, one, 1)).json()).toEqual({ state: "ready", parts: [] })
       expect(await get(begun.file)).toMatchObject({ state: "ready", checksum })
