@@ -63,6 +63,9 @@ const defaultRetry: Schedule.Schedule<unknown> = Schedule.exponential("1 second"
 /** Where a part is sent to the store itself. */
 const DirectTarget = Schema.Struct({ url: Schema.String, headers: Schema.Record(Schema.String, Schema.String) })
 
+/** How often parts are sent that the server does not have, or has not any more. */
+const maxRounds = 3
+
 /** Statuses after which a request is sent again. */
 const isTransient = (status: number): boolean => status === 0 || status === 408 || status === 429 || status >= 500
 
@@ -88,10 +91,13 @@ export const send = (
         }
         const known = count === 1 ? pending : yield* attempt(upload, options, { method: "GET" })
         if (known.state === "ready") return report(true)
-        for (const part of known.parts) sent.set(part, sizeOf(upload, part))
-        report(false)
+        const has = (parts: ReadonlyArray<number>) => {
+          sent.clear()
+          for (const part of parts) sent.set(part, sizeOf(upload, part))
+          report(false)
+        }
+        has(known.parts)
         const direct: Direct = { isUsed: known.isDirect === true, isProven: false }
-        const missing = Array.from({ length: count }, (_, i) => i + 1).filter((part) => !sent.has(part))
         const put = Effect.fnUntraced(function* (part: number) {
           const start = (part - 1) * upload.partBytes
           const body = yield* read(file.slice(start, start + sizeOf(upload, part)))
@@ -114,11 +120,16 @@ export const send = (
           )
         })
         const { concurrency = 3 } = options
-        const statuses = yield* Effect.forEach(missing, put, { concurrency })
-        const isReady = statuses.some(({ state }) => state === "ready")
-        const last = isReady ? undefined : yield* attempt(upload, options, { method: "POST" })
-        if (last?.state === "pending") return yield* failure(409, "the file is not complete; begin it again")
-        report(true)
+        // One round is enough, unless a part has arrived twice and the store does not have the one that the server knows.
+        for (let round = 1; round <= maxRounds; round++) {
+          const missing = Array.from({ length: count }, (_, i) => i + 1).filter((part) => !sent.has(part))
+          const statuses = yield* Effect.forEach(missing, put, { concurrency })
+          if (statuses.some(({ state }) => state === "ready")) return report(true)
+          const last = yield* attempt(upload, options, { method: "POST" })
+          if (last.state === "ready") return report(true)
+          has(last.parts)
+        }
+        return yield* failure(409, "the file is not complete; begin it again")
       }).pipe(
         Effect.matchCause({
           onFailure: (cause) => Queue.failCauseUnsafe(queue, cause),

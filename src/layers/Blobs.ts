@@ -7,6 +7,9 @@ export {
   Blobs,
   type Body,
   type ByteRange,
+  PartsChanged,
+  type PresignedPart,
+  type PresignedPut,
   type Stored,
   type StoredPart,
   WrongSize

@@ -62,6 +62,12 @@ export class WrongSize extends Schema.TaggedError<WrongSize>("effect-dormouse/Wr
   expected: Schema.Int
 }) {}
 
+/** A part was stored again after its etag was recorded: the upload cannot be completed with that one. */
+export class PartsChanged extends Schema.TaggedError<PartsChanged>("effect-dormouse/PartsChanged")(
+  "PartsChanged",
+  {}
+) {}
+
 /** Runs an operation of a layer: what it throws becomes a `BlobError`. */
 export const attempt = <A>(operation: string, body: (signal: AbortSignal) => Promise<A>): Effect.Effect<A, BlobError> =>
   Effect.tryPromise({ try: body, catch: (cause) => new BlobError({ operation, cause }) })
@@ -95,10 +101,14 @@ export class Blobs extends Context.Service<
       bytes: number
     ) => Effect.Effect<Stored, BlobError | WrongSize>
     /**
-     * Makes the parts one blob. Fails if one of them was stored again since, and with the second attempt if the first one was
-     * successful.
+     * Makes the parts one blob. Fails with the second attempt if the first one was successful, and with `PartsChanged` if the store
+     * has another part than that of an etag.
      */
-    readonly complete: (key: string, upload: string, parts: ReadonlyArray<StoredPart>) => Effect.Effect<void, BlobError>
+    readonly complete: (
+      key: string,
+      upload: string,
+      parts: ReadonlyArray<StoredPart>
+    ) => Effect.Effect<void, BlobError | PartsChanged>
     /** Deletes the parts of an upload that is not complete, if there is one. */
     readonly abort: (key: string, upload: string) => Effect.Effect<void, BlobError>
     /** The bytes of a blob, if there is one. */

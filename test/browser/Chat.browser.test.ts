@@ -1,5 +1,5 @@
 /// <reference types="node" />
-import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync } from "node:fs"
+import { mkdirSync, mkdtempSync, rmSync, statSync } from "node:fs"
 import { createServer } from "node:http"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -10,18 +10,12 @@ import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
 import { Accounts } from "effect-dormouse/accounts/client"
 import { Client } from "effect-dormouse/client"
-import {
-  type Browser,
-  type BrowserContext,
-  type BrowserContextOptions,
-  chromium,
-  type Page,
-  type Route
-} from "playwright-core"
+import type { Browser, BrowserContext, BrowserContextOptions, Page, Route } from "playwright-core"
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest"
 import { ChatApi } from "../../examples/chat/api.ts"
 import * as ChatPage from "../../examples/chat/page.ts"
 import * as Server from "../../examples/chat/server.ts"
+import { isMissing, launch, missing } from "./browser.ts"
 
 /**
  * The chat end to end: its page in a browser, and its Worker on workerd. React is the development build, with its
@@ -30,9 +24,6 @@ import * as Server from "../../examples/chat/server.ts"
  *     README_PICTURE=1 npx vitest run test/browser -t picture
  */
 
-const executablePath = "/usr/bin/chromium"
-const missing = `skipped: no Debian chromium at ${executablePath}; install it with apt-get install chromium`
-const isMissing = !existsSync(executablePath)
 if (isMissing) console.warn(missing)
 
 const pathOf = (relative: string) => fileURLToPath(new URL(relative, import.meta.url))
@@ -178,19 +169,7 @@ describe.skipIf(isMissing)("the chat in a browser", () => {
     await website.start()
     server.variables = { PREVIEW_HOSTS: website.host }
     await server.start()
-    browser = await chromium.launch({
-      executablePath,
-      args: [
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync"
-      ]
-    })
+    browser = await launch()
   })
 
   afterAll(async () => {

@@ -16,7 +16,12 @@ const backend = TestApp.layer(Sessions.app, {
   auth: Sessions.authOr(Auth.layerAnonymous),
   enter: Sessions.enter
 })
-const settled = Effect.promise(turns)
+/** What follows may be computed by other threads of the process: turns alone do not wait for them. */
+const settled = Effect.promise(async () => {
+  await turns()
+  await new Promise((resolve) => setTimeout(resolve, 3))
+  await turns()
+})
 const tokenOf = (subject: string, expires: number | null) => Auth.testToken({ subject, expires })
 
 /** Advances the clock in steps, in each of which everything that follows happens. */

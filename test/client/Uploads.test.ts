@@ -2,9 +2,11 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
+import { Blobs } from "effect-dormouse/files"
 import { Uploads } from "effect-dormouse/files/client"
 import { describe, expect, it } from "vitest"
 import { small } from "../worker/files.ts"
@@ -83,6 +85,36 @@ describe("Uploads", () => {
           })
       )
     }
+  })
+
+  it("C22, FI6: a part that arrived twice, and was recorded with the first etag, does not end the upload", async () => {
+    let completions = 0
+    const blobs = Layer.effect(
+      Blobs.Blobs,
+      Effect.map(Blobs.Blobs, (blobs) => ({
+        ...blobs,
+        complete: (key: string, upload: string, parts: ReadonlyArray<Blobs.StoredPart>) =>
+          Effect.gen(function* () {
+            // A request that was lost, and goes on in the server.
+            if (++completions === 1)
+              yield* Effect.orDie(blobs.putPart(key, upload, 1, new Blob([bytesOf(small)]).stream(), small))
+            yield* blobs.complete(key, upload, parts)
+          })
+      }))
+    ).pipe(Layer.provide(Blobs.layerMemory))
+    await run(
+      answered,
+      ({ begin, download, sent, url }) =>
+        Effect.gen(function* () {
+          const bytes = bytesOf(2 * small)
+          const target = yield* begin(bytes.length)
+          yield* Stream.runDrain(Uploads.send(target, new Blob([bytes]), { url, concurrency: 1 }))
+          expect(sent).toEqual(["GET", "PUT 1", "PUT 2", "POST", "PUT 1", "PUT 2"])
+          expect(completions).toBe(2)
+          expect(yield* download(target.file)).toEqual(bytes)
+        }),
+      blobs
+    )
   })
 
   it("C23: what the server does not take fails with its reason, and is not sent again", () =>

@@ -17,6 +17,8 @@ import { S3Blobs } from "effect-dormouse/files/s3"
  */
 export interface S3Server {
   readonly options: Pick<S3Blobs.S3Options, "endpoint" | "bucket" | "accessKeyId" | "secretAccessKey">
+  /** The same for a Worker, as `process/files.ts` reads them. */
+  readonly variables: Readonly<Record<string, string>>
   /** Methods and the names of parameters that have arrived. */
   readonly requests: Array<string>
   /** The status that answers a request instead, if it returns one. */
@@ -29,7 +31,7 @@ export interface S3Server {
 }
 
 /** Pages of any origin may send parts, and read what was stored. */
-const cors =
+const rules =
   "<CORSConfiguration><CORSRule><AllowedOrigin>*</AllowedOrigin><AllowedMethod>PUT</AllowedMethod>" +
   "<AllowedHeader>x-amz-content-sha256</AllowedHeader><ExposeHeader>etag</ExposeHeader></CORSRule></CORSConfiguration>"
 
@@ -39,7 +41,8 @@ const account = "S3RVER"
 
 const problem = (code: string) => `<?xml version="1.0"?><Error><Code>${code}</Code></Error>`
 
-export const startS3 = async (): Promise<S3Server> => {
+/** Starts a server. Without `cors` no page may use it. */
+export const startS3 = async ({ cors = true } = {}): Promise<S3Server> => {
   const directory = mkdtempSync(join(tmpdir(), "dormouse-s3-"))
   const store = new S3rver({
     address: "127.0.0.1",
@@ -47,7 +50,7 @@ export const startS3 = async (): Promise<S3Server> => {
     silent: true,
     directory,
     vhostBuckets: false,
-    configureBuckets: [{ name: bucket, configs: [cors] }]
+    configureBuckets: [{ name: bucket, configs: cors ? [rules] : [] }]
   })
   const { port } = await store.run()
   const uploads = join(directory, bucket, "._S3rver_uploads")
@@ -114,6 +117,12 @@ export const startS3 = async (): Promise<S3Server> => {
   const listing: Layer.Layer<Blobs.Blobs> = S3Blobs.layer(options)
   const made: S3Server = {
     options,
+    variables: {
+      S3_ENDPOINT: options.endpoint,
+      S3_BUCKET: bucket,
+      S3_ACCESS_KEY_ID: account,
+      S3_SECRET_ACCESS_KEY: account
+    },
     requests,
     refuse: () => undefined,
     keys: (prefix) =>

@@ -25,11 +25,14 @@ export const suite = (name: string, start: () => Promise<Deployment & { readonly
     }
 
     it("A15: the auth layer reads and writes what the deployment keeps, and an eviction loses none of it", async () => {
-      expect(await keysWith("first")).toEqual(["first"])
-      expect(await keysWith("second")).toEqual(["first", "second"])
+      // The deployment may have keys of other suites.
+      const known = await keysWith("first")
+      expect(known.at(-1)).toBe("first")
+      expect(await keysWith("second")).toEqual([...known, "second"])
+      const starts = app.starts("~system")
       await app.evict("~system")
-      expect(await keysWith("first")).toEqual(["first", "second"])
-      expect(app.starts("~system")).toBe(2)
+      expect(await keysWith("first")).toEqual([...known, "second"])
+      expect(app.starts("~system")).toBe(starts + 1)
     })
 
     it("A15: of callers that add the next key at the same time, one does", async () => {

@@ -11,6 +11,7 @@ import {
   type BlobError,
   Blobs,
   type Body,
+  PartsChanged,
   type Stored,
   WrongSize
 } from "../../services/Blobs.ts"
@@ -46,6 +47,9 @@ declare const FixedLengthStream: new (
   length: number
 ) => { readonly readable: Body; readonly writable: WritableStream<Uint8Array> }
 
+/** How an error of R2 ends that is about a part which is not there: its message has the code. */
+const invalidPart = "(10025)"
+
 /** Keys that R2 deletes at once. */
 const keysPerDelete = 1000
 
@@ -65,7 +69,7 @@ export const layerR2 = (binding: string): Layer.Layer<Blobs> =>
           attempt("complete", async () => {
             const stored = parts.map(({ etag, part }) => ({ etag, partNumber: part }))
             await bucket().resumeMultipartUpload(key, upload).complete(stored)
-          }),
+          }).pipe(Effect.mapError((error) => (String(error.cause).includes(invalidPart) ? new PartsChanged() : error))),
         // R2 fails for an upload that is complete, or was aborted before.
         abort: (key, upload) =>
           Effect.ignore(attempt("abort", () => bucket().resumeMultipartUpload(key, upload).abort())),

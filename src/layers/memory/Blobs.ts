@@ -6,7 +6,15 @@ import { sha256 } from "@noble/hashes/sha2.js"
 import { bytesToHex } from "@noble/hashes/utils.js"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { attempt, type BlobError, Blobs, type Body, type Stored, WrongSize } from "../../services/Blobs.ts"
+import {
+  attempt,
+  type BlobError,
+  Blobs,
+  type Body,
+  PartsChanged,
+  type Stored,
+  WrongSize
+} from "../../services/Blobs.ts"
 
 type Bytes = Uint8Array<ArrayBuffer>
 type Parts = Map<number, { readonly etag: string; readonly bytes: Bytes }>
@@ -39,14 +47,12 @@ export class MemoryBlobs {
         return etag
       }),
     complete: (key, upload, parts) =>
-      attempt("complete", async () => {
-        const stored = this.upload(key, upload)
-        const bytes = parts.map(({ etag, part }) => {
-          const found = stored.get(part)
-          if (found?.etag !== etag) throw new Error(`part ${part} is another one`)
-          return found.bytes
-        })
-        this.stored.set(key, new Uint8Array(await new Blob(bytes).arrayBuffer()))
+      Effect.gen({ self: this }, function* () {
+        const stored = yield* attempt("complete", async () => this.upload(key, upload))
+        const found = parts.map(({ part }) => stored.get(part))
+        if (found.some((part, i) => part?.etag !== parts[i]!.etag)) return yield* new PartsChanged()
+        const bytes = found.flatMap((part) => (part === undefined ? [] : [part.bytes]))
+        this.stored.set(key, new Uint8Array(yield* attempt("complete", () => new Blob(bytes).arrayBuffer())))
         this.uploads.delete(`${key} ${upload}`)
       }),
     abort: (key, upload) => Effect.sync(() => void this.uploads.delete(`${key} ${upload}`)),

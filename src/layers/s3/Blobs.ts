@@ -12,9 +12,10 @@ import * as Redacted from "effect/Redacted"
 import {
   attempt,
   attemptToStore,
-  type BlobError,
+  BlobError,
   Blobs,
   type Body,
+  PartsChanged,
   type PresignedPart,
   type PresignedPut,
   type Stored,
@@ -74,6 +75,9 @@ const deletesAtOnce = 8
 
 const make = (bucket: Bucket, isDirect: boolean): Blobs["Service"] => {
   const send = (operation: string, request: S3Request) => sendTo(bucket, operation, request)
+  /** Sends a request whose answer has nothing to read. A body that nobody reads holds its connection. */
+  const tell = (operation: string, request: S3Request) =>
+    Effect.tap(send(operation, request), ({ body }) => attempt(operation, async () => body?.cancel()))
   const read = Effect.fnUntraced(function* (operation: string, request: S3Request, path: ReadonlyArray<string>) {
     const response = yield* send(operation, request)
     const text = yield* attempt(operation, () => response.text())
@@ -82,21 +86,26 @@ const make = (bucket: Bucket, isDirect: boolean): Blobs["Service"] => {
   return {
     put: (key, body, bytes) => store(bucket, { method: "PUT", key }, body, bytes),
     begin: (key) =>
-      Effect.map(read("begin", { method: "POST", key, query: { uploads: "" } }, ["*", "UploadId"]), ([id = ""]) => id),
+      Effect.flatMap(read("begin", { method: "POST", key, query: { uploads: "" } }, ["*", "UploadId"]), ([id]) =>
+        id === undefined ? failure("begin", "there is no upload in the answer") : Effect.succeed(id)
+      ),
     putPart: (key, upload, part, body, bytes) =>
       store(bucket, { method: "PUT", key, query: partQuery(upload, part) }, body, bytes),
-    complete: Effect.fnUntraced(function* (key, upload, parts) {
-      const body = yield* S3Xml.completion(parts)
-      // The status is sent before the parts are one blob: a failure may be in the body.
-      const problems = yield* read("complete", { method: "POST", key, query: { uploadId: upload }, body }, [
-        "Error",
-        "Code"
-      ])
-      for (const problem of problems) yield* attempt("complete", () => Promise.reject(new Error(`S3 says ${problem}`)))
-    }),
+    complete: Effect.fnUntraced(
+      function* (key, upload, parts) {
+        const body = yield* S3Xml.completion(parts)
+        // S3 may send the status before the parts are one blob: a failure is in the body then.
+        const problems = yield* read("complete", { method: "POST", key, query: { uploadId: upload }, body }, [
+          "Error",
+          "Code"
+        ])
+        for (const problem of problems) yield* failure("complete", problem)
+      },
+      Effect.mapError((error) => (/\bInvalidPart\b/.test(String(error.cause)) ? new PartsChanged() : error))
+    ),
     // There is nothing under way of one that is complete, or was aborted before.
     abort: (key, upload) =>
-      Effect.asVoid(send("abort", { method: "DELETE", key, query: { uploadId: upload }, missing: true })),
+      Effect.asVoid(tell("abort", { method: "DELETE", key, query: { uploadId: upload }, missing: true })),
     get: (key, { length, offset }) =>
       Effect.flatMap(
         send("get", {
@@ -105,20 +114,21 @@ const make = (bucket: Bucket, isDirect: boolean): Blobs["Service"] => {
           headers: { range: `bytes=${offset}-${offset + length - 1}` },
           missing: true
         }),
-        ({ body, status }) =>
-          attempt("get", async () => {
-            if (status === 404 || body === null) return undefined
-            if (status !== 206) throw new Error("S3 has not sent the range that was asked for")
-            // The body of a response is a stream of bytes.
-            return body as Body
-          })
+        ({ body, status }) => {
+          // The body of a response is a stream of bytes.
+          if (status === 206) return Effect.succeed(body as Body)
+          const ended = attempt("get", async () => body?.cancel())
+          if (status === 404) return Effect.as(ended, undefined)
+          return Effect.andThen(ended, failure("get", "S3 has not sent the range that was asked for"))
+        }
       ),
     size: (key) =>
-      Effect.map(send("size", { method: "HEAD", key, missing: true }), ({ headers, status }) =>
+      Effect.map(tell("size", { method: "HEAD", key, missing: true }), ({ headers, status }) =>
         status === 404 ? undefined : Number(headers.get("content-length"))
       ),
     remove: (keys) =>
-      Effect.forEach(keys, (key) => send("remove", { method: "DELETE", key, missing: true }), {
+      // S3 does not say whether there was such a key.
+      Effect.forEach(keys, (key) => tell("remove", { method: "DELETE", key }), {
         concurrency: deletesAtOnce,
         discard: true
       }),
@@ -137,6 +147,9 @@ interface S3Request {
   /** Whether 404 is an answer, and no failure. */
   readonly missing?: boolean
 }
+
+const failure = (operation: string, problem: string): Effect.Effect<never, BlobError> =>
+  Effect.fail(new BlobError({ operation, cause: new Error(problem) }))
 
 const partQuery = (upload: string, part: number) => ({ partNumber: String(part), uploadId: upload })
 
@@ -201,6 +214,7 @@ const store = Effect.fnUntraced(function* (bucket: Bucket, request: S3Request, b
         throw hashed.isWrong ? new WrongSize({ expected: bytes }) : cause
       }
     )
+    await response.body?.cancel()
     return { etag: etagOf(response), bytes, checksum: await hashed.checksum() }
   })
 })

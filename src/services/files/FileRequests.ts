@@ -15,7 +15,7 @@ import * as Schema from "effect/Schema"
 import type { Calls } from "../../contract/CallsTag.ts"
 import { FileRef, type UploadStatus } from "../../contract/FileServices.ts"
 import { type FileRequest, placeIn, type ServedFiles, segmentsOf } from "../../contract/Files.ts"
-import { Blobs, type Body, type Stored, WrongSize } from "../Blobs.ts"
+import { Blobs, type Body, PartsChanged, type Stored, WrongSize } from "../Blobs.ts"
 import { downloadOf } from "./FileHeaders.ts"
 import { RequestRefused } from "./FilesApi.ts"
 import type { Admitted, Located, Presignable, Progress, UploadUrl } from "./TransactionFiles.ts"
@@ -238,7 +238,11 @@ const finish = Effect.fnUntraced(function* (
   // Another request may have completed it.
   const size = yield* blobs.size(key)
   if (size !== bytes) {
-    if (completed._tag === "Failure") return yield* Effect.failCause(completed.cause)
+    if (completed._tag === "Failure") {
+      const isChanged = Option.exists(Cause.findErrorOption(completed.cause), (error) => error instanceof PartsChanged)
+      if (isChanged) return json(yield* calls.call("~files.restart", { file, key }))
+      return yield* Effect.failCause(completed.cause)
+    }
     return yield* refuse(409, `the file has ${size} bytes instead of ${bytes}`)
   }
   const ready = yield* calls

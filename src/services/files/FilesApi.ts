@@ -114,6 +114,11 @@ export class FilesApi extends Api.make(
     success: UploadStatus,
     error: RequestRefused
   }),
+  Mutation.make("~files.restart", {
+    payload: { file: FileRef, key: Schema.String },
+    success: UploadStatus,
+    error: RequestRefused
+  }),
   Mutation.make("~files.cancel", { payload: { url: UploadUrl }, error: RequestRefused }),
   Mutation.make("~files.forget", {
     payload: { file: FileRef, keys: Schema.Array(Schema.String), isFile: Schema.Boolean }
@@ -152,6 +157,7 @@ export const handlers: Layer.Layer<never, never, any> = FilesApi.toLayer({
   "~files.stored": ({ file, key, stored }) => writing((files) => refuse(files.stored(file, key, stored))),
   "~files.progress": ({ url }) => writing((files) => refuse(files.progress(url))),
   "~files.completed": ({ file, key }) => writing((files) => refuse(files.completed(file, key))),
+  "~files.restart": ({ file, key }) => writing((files) => refuse(files.restart(file, key))),
   "~files.cancel": ({ url }) => writing((files) => refuse(files.cancel(url))),
   "~files.forget": ({ file, isFile, keys }) => writing((files) => files.forget(file, keys, isFile))
 })

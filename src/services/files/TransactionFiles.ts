@@ -329,6 +329,16 @@ export class TransactionFiles {
       })
     )
 
+  /** The store has other parts than those that are recorded: all are sent again. */
+  readonly restart = (file: FileRef, key: string): Effect.Effect<UploadStatus, Refusal> =>
+    Effect.suspend(() =>
+      this.withUpload(file, (row) => {
+        if (row.state === "ready") return Effect.succeed(ready)
+        this.forgetParts(key)
+        return Effect.succeed(pending([]))
+      })
+    )
+
   /** Gives an upload up. */
   readonly cancel = (url: UploadUrl): Effect.Effect<void, Refusal> =>
     Effect.suspend(
@@ -481,6 +491,11 @@ export class TransactionFiles {
     this.tx.query(sql, [key, part, etag, checksum])
   }
 
+  /** The bytes are still there, and clients may still store the same: all parts come through the Worker now. */
+  private forgetParts(key: string): void {
+    this.tx.query(`UPDATE ${partTable} SET etag = '', checksum = '' WHERE key = ?`, [key])
+  }
+
   private storedParts(row: FileRow) {
     const rows = this.tx.query(
       `SELECT p.part, p.etag, p.checksum FROM ${blobTable} AS b JOIN ${partTable} AS p ON p.key = b.key ` +
@@ -505,8 +520,7 @@ export class TransactionFiles {
     const status = pending(parts)
     if (blob === undefined || !isComplete) return { status, complete: null, isWrong: false }
     if (row.checksum !== null && row.checksum !== checksumOf(checksums)) {
-      // The bytes are still there, and clients may still store the same: all parts come through the Worker now.
-      this.tx.query(`UPDATE ${partTable} SET etag = '', checksum = '' WHERE key = ?`, [blob.key])
+      this.forgetParts(blob.key)
       return { status: pending([]), complete: null, isWrong: true }
     }
     return { status, complete: { ...blob, parts, bytes: row.bytes }, isWrong: false }

@@ -9,6 +9,7 @@ import { DirectoryBlobs } from "effect-dormouse/files/node"
 import { describe, expect, it } from "vitest"
 import { memory } from "../../deployment/memory.ts"
 import { makeApp, mebibyte, options } from "../../worker/files.ts"
+import { partsThatChange } from "./blobCases.ts"
 import { suite } from "./fileCases.ts"
 
 suite("in memory", async () => {
@@ -29,6 +30,15 @@ suite("in memory, with a directory", async () => {
     rmSync(directory, { recursive: true })
   }
   return { ...app, keys, close }
+})
+
+it("FI6: parts that are stored again, in memory", () =>
+  Effect.runPromise(partsThatChange().pipe(Effect.provide(Blobs.layerMemory))))
+
+it("FI6: parts that are stored again, in a directory", async () => {
+  const directory = mkdtempSync(join(tmpdir(), "dormouse-files-"))
+  await Effect.runPromise(partsThatChange(true).pipe(Effect.provide(DirectoryBlobs.layer(directory))))
+  rmSync(directory, { recursive: true })
 })
 
 /** A body whose chunks are made when they are read. */

@@ -10,6 +10,7 @@ import { type MemoryDeployment, memory } from "../../deployment/memory.ts"
 import { type S3Server, startS3 } from "../../deployment/s3.ts"
 import { WorkerdProcess } from "../../deployment/workerd.ts"
 import { makeApp, options, small } from "../../worker/files.ts"
+import { partsThatChange } from "./blobCases.ts"
 import { bytesOf, digestOf, hexOf, suite } from "./fileCases.ts"
 
 suite("in memory, with S3", async () => {
@@ -24,14 +25,8 @@ suite("in memory, with S3", async () => {
 
 suite("in workerd, with S3", async () => {
   const s3 = await startS3()
-  const { accessKeyId, bucket, endpoint, secretAccessKey } = s3.options
   const entry = fileURLToPath(new NodeUrl("../../worker/process/files.ts", import.meta.url))
-  const server = await WorkerdProcess.start(entry, {
-    S3_ENDPOINT: String(endpoint),
-    S3_BUCKET: String(bucket),
-    S3_ACCESS_KEY_ID: String(accessKeyId),
-    S3_SECRET_ACCESS_KEY: String(Redacted.isRedacted(secretAccessKey) && Redacted.value(secretAccessKey))
-  })
+  const server = await WorkerdProcess.start(entry, s3.variables)
   // What is in memory is lost with the process.
   const evict = async () => {
     await server.kill()
@@ -161,12 +156,15 @@ describe("parts that clients send to the store", () => {
   })
 
   it("FI14: a client that lies about what it has stored makes no file", async () => {
-    const { begun, get, note, target } = await opened()
+    const { ask, begun, get, note, target } = await opened()
     for (const [part, body] of [one, two].entries()) {
       await target(part + 1, body)
-      expect((await note(part + 1, '"d41d8cd98f00b204e9800998ecf8427e"')).status).toBe(part === 0 ? 200 : 503)
+      const response = await note(part + 1, '"d41d8cd98f00b204e9800998ecf8427e"')
+      expect(await response.json()).toEqual({ state: "pending", parts: part === 0 ? [1] : [] })
     }
     expect(await get()).toMatchObject({ state: "pending" })
+    // The store is not asked any more.
+    expect((await ask(1, one)).status).toBe(409)
     expect((await app.fetch(begun.url, { method: "DELETE" })).status).toBe(204)
   })
 
@@ -276,6 +274,12 @@ describe("a bucket of S3", () => {
           expect(stored).toMatchObject({ bytes: 3, checksum: hexOf(bytesOf(3)) })
           expect(yield* blobs.size("a")).toBe(3)
         })
+    ))
+
+  it("FI6: parts that are stored again", () =>
+    withBlobs(
+      (options) => options,
+      (blobs) => Effect.provideService(partsThatChange(), Blobs.Blobs, blobs)
     ))
 
   it("has keys with any characters of a tenant's name, and deletes what is there", () =>
