@@ -19,6 +19,7 @@ import { columnsOf, recorderOf } from "./files/FileColumns.ts"
 import { serve } from "./files/FileRequests.ts"
 import { FileKeeper, FilesApi, handlers, servicesOver } from "./files/FilesApi.ts"
 import { blobs, fileEnds, files, fileTable, parts, secret, usage } from "./files/FileTables.ts"
+import type { FileQuota } from "./files/FileUsage.ts"
 import { type BlobRemoval, type FileSettings, TransactionFiles } from "./files/TransactionFiles.ts"
 import * as BaseJobs from "./Jobs.ts"
 import { outboxOf } from "./outbox/OutboxTransactional.ts"
@@ -29,7 +30,7 @@ export type { FileRequest, Files } from "../contract/Files.ts"
 export interface FilesOptions {
   readonly buckets: ReadonlyArray<Bucket<string>>
   /** Bytes of all files of a tenant, and of those whose upload one caller began. All anonymous callers are one. No limit unless given. */
-  readonly quota?: { readonly tenant?: number; readonly identity?: number }
+  readonly quota?: FileQuota
 }
 
 /** Deletes bytes after the commit: it is tried for some days, and begun again by the rows if that was not enough. */

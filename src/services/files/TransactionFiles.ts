@@ -10,35 +10,26 @@ import { bytesOfPart, checksumOf, countParts } from "../../contract/FileParts.ts
 import {
   FileInfo,
   type FileRef,
-  FileRefused,
   type NewFile,
   NoSuchFile,
   type Upload,
   type UploadStatus,
   type UrlSettings
 } from "../../contract/FileServices.ts"
-import { filesPath, type Place } from "../../contract/Files.ts"
+import type { Place } from "../../contract/Files.ts"
 import type { Tx } from "../../contract/Transactional.ts"
 import type { StoredPart } from "../Blobs.ts"
 import { refusalOf } from "./FileDecisions.ts"
-import { isSigned, randomName, type Signed, sign } from "./FileSignatures.ts"
-import {
-  blobTable,
-  type FileRow,
-  fileColumns,
-  fileEnds,
-  fileTable,
-  partTable,
-  secretTable,
-  toRow,
-  usageTable
-} from "./FileTables.ts"
+import { randomName, type Signed } from "./FileSignatures.ts"
+import { blobTable, type FileRow, fileColumns, fileEnds, fileTable, toRow } from "./FileTables.ts"
+import { FileUrls } from "./FileUrls.ts"
+import { type FileQuota, FileUsage } from "./FileUsage.ts"
+import { type PartRow, PartRows } from "./PartRows.ts"
 
 /** What the files of an object are made with. */
 export interface FileSettings {
   readonly buckets: ReadonlyMap<string, BucketSettings>
-  /** Bytes of all files of a tenant, and of those of one owner. */
-  readonly quota: { readonly tenant?: number; readonly identity?: number }
+  readonly quota: FileQuota
   readonly place: () => Place
   /** The buckets whose files belong to rows of the app. */
   readonly owned: ReadonlySet<string>
@@ -104,11 +95,6 @@ export interface Located {
   readonly expires: number | null
 }
 
-/** A part, as its row says: see `parts` in `FileTables.ts`. */
-interface KnownPart extends StoredPart {
-  readonly checksum: string
-}
-
 /** A request for a file is refused: the status, and why. */
 export interface Refusal {
   readonly status: number
@@ -127,10 +113,6 @@ const maxAttempts = 200
 /** Files that one sweep looks at. */
 const filesPerSweep = 50
 
-/** The row of the sizes of all files. */
-const allOwners = "*"
-const ownerKey = (owner: string | null): string => JSON.stringify(owner)
-
 const refused = (status: number, detail: string): Effect.Effect<never, Refusal> => Effect.fail({ status, detail })
 const noFile = refused(404, "there is no such file")
 
@@ -138,10 +120,16 @@ const noFile = refused(404, "there is no such file")
 export class TransactionFiles {
   private readonly tx: Tx
   private readonly settings: FileSettings
+  private readonly urls: FileUrls
+  private readonly usage: FileUsage
+  private readonly parts: PartRows
 
   constructor(tx: Tx, settings: FileSettings) {
     this.tx = tx
     this.settings = settings
+    this.urls = new FileUrls(tx, settings.place)
+    this.usage = new FileUsage(tx, settings.quota)
+    this.parts = new PartRows(tx)
   }
 
   // --- what handlers do
@@ -153,16 +141,12 @@ export class TransactionFiles {
     Effect.suspend(() => {
       const row = this.row(file, bucket)
       if (row?.state !== "ready") return Effect.fail(new NoSuchFile({ file }))
-      const path = this.pathOf(file, row.name)
-      if (this.bucket(bucket).isPublic)
-        return Effect.succeed(disposition === "inline" ? path : withParameters(path, { disposition }))
+      const urlUntil = (expires?: number) => this.urls.ofDownload(file, row.name, disposition, expires)
+      if (this.bucket(bucket).isPublic) return Effect.succeed(urlUntil())
       if (!(lifetime > 0 && Number.isFinite(lifetime))) throw new Error("expires must be a time that ends")
       return Effect.map(
         Effect.clockWith(({ currentTimeMillis }) => currentTimeMillis),
-        (now) => {
-          const expires = Math.ceil((Math.ceil(now / lifetime) + 1) * lifetime)
-          return withParameters(path, this.signed({ use: disposition, file, expires }))
-        }
+        (now) => urlUntil(Math.ceil((Math.ceil(now / lifetime) + 1) * lifetime))
       )
     })
 
@@ -170,7 +154,7 @@ export class TransactionFiles {
     Effect.suspend(() => {
       const { tx } = this
       const settings = this.bucket(bucket)
-      const refusal = refusalOf(settings, file) ?? this.beyondQuota(file.bytes, owner)
+      const refusal = refusalOf(settings, file) ?? this.usage.refusalOf(file.bytes, owner)
       if (refusal !== undefined) return Effect.fail(refusal)
       if (tx.readOnly) throw new Error("a query cannot begin an upload: make it a mutation")
       const id = randomName(16) as FileRef
@@ -182,9 +166,8 @@ export class TransactionFiles {
         [id, bucket, name, type, bytes, checksum ?? null, owner, tx.now, expires, expires + grace, settings.partBytes]
       )
       this.wrote(id, true)
-      this.count(owner, bytes)
-      this.makeSecret()
-      const url = withParameters(this.pathOf(id), this.signed({ use: "upload", file: id, expires }))
+      this.usage.count(owner, bytes)
+      const url = this.urls.ofUpload(id, expires)
       return Effect.succeed<Upload>({ file: id, url, bytes, partBytes: settings.partBytes, expires })
     })
 
@@ -252,8 +235,7 @@ export class TransactionFiles {
         return refused(length > bytes ? 413 : 400, `part ${part} has ${bytes} bytes, got ${length}`)
       const isWhole = bytes === row.bytes
       return Effect.map(this.keyOf(row, isWhole), (blob) => {
-        if (isDirect && !isWhole && !this.partOf(blob.key, part)?.etag)
-          this.setPart(blob.key, { part, etag: "", checksum: "" })
+        if (isDirect && !isWhole) this.parts.claim(blob.key, part)
         return { ...blob, bytes, isWhole }
       })
     })
@@ -263,10 +245,10 @@ export class TransactionFiles {
     this.withPart(url, part, (row, bytes) => {
       if (bytes === row.bytes) return refused(409, "a file of one part is sent here")
       return Effect.flatMap(this.keyOf(row, false), (blob) => {
-        const known = this.partOf(blob.key, part)
+        const known = this.parts.find(blob.key, part)
         if (known !== undefined && (known.etag !== "" || known.checksum !== checksum))
           return refused(409, "the part was sent before, or with other bytes: send it here")
-        this.setPart(blob.key, { part, etag: "", checksum })
+        this.parts.promise(blob.key, part, checksum)
         return Effect.succeed({ ...blob, bytes, expires: row.expires })
       })
     })
@@ -275,10 +257,10 @@ export class TransactionFiles {
   readonly sent = (url: UploadUrl, part: number, etag: string): Effect.Effect<Progress, Refusal> =>
     this.withPart(url, part, (row) => {
       const [blob] = this.blobsOf(row.id)
-      const known = blob && this.partOf(blob.key, part)
+      const known = blob && this.parts.find(blob.key, part)
       if (blob === undefined || known === undefined || known.checksum === "")
         return refused(409, "the part was not to be sent to the store")
-      if (known.etag === "") this.setPart(blob.key, { ...known, etag })
+      if (known.etag === "") this.parts.set(blob.key, { ...known, etag })
       return Effect.succeed(this.progressOf(row))
     })
 
@@ -291,11 +273,7 @@ export class TransactionFiles {
     })
 
   /** A part was stored. */
-  readonly stored = (
-    file: FileRef,
-    key: string,
-    { checksum, etag, part }: KnownPart
-  ): Effect.Effect<Progress, Refusal> =>
+  readonly stored = (file: FileRef, key: string, { checksum, etag, part }: PartRow): Effect.Effect<Progress, Refusal> =>
     Effect.suspend(() =>
       this.withUpload(file, (row) => {
         const isKnown = this.blobsOf(file).some((blob) => blob.key === key)
@@ -306,7 +284,7 @@ export class TransactionFiles {
           this.becomeReady(row, key, checksum)
           return Effect.succeed({ status: ready, complete: null, isWrong: false })
         }
-        this.setPart(key, { part, etag, checksum })
+        this.parts.set(key, { part, etag, checksum })
         return Effect.succeed(this.progressOf(row))
       })
     )
@@ -334,7 +312,7 @@ export class TransactionFiles {
     Effect.suspend(() =>
       this.withUpload(file, (row) => {
         if (row.state === "ready") return Effect.succeed(ready)
-        this.forgetParts(key)
+        this.parts.restart(key)
         return Effect.succeed(pending([]))
       })
     )
@@ -355,7 +333,7 @@ export class TransactionFiles {
   readonly forget = (file: FileRef, keys: ReadonlyArray<string>, isFile: boolean): Effect.Effect<void> =>
     Effect.sync(() => {
       for (const key of keys) {
-        this.tx.query(`DELETE FROM ${partTable} WHERE key = ?`, [key])
+        this.parts.remove(key)
         this.tx.query(`DELETE FROM ${blobTable} WHERE key = ?`, [key])
       }
       if (!isFile) return
@@ -419,7 +397,7 @@ export class TransactionFiles {
   private delete(row: FileRow): void {
     if (this.tx.readOnly) throw new Error("a query cannot delete a file: make it a mutation")
     const blobs = this.blobsOf(row.id)
-    this.count(row.owner, -row.bytes)
+    this.usage.count(row.owner, -row.bytes)
     if (blobs.length === 0) {
       this.tx.query(`DELETE FROM ${fileTable} WHERE id = ?`, [row.id])
       return this.wrote(row.id, true)
@@ -480,32 +458,12 @@ export class TransactionFiles {
     return Effect.succeed({ key, upload: null })
   }
 
-  private partOf(key: string, part: number): KnownPart | undefined {
-    const sql = `SELECT etag, checksum FROM ${partTable} WHERE key = ? AND part = ?`
-    const [row] = this.tx.query(sql, [key, part])
-    return row && { part, etag: String(row[0]), checksum: String(row[1]) }
-  }
-
-  private setPart(key: string, { checksum, etag, part }: KnownPart): void {
-    const sql = `INSERT OR REPLACE INTO ${partTable} (key, part, etag, checksum) VALUES (?, ?, ?, ?)`
-    this.tx.query(sql, [key, part, etag, checksum])
-  }
-
-  /** The bytes are still there, and clients may still store the same: all parts come through the Worker now. */
-  private forgetParts(key: string): void {
-    this.tx.query(`UPDATE ${partTable} SET etag = '', checksum = '' WHERE key = ?`, [key])
-  }
-
   private storedParts(row: FileRow) {
-    const rows = this.tx.query(
-      `SELECT p.part, p.etag, p.checksum FROM ${blobTable} AS b JOIN ${partTable} AS p ON p.key = b.key ` +
-        "WHERE b.file = ? AND p.etag <> '' ORDER BY p.part",
-      [row.id]
-    )
+    const parts = this.parts.storedOf(row.id)
     return {
-      parts: rows.map(([part, etag]) => ({ part: Number(part), etag: String(etag) })),
-      checksums: rows.map(([, , checksum]) => String(checksum)),
-      isComplete: rows.length === countParts(row.bytes, row.partBytes)
+      parts: parts.map(({ etag, part }) => ({ part, etag })),
+      checksums: parts.map(({ checksum }) => checksum),
+      isComplete: parts.length === countParts(row.bytes, row.partBytes)
     }
   }
 
@@ -520,72 +478,22 @@ export class TransactionFiles {
     const status = pending(parts)
     if (blob === undefined || !isComplete) return { status, complete: null, isWrong: false }
     if (row.checksum !== null && row.checksum !== checksumOf(checksums)) {
-      this.forgetParts(blob.key)
+      this.parts.restart(blob.key)
       return { status: pending([]), complete: null, isWrong: true }
     }
     return { status, complete: { ...blob, parts, bytes: row.bytes }, isWrong: false }
   }
 
-  // --- sizes
-
-  /** The bytes of the files of an owner, or of all. */
-  private used(owner: string): number {
-    const [row] = this.tx.query(`SELECT bytes FROM ${usageTable} WHERE owner = ?`, [owner])
-    return Number(row?.[0] ?? 0)
-  }
-
-  private beyondQuota(bytes: number, owner: string | null): FileRefused | undefined {
-    const { identity, tenant } = this.settings.quota
-    const isBeyond = (quota: number | undefined, key: string) => quota !== undefined && this.used(key) + bytes > quota
-    const refusal = (who: string, quota: number | undefined) =>
-      new FileRefused({ reason: "quota", detail: `the files of ${who} have at most ${quota} bytes` })
-    if (isBeyond(tenant, allOwners)) return refusal("the tenant", tenant)
-    return isBeyond(identity, ownerKey(owner)) ? refusal("the caller", identity) : undefined
-  }
-
-  private count(owner: string | null, bytes: number): void {
-    const sql =
-      `INSERT INTO ${usageTable} (owner, bytes) VALUES (?, ?) ` +
-      "ON CONFLICT (owner) DO UPDATE SET bytes = bytes + excluded.bytes"
-    for (const key of [allOwners, ownerKey(owner)]) this.tx.query(sql, [key, bytes])
-  }
-
   // --- URLs
-
-  private secret(): string | undefined {
-    const [row] = this.tx.query(`SELECT secret FROM ${secretTable}`)
-    return row === undefined ? undefined : String(row[0])
-  }
-
-  private makeSecret(): void {
-    if (this.secret() === undefined)
-      this.tx.query(`INSERT INTO ${secretTable} (id, secret) VALUES (1, ?)`, [randomName(32)])
-  }
-
-  private signed(signed: Signed): Record<string, string> {
-    const secret = this.secret()
-    // The first upload has made it.
-    if (secret === undefined) throw new Error("there is nothing to sign URLs with")
-    const { expires, use } = signed
-    const disposition = use === "attachment" ? { disposition: use } : {}
-    return { ...disposition, expires: String(expires), signature: sign(secret, signed) }
-  }
 
   /** Why a signed request is refused, if it is. */
   private problemOf(signed: Signed, signature: string): Effect.Effect<never, Refusal> | undefined {
-    const secret = this.secret()
-    if (secret === undefined || !isSigned(secret, signed, signature)) return refused(403, "the URL is not signed")
-    return signed.expires <= this.tx.now ? refused(403, "the URL has expired") : undefined
+    const problem = this.urls.problemOf(signed, signature)
+    return problem === undefined ? undefined : refused(403, problem)
   }
 
   private uploadProblem({ signature, ...signed }: UploadUrl): Effect.Effect<never, Refusal> | undefined {
     return this.problemOf({ ...signed, use: "upload" }, signature)
-  }
-
-  private pathOf(file: FileRef, name?: string): string {
-    const { object, tenant } = this.settings.place()
-    const path = `${filesPath}${tenant}/${file}${name === undefined ? "" : `/${encodeURIComponent(name)}`}`
-    return object === undefined || object === tenant ? path : withParameters(path, { object })
   }
 }
 
@@ -594,9 +502,6 @@ const pending = (parts: ReadonlyArray<StoredPart>): UploadStatus => ({
   state: "pending",
   parts: parts.map(({ part }) => part)
 })
-
-const withParameters = (path: string, parameters: Record<string, string>): string =>
-  `${path}${path.includes("?") ? "&" : "?"}${new URLSearchParams(parameters)}`
 
 const toInfo = ({ bucket, bytes, checksum, created, id, name, owner, state, type }: FileRow): FileInfo =>
   FileInfo.make({
