@@ -2,6 +2,7 @@
 import { availableParallelism } from "node:os"
 import { cloudflareTest } from "@cloudflare/vitest-plugin"
 import { defineConfig } from "vitest/config"
+import { BaseSequencer, type TestSpecification } from "vitest/node"
 
 const conditions = ["source"]
 
@@ -27,12 +28,43 @@ const fresh = [
   "test/random.test.ts"
 ]
 
+/** Files that take longest, the longest first: the others fill what is left of the time. A fresh clone has no times of its own. */
+const longest = [
+  "browser/Chat.browser",
+  "engine/LiveDifferential",
+  "do/Hibernation.worker",
+  "test/package",
+  "do/Soak.worker",
+  "services/jobs/Crash",
+  "services/files/S3",
+  "do/JobsKill",
+  "do/FrontDoor",
+  "services/workflows/Crash",
+  "services/pubsub/Topics",
+  "services/jobs/Broker",
+  "services/jobs/Scheduler",
+  "client/OutboxHistories",
+  "types/types"
+]
+const rankOf = ({ moduleId }: TestSpecification): number => {
+  const rank = longest.findIndex((name) => moduleId.includes(name))
+  return rank === -1 ? longest.length : rank
+}
+
+class LongestFirst extends BaseSequencer {
+  override async sort(files: Array<TestSpecification>): Promise<Array<TestSpecification>> {
+    const sorted = await super.sort(files)
+    return sorted.sort((one, other) => rankOf(one) - rankOf(other))
+  }
+}
+
 // The other files share the modules that they import, and in workerd the process: starting anew for each took a
 // quarter of the time. What a test leaves behind, such as rows, the next one may find: objects have names of their own.
 export default defineConfig({
   test: {
     // Much of the time a test waits: four at a time keep two cores busy.
     maxWorkers: availableParallelism() + 2,
+    sequence: { sequencer: LongestFirst },
     projects: [
       {
         ...node,
