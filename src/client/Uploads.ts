@@ -13,7 +13,7 @@ import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as FileParts from "../contract/FileParts.ts"
-import { type FileRef, type Upload, UploadStatus } from "../contract/FileServices.ts"
+import { type FileRef, PresignedPut, type Upload, UploadStatus } from "../contract/FileServices.ts"
 import { type Reply, sendOver } from "./UploadTransport.ts"
 
 /** Where a file is sent to, from `begin` of its bucket. */
@@ -59,9 +59,6 @@ const defaultRetry: Schedule.Schedule<unknown> = Schedule.exponential("1 second"
   Schedule.modifyDelay(({ duration }) => Effect.succeed(Duration.min(duration, Duration.seconds(30)))),
   Schedule.jittered
 )
-
-/** Where a part is sent to the store itself. */
-const DirectTarget = Schema.Struct({ url: Schema.String, headers: Schema.Record(Schema.String, Schema.String) })
 
 /** How often parts are sent that the server does not have, or has not any more. */
 const maxRounds = 3
@@ -198,7 +195,7 @@ interface Direct {
 }
 
 const decodeStatus = Schema.decodeUnknownOption(Schema.fromJsonString(UploadStatus))
-const decodeTarget = Schema.decodeUnknownOption(Schema.fromJsonString(DirectTarget))
+const decodeTarget = Schema.decodeUnknownOption(Schema.fromJsonString(PresignedPut))
 const decodeProblem = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Struct({ error: Schema.String })))
 
 /** Makes a request until it is answered, or the time of the upload is over. */

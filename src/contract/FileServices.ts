@@ -54,6 +54,14 @@ export const UploadStatus = Schema.Struct({
 /** How far an upload is. */
 export type UploadStatus = typeof UploadStatus.Type
 
+/** A `PUT` to what stores the bytes, which is authorized by its URL. */
+export const PresignedPut = Schema.Struct({
+  url: Schema.String,
+  headers: Schema.Record(Schema.String, Schema.String)
+})
+/** A `PUT` to what stores the bytes, which is authorized by its URL. */
+export type PresignedPut = typeof PresignedPut.Type
+
 /** A file, as its row says. */
 export class FileInfo extends Schema.Class<FileInfo>("effect-dormouse/FileInfo")({
   file: FileRef,

@@ -5,6 +5,9 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
+import type { PresignedPut } from "../contract/FileServices.ts"
+
+export type { PresignedPut } from "../contract/FileServices.ts"
 
 /** The bytes of a file, or of a part of one. */
 export type Body = ReadableStream<Uint8Array<ArrayBuffer>>
@@ -33,12 +36,6 @@ export interface PresignedPart {
   readonly checksum: string
   /** Milliseconds since the epoch. */
   readonly expires: number
-}
-
-/** A `PUT` that is authorized by its URL. */
-export interface PresignedPut {
-  readonly url: string
-  readonly headers: Readonly<Record<string, string>>
 }
 
 /** The first byte, and how many. */

@@ -176,44 +176,36 @@ const sign = (bucket: Bucket, request: S3Request, now: number, inUrl: boolean) =
   }).sign()
 }
 
-/** Sends a request. The bytes of its body are not signed: they are protected on their way by TLS. */
-const sendTo = Effect.fnUntraced(function* (bucket: Bucket, operation: string, request: S3Request) {
+/** What sends requests now. The bytes of a body are not signed: they are protected on their way by TLS. */
+const senderOf = Effect.fnUntraced(function* (bucket: Bucket) {
   const fetch = yield* FetchHttpClient.Fetch
   const now = yield* Clock.currentTimeMillis
-  return yield* attempt(operation, (signal) => exchange(fetch, bucket, request, now, signal))
+  return async (request: S3Request, signal: AbortSignal): Promise<Response> => {
+    const { body, method, missing } = request
+    const { headers, url } = await sign(bucket, request, now, false)
+    const isStream = body instanceof ReadableStream
+    const init = { method, headers, signal, ...(body !== undefined && { body }), ...(isStream && { duplex: "half" }) }
+    const response = await fetch(url.href, init)
+    if (response.ok || (missing && response.status === 404)) return response
+    throw new Error(`S3 has answered ${response.status}: ${(await response.text()).slice(0, problemLength)}`)
+  }
 })
 
-const exchange = async (
-  fetch: typeof globalThis.fetch,
-  bucket: Bucket,
-  request: S3Request,
-  now: number,
-  signal: AbortSignal
-): Promise<Response> => {
-  const { body, method, missing } = request
-  const { headers, url } = await sign(bucket, request, now, false)
-  const isStream = body instanceof ReadableStream
-  const init = { method, headers, signal, ...(body !== undefined && { body }), ...(isStream && { duplex: "half" }) }
-  const response = await fetch(url.href, init)
-  if (response.ok || (missing && response.status === 404)) return response
-  throw new Error(`S3 has answered ${response.status}: ${(await response.text()).slice(0, problemLength)}`)
-}
+const sendTo = (bucket: Bucket, operation: string, request: S3Request) =>
+  Effect.flatMap(senderOf(bucket), (send) => attempt(operation, (signal) => send(request, signal)))
 
 /** Characters of an error's text that the log has. */
 const problemLength = 500
 
 /** Stores a body, and computes its hash on the way. */
 const store = Effect.fnUntraced(function* (bucket: Bucket, request: S3Request, body: Body, bytes: number) {
-  const fetch = yield* FetchHttpClient.Fetch
-  const now = yield* Clock.currentTimeMillis
+  const send = yield* senderOf(bucket)
   return yield* attemptToStore(async (signal): Promise<Stored> => {
     const hashed = new HashedBody(body, bytes)
     const headers = { "content-length": String(bytes) }
-    const response = await exchange(fetch, bucket, { ...request, headers, body: hashed.stream }, now, signal).catch(
-      (cause) => {
-        throw hashed.isWrong ? new WrongSize({ expected: bytes }) : cause
-      }
-    )
+    const response = await send({ ...request, headers, body: hashed.stream }, signal).catch((cause) => {
+      throw hashed.isWrong ? new WrongSize({ expected: bytes }) : cause
+    })
     await response.body?.cancel()
     return { etag: etagOf(response), bytes, checksum: await hashed.checksum() }
   })
