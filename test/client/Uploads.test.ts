@@ -10,7 +10,7 @@ import { Blobs } from "effect-dormouse/files"
 import { Uploads } from "effect-dormouse/files/client"
 import { describe, expect, it } from "vitest"
 import { small } from "../worker/files.ts"
-import { bytesOf, retry, run } from "./uploadNetwork.ts"
+import { bytesOf, cutAtEach, retry, run } from "./uploadNetwork.ts"
 
 const answered = () => "answered" as const
 
@@ -46,22 +46,7 @@ describe("Uploads", () => {
     ))
 
   it("C22: goes on after each request that was lost, and after each whose answer was lost", async () => {
-    const bytes = bytesOf(3 * small + 1)
-    let requests = Number.POSITIVE_INFINITY
-    for (const what of ["lost", "unanswered"] as const) {
-      for (let cut = 1; cut <= Math.min(requests, 20); cut++) {
-        requests = await run(
-          ({ number }) => (number === cut ? what : "answered"),
-          ({ begin, download, sent, url }) =>
-            Effect.gen(function* () {
-              const target = yield* begin(bytes.length)
-              yield* Stream.runDrain(Uploads.send(target, new Blob([bytes]), { url, retry, concurrency: 2 }))
-              expect(yield* download(target.file)).toEqual(bytes)
-              return sent.length
-            })
-        )
-      }
-    }
+    expect(await cutAtEach(bytesOf(3 * small + 1))).toBeGreaterThanOrEqual(5)
   })
 
   it("C22: an upload that was interrupted between any two parts goes on with those that are missing", async () => {

@@ -1,9 +1,11 @@
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
+import * as Stream from "effect/Stream"
 import { Blobs } from "effect-dormouse/files"
-import type { Uploads } from "effect-dormouse/files/client"
+import { Uploads } from "effect-dormouse/files/client"
 import { TestApp } from "effect-dormouse/testing"
+import { expect } from "vitest"
 import * as Transport from "../../src/client/Transport.ts"
 import { FilesTestApi, makeApp } from "../worker/files.ts"
 
@@ -74,4 +76,28 @@ export const run = <A>(
       })
     ).pipe(Effect.provide(TestApp.layer(makeApp(blobs), { enter: () => true })))
   )
+}
+
+/** Sends a file once for each of its requests, which is lost, or its answer. Returns how many requests the last one took. */
+export const cutAtEach = async (
+  bytes: Uint8Array<ArrayBuffer>,
+  blobs?: () => Layer.Layer<Blobs.Blobs>
+): Promise<number> => {
+  let requests = Number.POSITIVE_INFINITY
+  for (const what of ["lost", "unanswered"] as const) {
+    for (let cut = 1; cut <= Math.min(requests, 20); cut++) {
+      requests = await run(
+        ({ number }) => (number === cut ? what : "answered"),
+        ({ begin, download, sent, url }) =>
+          Effect.gen(function* () {
+            const target = yield* begin(bytes.length)
+            yield* Stream.runDrain(Uploads.send(target, new Blob([bytes]), { url, retry, concurrency: 2 }))
+            expect(yield* download(target.file)).toEqual(bytes)
+            return sent.length
+          }),
+        blobs?.()
+      )
+    }
+  }
+  return requests
 }

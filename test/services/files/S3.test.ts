@@ -6,24 +6,29 @@ import { Blobs } from "effect-dormouse/files"
 import { S3Blobs } from "effect-dormouse/files/s3"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { callersOf, newTenant } from "../../deployment/Deployment.ts"
-import { type MemoryDeployment, memory } from "../../deployment/memory.ts"
+import { memory } from "../../deployment/memory.ts"
 import { type S3Server, startS3 } from "../../deployment/s3.ts"
 import { WorkerdProcess } from "../../deployment/workerd.ts"
 import { makeApp, options, small } from "../../worker/files.ts"
 import { partsThatChange } from "./blobCases.ts"
-import { bytesOf, digestOf, hexOf, suite } from "./fileCases.ts"
+import { bytesOf, digestOf, type FileDeployment, hexOf, suite } from "./fileCases.ts"
 
-suite("in memory, with S3", async () => {
+/** The app with files, and the server of S3 that stores their bytes. */
+interface S3Deployment extends FileDeployment {
+  readonly s3: S3Server
+}
+
+const inMemory = async (): Promise<S3Deployment> => {
   const s3 = await startS3()
   const app = await memory(makeApp(S3Blobs.layer(s3.options)), options)
   const close = async () => {
     await app.close()
     await s3.close()
   }
-  return { ...app, keys: s3.keys, close }
-})
+  return { ...app, s3, keys: s3.keys, close }
+}
 
-suite("in workerd, with S3", async () => {
+const inWorkerd = async (): Promise<S3Deployment> => {
   const s3 = await startS3()
   const entry = fileURLToPath(new NodeUrl("../../worker/process/files.ts", import.meta.url))
   const server = await WorkerdProcess.start(entry, s3.variables)
@@ -36,20 +41,23 @@ suite("in workerd, with S3", async () => {
     await server.close()
     await s3.close()
   }
-  return { ...server.deployment, evict, keys: s3.keys, close }
-})
+  return { ...server.deployment, evict, s3, keys: s3.keys, close }
+}
 
-describe("parts that clients send to the store", () => {
+suite("in memory, with S3", inMemory)
+suite("in workerd, with S3", inWorkerd)
+
+describe.each([
+  ["in memory", inMemory],
+  ["in workerd", inWorkerd]
+] as const)("parts that clients send to the store, %s", (_name, start) => {
   let s3: S3Server
-  let app: MemoryDeployment
+  let app: S3Deployment
   beforeAll(async () => {
-    s3 = await startS3()
-    app = await memory(makeApp(S3Blobs.layer(s3.options)), options)
+    app = await start()
+    s3 = app.s3
   })
-  afterAll(async () => {
-    await app?.close()
-    await s3?.close()
-  })
+  afterAll(() => app?.close?.())
 
   const opened = async (bytes = 2 * small, more: object = {}) => {
     const tenant = newTenant("files")
@@ -211,20 +219,22 @@ describe("parts that clients send to the store", () => {
     expect((await whole.ask(1, one)).status).toBe(409)
     expect(await status()).toEqual({ state: "pending", parts: [], isDirect: true })
   })
+})
 
-  it("FI14: only a store that signs requests is named to clients", async () => {
-    const closed = await memory(makeApp(Blobs.layerMemory), options)
-    const through = await memory(makeApp(S3Blobs.layer({ ...s3.options, isDirect: false })), options)
-    for (const own of [closed, through]) {
-      const { done } = callersOf(own, newTenant("files"))
-      const file = { name: "a.txt", type: "text/plain", bytes: 2 * small }
-      const begun: any = await done("begin", { bucket: "small", new: file })
-      expect(await (await own.fetch(begun.url)).json()).toEqual({ state: "pending", parts: [] })
-      const headers = { "content-digest": digestOf(one) }
-      expect((await own.fetch(`${begun.url}&part=1`, { method: "POST", headers })).status).toBe(409)
-      await own.close()
-    }
-  })
+it("FI14: only a store that signs requests is named to clients", async () => {
+  const s3 = await startS3()
+  const closed = await memory(makeApp(Blobs.layerMemory), options)
+  const through = await memory(makeApp(S3Blobs.layer({ ...s3.options, isDirect: false })), options)
+  for (const own of [closed, through]) {
+    const { done } = callersOf(own, newTenant("files"))
+    const file = { name: "a.txt", type: "text/plain", bytes: 2 * small }
+    const begun: any = await done("begin", { bucket: "small", new: file })
+    expect(await (await own.fetch(begun.url)).json()).toEqual({ state: "pending", parts: [] })
+    const headers = { "content-digest": digestOf(bytesOf(small)) }
+    expect((await own.fetch(`${begun.url}&part=1`, { method: "POST", headers })).status).toBe(409)
+    await own.close()
+  }
+  await s3.close()
 })
 
 describe("a bucket of S3", () => {
