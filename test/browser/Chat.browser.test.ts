@@ -15,6 +15,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { ChatApi } from "../../examples/chat/api.ts"
 import * as ChatPage from "../../examples/chat/page.ts"
 import * as Server from "../../examples/chat/server.ts"
+import { freePort } from "../deployment/workerd.ts"
 import { isMissing, launch, missing } from "./browser.ts"
 
 /**
@@ -36,7 +37,7 @@ const server = {
   scope: Scope.makeUnsafe(),
   async start() {
     this.scope = Scope.makeUnsafe()
-    const port = Number(this.url.split(":").at(2) ?? 0)
+    const port = Number(this.url.split(":").at(2) ?? (await freePort()))
     const options = { port, data: join(folder, "data"), page: join(folder, "page"), variables: this.variables }
     this.url = await Effect.runPromise(Server.make(options).pipe(Scope.provide(this.scope)))
   },

@@ -1,19 +1,19 @@
 import * as Effect from "effect/Effect"
 import { describe, expect, it } from "vitest"
-import { forAllAsync, isLong, Violation } from "../random.ts"
+import { forAllAsync, isLong, seeds, Violation } from "../random.ts"
 import { run, type Sabotage, type Tally } from "./outboxHistories.ts"
 
 describe("C12: the outbox at random", () => {
   const tally: Tally = {}
+  const runs = 60
 
   it(
     "every mutation that was stored runs once or is reported",
-    () => forAllAsync(60, (_, seed) => run(seed, tally)),
+    () => forAllAsync(runs, (_, seed) => run(seed, tally)),
     isLong ? 1_800_000 : 600_000
   )
 
-  it("covers every kind of event and outcome", () => {
-    console.info(tally)
+  it("covers every kind of event and outcome", async () => {
     const events = [
       "mutate",
       "sleep",
@@ -28,8 +28,15 @@ describe("C12: the outbox at random", () => {
       "kill"
     ]
     const outcomes = ["done", "failed", "unknown", "pending", "interrupted"]
-    expect([...events, ...outcomes].filter((name) => (tally[name] ?? 0) < 5)).toEqual([])
-  })
+    const rare = () => [...events, ...outcomes].filter((name) => (tally[name] ?? 0) < 5)
+    // About one history in ten has a mutation whose outcome stays unknown: the seeds above may have too few.
+    for (const seed of seeds(400).slice(runs)) {
+      if (rare().length === 0) break
+      await run(seed, tally)
+    }
+    console.info(tally)
+    expect(rare()).toEqual([])
+  }, 600_000)
 })
 
 describe("control: the histories of the outbox detect", () => {

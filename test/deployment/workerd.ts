@@ -100,7 +100,12 @@ export class WorkerdProcess {
       throw new Error("a process does not do this")
     }
     return {
-      fetch: (path, init) => fetch(`${this.url}${path}`, init),
+      fetch: (path, init) => {
+        // A connection that is kept may be closed already: by a kill, or by the server while this process was busy.
+        const headers = new Headers(init?.headers)
+        headers.set("connection", "close")
+        return fetch(`${this.url}${path}`, { ...init, headers })
+      },
       connect: (tenant) =>
         new Promise((resolve, reject) => {
           const socket = new WebSocket(`${this.url.replace("http", "ws")}/rpc?tenant=${tenant}`)
@@ -138,13 +143,16 @@ const bundle = async (entry: string, file: string): Promise<void> => {
   await Esbuild.stop()
 }
 
-const freePort = (): Promise<number> =>
-  new Promise((resolve) => {
-    const server = createServer().listen(0, "127.0.0.1", () => {
-      const { port } = server.address() as { readonly port: number }
-      server.close(() => resolve(port))
-    })
-  })
+/**
+ * A port that is free, and that no other process is given while a server that is killed does not listen at it: it is below
+ * those that the system hands out.
+ */
+export const freePort = async (): Promise<number> => {
+  for (;;) {
+    const port = 10_000 + Math.floor(Math.random() * 22_000)
+    if (await isFree(port)) return port
+  }
+}
 
 const isFree = (port: number): Promise<boolean> =>
   new Promise((resolve) => {

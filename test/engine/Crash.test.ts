@@ -3,7 +3,7 @@ import { fileURLToPath, URL } from "node:url"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { newTenant, type Peer } from "../deployment/Deployment.ts"
 import { WorkerdProcess } from "../deployment/workerd.ts"
-import { Random, startSeed } from "../random.ts"
+import { Random, seeds, startSeed } from "../random.ts"
 import { suite } from "./groupCommitCases.ts"
 
 /** workerd in a process of its own, many sockets, and kills while their mutations share commits. */
@@ -106,7 +106,10 @@ describe("kills while many sockets share commits", () => {
   })
 
   it("control: an object that answers before it commits is found out", async () => {
-    const { lost } = await killAtRandom(servers.get("hasty")!, new Random(startSeed()))
-    expect(lost.length).toBeGreaterThan(0)
+    for (const seed of seeds(5)) {
+      const { lost } = await killAtRandom(servers.get("hasty")!, new Random(seed))
+      if (lost.length > 0) return
+    }
+    expect.fail("five times nothing was lost")
   })
 })
