@@ -1,5 +1,6 @@
 /// <reference types="node" />
 import { type ChildProcess, spawn } from "node:child_process"
+import { randomInt } from "node:crypto"
 import { mkdtempSync, rmSync } from "node:fs"
 import { createServer } from "node:net"
 import { tmpdir } from "node:os"
@@ -149,7 +150,7 @@ const bundle = async (entry: string, file: string): Promise<void> => {
  */
 export const freePort = async (): Promise<number> => {
   for (;;) {
-    const port = 10_000 + Math.floor(Math.random() * 22_000)
+    const port = randomInt(10_000, 32_000)
     if (await isFree(port)) return port
   }
 }
