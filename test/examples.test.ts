@@ -122,6 +122,26 @@ describe("npm run minimal", () => {
   })
 })
 
+describe("npm run kanban", () => {
+  it("builds the page and serves it beside the rpcs", async () => {
+    const { child, output } = npm(["run", "kanban"], {
+      PORT: "0",
+      DATA: join(folder, "kanban"),
+      PAGE: join(folder, "kanban-page")
+    })
+    const url = await until("its address", () => {
+      if (child.exitCode !== null) throw new Error(output())
+      return /The boards are at (http:\S+)/.exec(output())?.[1]
+    })
+    expect(await (await fetch(url)).text()).toContain("<title>Dormouse kanban</title>")
+    const body = JSON.stringify({ _tag: "Request", id: "1", tag: "boards.list", payload: {}, headers: [] })
+    const response = await fetch(`${url}/rpc`, { method: "POST", body })
+    expect(JSON.parse(await response.text())).toMatchObject([{ exit: { _tag: "Success", value: [] } }])
+    child.kill("SIGTERM")
+    expect(await ended(child)).toBe(0)
+  })
+})
+
 describe("npm run demo", () => {
   it("sends a corpus over sockets and finds every message", async () => {
     const { child, output } = npm(["run", "demo", "--", "--addresses", "5"])

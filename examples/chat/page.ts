@@ -13,13 +13,13 @@ export class PageError extends Schema.TaggedError<PageError>()("PageError", { ca
 
 const pathOf = (relative: string) => fileURLToPath(new URL(relative, import.meta.url))
 
-/** Builds the page of `web` into a folder, and gives the folder. */
-export const buildInto = (folder: string): Effect.Effect<string, PageError> =>
+/** Builds a page into a folder, and gives the folder. The configuration is that of the chat unless given. */
+export const buildInto = (folder: string, configFile = pathOf("vite.config.ts")): Effect.Effect<string, PageError> =>
   Effect.as(
     Effect.tryPromise({
       try: () =>
         Vite.build({
-          configFile: pathOf("vite.config.ts"),
+          configFile,
           logLevel: "warn",
           build: { outDir: folder, emptyOutDir: true }
         }),
