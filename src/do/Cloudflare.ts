@@ -2,7 +2,7 @@
  * `Cloudflare.serve(app)`: the Durable Object class of an app and the Worker in front of it.
  * The Worker's runtime is built with the first request of an isolate; the gateway decides everything else.
  */
-import { exports, WorkerEntrypoint } from "cloudflare:workers"
+import { exports, WorkerEntrypoint, waitUntil as waitUntilNow } from "cloudflare:workers"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -18,10 +18,11 @@ import type { ObjectStub } from "../engine/rpc/ObjectStub.ts"
 import { isTraced } from "../engine/rpc/RequestSpan.ts"
 import { objectUrl, sessionHeaders } from "../engine/rpc/SessionHeader.ts"
 import * as ActionRunner from "../engine/worker/ActionRunner.ts"
-import { collectAnswers } from "../engine/worker/CollectedActions.ts"
 import { deploymentCalls } from "../engine/worker/DeploymentCalls.ts"
-import { Gateway, type GatewayOptions } from "../engine/worker/Gateway.ts"
+import { couldNotStart, Gateway, type GatewayOptions } from "../engine/worker/Gateway.ts"
+import { lazily } from "../engine/worker/Lazily.ts"
 import { type CloseSocket, closeRefused } from "../engine/worker/Refusal.ts"
+import type { AnswerRoute, Routes } from "../engine/worker/Routes.ts"
 import { registryOf, type Tenancy } from "../engine/worker/Tenancy.ts"
 import { Authenticator } from "../services/Authenticator.ts"
 import { SystemCalls } from "../services/SystemCalls.ts"
@@ -29,26 +30,46 @@ import { SystemApi, systemName } from "../system/SystemApi.ts"
 import {
   exportsOf,
   Flushing,
-  fetchActions,
   type HostOptions,
   HostRuntime,
-  hungDetail,
   logStartFailure,
   type TenantStub,
   type WorkerProps
 } from "./Host.ts"
 import type { WorkerBase, WorkerContext } from "./Platform.ts"
 import * as Tenant from "./TenantObject.ts"
+import {
+  apartIn,
+  buildRoutes,
+  type CronTrigger,
+  runTrigger,
+  type Scheduled,
+  type WorkerParts,
+  type WorkerServices
+} from "./WorkerServices.ts"
 
 export { WorkerEnv } from "../layers/cloudflare/WorkerEnv.ts"
 export type { ObjectSocket, ObjectState, WorkerContext } from "./Platform.ts"
+export type { CronTrigger, WorkerServices } from "./WorkerServices.ts"
 
 /** Which requests are accepted, and the services that Worker and object have besides the app's. */
-export interface ServeOptions<R = never> extends GatewayOptions, HostOptions<R> {}
+export interface ServeOptions<R = never, ActionServices = never> extends GatewayOptions, HostOptions<R> {
+  /**
+   * Routes of your own beside `/rpc`: from `Routes.make` of `effect-dormouse/http`, which takes a layer of Effect's `HttpRouter`.
+   * They are built once, with the first request that is for no path of Dormouse's.
+   */
+  readonly routes?: Routes<WorkerServices<R, ActionServices>>
+  /**
+   * What runs when a cron trigger of the Worker fires, by its expression in `triggers.crons`. A failure is logged, and the platform
+   * is told that the trigger failed. It runs once for the deployment: what each tenant does by the clock is a cron of its own.
+   */
+  readonly scheduled?: Scheduled<R, ActionServices>
+}
 
-/** The Worker of an app. A class that extends it can call `super.fetch`. */
+/** The Worker of an app. A class that extends it can call `super.fetch` and `super.scheduled`. */
 export interface AppWorker extends WorkerBase {
   fetch(request: Request): Promise<Response>
+  scheduled(trigger: CronTrigger): Promise<void>
 }
 
 /** What `serve` returns. */
@@ -65,13 +86,12 @@ interface BuiltAuth {
 }
 
 /** What lives as long as an isolate of the Worker. */
-interface WorkerRuntime<R> {
-  readonly runtime: HostRuntime<R>
+interface WorkerRuntime<R, ActionServices> extends WorkerParts<R, ActionServices> {
   readonly flushing: Flushing<R>
   /** Whether the author's layer has a tracer. */
   readonly isTraced: Promise<Exit.Exit<boolean>>
-  /** Built when the first action is called. */
-  actions: Promise<ActionRunner.ActionRunner> | undefined
+  /** The author's routes, built with the first request that may be for one. */
+  readonly routes: (() => Promise<AnswerRoute>) | undefined
   /** The author's registry of tenants. */
   readonly tenancy: Tenancy | undefined
   /** The author's `auth`, built with the first request. */
@@ -82,37 +102,40 @@ interface WorkerRuntime<R> {
  * The whole deployment of an app: the Durable Object class and the Worker in front of it. Export both, the Worker as the
  * default; the class must be exported as `TenantObject` and have SQLite storage.
  */
-export const serve = <Rpcs extends Rpc.Any, R = never>(app: App<Rpcs>, options: ServeOptions<R> = {}): Deployment => {
+export const serve = <Rpcs extends Rpc.Any, R = never, S = never, ActionServices = never, M = never>(
+  app: App<Rpcs, S, ActionServices, M>,
+  options: ServeOptions<R, ActionServices> = {}
+): Deployment => {
   const TenantObject = Tenant.make(app, options)
   const gateway = new Gateway(app, options)
   // Made with the first request: the environment is known only then.
-  let shared: WorkerRuntime<R> | undefined
+  let shared: WorkerRuntime<R, ActionServices> | undefined
 
-  const makeShared = (env: Cloudflare.Env): WorkerRuntime<R> => {
+  const makeShared = (env: Cloudflare.Env): WorkerRuntime<R, ActionServices> => {
     const runtime = new HostRuntime(options, env)
-    const own: WorkerRuntime<R> = {
+    const tenancy = registryOf(options.tenants)?.open({
+      object: objectOf,
+      run: (effect) => runtime.runPromise(effect),
+      removeFiles: async (object) => (await own.actions()).files?.removeAll(object)
+    })
+    const own: WorkerRuntime<R, ActionServices> = {
       runtime,
       flushing: new Flushing(runtime, options),
       isTraced: runtime.runPromiseExit(Effect.map(Effect.context<never>(), isTraced)),
-      actions: undefined,
-      tenancy: registryOf(options.tenants)?.open({
+      actions: lazily(() => makeActions(own)),
+      routes: options.routes && lazily(() => buildRoutes(own, options.routes!)),
+      calls: gateway.calls({
         object: objectOf,
-        run: (effect) => runtime.runPromise(effect),
-        removeFiles: async (object) => (await actionsOf(own)).files?.removeAll(object)
+        tenancy,
+        runApart: apartIn({ exports }, waitUntilNow),
+        now: Date.now,
+        waitUntil: waitUntilNow,
+        run: (effect) => runtime.runPromise(effect)
       }),
+      tenancy,
       auth: undefined
     }
     return own
-  }
-
-  /** What runs actions. It is built once for all requests, and again if that failed. */
-  const actionsOf = (own: WorkerRuntime<R>): Promise<ActionRunner.ActionRunner> => {
-    own.actions ??= makeActions(own).catch((cause) => {
-      // The next call tries again.
-      own.actions = undefined
-      throw cause
-    })
-    return own.actions
   }
 
   const makeAuth = (
@@ -127,7 +150,7 @@ export const serve = <Rpcs extends Rpc.Any, R = never>(app: App<Rpcs>, options: 
     )
 
   /** The author's `auth`. It is built once for all requests, and again if that failed. */
-  const authOf = (own: WorkerRuntime<R>, auth: NonNullable<GatewayOptions["auth"]>): BuiltAuth => {
+  const authOf = (own: WorkerRuntime<R, ActionServices>, auth: NonNullable<GatewayOptions["auth"]>): BuiltAuth => {
     if (own.auth !== undefined) return own.auth
     const built = makeAuth(auth, own.runtime)
     const authenticator = built.then(
@@ -144,7 +167,7 @@ export const serve = <Rpcs extends Rpc.Any, R = never>(app: App<Rpcs>, options: 
     return own.auth
   }
 
-  const makeActions = (own: WorkerRuntime<R>): Promise<ActionRunner.ActionRunner> => {
+  const makeActions = (own: WorkerRuntime<R, ActionServices>): Promise<ActionRunner.BuiltActions<ActionServices>> => {
     const { auth } = options
     const issuer = auth === undefined ? Effect.succeedNone : Effect.promise(() => authOf(own, auth).issuer)
     return own.runtime.runPromise(
@@ -172,28 +195,19 @@ export const serve = <Rpcs extends Rpc.Any, R = never>(app: App<Rpcs>, options: 
           system,
           tenancy: own.tenancy,
           actions: () => {
-            const actions = actionsOf(own)
+            const actions = own.actions()
             waitUntil(actions)
             return actions
           },
-          runApart: (requests, session, signal) => {
-            const props = { session, isCollected: true }
-            // The platform does not hand a request's own signal on to another request.
-            const disconnected = new AbortController()
-            const answers = collectAnswers(
-              () => fetchActions(this.ctx, props, requests, disconnected.signal),
-              requests,
-              (cause) => hungDetail(cause) ?? "the action could not be run"
-            )
-            const disconnect = () => {
-              disconnected.abort()
-              // The actions are told before this request ends.
-              waitUntil(answers)
-            }
-            if (signal.aborted) disconnect()
-            else signal.addEventListener("abort", disconnect, { once: true })
-            return answers
-          },
+          routes:
+            own.routes &&
+            (() => {
+              const routes = own.routes!()
+              // Whoever asked logs that it failed.
+              waitUntil(routes.catch(() => {}))
+              return routes
+            }),
+          runApart: apartIn(this.ctx, waitUntil),
           authenticator:
             options.auth &&
             (() => {
@@ -223,8 +237,20 @@ export const serve = <Rpcs extends Rpc.Any, R = never>(app: App<Rpcs>, options: 
       return response
     }
 
+    /** Runs what the author has declared for a cron trigger. Rejects when it fails: the platform then shows the trigger as failed. */
+    override async scheduled(trigger: CronTrigger): Promise<void> {
+      shared ??= makeShared(this.env)
+      const own = shared
+      const { flushing, runtime } = own
+      const traced = await this.start(own)
+      if (traced instanceof Response) throw new Error(couldNotStart)
+      const exit = await runtime.runPromiseExit(runTrigger(own, options.scheduled, trigger))
+      flushing.request((work) => this.ctx.waitUntil(work))
+      if (Exit.isFailure(exit)) throw new Error(`the cron trigger ${trigger.cron} failed; the cause is in the log`)
+    }
+
     /** Builds the author's layer, once. Returns whether it has a tracer, or the response when it cannot be built. */
-    private async start(own: WorkerRuntime<R>): Promise<boolean | Response> {
+    private async start(own: WorkerRuntime<R, ActionServices>): Promise<boolean | Response> {
       const { isTraced, runtime } = own
       if (options.layer === undefined) return false
       this.ctx.waitUntil(isTraced)
@@ -243,8 +269,6 @@ export const serve = <Rpcs extends Rpc.Any, R = never>(app: App<Rpcs>, options: 
 // The declarations of the two classes agree: a test compiles classes of ours with the platform's types.
 const Base = WorkerEntrypoint as unknown as typeof WorkerBase
 
-const couldNotStart = "the Worker could not start"
-
 const closeSocket: CloseSocket = ({ code, reason }, headers) => {
   const { 0: client, 1: server } = new WebSocketPair()
   server.accept()
@@ -259,6 +283,7 @@ const system = deploymentCalls(SystemApi, systemName, { call: (...call) => objec
 
 const stubOf = (stub: TenantStub): ObjectStub => ({
   call: (session, body, isRewritten) => stub.call(session, body, isRewritten),
+  readQuery: (session, request) => stub.readQuery(session, request),
   connect: (session, headers) =>
     stub.fetch(objectUrl, { headers: { ...sessionHeaders(session), ...headers, upgrade: "websocket" } }),
   explain: () => stub.explain(),

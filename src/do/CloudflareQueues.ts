@@ -14,7 +14,7 @@ import { exportsOf, Flushing, fetchActions, HostRuntime } from "./Host.ts"
 import type { WorkerContext } from "./Platform.ts"
 
 /** The options of `Cloudflare.serve`, and the queues. */
-export interface QueuesOptions<R = never> extends ServeOptions<R> {
+export interface QueuesOptions<R = never, ActionServices = never> extends ServeOptions<R, ActionServices> {
   /** By the name of a queue, the binding of the Cloudflare Queue that carries its messages. The object delivers all others. */
   readonly queues: Readonly<Record<string, string>>
 }
@@ -55,9 +55,9 @@ const delaySeconds = 5
  * The whole deployment of an app, some of whose queues are carried by Cloudflare Queues. Throws when the app has no queue of such
  * a name. The Worker must be a consumer of each of these Cloudflare Queues.
  */
-export const serve = <Rpcs extends Rpc.Any, R = never>(
-  app: App<Rpcs>,
-  { queues, ...options }: QueuesOptions<R>
+export const serve = <Rpcs extends Rpc.Any, R = never, S = never, ActionServices = never, M = never>(
+  app: App<Rpcs, S, ActionServices, M>,
+  { queues, ...options }: QueuesOptions<R, ActionServices>
 ): QueuesDeployment => {
   const bindings = new Map(Object.entries(queues))
   const carried = carriedBy(app, brokerOf(bindings))

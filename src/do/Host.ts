@@ -69,6 +69,7 @@ export const fetchSession = (
 /** A tenant's object, as the platform's stub shows it. */
 export interface TenantStub {
   readonly call: ObjectStub["call"]
+  readonly readQuery: ObjectStub["readQuery"]
   readonly explain: () => Promise<unknown>
   readonly update: NonNullable<ObjectStub["update"]>
   readonly fetch: (url: string, init: RequestInit) => Promise<Response>

@@ -18,7 +18,7 @@ import * as TenantEngine from "../engine/object/TenantEngine.ts"
 import { describeTooMany, retryHeaders } from "../engine/rpc/CallRates.ts"
 import { errorResponse } from "../engine/rpc/HttpBody.ts"
 import { readAnswers } from "../engine/rpc/Ndjson.ts"
-import type { ObjectAnswer } from "../engine/rpc/ObjectStub.ts"
+import type { ObjectAnswer, ObjectValue, ValueRequest } from "../engine/rpc/ObjectStub.ts"
 import { protocolHeader, type RequestSession, readSession } from "../engine/rpc/SessionHeader.ts"
 import type { GatewayOptions } from "../engine/worker/Gateway.ts"
 import { missingStatus, registryOf, type TenantRegistry } from "../engine/worker/Tenancy.ts"
@@ -78,6 +78,8 @@ export interface TenantObjectOptions<R = never> extends HostOptions<R> {
 export interface TenantObject extends ObjectBase {
   /** Answers the requests in the text of a body, in the name of a caller. */
   call(session: RequestSession, body: string, isRewritten?: boolean): Promise<ObjectAnswer>
+  /** The value of a query, in the name of a caller. */
+  readQuery(session: RequestSession, request: ValueRequest): Promise<ObjectValue>
   /** What each live query reads and costs. */
   explain(): Promise<ReadonlyArray<Explanation>>
   /** Tells the object the name and the state of its tenant. Only a registry of tenants does. */
@@ -204,6 +206,14 @@ export const make = <Rpcs extends Rpc.Any, R = never>(
       this.flushing.request((work) => this.ctx.waitUntil(work))
       this.gate?.used()
       return this.engine.http.call(session, body, isRewritten)
+    }
+
+    async readQuery(session: RequestSession, request: ValueRequest): Promise<ObjectValue> {
+      if (this.engine === undefined) throw new Error(couldNotStart)
+      if (this.gate?.admits(session.tenant) === false) return { status: missingStatus, body: "" }
+      this.flushing.request((work) => this.ctx.waitUntil(work))
+      this.gate?.used()
+      return this.engine.http.readQuery(session, request)
     }
 
     async update(update: TenantUpdate): Promise<void> {

@@ -23,7 +23,10 @@ const decode = Schema.decodeUnknownOption(Carried)
 export const readCall = (body: unknown): CarriedCall | undefined => Option.getOrUndefined(decode(body))
 
 /** An app some of whose queues are carried by a broker. Throws when it has no queue of such a name. */
-export const carriedBy = <Rpcs extends Rpc.Any>(app: App<Rpcs>, broker: Broker): App<Rpcs> => {
+export const carriedBy = <Rpcs extends Rpc.Any, S, A, M>(
+  app: App<Rpcs, S, A, M>,
+  broker: Broker
+): App<Rpcs, S, A, M> => {
   const { jobs } = app
   const names = new Set(jobs?.queues.map(({ name }) => name))
   for (const name of broker.queues) if (!names.has(name)) throw new Error(`the app has no queue ${name}`)

@@ -127,6 +127,16 @@ export class MemoryObject<Rpcs extends Rpc.Any> {
       })
       return heap.whileAlive(answer)
     },
+    readQuery: async (session, request) => {
+      const { answer, heap } = await this.event((engine, heap) => {
+        if (heap.gate?.admits(session.tenant) === false) return { answer: missing, heap }
+        heap.gate?.used()
+        const answer = engine.http.readQuery(session, request)
+        heap.background.service.waitUntil(answer)
+        return { answer, heap }
+      })
+      return heap.whileAlive(answer)
+    },
     update: async (update) => {
       const isLost = await this.event((engine, heap) => {
         heap.update(engine, update)
@@ -387,9 +397,9 @@ class Heap {
   }
 
   /** The answer. Rejects if the heap is lost first. */
-  whileAlive(answer: Promise<ObjectAnswer>): Promise<ObjectAnswer> {
+  whileAlive<A extends ObjectAnswer>(answer: Promise<A>): Promise<A> {
     // A turn whose commit failed had its answers ready.
-    const committed = answer.then((answer) => (this.isLost ? this.lost.promise : answer))
+    const committed = answer.then((answer): A | Promise<never> => (this.isLost ? this.lost.promise : answer))
     return Promise.race([this.lost.promise, committed])
   }
 

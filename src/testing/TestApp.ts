@@ -14,13 +14,14 @@ import type * as Rpc from "effect/rpc/Rpc"
 import * as RpcClient from "effect/rpc/RpcClient"
 import type { RpcClientError } from "effect/rpc/RpcClientError"
 import * as RpcSerialization from "effect/rpc/RpcSerialization"
-import type { Scope } from "effect/Scope"
+import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Socket from "effect/socket/Socket"
 import * as Client from "../client/Client.ts"
 import * as Transport from "../client/Transport.ts"
 import * as Api from "../contract/Api.ts"
 import type { App } from "../contract/App.ts"
+import { TenantCalls } from "../contract/Calls.ts"
 import { filesPath, placeIn } from "../contract/Files.ts"
 import * as Live from "../contract/Live.ts"
 import type { ObjectStub } from "../engine/rpc/ObjectStub.ts"
@@ -30,9 +31,11 @@ import type { SessionOptions } from "../engine/rpc/SessionOptions.ts"
 import * as ActionRunner from "../engine/worker/ActionRunner.ts"
 import { deploymentCalls } from "../engine/worker/DeploymentCalls.ts"
 import { Gateway, type GatewayHost, type GatewayOptions } from "../engine/worker/Gateway.ts"
+import { lazily } from "../engine/worker/Lazily.ts"
 import { runLocally } from "../engine/worker/LocalActions.ts"
 import * as QueueConsumer from "../engine/worker/QueueConsumer.ts"
 import type { Close } from "../engine/worker/Refusal.ts"
+import type { Routes } from "../engine/worker/Routes.ts"
 import { tenantOf } from "../engine/worker/Routing.ts"
 import { registryOf } from "../engine/worker/Tenancy.ts"
 import type { MemoryBroker } from "../layers/memory/Broker.ts"
@@ -63,8 +66,12 @@ export interface TestAppOptions<Services = never, ActionServices = never, Middle
   readonly identity?: Auth.Identity
   /** Carries the messages of some queues. Unless given, the object delivers all of them itself. */
   readonly broker?: MemoryBroker
+  /** The SQLite of an object, which is closed with the backend. One in memory unless given. */
+  readonly database?: (object: string) => DatabaseSync
   /** The network address of a request. In memory there is none unless given. */
   readonly addressOf?: (request: Request) => string | undefined
+  /** The routes of the deployment, as `Cloudflare.serve` takes them. */
+  readonly routes?: Routes<NoInfer<ActionServices> | HttpClient.HttpClient | TenantCalls>
 }
 
 /** The options of a client in a test. */
@@ -85,6 +92,10 @@ export class TestApp extends Context.Service<
     readonly url: string
     /** The app, with the layers that the test replaced. */
     readonly app: App<any>
+    /** Answers a web request, past the network that the test controls. */
+    readonly handle: (request: Request) => Promise<Response>
+    /** Calls of tenants, as routes and cron triggers make them. */
+    readonly calls: TenantCalls["Service"]
   }
 >()("effect-dormouse/TestApp") {
   /** The backend of an app. It lives as long as the layer: provide the layer per test for separate backends. */
@@ -97,7 +108,7 @@ export class TestApp extends Context.Service<
   static readonly client: <Rpcs extends Rpc.Any>(
     api: Api.Declared<Rpcs>,
     options?: TestClientOptions
-  ) => Effect.Effect<Client.Client<Rpcs>, never, TestApp | Scope> = (api, { as, ...options } = {}) =>
+  ) => Effect.Effect<Client.Client<Rpcs>, never, TestApp | Scope.Scope> = (api, { as, ...options } = {}) =>
     Effect.gen(function* () {
       const { transport, url } = yield* TestApp
       const token = as === undefined ? {} : { token: Auth.testToken(as) }
@@ -138,11 +149,30 @@ export class TestApp extends Context.Service<
       return yield* Effect.provideService(effect, Transactor.Transactor, transactor)
     })
 
+  /** Runs an effect as the Worker does, such as that of a cron trigger: it can call tenants with `Calls.forTenant`. */
+  static readonly inWorker: <A, E, R>(
+    effect: Effect.Effect<A, E, R>
+  ) => Effect.Effect<A, E, TestApp | Exclude<R, TenantCalls>> = (effect) =>
+    Effect.flatMap(TestApp, ({ calls }) => Effect.provideService(effect, TenantCalls, calls))
+
+  /** Sends a web request to the backend: to `/rpc`, or to a route. */
+  static readonly fetch: (path: string, init?: RequestInit) => Effect.Effect<Response, never, TestApp> = (
+    path,
+    init = {}
+  ) =>
+    Effect.flatMap(TestApp, ({ transport, url }) =>
+      Effect.scoped(
+        Effect.flatMap(Layer.build(transport), (built) =>
+          Effect.promise(() => Context.get(built, Transport.Fetch)(`${url}${path}`, init))
+        )
+      )
+    )
+
   /** The stock RPC client of Effect over a socket to the backend, typed by its contract. */
   static readonly rpc: <Rpcs extends Rpc.Any>(
     api: Api.Declared<Rpcs>,
     options?: { readonly tenant?: string }
-  ) => Effect.Effect<RpcClient.RpcClient.Flat<Rpcs | Api.Live<Rpcs>, RpcClientError>, never, TestApp | Scope> = (
+  ) => Effect.Effect<RpcClient.RpcClient.Flat<Rpcs | Api.Live<Rpcs>, RpcClientError>, never, TestApp | Scope.Scope> = (
     api,
     options
   ) => rpc(api, options)
@@ -156,7 +186,10 @@ const fixed = (identity: Auth.Identity): Layer.Layer<Auth.Authenticator> =>
     Effect.succeed(token === undefined ? Option.some({ identity, credential: Auth.noCredential }) : Option.none())
   )
 
-const layer = <Rpcs extends Rpc.Any>(tested: App<Rpcs>, options: TestAppOptions = {}): Layer.Layer<TestApp> =>
+const layer = <Rpcs extends Rpc.Any, S, A, M>(
+  tested: App<Rpcs, S, A, M>,
+  options: TestAppOptions<S, A, M> = {}
+): Layer.Layer<TestApp> =>
   Layer.effect(
     TestApp,
     Effect.gen(function* () {
@@ -164,15 +197,17 @@ const layer = <Rpcs extends Rpc.Any>(tested: App<Rpcs>, options: TestAppOptions 
         actionServices,
         addressOf,
         broker,
+        database: databaseOf = () => new DatabaseSync(":memory:", { enableForeignKeyConstraints: true }),
         expired = "close",
         http = FetchHttpClient.layer,
         identity,
         maxTokenLifetime,
         middleware,
+        routes,
         services: appServices,
         ...gatewayOptions
       } = options
-      const app: App<Rpcs> = {
+      const app: App<Rpcs, S, A, M> = {
         ...(broker === undefined ? tested : carriedBy(tested, broker)),
         layers: {
           ...tested.layers,
@@ -199,7 +234,7 @@ const layer = <Rpcs extends Rpc.Any>(tested: App<Rpcs>, options: TestAppOptions 
       const object = (tenant = "main"): MemoryObject<any> => {
         let found = objects.get(tenant)
         if (found === undefined) {
-          const database = new DatabaseSync(":memory:", { enableForeignKeyConstraints: true })
+          const database = databaseOf(tenant)
           databases.push(database)
           const own = tenant === systemName ? systemApp() : tenant === tenantsName ? registry?.app() : undefined
           const gate =
@@ -234,7 +269,7 @@ const layer = <Rpcs extends Rpc.Any>(tested: App<Rpcs>, options: TestAppOptions 
           for (const database of databases) database.close()
         })
       )
-      const gateway = new Gateway(app, gatewayOptions)
+      const gateway = new Gateway<Rpcs>(app, gatewayOptions)
       const auth = gatewayOptions.auth ?? Auth.layerFirst(Auth.layerTest, fixed(identity ?? Auth.anonymous))
       const system = deploymentCalls(SystemApi, systemName, {
         call: (...call) => object(systemName).stub.call(...call)
@@ -268,8 +303,17 @@ const layer = <Rpcs extends Rpc.Any>(tested: App<Rpcs>, options: TestAppOptions 
         authenticator: () => Promise.resolve(authenticator),
         addressOf: (request) => addressOf?.(request),
         now: () => Context.get(context, Clock.Clock).currentTimeMillisUnsafe(),
-        isTraced: isTraced(context)
+        isTraced: isTraced(context),
+        routes: routes && lazily(() => process.run(buildRoutes(routes)))
       }
+      const calls = gateway.calls(host)
+      const scope = yield* Effect.scope
+      const buildRoutes = ({ build }: NonNullable<typeof routes>) =>
+        build.pipe(
+          Effect.provideContext(Context.merge(services, Context.add(actions.services, TenantCalls, calls))),
+          Scope.provide(scope),
+          Effect.orDie
+        )
       const objectOf = (request: Request) => {
         const url = new URL(request.url)
         if (!url.pathname.startsWith(filesPath)) return object(tenantOf(request, url))
@@ -292,8 +336,10 @@ const layer = <Rpcs extends Rpc.Any>(tested: App<Rpcs>, options: TestAppOptions 
       }
       const transport = Layer.mergeAll(
         Layer.succeed(Socket.WebSocketConstructor, (url, options) => {
-          const protocols = Array.isArray(options) || typeof options === "string" ? options : options?.protocols
-          const headers = { upgrade: "websocket", [protocolHeader]: [protocols ?? []].flat().join(", ") }
+          const isList = Array.isArray(options) || typeof options === "string"
+          const protocols = isList ? options : options?.protocols
+          const own = isList ? undefined : options?.headers
+          const headers = { ...own, upgrade: "websocket", [protocolHeader]: [protocols ?? []].flat().join(", ") }
           const request = new Request(url.replace(/^ws/, "http"), { headers })
           return objectOf(request).connect(
             () => identify(request),
@@ -303,7 +349,8 @@ const layer = <Rpcs extends Rpc.Any>(tested: App<Rpcs>, options: TestAppOptions 
         Layer.succeed(Transport.Fetch, fetch),
         FetchHttpClient.layer.pipe(Layer.provide(Layer.succeed(FetchHttpClient.Fetch, toFetch(fetch))))
       )
-      return { object, transport, url, app }
+      const handle = (request: Request) => gateway.handle(host, { request })
+      return { object, transport, url, app, calls, handle }
     })
   )
 
@@ -329,7 +376,7 @@ const toFetch =
 const rpc = <Rpcs extends Rpc.Any>(
   api: Api.Declared<Rpcs>,
   options: { readonly tenant?: string } = {}
-): Effect.Effect<RpcClient.RpcClient.Flat<Rpcs | Api.Live<Rpcs>, RpcClientError>, never, TestApp | Scope> =>
+): Effect.Effect<RpcClient.RpcClient.Flat<Rpcs | Api.Live<Rpcs>, RpcClientError>, never, TestApp | Scope.Scope> =>
   Effect.gen(function* () {
     const { transport, url } = yield* TestApp
     const socketUrl = `${url.replace("http", "ws")}/rpc?tenant=${options.tenant ?? "main"}`

@@ -38,6 +38,7 @@ describe("the guarantees", () => {
       "PS",
       "CF",
       "FI",
+      "HT",
       "C",
       "R"
     ])

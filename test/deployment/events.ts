@@ -7,15 +7,20 @@ export interface Event {
   readonly data?: any
 }
 
+/** Reads the events of a topic. */
+export const eventsOf = (deployment: Deployment, tenant: string, path: string, ...more: ReadArguments) =>
+  readEvents(deployment, tenant, `/rpc/events/${path}`, ...more)
+
+type ReadArguments = [headers?: Record<string, string>, isReadAtOnce?: boolean]
+
 /** Reads a stream of events as a client does that has no `EventSource`. */
-export const eventsOf = async (
+export const readEvents = async (
   deployment: Deployment,
   tenant: string,
   path: string,
-  headers: Record<string, string> = {},
-  isReadAtOnce = true
+  ...[headers = {}, isReadAtOnce = true]: ReadArguments
 ) => {
-  const response = await deployment.fetch(`/rpc/events/${path}`, {
+  const response = await deployment.fetch(path, {
     headers: { accept: "text/event-stream", "x-dormouse-tenant": tenant, ...headers }
   })
   const events: Array<Event> = []

@@ -19,7 +19,9 @@ export interface MemoryDeployment extends Deployment {
   readonly object: TestApp["Service"]["object"]
   readonly close: () => Promise<void>
   /** Runs an effect with the services that the app runs with. */
-  readonly run: <A>(effect: Effect.Effect<A>) => Promise<A>
+  readonly run: <A>(effect: Effect.Effect<A, unknown, TestApp>) => Promise<A>
+  /** Asks for a socket, with headers of the handshake. */
+  readonly upgrade: (tenant: string, headers: Record<string, string>) => Promise<Peer>
 }
 
 /** Changes what objects in memory attach to their sockets, as if they stored something else. Returns what ends it. */
@@ -42,9 +44,9 @@ export const turns = async (): Promise<void> => {
 }
 
 /** Runs an app in the memory of this process, with the time of a `TestClock` if given. */
-export const memory = async (
-  app: App.App<any>,
-  options?: TestAppOptions,
+export const memory = async <S, A, M>(
+  app: App.App<any, S, A, M>,
+  options?: TestAppOptions<S, A, M>,
   clock: Layer.Layer<never> = Layer.empty
 ): Promise<MemoryDeployment> => {
   const log: Array<string> = []
@@ -57,19 +59,20 @@ export const memory = async (
   const { object, transport, url } = await runtime.runPromise(TestApp)
   const fetch = await runtime.runPromise(Effect.provide(Transport.Fetch, transport))
   const socketOf = await runtime.runPromise(Effect.provide(Socket.WebSocketConstructor, transport))
+  const opened = async (socket: Socket.WebSocketLike): Promise<Peer> => {
+    const peer = new Peer(socket as Pick<WebSocket, "send" | "close">)
+    const opened = new Promise<void>((resolve) => socket.addEventListener("open", () => resolve()))
+    socket.addEventListener("message", ({ data }) => peer.received(data as string))
+    socket.addEventListener("close", ({ code, reason }) => peer.ended(code ?? 1005, reason ?? ""))
+    await opened
+    return peer
+  }
   const socketUrl = (tenant: string) => `${url.replace("http", "ws")}/rpc?tenant=${encodeURIComponent(tenant)}`
   return {
     fetch: (path, init = {}) => fetch(`${url}${path}`, init),
-    connect: async (tenant, _place, token) => {
-      const protocols = token === undefined ? [] : ["dormouse", `dormouse.bearer.${token}`]
-      const socket = socketOf(socketUrl(tenant), protocols)
-      const peer = new Peer(socket)
-      const opened = new Promise<void>((resolve) => socket.addEventListener("open", () => resolve()))
-      socket.addEventListener("message", ({ data }) => peer.received(data as string))
-      socket.addEventListener("close", ({ code, reason }) => peer.ended(code ?? 1005, reason ?? ""))
-      await opened
-      return peer
-    },
+    connect: (tenant, _place, token) =>
+      opened(socketOf(socketUrl(tenant), token === undefined ? [] : ["dormouse", `dormouse.bearer.${token}`])),
+    upgrade: (tenant, headers) => opened(socketOf(socketUrl(tenant), { headers })),
     protocol: (kind, tenant, batch) => {
       const serialization = RpcSerialization.layerJson
       if (kind === "http") {

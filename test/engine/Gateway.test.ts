@@ -58,6 +58,7 @@ const enter = (
           if (!response.ok) throw new Error(await response.text())
           return { status: response.status, body: await response.text() }
         },
+        readQuery: () => Promise.reject(new Error("nothing reads")),
         connect: () => reach(tenant),
         explain: () => reach(tenant)
       }),

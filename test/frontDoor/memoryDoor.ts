@@ -117,6 +117,10 @@ export const memoryDoor = async (issuer: Issuer, weakness: Weakness = {}): Promi
             count(tenant)
             return stub.call(...call)
           },
+          readQuery: (...call) => {
+            count(tenant)
+            return stub.readQuery(...call)
+          },
           explain: (...call) => {
             count(tenant)
             return stub.explain(...call)

@@ -24,6 +24,7 @@ import * as Feeds from "./feeds.ts"
 import * as FilesApp from "./files.ts"
 import * as Flows from "./flows.ts"
 import * as Guarded from "./guarded.ts"
+import * as HttpApp from "./http.ts"
 import * as Jobs from "./jobs.ts"
 import { ledgerApp } from "./ledger.ts"
 import * as ListsApp from "./lists.ts"
@@ -104,6 +105,9 @@ const fed = Cloudflare.serve(Feeds.app, Feeds.options)
 /** The app with files, in a bucket of R2. */
 const stored = Cloudflare.serve(FilesApp.makeApp(Blobs.layerR2("FILES")), FilesApp.options)
 
+/** The app with routes, and with queries by GET. */
+const routed = Cloudflare.serve(HttpApp.app, HttpApp.options)
+
 /** The Worker of the app, with a route of the author's own. The tenants of the registry have the Worker of theirs. */
 export default class extends served.worker {
   override async fetch(request: Request): Promise<Response> {
@@ -112,12 +116,18 @@ export default class extends served.worker {
     if (isScheduled(tenant)) return new (scheduledOf(String(tenant)).worker)(this.ctx, this.env).fetch(request)
     if (TopicsApp.isTopics(tenant)) return new published.worker(this.ctx, this.env).fetch(request)
     if (Feeds.isFeeds(tenant)) return new fed.worker(this.ctx, this.env).fetch(request)
+    if (HttpApp.isHttp(tenant)) return new routed.worker(this.ctx, this.env).fetch(request)
     if (FilesApp.isFiles(tenant)) return new stored.worker(this.ctx, this.env).fetch(request)
     if (Registered.isRegistered(tenant)) {
       return new registered.worker(this.ctx, this.env).fetch(request)
     }
     if (new URL(request.url).pathname === "/hello") return new Response("hello")
     return super.fetch(request)
+  }
+
+  /** Only the app with routes has cron triggers. */
+  override async scheduled(trigger: Cloudflare.CronTrigger): Promise<void> {
+    await new routed.worker(this.ctx, this.env).scheduled(trigger)
   }
 
   /** The version that a tenant has handles its messages. */
@@ -153,7 +163,9 @@ export class TenantObject extends counted(served.TenantObject) {
           ? FedObject
           : FilesApp.isFiles(ctx.id.name)
             ? StoredObject
-            : isScheduled(ctx.id.name) && counted(scheduledOf(ctx.id.name!).TenantObject)
+            : HttpApp.isHttp(ctx.id.name)
+              ? RoutedObject
+              : isScheduled(ctx.id.name) && counted(scheduledOf(ctx.id.name!).TenantObject)
     // biome-ignore lint/correctness/noConstructorReturn: the same
     if (Other !== false) return new Other(ctx, env) as never
     super(ctx, env)
@@ -166,6 +178,10 @@ export class TenantObject extends counted(served.TenantObject) {
   override call(...call: Parameters<InstanceType<typeof served.TenantObject>["call"]>) {
     this.count()
     return super.call(...call)
+  }
+  override readQuery(...call: Parameters<InstanceType<typeof served.TenantObject>["readQuery"]>) {
+    this.count()
+    return super.readQuery(...call)
   }
   override fetch(request: Request) {
     this.count()
@@ -181,6 +197,8 @@ class PublishedObject extends counted(published.TenantObject) {}
 
 class FedObject extends counted(fed.TenantObject) {}
 class StoredObject extends counted(stored.TenantObject) {}
+
+class RoutedObject extends counted(routed.TenantObject) {}
 
 class RegisteredObject extends counted(registered.TenantObject) {}
 

@@ -11,7 +11,7 @@ import { describe } from "../../protocol/Limits.ts"
 import type { Request } from "../../protocol/Messages.ts"
 import { type CallRates, keysOf, type TooMany, tooManyExit } from "../rpc/CallRates.ts"
 import { answerAll, joinMessages, limitsInside, parseRequests } from "../rpc/HttpBody.ts"
-import type { ObjectAnswer } from "../rpc/ObjectStub.ts"
+import type { ObjectAnswer, ObjectValue, ValueRequest } from "../rpc/ObjectStub.ts"
 import { parentOf } from "../rpc/RequestSpan.ts"
 import type { RequestSession } from "../rpc/SessionHeader.ts"
 import { type Caller, type Executor, exitText } from "./Executor.ts"
@@ -35,6 +35,17 @@ export interface ObjectHttpOptions {
   readonly isMutation: (tag: string) => boolean
 }
 
+/** A request that waits for its turn. */
+interface Submitted<A> {
+  readonly session: RequestSession
+  /** Requests of one source are handled in order. */
+  readonly source: object
+  readonly mayCommit: boolean
+  readonly text: string
+  readonly refuse: (status: number, exit: EncodedExit) => A
+  readonly run: () => A | Promise<A>
+}
+
 /** Answers bodies of requests. */
 export class ObjectHttp {
   private readonly options: ObjectHttpOptions
@@ -47,45 +58,84 @@ export class ObjectHttp {
 
   /** Answers the requests in a body. */
   async call(session: RequestSession, text: string, isRewritten = false): Promise<ObjectAnswer> {
-    const { ends, isMutation, limits, turns } = this.options
+    const { isMutation, limits } = this.options
     const body = parseRequests(text, isRewritten ? limitsInside(limits) : limits)
     if (body instanceof Response) return { status: body.status, body: await body.text() }
     const { requests } = body
-    const refused = session.fromAction === true ? undefined : this.tooMany(session, requests.length)
+    const refused = this.tooMany(session, requests.length)
     if (refused !== undefined) {
       const body = joinMessages(answerAll(requests, tooManyExit(refused)))
       return { status: 429, body, retryAfter: refused.retryAfter }
     }
     const caller = this.callerFor(session)
+    return this.submit<ObjectAnswer>({
+      session,
+      // Bodies are not ordered among each other.
+      source: requests,
+      mayCommit: requests.some(({ tag }) => isMutation(tag)),
+      text,
+      refuse: (status, exit) => ({ status, body: joinMessages(answerAll(requests, exit)) }),
+      run: () => {
+        const answers = requests.map((request) => this.answer(request, caller, session))
+        if (answers.every((answer) => typeof answer === "string")) return ok(answers)
+        return Promise.all(answers).then(ok)
+      }
+    })
+  }
+
+  /** The value of a query, for caches: with its hash, and without the value for a caller who has it. */
+  async readQuery(session: RequestSession, { have, payload, tag }: ValueRequest): Promise<ObjectValue> {
+    const { live, readQueryKey, runQuery } = this.options
+    const refused = this.tooMany(session, 1)
+    if (refused !== undefined) {
+      const body = JSON.stringify(tooManyExit(refused))
+      return { status: 429, body, retryAfter: refused.retryAfter }
+    }
+    const refuse = (status: number, exit: EncodedExit) => ({ status, body: JSON.stringify(exit) })
+    return this.submit<ObjectValue>({
+      session,
+      source: {},
+      mayCommit: false,
+      text: JSON.stringify(payload) ?? "",
+      refuse,
+      run: () => {
+        const key = readQueryKey(tag, { payload, headers: [], identity: JSON.stringify(session.identity) })
+        if ("_tag" in key) return refuse(422, key)
+        const { failure = done, reads, result } = runQuery(key)
+        if (result === undefined) return refuse(422, failure)
+        const { hash, text } = new QueryResult(result, live.currentVersion)
+        const isKnown = have.includes(hash) || have.includes("*")
+        return { status: isKnown ? 304 : 200, body: isKnown ? "" : text, hash, isPersonal: reads.identity }
+      }
+    })
+  }
+
+  /** Runs what a request asks for when its turn has come. `refuse` answers it when it must not run. */
+  private submit<A>({ mayCommit, refuse, run, session, source, text }: Submitted<A>): Promise<A> {
+    const { ends, limits, turns } = this.options
     return new Promise((resolve, reject) => {
       const refused = turns.submit({
-        // Bodies are not ordered among each other.
-        source: requests,
-        mayCommit: requests.some(({ tag }) => isMutation(tag)),
+        source,
+        mayCommit,
         data: text,
         run: () => {
           try {
-            // The Worker does not know what was revoked, and the token may have expired while the body waited.
+            // The Worker does not know what was revoked, and the token may have expired while the request waited.
             const problem = ends.endOf(session)
-            if (problem !== undefined) {
-              const exit = failed(new Unauthenticated({ problem }))
-              return resolve({ status: 401, body: joinMessages(answerAll(requests, exit)) })
-            }
-            const answers = requests.map((request) => this.answer(request, caller, session))
-            if (answers.every((answer) => typeof answer === "string")) resolve(ok(answers))
-            else Promise.all(answers).then((answers) => resolve(ok(answers)), reject)
+            if (problem !== undefined) return resolve(refuse(401, failed(new Unauthenticated({ problem }))))
+            resolve(run())
           } catch (cause) {
             reject(cause)
           }
         }
       })
-      if (refused === undefined) return
-      const exit = unavailable(describe(refused, limits[refused]))
-      resolve({ status: 503, body: joinMessages(answerAll(requests, exit)) })
+      if (refused !== undefined) resolve(refuse(503, unavailable(describe(refused, limits[refused]))))
     })
   }
 
   private tooMany(session: RequestSession, calls: number): TooMany | undefined {
+    // What an action calls is not counted: the action was.
+    if (session.fromAction === true) return undefined
     return this.options.rates.charge(keysOf(session), calls, this.options.now())
   }
 
@@ -101,7 +151,11 @@ export class ObjectHttp {
     const id = JSON.stringify(request.id)
     if (request.tag.startsWith(livePrefix)) return this.snapshot(request, id, session)
     const isNotification = request.isNotification === true
-    const decoded = executor.decode(request.tag, request.payload, session.fromAction)
+    const decoded = executor.decode(
+      request.tag,
+      request.payload,
+      session.fromAction === true || session.isInternal === true
+    )
     if ("_tag" in decoded) return isNotification ? "" : exitMessage(id, JSON.stringify(decoded))
     let isAcknowledged = false
     const started = executor.start({

@@ -14,6 +14,23 @@ export interface ObjectAnswer {
   readonly retryAfter?: number
 }
 
+/** A request for the value of a query. */
+export interface ValueRequest {
+  readonly tag: string
+  /** The encoded payload. It was checked to be within the limits of requests. */
+  readonly payload: unknown
+  /** The hashes of the values that the caller has. `*` stands for any. */
+  readonly have: ReadonlyArray<string>
+}
+
+/** The value of a query: 200 with its JSON, 304 when the caller has it. Otherwise `body` is the JSON of the failed exit. */
+export interface ObjectValue extends ObjectAnswer {
+  /** Stands for the value. */
+  readonly hash?: string
+  /** Whether the value may be another one for another caller. */
+  readonly isPersonal?: boolean
+}
+
 /** A tenant's object. Each method rejects when the object cannot be reached or cannot start. */
 export interface ObjectStub {
   /**
@@ -21,6 +38,8 @@ export interface ObjectStub {
    * and is not what their client sent.
    */
   readonly call: (session: RequestSession, body: string, isRewritten?: boolean) => Promise<ObjectAnswer>
+  /** The value of a query. */
+  readonly readQuery: (session: RequestSession, request: ValueRequest) => Promise<ObjectValue>
   /** Opens a socket: a response with status 101. */
   readonly connect: (session: RequestSession, headers: Record<string, string>) => Promise<Response>
   /** What each live query reads and costs. */

@@ -17,7 +17,9 @@ export const RequestSession = Schema.Struct({
   /** The network address of the caller, where the platform knows it. */
   address: Schema.optionalKey(Schema.String),
   /** Whether an action calls in the caller's name: the action itself was counted. */
-  fromAction: Schema.optionalKey(Schema.Boolean)
+  fromAction: Schema.optionalKey(Schema.Boolean),
+  /** Whether code of the Worker calls, which may call what no client may. Its calls are counted. */
+  isInternal: Schema.optionalKey(Schema.Boolean)
 })
 export type RequestSession = typeof RequestSession.Type
 

@@ -11,6 +11,7 @@ import * as References from "effect/References"
 import type * as Rpc from "effect/rpc/Rpc"
 import type * as RpcGroup from "effect/rpc/RpcGroup"
 import type { FromServerEncoded } from "effect/rpc/RpcMessage"
+import type * as Schema from "effect/Schema"
 import type { Scope } from "effect/Scope"
 import * as Tracer from "effect/Tracer"
 import type * as Api from "../../contract/Api.ts"
@@ -45,14 +46,19 @@ export interface ActionRunner {
   readonly files?: ServedFiles | undefined
 }
 
+/** What runs the actions of an app, with the author's services of actions: routes and cron triggers have them as well. */
+export interface BuiltActions<in Services> extends ActionRunner {
+  readonly services: Context.Context<Services>
+}
+
 /** Builds the handlers of actions, once for all that run here. The author's `auth` may be what issues tokens. */
-export const make = <Rpcs extends Rpc.Any>(
-  app: App<Rpcs>,
+export const make = <Rpcs extends Rpc.Any, S, Services, M>(
+  app: App<Rpcs, S, Services, M>,
   issuer: Effect.Effect<Option.Option<TokenIssuer["Service"]>> = Effect.succeedNone
-): Effect.Effect<ActionRunner, never, HttpClient.HttpClient | Scope> =>
+): Effect.Effect<BuiltActions<Services>, never, HttpClient.HttpClient | Scope> =>
   Effect.gen(function* () {
     const { actionServices } = app.layers
-    const services: Context.Context<never> = yield* Layer.build(actionServices)
+    const services = yield* Layer.build(actionServices)
     const group: RpcGroup.RpcGroup<any> = app.api.declared.merge(
       ...(app.jobs?.queues ?? []).map(({ api }) => api.declared)
     )
@@ -112,12 +118,13 @@ export const make = <Rpcs extends Rpc.Any>(
         })
       })
     const context: Context.Context<never> = Context.merge(yield* Effect.context<never>(), services)
-    return { run, files: app.files?.serve(context) }
+    return { run, files: app.files?.serve(context), services }
   })
 
 const noIssuer = "nothing issues tokens here: TokenIssuer needs Auth.layerLocal as the option `auth`"
 
-const unanswered = new CallError({ reason: new Unavailable({ detail: "the tenant's object did not answer" }) })
+/** The failure of a call that has no answer. */
+export const unanswered = new CallError({ reason: new Unavailable({ detail: "the tenant's object did not answer" }) })
 
 /** Calls of an object by their contract, for example in the name of an action's caller. */
 export const callsTo = <Rpcs extends Rpc.Any>(
@@ -130,23 +137,31 @@ export const callsTo = <Rpcs extends Rpc.Any>(
       const rpc: Rpc.Any | undefined = api.declared.requests.get(tag)
       if (rpc === undefined) return yield* Effect.die(new Error(`the contract has no rpc ${tag}`))
       const codec = RpcCodec.of(rpc)
-      const span = yield* Effect.serviceOption(Tracer.ParentSpan)
-      const request = {
-        _tag: "Request",
-        id: "0",
-        tag,
-        payload: codec.encodePayload(payload),
-        headers: [],
-        ...(Option.isSome(span) && spanFields(span.value))
-      }
+      const request = yield* requestOf(tag, codec.encodePayload(payload))
       const { body } = yield* Effect.tryPromise({
         try: () => object.call({ ...session, fromAction: true }, JSON.stringify(request)),
         catch: () => unanswered
       })
-      // An object that does not admit its tenant any more answers without messages.
-      const answers: unknown = yield* Effect.try({ try: () => JSON.parse(body), catch: () => unanswered })
-      const exit = Array.isArray(answers) ? answers.find((answer) => answer?._tag === "Exit")?.exit : undefined
-      if (exit === undefined) return yield* unanswered
-      return yield* codec.decodeExit(exit)
+      return yield* decodeAnswer(codec, body)
     })
+})
+
+/** A call of the Worker's own. It continues the trace of the effect that makes it. */
+export const requestOf = (tag: string, payload: Schema.Json): Effect.Effect<Request> =>
+  Effect.map(Effect.serviceOption(Tracer.ParentSpan), (span) => ({
+    _tag: "Request",
+    id: "0",
+    tag,
+    payload,
+    headers: [],
+    ...(Option.isSome(span) && spanFields(span.value))
+  }))
+
+/** How the only call of a body ended, from the text of the answers to the body. */
+export const decodeAnswer = Effect.fnUntraced(function* (codec: RpcCodec.RpcCodec, body: string) {
+  // An object that does not admit its tenant any more answers without messages.
+  const answers: unknown = yield* Effect.try({ try: () => JSON.parse(body), catch: () => unanswered })
+  const exit = Array.isArray(answers) ? answers.find((answer) => answer?._tag === "Exit")?.exit : undefined
+  if (exit === undefined) return yield* unanswered
+  return yield* codec.decodeExit(exit)
 })

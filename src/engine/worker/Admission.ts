@@ -10,16 +10,25 @@ import type * as Rpc from "effect/rpc/Rpc"
 import * as Schema from "effect/Schema"
 import type { App } from "../../contract/App.ts"
 import { type AnyService, anonymous, Identity } from "../../contract/Auth.ts"
-import { Unauthenticated } from "../../protocol/CallError.ts"
+import type { TenantCaller } from "../../contract/Calls.ts"
+import {
+  type CallErrorReason,
+  Forbidden,
+  LimitExceeded,
+  TooManyRequests,
+  Unauthenticated,
+  Unavailable
+} from "../../protocol/CallError.ts"
 import { jsonCodec } from "../../protocol/JsonCodec.ts"
 import * as Limits from "../../protocol/Limits.ts"
 import { noCredential, type Refusal, type Verified } from "../../services/Authenticator.ts"
-import { tenantsName } from "../../system/Names.ts"
+import { tenantNamePattern, tenantsName } from "../../system/Names.ts"
 import {
   type CallerKeys,
   CallRates,
   configured,
   describeTooMany,
+  keysOf,
   refusedAt,
   retryHeaders,
   type TooMany
@@ -43,6 +52,9 @@ const claimsReader = (
   return (claims) => decode(claims).pipe(Option.flatMap(encode), Option.flatMap(decodeClaims))
 }
 
+/** What calls of the Worker's own code need of the platform. */
+export type InsideHost = Pick<GatewayHost, "now" | "object" | "run" | "runApart" | "tenancy" | "waitUntil">
+
 /** Decides who gets into which tenant of an app. */
 export class Admission {
   private readonly app: Pick<App<Rpc.Any>, "limits">
@@ -58,7 +70,7 @@ export class Admission {
   }
 
   /** Counts calls of a caller. Returns why they must not run. */
-  async tooMany(host: GatewayHost, keys: CallerKeys, calls: number): Promise<TooMany | undefined> {
+  async tooMany(host: Pick<GatewayHost, "run" | "now">, keys: CallerKeys, calls: number): Promise<TooMany | undefined> {
     this.rates ??= new CallRates(await host.run(configured(this.app.limits)))
     return this.rates.charge(keys, calls, host.now?.() ?? 0)
   }
@@ -107,6 +119,32 @@ export class Admission {
       ...(credential === noCredential ? {} : { credential }),
       ...(address !== undefined && { address })
     }
+  }
+
+  /**
+   * The session of a caller whom code of the Worker names, or why it is refused. `enter` is not asked: that code has decided
+   * who calls.
+   */
+  async enterInside(
+    host: InsideHost,
+    { address, identity, tenant }: TenantCaller & { readonly tenant: string; readonly identity: Identity }
+  ): Promise<RequestSession | CallErrorReason> {
+    const { tenants } = this.options
+    const claims = this.readClaims(identity)
+    if (claims === undefined) return new Unauthenticated({ problem: "claims" })
+    const declared = { subject: identity.subject, claims }
+    const actual = Limits.bytesBeyond(JSON.stringify(declared), Limits.identityBytes)
+    if (actual !== undefined) return new LimitExceeded({ limit: "identityBytes", max: Limits.identityBytes, actual })
+    const exists = tenantNamePattern.test(tenant) && (typeof tenants !== "function" || tenants(tenant))
+    if (!exists) return new Forbidden()
+    const session = { tenant, identity: declared, ...(address !== undefined && { address }), isInternal: true }
+    const refused = host.now === undefined ? undefined : await this.tooMany(host, keysOf(session), 1)
+    if (refused !== undefined) return new TooManyRequests({ retryAfter: refused.retryAfter })
+    const object = await host.tenancy?.find(tenant, (work) => host.waitUntil(work))
+    if (object instanceof Response) {
+      return object.status === 404 ? new Forbidden() : new Unavailable({ detail: "the tenant could not be looked up" })
+    }
+    return object === undefined ? session : { ...session, object }
   }
 
   /** The caller of a request, or the response that refuses it. */

@@ -16,7 +16,8 @@ import { parentOf, spanFields } from "../rpc/RequestSpan.ts"
 import type { RequestSession } from "../rpc/SessionHeader.ts"
 import { collectedLine } from "./CollectedActions.ts"
 import type { GatewayHost } from "./GatewayOptions.ts"
-import { noAnswer, reach } from "./ObjectReach.ts"
+import { reach } from "./ObjectReach.ts"
+import { noAnswer } from "./Refusal.ts"
 import { type Routes, route } from "./Routing.ts"
 
 /** A body of a caller who may be here. */

@@ -4,9 +4,11 @@
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Rpc from "effect/rpc/Rpc"
 import type { App } from "../../contract/App.ts"
+import type { TenantCalls } from "../../contract/Calls.ts"
 import { filesPath } from "../../contract/Files.ts"
 import { timePath } from "../../protocol/MutationId.ts"
 import { tenantsName } from "../../system/Names.ts"
@@ -21,16 +23,20 @@ import {
   readRequests
 } from "../rpc/HttpBody.ts"
 import { ndjson } from "../rpc/Ndjson.ts"
+import type { ValueRequest } from "../rpc/ObjectStub.ts"
 import { explainPath, type RequestSession } from "../rpc/SessionHeader.ts"
-import { Admission, tooManyResponse } from "./Admission.ts"
+import { Admission, type InsideHost, tooManyResponse } from "./Admission.ts"
 import { answerBody } from "./CallBodies.ts"
 import { answerForFile } from "./FileGate.ts"
 import type { GatewayHost, GatewayOptions, GatewayRequest } from "./GatewayOptions.ts"
-import { connect, connectInside } from "./ObjectReach.ts"
+import { connect, connectInside, reach } from "./ObjectReach.ts"
+import { isCallPath, OriginRules, queryPath } from "./Origins.ts"
 import { closeRefused, isRpcPath, noSuchTenant } from "./Refusal.ts"
+import type { AnswerRoute } from "./Routes.ts"
 import { route } from "./Routing.ts"
 import { Missing } from "./Tenancy.ts"
 import { topicOf } from "./TopicRequests.ts"
+import { workerCalls } from "./WorkerCalls.ts"
 
 export type { AuthServices, Entering, GatewayHost, GatewayOptions, GatewayRequest } from "./GatewayOptions.ts"
 
@@ -39,11 +45,18 @@ export class Gateway<Rpcs extends Rpc.Any> {
   private readonly app: App<Rpcs>
   private readonly options: GatewayOptions
   private readonly admission: Admission
+  private readonly origins: OriginRules
 
   constructor(app: App<Rpcs>, options: GatewayOptions) {
     this.app = app
     this.options = options
     this.admission = new Admission(app, options)
+    this.origins = new OriginRules(options)
+  }
+
+  /** Calls of the app's tenants by code of the Worker. */
+  calls(host: InsideHost): TenantCalls["Service"] {
+    return workerCalls(this.app, this.admission, host)
   }
 
   /**
@@ -51,7 +64,11 @@ export class Gateway<Rpcs extends Rpc.Any> {
    * socket that is refused is closed with a code.
    */
   async handle(host: GatewayHost, request: GatewayRequest): Promise<Response> {
-    return closeRefused(request.request, await this.answerOrLog(host, request), host.closeSocket)
+    const response = await this.answerOrLog(host, request)
+    // What the object or a Worker of ours has asked is read by no page.
+    const isOwn = request.trustedSession !== undefined || request.renews !== undefined
+    const readable = isOwn ? response : this.origins.allow(request.request, response)
+    return closeRefused(request.request, readable, host.closeSocket)
   }
 
   private async answerOrLog(host: GatewayHost, request: GatewayRequest): Promise<Response> {
@@ -70,14 +87,16 @@ export class Gateway<Rpcs extends Rpc.Any> {
   ): Promise<Response> {
     if (renews !== undefined) return this.admission.renew(host, request, renews)
     const url = new URL(request.url)
+    const answered = trustedSession === undefined ? this.origins.answer(request, url) : undefined
+    if (answered !== undefined) return answered
     if (url.pathname === timePath && request.method === "GET") return timeResponse(host)
     const isExplain = url.pathname === explainPath && ((await this.options.explain?.(request)) ?? false)
     const { files } = this.app
     if (files !== undefined && url.pathname.startsWith(filesPath)) {
       return answerForFile(this.admission, { files, host, request, url, tenants: this.options.tenants })
     }
-    if (!isRpcPath(url.pathname) && !isExplain && topicOf(this.app, url) === undefined) {
-      return this.respond(host, request)
+    if (!isRpcPath(url.pathname) && !isExplain && topicOf(this.app, url) === undefined && !this.isQuery(url)) {
+      return this.respond(host, request, url)
     }
     const session = trustedSession ?? (await this.admission.open(host, request, url))
     if (session instanceof Response) return session
@@ -106,10 +125,19 @@ export class Gateway<Rpcs extends Rpc.Any> {
     }
     const isCounted = trustedSession === undefined && host.now !== undefined
     const { admission } = this
+    const url = new URL(request.url)
+    const { queries } = this.options
+    if (queries !== undefined && this.isQuery(url) && topicOf(this.app, url) === undefined) {
+      const refused = isCounted ? await admission.tooMany(host, keysOf(session), 1) : undefined
+      if (refused !== undefined) return tooManyResponse(refused)
+      const readQuery = (asked: ValueRequest) => reach(host, () => object.readQuery(session, asked))
+      const events = { ...host, connect: () => connectInside(host, object, session) }
+      return queries.respond({ request, url, app: this.app, session, readQuery, events })
+    }
     if (request.method === "GET") {
       const refused = isCounted ? await admission.tooMany(host, keysOf(session), 1) : undefined
       if (refused !== undefined) return tooManyResponse(refused)
-      const topic = topicOf(this.app, new URL(request.url))
+      const topic = topicOf(this.app, url)
       if (topic === undefined) return connect(host, object, session, request)
       return topic.events.respond(request, topic.tag, { ...host, connect: () => connectInside(host, object, session) })
     }
@@ -131,13 +159,52 @@ export class Gateway<Rpcs extends Rpc.Any> {
     return answerBody(this.app, { ...body, host, object, session, isStream, isCollected, signal })
   }
 
-  /** Answers a request to another path, if the author's authenticator has an answer. */
-  private async respond(host: GatewayHost, request: Request): Promise<Response> {
+  /** Whether a path is one of queries. Topics have paths of their own among them, and so has what is read of live queries. */
+  private isQuery({ pathname }: URL): boolean {
+    return this.options.queries !== undefined && pathname.startsWith(queryPath) && !ownPaths.has(pathname)
+  }
+
+  /**
+   * Answers a request to another path, if a route of the author's is for it, or the author's authenticator has an answer. Keys and
+   * the like come first: a route for all paths must not hide them.
+   */
+  private async respond(host: GatewayHost, request: Request, url: URL): Promise<Response> {
+    const authenticator = () => this.askAuthenticator(host, request)
+    const routes = () => (isCallPath(url) ? undefined : askRoutes(host, request))
+    for (const ask of url.pathname.startsWith(wellKnownPath) ? [authenticator, routes] : [routes, authenticator]) {
+      const response = await ask()
+      if (response !== undefined) return response
+    }
+    return errorResponse(404, "not found")
+  }
+
+  private async askAuthenticator(host: GatewayHost, request: Request): Promise<Response | undefined> {
     const authenticator = await host.authenticator?.()
     const answer = authenticator?.respond && (await host.run(authenticator.respond(request)))
-    return answer?.pipe(Option.getOrUndefined) ?? errorResponse(404, "not found")
+    return answer?.pipe(Option.getOrUndefined)
   }
 }
+
+const wellKnownPath = "/.well-known/"
+
+/** Paths that begin as those of queries do, and are none. */
+const ownPaths: ReadonlySet<string> = new Set(["/rpc/", timePath, explainPath])
+
+/** What a route of the author's answers. Routes that cannot be built are logged, and built again with the next request. */
+const askRoutes = async (host: GatewayHost, request: Request): Promise<Response | undefined> => {
+  if (host.routes === undefined) return undefined
+  let routes: AnswerRoute
+  try {
+    routes = await host.routes()
+  } catch (cause) {
+    await host.run(Effect.logError(couldNotStart, Cause.die(cause)))
+    return errorResponse(500, `${couldNotStart}; the cause is in its log`)
+  }
+  return routes(request)
+}
+
+/** What is said of a Worker whose services, or routes, cannot be built. */
+export const couldNotStart = "the Worker could not start"
 
 /** What time it is, for clients that store mutations. */
 const timeResponse = async (host: GatewayHost): Promise<Response> =>

@@ -13,7 +13,10 @@ import type { SystemCalls } from "../../services/SystemCalls.ts"
 import type { ObjectStub } from "../rpc/ObjectStub.ts"
 import type { RequestSession } from "../rpc/SessionHeader.ts"
 import type { ActionRunner } from "./ActionRunner.ts"
+import type { HttpQueries } from "./HttpQueries.ts"
+import type { CorsOptions, Origins } from "./Origins.ts"
 import type { CloseSocket } from "./Refusal.ts"
+import type { AnswerRoute } from "./Routes.ts"
 import type { Tenancy, TenantRegistry } from "./Tenancy.ts"
 
 /** What the author decides: who is calling, who may enter which tenant, and who may read `explain`. */
@@ -36,6 +39,18 @@ export interface GatewayOptions {
   readonly enter?: (caller: Entering) => boolean | Effect.Effect<boolean>
   /** Tenants that everybody may enter whom `auth` accepts, for example `["main"]`. None unless given; `enter` replaces it. */
   readonly open?: ReadonlyArray<string>
+  /**
+   * Lets clients read queries by `GET`, with an `ETag`, and live queries as Server-Sent Events: from `HttpQueries.make` of
+   * `effect-dormouse/http`. Queries are called by `POST` and over sockets alone unless given.
+   */
+  readonly queries?: HttpQueries
+  /** Which pages of other origins may read answers of `/rpc` and `/files`. None unless given. */
+  readonly cors?: CorsOptions
+  /**
+   * Pages of which origins may open sockets and call `/rpc`, besides those of the deployment's own origin. Others get 403, a
+   * socket is closed with 4403. All pages unless given. What is not a browser sends no origin, and is not concerned.
+   */
+  readonly origins?: Origins
   /**
    * Which requests may read `GET /rpc/explain`: what each live query of a tenant reads, which commit last invalidated it, how
    * often it ran and with how many unchanged results, and what it sent. None unless given.
@@ -82,6 +97,8 @@ export interface GatewayHost {
   readonly isTraced: boolean
   /** The socket that a response has opened, if it has. */
   readonly socketOf?: (response: Response) => EventSocket | undefined
+  /** The author's routes, built. There are none without it. */
+  readonly routes?: (() => Promise<AnswerRoute>) | undefined
   /** Opens a socket and closes it. Without this a socket is refused with the status alone. */
   readonly closeSocket?: CloseSocket
 }

@@ -8,11 +8,8 @@ import { errorResponse } from "../rpc/HttpBody.ts"
 import type { ObjectStub } from "../rpc/ObjectStub.ts"
 import type { RequestSession } from "../rpc/SessionHeader.ts"
 import type { GatewayHost } from "./GatewayOptions.ts"
-import { handshakeHeaders, isUpgrade } from "./Refusal.ts"
+import { handshakeHeaders, isUpgrade, noAnswer } from "./Refusal.ts"
 import { Missing } from "./Tenancy.ts"
-
-/** What is said of an object that does not answer. */
-export const noAnswer = "the tenant's object did not answer"
 
 /** What an object answers. A failure is logged, and gives `undefined`; that there is no such tenant is thrown. */
 export const reach = async <A>(host: Pick<GatewayHost, "run">, ask: () => Promise<A>): Promise<A | undefined> => {

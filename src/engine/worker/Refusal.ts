@@ -43,6 +43,9 @@ export const handshakeHeaders = (request: Request): Record<string, string> => {
   return offered.some((name) => name.trim() === subprotocol) ? { [protocolHeader]: subprotocol } : {}
 }
 
+/** What is said of an object that does not answer. */
+export const noAnswer = "the tenant's object did not answer"
+
 /** The response for a tenant that does not exist, or that the caller may not enter. */
 export const noSuchTenant = (): Response => errorResponse(404, "no such tenant")
 

@@ -176,6 +176,7 @@ class OpenRegistry {
     }
     return {
       call: (_session, body, isRewritten) => reach((object, session) => object.call(session, body, isRewritten)),
+      readQuery: (_session, request) => reach((object, session) => object.readQuery(session, request)),
       connect: (_session, headers) => reach((object, session) => object.connect(session, headers)),
       explain: (session) => this.host.object(session.object ?? tenant).explain(session),
       verify: async () => void (await reach((object, session) => object.call(session, "[]")))
