@@ -41,6 +41,8 @@ const allowed: Readonly<Record<string, ReadonlyArray<string>>> = {
     "layers/memory",
     "client"
   ],
+  // An app in a process of Node, which is that of the tests over files.
+  local: ["contract", "protocol", "services", "engine/worker", "system", "testing"],
   client: ["contract", "protocol"],
   "accounts/contract": ["contract", "protocol"],
   "accounts/client": ["contract", "protocol", "client", "accounts/contract"],
@@ -52,7 +54,7 @@ const allowed: Readonly<Record<string, ReadonlyArray<string>>> = {
 /** The folders that may import the modules of a platform. */
 const platforms: Readonly<Record<string, ReadonlyArray<string>>> = {
   "cloudflare:": ["do", "layers/cloudflare"],
-  "node:": ["layers/memory", "testing"]
+  "node:": ["layers/memory", "local", "testing"]
 }
 
 /** Time and random numbers come from services, so that a run can be repeated. */
@@ -184,7 +186,15 @@ describe("entries", () => {
     expect(existsSync(root + file), `${name} → ${file}`).toBe(true)
   })
 
-  const elsewhere = ["./cloudflare", "./cloudflare/queues", "./storage", "./files/node", "./testing", "./package.json"]
+  const elsewhere = [
+    "./cloudflare",
+    "./cloudflare/queues",
+    "./storage",
+    "./files/node",
+    "./node",
+    "./testing",
+    "./package.json"
+  ]
   it.each(Object.keys(entries).filter((name) => !elsewhere.includes(name)))("%s runs in a browser", (name) => {
     const { source } = entries[name] as { readonly source: string }
     const outside = closure(source.replace("./src/", "")).flatMap((file) =>

@@ -217,7 +217,7 @@ describe("the published package", () => {
   })
 
   it("everything except the platforms is bundled for browsers", async () => {
-    const portable = entries.filter((entry) => !/\/(cloudflare(\/queues)?|files\/node|testing)$/.test(entry))
+    const portable = entries.filter((entry) => !/\/(cloudflare(\/queues)?|files\/node|node|testing)$/.test(entry))
     const imports = portable.map((entry, index) => `export * as entry${index} from "${entry}"\n`)
     write("browser.ts", `${imports.join("")}export * from "./chat/api.ts"\n`)
     expect(await bundle("browser.ts", { platform: "browser" })).toEqual([])
