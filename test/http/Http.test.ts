@@ -90,6 +90,19 @@ describe("origins", () => {
     expect(response.headers.get("vary")).toBe("cookie, origin")
   })
 
+  it("HT8: a function that throws is logged, and its caller gets 500 without the cause", async () => {
+    const origins = () => {
+      throw new Error("the secret reason")
+    }
+    for (const rules of [{ cors: { origins } }, { origins }]) {
+      const deployment = await memory(app, rules)
+      const response = await deployment.fetch("/rpc/time", { headers: { origin: "https://a.test" } })
+      expect([response.status, await response.text()]).toEqual([500, expect.not.stringContaining("secret")])
+      expect(deployment.logged()).toContain("the secret reason")
+      await deployment.close()
+    }
+  })
+
   it("HT8: cookies are not allowed for every page", () => {
     expect(() => new OriginRules({ cors: { origins: "*", credentials: true } })).toThrow("list the origins")
   })

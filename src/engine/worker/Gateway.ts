@@ -63,17 +63,18 @@ export class Gateway<Rpcs extends Rpc.Any> {
    * Answers a request. Never rejects: what goes wrong here is logged, and answered with 500 and the id of the log entry. A
    * socket that is refused is closed with a code.
    */
-  async handle(host: GatewayHost, request: GatewayRequest): Promise<Response> {
-    const response = await this.answerOrLog(host, request)
+  async handle(host: GatewayHost, asked: GatewayRequest): Promise<Response> {
+    const { request } = asked
+    const answered = await this.orLog(host, () => this.answer(host, asked))
     // What the object or a Worker of ours has asked is read by no page.
-    const isOwn = request.trustedSession !== undefined || request.renews !== undefined
-    const readable = isOwn ? response : this.origins.allow(request.request, response)
-    return closeRefused(request.request, readable, host.closeSocket)
+    const isOwn = asked.trustedSession !== undefined || asked.renews !== undefined
+    const readable = isOwn ? answered : await this.orLog(host, async () => this.origins.allow(request, answered))
+    return closeRefused(request, readable, host.closeSocket)
   }
 
-  private async answerOrLog(host: GatewayHost, request: GatewayRequest): Promise<Response> {
+  private async orLog(host: GatewayHost, answer: () => Promise<Response>): Promise<Response> {
     try {
-      return await this.answer(host, request)
+      return await answer()
     } catch (cause) {
       if (cause instanceof Missing) return noSuchTenant()
       const { id, message } = await host.run(toInternalError("gateway", Cause.die(cause)))
