@@ -3,4 +3,13 @@
  * Clients import the contract from here; what only the server needs is left out of their bundles.
  */
 export * as Tenants from "./engine/worker/Tenants.ts"
-export { NoSuchTenant, Tenant, TenantExists, TenantName, TenantState, TenantsApi } from "./system/TenantsApi.ts"
+export {
+  MigrationCounts,
+  NoSuchTenant,
+  Tenant,
+  TenantExists,
+  TenantMigration,
+  TenantName,
+  TenantState,
+  TenantsApi
+} from "./system/TenantsApi.ts"

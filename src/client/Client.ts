@@ -20,7 +20,7 @@ import * as Schema from "effect/Schema"
 import type { Scope } from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type * as Api from "../contract/Api.ts"
-import { CallError, Unavailable } from "../protocol/CallError.ts"
+import { CallError, isOutdated, orOutdated, outdated, PayloadInvalid, Unavailable } from "../protocol/CallError.ts"
 import { mutationHeader, mutationMargin, mutationRetention } from "../protocol/MutationId.ts"
 import { ConnectionRefused, OutcomeUnknown } from "./ClientError.ts"
 import type { Client, LiveSnapshot } from "./ClientTypes.ts"
@@ -133,10 +133,19 @@ export const make: <Rpcs extends Rpc.Any>(
 
   // --- calls
 
+  /** Fails, before anything is sent, when the payload does not fit its schema. */
+  const makePayload = (tag: string, payload: unknown): Effect.Effect<unknown, CallError> =>
+    Effect.suspend(() => {
+      const rpc = codecOf(group, tag)
+      return Effect.try({
+        try: () => rpc.makePayload(payload),
+        catch: (cause) => new CallError({ reason: new PayloadInvalid({ issue: `${cause}` }) })
+      })
+    })
+
   /** Retries when no answer came. Not `Effect.retry`: its schedules would add 1 % to the bundle. */
   const call = (tag: string, payload: unknown, retries = 0): Effect.Effect<any, any> =>
-    Effect.suspend(() => {
-      const made = codecOf(group, tag).makePayload(payload)
+    Effect.flatMap(makePayload(tag, payload), (made) => {
       const attempt = (number: number): Effect.Effect<any, any> =>
         Effect.catch((calls.isOpen ? socketClient : httpClient)(tag, made), (error) =>
           number < retries && isTransient(error) && !Transport.isRefused(error)
@@ -208,10 +217,11 @@ export const make: <Rpcs extends Rpc.Any>(
         // The server answered something unreadable: it may have run the mutation.
         Effect.catchDefect((defect) => (Schema.isSchemaError(defect) ? unknown : Effect.die(defect))),
         // Its first copy may have run, as another caller or in another form of the contract.
-        Effect.catch((error) => {
+        Effect.catch((failure) => {
+          const error = orOutdated(failure)
           const reason = error instanceof CallError && error.reason._tag
           const isOfAnotherCopy =
-            reason === "MutationMismatch" || (reason === "TooManyRequests" && stored === undefined)
+            isOutdated(error) || reason === "MutationMismatch" || (reason === "TooManyRequests" && stored === undefined)
           return reason === "OutcomeUnreadable" || (isRepeated && isOfAnotherCopy) ? unknown : Effect.fail(error)
         }),
         Effect.ensuring(Effect.sync(() => deliveries.delete(mutation)))
@@ -245,9 +255,7 @@ export const make: <Rpcs extends Rpc.Any>(
 
   const mutate: UntypedClient["mutate"] = (tag, payload, mutateOptions = {}) =>
     Effect.uninterruptibleMask((restore) =>
-      Effect.suspend(() => {
-        // Throws, before anything is sent, when the payload does not fit its schema.
-        const made = codecOf(group, tag).makePayload(payload)
+      Effect.flatMap(makePayload(tag, payload), (made) => {
         const changes: Array<readonly [LiveValue, (value: unknown) => unknown]> = []
         mutateOptions.optimistic?.({
           update: (tag, payload, change) => {
@@ -397,13 +405,14 @@ const unavailable = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E | Ca
   effect.pipe(
     Effect.catch((error) =>
       Effect.fail(
-        error instanceof RpcClientError ? (Transport.failureOf(error) ?? unavailableError(error.reason.message)) : error
+        error instanceof RpcClientError
+          ? (Transport.failureOf(error) ?? unavailableError(error.reason.message))
+          : orOutdated(error)
       )
     ),
     Effect.catchDefect((defect) =>
-      Schema.isSchemaError(defect) ? Effect.fail(unavailableError(unreadable)) : Effect.die(defect)
+      Schema.isSchemaError(defect) ? Effect.fail(outdated(defect.message)) : Effect.die(defect)
     )
   )
 
 const unavailableError = (detail: string) => new CallError({ reason: new Unavailable({ detail }) })
-const unreadable = "the server's answer does not fit the contract"

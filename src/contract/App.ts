@@ -25,6 +25,7 @@ import type {
   WithWorkflows,
   WorkflowServices
 } from "./Kind.ts"
+import type { AnyMigration } from "./Migration.ts"
 import { checkSets, type Policy } from "./Policy.ts"
 import type { Pubsub } from "./Pubsub.ts"
 import type { Reactor } from "./Reactor.ts"
@@ -49,6 +50,10 @@ type GuardedKinds<Rpcs extends Rpc.Any> = Rpcs extends Rpc.Any
 export interface App<in out Rpcs extends Rpc.Any, Services = never, ActionServices = never, Middleware = never> {
   readonly api: Api.Api<Rpcs>
   readonly tables: ReadonlyArray<AnyTable>
+  /** Migrations of rows, in their order. */
+  readonly migrations: ReadonlyArray<AnyMigration>
+  /** Tables that earlier versions had, and whose rows may be lost. */
+  readonly droppedTables: ReadonlyArray<string>
   /** Who may read and write which rows. A table without policies is open to everybody. */
   readonly policies: ReadonlyArray<Policy>
   readonly limits: Limits.Limits & CallerLimits.CallerLimits
@@ -164,6 +169,10 @@ export const make = <
     readonly api: Api.Declared<Rpcs>
     readonly tables: ReadonlyArray<AnyTable>
     readonly handlers: H
+    /** Migrations of rows, from `Migration.make`, in the order in which each tenant runs them. */
+    readonly migrations?: ReadonlyArray<AnyMigration>
+    /** Tables that the app does not declare any more, and whose rows may be lost. Others are kept. */
+    readonly droppedTables?: ReadonlyArray<string>
     /** Who may read and write which rows, from `Policy.make`. A table without policies is open to everybody. */
     readonly policies?: ReadonlyArray<Policy>
     /** Limits that differ from `Limits.defaults` and `CallerLimits.defaults`. */
@@ -211,12 +220,18 @@ export const make = <
     if (tag.startsWith(internalPrefix)) throw new Error(`the tag ${tag} is reserved: tags must not begin with ~`)
   }
   for (const table of options.tables) checkTable(table, options.tables)
+  checkMigrations(options.migrations ?? [], options.tables)
+  for (const name of options.droppedTables ?? []) {
+    if (names.has(name)) throw new Error(`table ${name} is declared, and is in droppedTables`)
+  }
   for (const policy of options.policies ?? []) checkPolicy(policy, options.tables)
   checkSets(options.policies ?? [])
   SensitiveFields.check(options.api.declared.requests.values(), options.tables)
   return {
     api: Api.toGroup(options.api),
     tables: options.tables,
+    migrations: options.migrations ?? [],
+    droppedTables: options.droppedTables ?? [],
     policies: options.policies ?? [],
     limits: { ...Limits.defaults, ...CallerLimits.defaults, ...options.limits },
     reactors: options.reactors ?? [],
@@ -250,6 +265,18 @@ const checkTable = (table: AnyTable, tables: ReadonlyArray<AnyTable>): void => {
       const problem = `index ${index.name} needs an order, and nested values have none; index a plain field`
       throw new Error(`table ${table.name}, column ${column}: ${problem}`)
     }
+  }
+}
+
+/** Throws for two migrations of one name, and for a migration of a table that the app does not have. */
+const checkMigrations = (migrations: ReadonlyArray<AnyMigration>, tables: ReadonlyArray<AnyTable>): void => {
+  const ids = new Set<string>()
+  for (const { id, table } of migrations) {
+    if (ids.has(id)) throw new Error(`two migrations are named ${id}`)
+    ids.add(id)
+    if (tables.includes(table)) continue
+    const problem = `uses table ${table.name}, which is not one of the app's; add it to App.make({ tables })`
+    throw new Error(`migration ${id} ${problem}`)
   }
 }
 

@@ -7,7 +7,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Model from "effect/schema/Model"
 import { RowNotFound, Storage, type StorageError, StorageWriter } from "./Storage.ts"
-import type { AnyTable, Index, IndexInput, Reference } from "./TablePlan.ts"
+import type { AnyTable, Index, IndexInput, Reference, RenamedFrom } from "./TablePlan.ts"
 import { type Columns, make as makeQuery, type TableQuery } from "./TableQuery.ts"
 
 export type { AnyTable as Any, Index, IndexInput, Reference } from "./TablePlan.ts"
@@ -145,6 +145,14 @@ export const make = /* @__NO_SIDE_EFFECTS__ */ <
     readonly references?: { readonly [Column in keyof M["fields"] & string]?: Reference }
     /** Columns that the model no longer has and whose data may be lost. Others are kept aside, if rows can lack them. */
     readonly dropped?: ReadonlyArray<string>
+    /**
+     * The name that the table had before, and those of its columns. Several names are those of several earlier versions. Keep
+     * them until no tenant's database has the old name.
+     */
+    readonly renamedFrom?: {
+      readonly table?: string | ReadonlyArray<string>
+      readonly columns?: { readonly [Column in keyof M["fields"] & string]?: string | ReadonlyArray<string> }
+    }
   }
 ): Table<Name, M, K, Indexes> => {
   checkName("the table name", name)
@@ -182,6 +190,7 @@ export const make = /* @__NO_SIDE_EFFECTS__ */ <
       indexes.set(index, { name: index, columns: [column], unique: false })
     }
   }
+  const renamedFrom = options.renamedFrom && namesBefore(name, fields, options.renamedFrom)
   const table = {
     name,
     model,
@@ -189,6 +198,7 @@ export const make = /* @__NO_SIDE_EFFECTS__ */ <
     indexes,
     references,
     dropped: new Set(options.dropped),
+    ...(renamedFrom && { renamedFrom }),
     sensitive: new Set(fields.filter((field) => !(field in fieldsOf(model.json))))
   } satisfies AnyTable
   const orNotFound = <A, R>(key: unknown, row: Effect.Effect<Option.Option<A>, StorageError, R>) =>
@@ -222,6 +232,38 @@ export const make = /* @__NO_SIDE_EFFECTS__ */ <
     query: (index?: string) => makeQuery(table, index)
   }
   return Object.assign(table, methods)
+}
+
+/** The earlier names of a table and its columns. Throws for a name that a field has now, or that two have had. */
+const namesBefore = (
+  table: string,
+  fields: ReadonlyArray<string>,
+  given: {
+    readonly table?: string | ReadonlyArray<string>
+    readonly columns?: Readonly<Record<string, string | ReadonlyArray<string> | undefined>>
+  }
+): RenamedFrom => {
+  const all = (names: string | ReadonlyArray<string> = []) => (typeof names === "string" ? [names] : names)
+  const columns: Record<string, ReadonlyArray<string>> = {}
+  const taken = [...fields]
+  for (const [field, names] of Object.entries(given.columns ?? {})) {
+    if (!fields.includes(field)) throw new Error(`table ${table}: renamedFrom names ${field}, which is no field`)
+    columns[field] = all(names)
+    for (const name of columns[field]) {
+      checkName(`table ${table}: the earlier name of ${field}`, name)
+      const other = taken.find((other) => sameName(other, name))
+      if (other !== undefined) {
+        throw new Error(`table ${table}: ${field} is renamed from ${name}, which is also the name of ${other}`)
+      }
+      taken.push(name)
+    }
+  }
+  const tables = all(given.table)
+  for (const earlier of tables) {
+    checkName(`table ${table}: its earlier name`, earlier)
+    if (sameName(earlier, table)) throw new Error(`table ${table}: it is renamed from its own name`)
+  }
+  return { table: tables, columns }
 }
 
 const hasFields = (schema: Schema.Top): schema is Schema.Top & { readonly fields: Schema.Struct.Fields } =>

@@ -25,6 +25,12 @@ export interface Reference {
   readonly onDelete?: "restrict" | "cascade" | "setNull"
 }
 
+/** The names that a table and its columns had before. */
+export interface RenamedFrom {
+  readonly table: ReadonlyArray<string>
+  readonly columns: Readonly<Record<string, ReadonlyArray<string>>>
+}
+
 /** A table of any type, as the engine sees it. */
 export interface AnyTable {
   readonly name: string
@@ -37,6 +43,8 @@ export interface AnyTable {
   readonly references: ReadonlyMap<string, Reference>
   /** Columns that a migration may drop, with their data, if the database still has them. */
   readonly dropped: ReadonlySet<string>
+  /** The names that the table and its columns had before, if they had others. */
+  readonly renamedFrom?: RenamedFrom
   /** Fields that are in no variant for the wire, such as those of `Model.Sensitive`. */
   readonly sensitive: ReadonlySet<string>
 }

@@ -3,6 +3,7 @@
  * engine and decides nothing.
  */
 import { DurableObject } from "cloudflare:workers"
+import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -30,12 +31,15 @@ import { ping, pong, type Request as RpcRequest } from "../protocol/Messages.ts"
 import { Alarm } from "../services/Alarm.ts"
 import { Background } from "../services/Background.ts"
 import { Database } from "../services/Database.ts"
+import * as Migrations from "../services/Migrations.ts"
 import { SocketHost } from "../services/SocketHost.ts"
+import { SchemaMismatch } from "../services/Storage.ts"
 import type { GateHost, TenantGate, TenantUpdate } from "../services/TenantGate.ts"
 import { Transactor } from "../services/Transactor.ts"
 import { tenantsName } from "../system/Names.ts"
 import { systemName } from "../system/SystemApi.ts"
 import { systemApp } from "../system/SystemApp.ts"
+import type { TenantMigration } from "../system/TenantsApi.ts"
 import {
   exportsOf,
   Flushing,
@@ -60,12 +64,12 @@ const noSuchTenant = [4404, "no such tenant"] as const
 const isOwn = (name: string): boolean => name === systemName || name === tenantsName
 
 /** The app of an object that belongs to the deployment. */
-const ownApp = (name: string, registry: TenantRegistry | undefined): App<any> | undefined => {
+const ownApp = (name: string, registry: TenantRegistry | undefined, tenants: App<any>): App<any> | undefined => {
   if (name === systemName) return systemApp()
   if (name !== tenantsName) return undefined
   // Another app would migrate its tables away.
   if (registry === undefined) throw new Error("this version of the app has no registry of tenants")
-  return registry.app()
+  return registry.app(tenants)
 }
 
 /** What the class is made with. */
@@ -84,6 +88,10 @@ export interface TenantObject extends ObjectBase {
   explain(): Promise<ReadonlyArray<Explanation>>
   /** Tells the object the name and the state of its tenant. Only a registry of tenants does. */
   update(update: TenantUpdate): Promise<void>
+  /** What a start of this version changes in the database. Changes nothing, and answers also when the object cannot start. */
+  plan(): Promise<Migrations.Plan>
+  /** Answers how far the migration of the tenant is. Only a registry of tenants asks. */
+  migrate(): Promise<TenantMigration>
   /** Runs an effect beside the calls, with the app's live queries and transactions. */
   run<A, E>(effect: Effect.Effect<A, E, Live | Transactor>): Promise<A>
 }
@@ -104,6 +112,8 @@ export const make = <Rpcs extends Rpc.Any, R = never>(
     private readonly flushing: Flushing<R>
     /** What the object knows of its tenant, if there is a registry of tenants. */
     private readonly gate: TenantGate | undefined
+    /** Why there is no engine. Only admins see it. */
+    private startFailure = couldNotStart
 
     constructor(ctx: ObjectState, env: Cloudflare.Env) {
       super(ctx, env)
@@ -114,20 +124,26 @@ export const make = <Rpcs extends Rpc.Any, R = never>(
       this.gate = this.makeGate()
       const booting = this.runtime.runFork(Effect.suspend(() => this.boot()))
       const booted = booting.pollUnsafe()
-      if (booted !== undefined && Exit.isSuccess(booted)) this.engine = booted.value
+      if (booted !== undefined && Exit.isSuccess(booted)) this.started(booted.value)
       // No event arrives before the tables are up to date, and before an author's layer is built that waits for something.
       else void ctx.blockConcurrencyWhile(() => this.finishBoot(booting))
     }
 
     private async finishBoot(booting: Fiber.Fiber<TenantEngine.TenantEngine, unknown>): Promise<void> {
       const exit = await Effect.runPromise(Fiber.await(booting))
-      if (Exit.isSuccess(exit)) {
-        this.engine = exit.value
-        return
-      }
+      if (Exit.isSuccess(exit)) return this.started(exit.value)
+      const mismatch = Cause.squash(exit.cause)
+      const isRefused = mismatch instanceof SchemaMismatch
+      if (isRefused) this.startFailure = mismatch.message
+      this.gate?.migrated({ state: "failed", detail: this.startFailure })
       await logStartFailure(this.runtime, "the object could not start", exit.cause)
       // The platform still answers pings: close the sockets so that their clients reconnect.
       for (const socket of this.ctx.getWebSockets()) socket.close(1011, couldNotStart)
+    }
+
+    private started(engine: TenantEngine.TenantEngine): void {
+      this.engine = engine
+      this.gate?.migrated(engine.migration)
     }
 
     private makeGate(): TenantGate | undefined {
@@ -172,23 +188,32 @@ export const make = <Rpcs extends Rpc.Any, R = never>(
         tenant,
         now: Date.now,
         sessions: options,
+        onMigrated: () => {
+          if (this.engine !== undefined) gate?.migrated(this.engine.migration)
+        },
         ...(gate && tenant && { session: () => ({ tenant: gate.name(), object: tenant }), isOpen: gate.isOpen })
       }
-      const running: App<any> = (tenant === undefined ? undefined : ownApp(tenant, registry)) ?? app
-      return TenantEngine.make(running, engineOptions).pipe(
+      return TenantEngine.make(this.app(), engineOptions).pipe(
         Effect.provideContext(host),
         // The engine lives as long as the heap; nothing ends it before.
         Scope.provide(Scope.makeUnsafe())
       )
     }
 
+    /** What the object runs: the author's app, unless it belongs to the deployment. */
+    private app(): App<any> {
+      const { name } = this.ctx.id
+      return (name === undefined ? undefined : ownApp(name, registry, app)) ?? app
+    }
+
     override async fetch(request: Request): Promise<Response> {
       const { engine } = this
-      if (engine === undefined) return errorResponse(503, couldNotStart)
+      if (engine === undefined) return errorResponse(503, "the tenant's object could not start")
       const session = readSession(request)
       if (session === undefined) return errorResponse(403, "only the Worker in front of the object may call it")
       if (this.gate?.admits(session.tenant) === false) return errorResponse(missingStatus, "no such tenant")
       if (request.headers.get("upgrade") !== "websocket") return errorResponse(426, "only sockets are opened here")
+      if (engine.refusal !== undefined) return errorResponse(503, engine.refusal)
       const refused = engine.sockets.refusal(session)
       if (refused !== undefined) {
         return errorResponse(429, describeTooMany(refused), retryHeaders(refused.retryAfter))
@@ -232,13 +257,25 @@ export const make = <Rpcs extends Rpc.Any, R = never>(
       })
     }
 
+    async migrate(): Promise<TenantMigration> {
+      const { engine } = this
+      if (engine === undefined) return { state: "failed", detail: this.startFailure }
+      const { detail, state } = engine.migration
+      return { state, detail }
+    }
+
     async explain() {
       return this.engine?.live.explain() ?? []
     }
 
+    async plan() {
+      return Migrations.planOf(CloudflareDatabase.make(this.ctx.storage), this.app())
+    }
+
     async run<A, E>(effect: Effect.Effect<A, E, Live | Transactor>): Promise<A> {
       if (this.engine === undefined) throw new Error(couldNotStart)
-      const { local, transactor } = this.engine
+      const { local, refusal, transactor } = this.engine
+      if (refusal !== undefined) throw new Error(refusal)
       return this.runtime.runPromise(
         effect.pipe(Effect.provideService(Live, local), Effect.provideService(Transactor, transactor))
       )

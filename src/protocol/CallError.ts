@@ -7,8 +7,23 @@ import * as Schema from "effect/Schema"
 /** The payload does not fit the rpc's schema. The handler did not run. */
 export class PayloadInvalid extends Schema.TaggedError<PayloadInvalid>("effect-dormouse/CallError/PayloadInvalid")(
   "PayloadInvalid",
-  { issue: Schema.String }
+  {
+    issue: Schema.String,
+    /** Set by the server when its contract refused the payload, and not a handler. */
+    byContract: Schema.optionalKey(Schema.Boolean)
+  }
 ) {
+  readonly isRetryable = false
+}
+
+/**
+ * Client and server have different contracts: one of them was deployed after the other. The payload fits the client's contract
+ * and not the server's, or the result the other way round. Load the client again. A call with this failure did not run,
+ * unless it was a query or an action whose result could not be decoded.
+ */
+export class Outdated extends Schema.TaggedError<Outdated>("effect-dormouse/CallError/Outdated")("Outdated", {
+  detail: Schema.String
+}) {
   readonly isRetryable = false
 }
 
@@ -118,6 +133,7 @@ export const CallErrorReason = Schema.Union([
   Unauthenticated,
   Forbidden,
   TooManyRequests,
+  Outdated,
   Unavailable
 ])
 /** Why a call failed. */
@@ -139,6 +155,22 @@ export class CallError extends Schema.TaggedError<CallError>("effect-dormouse/Ca
     return this.reason.isRetryable
   }
 }
+
+/**
+ * A failure as it is for a client that checks its payloads by its own contract: a server whose contract refuses one has another
+ * contract.
+ */
+export const orOutdated = <E>(error: E): E | CallError =>
+  error instanceof CallError &&
+  (error.reason._tag === "UnknownRpc" || (error.reason._tag === "PayloadInvalid" && error.reason.byContract))
+    ? outdated(error.message)
+    : error
+
+/** The failure of a client whose contract is not the server's. */
+export const outdated = (detail: string): CallError => new CallError({ reason: new Outdated({ detail }) })
+
+/** Whether a failure says that the page should be loaded again: the server has another version of the contract. */
+export const isOutdated = (error: unknown): boolean => error instanceof CallError && error.reason._tag === "Outdated"
 
 /**
  * The opaque defect that a caller gets for a failure that its rpc does not declare. The log has its cause, with its id.

@@ -9,7 +9,7 @@ import * as Exit from "effect/Exit"
 import { memoize } from "effect/Function"
 import * as Rpc from "effect/rpc/Rpc"
 import * as Schema from "effect/Schema"
-import { CallError, Unavailable } from "./CallError.ts"
+import { type CallError, orOutdated, outdated } from "./CallError.ts"
 import type { EncodedExit } from "./Exit.ts"
 import { jsonCodec, untyped } from "./JsonCodec.ts"
 
@@ -83,7 +83,7 @@ export class RpcCodec {
     const exit: Exit.Exit<unknown, unknown> = decoded.value
     // A live query ends only with a failure. The client requested no interruption.
     if (Exit.isSuccess(exit) || Cause.hasInterruptsOnly(exit.cause)) return contractMismatch(what, "no failure")
-    return exit.cause
+    return Cause.map(exit.cause, orOutdated)
   }
 
   get #payloadCodec(): Codec {
@@ -102,7 +102,7 @@ export const of: (rpc: Rpc.Any) => RpcCodec = memoize((rpc) => new RpcCodec(with
 
 /** The failure for something that the server sent and that does not fit the contract. */
 export const contractMismatch = (what: string, why: unknown): Cause.Cause<CallError> =>
-  Cause.fail(new CallError({ reason: new Unavailable({ detail: `${what} does not fit the contract: ${why}` }) }))
+  Cause.fail(outdated(`${what} does not fit the contract: ${why}`))
 
 interface Codec {
   readonly encode: (value: unknown) => Effect.Effect<any, Schema.SchemaError>

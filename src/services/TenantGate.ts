@@ -4,7 +4,7 @@
  */
 import * as Effect from "effect/Effect"
 import type { TenantReport } from "../system/TenantRecords.ts"
-import type { Tenant } from "../system/TenantsApi.ts"
+import type { Tenant, TenantMigration } from "../system/TenantsApi.ts"
 import type { Database } from "./Database.ts"
 import { isEmpty, tenantTable } from "./storage/UnwrittenDatabase.ts"
 
@@ -43,6 +43,8 @@ export interface TenantGate {
   readonly take: (update: TenantUpdate, object: GatedObject) => Promise<void>
   /** The tenant was used: reports it, if the last report is long ago. */
   readonly used: () => void
+  /** How far the migration of the tenant is. Reports it at once, unless the tenant has just started and is done. */
+  readonly migrated: (migration: TenantMigration) => void
 }
 
 /** What an update can require of an object. */
@@ -114,10 +116,12 @@ export const make = (
     known = update
     write(database, update)
   }
-  const reportUse = async (lastUse: number): Promise<void> => {
+  let migration: TenantMigration | undefined
+  const reportNow = async (used: Pick<TenantReport, "lastUse">): Promise<void> => {
     // A tenant that nobody has written to stays without a report.
     if (isOpen() && !isEmpty(database)) {
-      return report({ object, lastUse, schemaVersion: schemaVersion(), bytes: bytes() })
+      const started = migration?.state === "failed" ? {} : { schemaVersion: schemaVersion() }
+      return report({ object, ...used, ...started, bytes: bytes(), ...(migration && { migration }) })
     }
     nextReport = 0
   }
@@ -148,7 +152,12 @@ export const make = (
       const lastUse = now()
       if (lastUse < nextReport) return
       nextReport = lastUse + reportInterval
-      later(() => reportUse(lastUse).catch(logUnreported))
+      later(() => reportNow({ lastUse }).catch(logUnreported))
+    },
+    migrated: (next) => {
+      const isNews = migration !== undefined || next.state !== "done"
+      migration = next
+      if (isNews) later(() => reportNow({}).catch(logUnreported))
     }
   }
 }

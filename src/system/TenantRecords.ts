@@ -8,16 +8,18 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Model from "effect/schema/Model"
+import * as SqlClient from "effect/sql/SqlClient"
 import * as Api from "../contract/Api.ts"
 import * as App from "../contract/App.ts"
 import * as Auth from "../contract/Auth.ts"
 import * as Handlers from "../contract/Handlers.ts"
 import * as Mutation from "../contract/Mutation.ts"
+import * as Page from "../contract/Page.ts"
 import * as Query from "../contract/Query.ts"
 import * as Table from "../contract/Table.ts"
 import type { CallError } from "../protocol/CallError.ts"
 import { deployment } from "./Names.ts"
-import { NoSuchTenant, Tenant, TenantExists, TenantName, TenantsApi } from "./TenantsApi.ts"
+import { NoSuchTenant, Tenant, TenantExists, TenantMigration, TenantName, TenantsApi } from "./TenantsApi.ts"
 
 /** A change of one tenant. */
 export const TenantChange = Schema.Union([
@@ -31,9 +33,12 @@ export type TenantChange = typeof TenantChange.Type
 /** What the object of a tenant reports of itself. */
 export const TenantReport = Schema.Struct({
   object: Schema.String,
-  lastUse: Schema.Number,
-  schemaVersion: Schema.String,
-  bytes: Schema.Int
+  /** Missing if it was started and not used. */
+  lastUse: Schema.optionalKey(Schema.Number),
+  /** Missing if it could not start: its tables are then as they were. */
+  schemaVersion: Schema.optionalKey(Schema.String),
+  bytes: Schema.optionalKey(Schema.Int),
+  migration: Schema.optionalKey(TenantMigration)
 })
 /** What the object of a tenant reports of itself. */
 export type TenantReport = typeof TenantReport.Type
@@ -45,6 +50,8 @@ export class TenantRecordsApi extends Api.make(
     payload: { name: Schema.String },
     success: Schema.Struct({ tenant: Schema.NullOr(Tenant), unsettled: Schema.Array(Tenant) })
   }),
+  /** The tenants by name, a page at a time. */
+  Query.make("records.list", { payload: Page.Fields, success: Page.Page(Tenant) }),
   /** Changes a tenant. Its object does not have the change yet. */
   Mutation.make("records.change", {
     payload: { change: TenantChange },
@@ -60,12 +67,26 @@ export class TenantRecordsApi extends Api.make(
 // The gateway gives callers from outside no claims here.
 const isDeployment = Auth.require(({ claims }) => claims["system"] === deployment.claims["system"])
 
+/** Which tenants are started. */
+export interface MigrationPage {
+  readonly after: string | null
+  readonly size: number
+}
+
+/** Tenants that were started, and where the next page begins. */
+export interface MigrationStarts {
+  readonly tenants: ReadonlyArray<TenantMigration & { readonly name: string }>
+  readonly next: string | null
+}
+
 /** The changes of tenants that admins make. The Worker implements them: it reaches the tenants' objects. */
 export class TenantControl extends Context.Service<
   TenantControl,
   {
     /** Changes a tenant, and returns when its object has the change. */
     readonly change: (change: TenantChange) => Effect.Effect<Tenant, NoSuchTenant | TenantExists | CallError>
+    /** Starts a page of tenants, and returns when each has started. */
+    readonly migrate: (page: MigrationPage) => Effect.Effect<MigrationStarts, CallError>
   }
 >()("effect-dormouse/system/TenantControl") {}
 
@@ -124,6 +145,8 @@ const recordHandlers = () =>
       return { tenant, unsettled }
     }),
 
+    "records.list": (page) => Effect.andThen(isDeployment, tenants.query("byName").page(page)),
+
     "records.change": Effect.fnUntraced(function* ({ change }) {
       yield* isDeployment
       const known = [...(yield* named(change.name)), ...(change.to === "rename" ? yield* named(change.newName) : [])]
@@ -144,7 +167,14 @@ const recordHandlers = () =>
         if (isKnown) return yield* Effect.fail(new TenantExists({ name: change.name }))
         yield* counters.insert({ id, last: changed.revision }).pipe(Effect.orDie)
       }
-      return yield* tenants.insert({ ...changed, object, lastUse: null, schemaVersion: null, bytes: null })
+      return yield* tenants.insert({
+        ...changed,
+        object,
+        lastUse: null,
+        schemaVersion: null,
+        bytes: null,
+        migration: null
+      })
     }),
 
     "records.settle": Effect.fnUntraced(function* ({ object, revision }) {
@@ -165,7 +195,28 @@ const recordHandlers = () =>
     })
   })
 
-const adminHandlers = () => {
+/** The tenants that are not being deleted, counted by how far they are. */
+const countMigrations = (schemaVersion: string) =>
+  Effect.gen(function* () {
+    const sql = yield* SqlClient.SqlClient
+    const rows = yield* sql<{ state: string; tenants: number }>`
+      SELECT CASE
+        WHEN json_extract(migration, '$.state') = 'failed' THEN 'failed'
+        WHEN "schemaVersion" IS NOT ${schemaVersion} THEN 'pending'
+        WHEN json_extract(migration, '$.state') = 'running' THEN 'running'
+        ELSE 'done' END AS state, count(*) AS tenants
+      FROM tenants WHERE state <> 'deleting' GROUP BY 1`
+    const count = (state: string) => rows.find((row) => row.state === state)?.tenants ?? 0
+    return {
+      schemaVersion,
+      done: count("done"),
+      running: count("running"),
+      failed: count("failed"),
+      pending: count("pending")
+    }
+  }).pipe(Effect.orDie)
+
+const adminHandlers = (schemaVersion: () => string) => {
   const change = (change: TenantChange) => Effect.flatMap(TenantControl, (control) => control.change(change))
   /** For changes that cannot be refused because a name is taken. */
   const unlessTaken = <A, E>(effect: Effect.Effect<A, E | TenantExists, TenantControl>) =>
@@ -176,6 +227,8 @@ const adminHandlers = () => {
     )
   return TenantsApi.toLayer({
     "tenants.list": (page) => tenants.query("byName").page(page),
+    "tenants.migrations": () => Effect.suspend(() => countMigrations(schemaVersion())),
+    "tenants.migrate": (page) => Effect.flatMap(TenantControl, (control) => control.migrate(page)),
     "tenants.create": ({ adopt = false, name }) =>
       Effect.catchIf(
         change({ to: "create", name, isAdopted: adopt }),
@@ -189,11 +242,15 @@ const adminHandlers = () => {
   })
 }
 
-/** The app of the object `~tenants`. */
-export const makeApp = (control: () => TenantControl["Service"]) =>
+/** Rows that a query of the registry may read: `tenants.migrations` counts all tenants. */
+const rowsRead = 10_000_000
+
+/** The app of the object `~tenants`. `schemaVersion` is that of the app that the tenants run. */
+export const makeApp = (control: () => TenantControl["Service"], schemaVersion: () => string) =>
   App.make({
     api: Api.merge(TenantsApi, TenantRecordsApi),
     tables: [tenants, counters],
-    handlers: Handlers.merge(adminHandlers(), recordHandlers()),
+    limits: { rowsRead },
+    handlers: Handlers.merge(adminHandlers(schemaVersion), recordHandlers()),
     actionServices: Layer.sync(TenantControl, control)
   })

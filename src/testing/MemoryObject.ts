@@ -31,6 +31,7 @@ import { ping, pong, type Request as RpcRequest } from "../protocol/Messages.ts"
 import { Alarm } from "../services/Alarm.ts"
 import { Background } from "../services/Background.ts"
 import { Database } from "../services/Database.ts"
+import * as Migrations from "../services/Migrations.ts"
 import { SocketHost } from "../services/SocketHost.ts"
 import type { GateHost, TenantGate, TenantUpdate } from "../services/TenantGate.ts"
 import { Network, ServerSocket, type SocketData } from "./Network.ts"
@@ -144,12 +145,26 @@ export class MemoryObject<Rpcs extends Rpc.Any> {
       })
       if (isLost) throw objectLost()
     },
+    migrate: async () => {
+      try {
+        const { detail, state } = await this.event(({ migration }) => migration)
+        return { state, detail }
+      } catch (cause) {
+        // As on the platform: an object that does not start says why.
+        return { state: "failed", detail: cause instanceof Error ? cause.message : String(cause) }
+      }
+    },
     connect: async (session) => {
       if (this.options.gate === undefined) return new Accepted(session)
       const isAdmitted = await this.event((_engine, { gate }) => gate?.admits(session.tenant))
       return isAdmitted ? new Accepted(session) : new Response(null, { status: missingStatus })
     },
     explain: () => this.event((engine) => engine.live.explain())
+  }
+
+  /** What a start of the app changes in the database. Changes nothing, and does not start the object. */
+  plan(): Migrations.Plan {
+    return Migrations.planOf(MemoryDatabase.make(this.database), this.options.app)
   }
 
   /**
@@ -176,8 +191,9 @@ export class MemoryObject<Rpcs extends Rpc.Any> {
   }
 
   private accept(socket: ServerSocket, session: RequestSession): Promise<"accepted" | Close> {
-    return this.event(({ sockets }, heap) => {
+    return this.event(({ refusal, sockets }, heap) => {
       if (heap.gate?.admits(session.tenant) === false) return { code: 4404, reason: "no such tenant" }
+      if (refusal !== undefined) return { code: 1013, reason: refusal }
       const refused = sockets.refusal(session)
       if (refused !== undefined) return { code: 1013, reason: describeTooMany(refused) }
       this.sockets.add(socket)
@@ -376,10 +392,17 @@ class Heap {
       now: () => clock.currentTimeMillisUnsafe() + generation * 1000,
       commitTurn,
       sessions: options.sessions,
+      onMigrated: () => void this.engine.then(({ migration }) => gate?.migrated(migration)),
       ...(gate && { session: () => ({ tenant: gate.name(), object: options.tenant }), isOpen: gate.isOpen })
     })
     this.engine = Effect.runPromiseWith(options.context)(
-      boot.pipe(Effect.provide(host), Scope.provide(this.scope), Effect.orDie)
+      boot.pipe(
+        Effect.provide(host),
+        Scope.provide(this.scope),
+        Effect.tap(({ migration }) => Effect.sync(() => gate?.migrated(migration))),
+        Effect.tapError(({ message }) => Effect.sync(() => gate?.migrated({ state: "failed", detail: message }))),
+        Effect.orDie
+      )
     )
   }
 

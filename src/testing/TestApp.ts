@@ -227,6 +227,7 @@ const layer = <Rpcs extends Rpc.Any, S, A, M>(
       const databases: Array<DatabaseSync> = []
       const registry = registryOf(gatewayOptions.tenants)
       const tenancy = registry?.open({
+        app,
         object: (name) => object(name).stub,
         run: (effect) => Effect.runPromiseWith(context)(effect),
         removeFiles: actions.files?.removeAll
@@ -236,7 +237,7 @@ const layer = <Rpcs extends Rpc.Any, S, A, M>(
         if (found === undefined) {
           const database = databaseOf(tenant)
           databases.push(database)
-          const own = tenant === systemName ? systemApp() : tenant === tenantsName ? registry?.app() : undefined
+          const own = tenant === systemName ? systemApp() : tenant === tenantsName ? registry?.app(app) : undefined
           const gate =
             own === undefined && registry !== undefined
               ? (host: GateHost) =>

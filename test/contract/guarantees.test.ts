@@ -25,6 +25,7 @@ describe("the guarantees", () => {
       "K",
       "T",
       "ST",
+      "MG",
       "L",
       "S",
       "A",

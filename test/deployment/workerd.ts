@@ -89,6 +89,13 @@ export class WorkerdProcess {
     while (!(await isFree(this.port))) await new Promise((resolve) => setTimeout(resolve, 10))
   }
 
+  /** Kills the process, and starts another version of the Worker over the same database. */
+  async deploy(entry: string): Promise<void> {
+    await this.kill()
+    await bundle(entry, this.bundle)
+    await this.start()
+  }
+
   /** Kills the process and deletes its database. */
   async close(): Promise<void> {
     await this.kill()

@@ -49,6 +49,8 @@ export interface EngineHarness {
   readonly sockets: Set<HostSocket>
   /** The timers that run. The test runs them. */
   readonly timers: Set<{ readonly millis: number; readonly task: () => void }>
+  /** The times to which the alarm was set. */
+  readonly alarms: Array<number>
   /** Runs the tasks that are deferred now, as the next turn of the event loop does. */
   readonly nextTurn: () => void
   /** Runs the tasks for an idle object that are there now. */
@@ -60,15 +62,20 @@ export interface EngineHarness {
 
 export const makeEngine = async (
   app: App.App<any>,
-  options: Partial<TenantEngine.TenantEngineOptions> & { readonly layer?: Layer.Layer<never> } = {}
+  options: Partial<TenantEngine.TenantEngineOptions> & {
+    readonly layer?: Layer.Layer<never>
+    /** A database that another engine has left, with the sockets that are open. */
+    readonly sqlite?: DatabaseSync
+    readonly sockets?: Set<HostSocket>
+  } = {}
 ): Promise<EngineHarness> => {
-  const { layer = Layer.empty, ...engineOptions } = options
+  const { layer = Layer.empty, sockets = new Set<HostSocket>(), sqlite: given, ...engineOptions } = options
   const scope = Scope.makeUnsafe()
-  const sqlite = new DatabaseSync(":memory:", { enableForeignKeyConstraints: true })
+  const sqlite = given ?? new DatabaseSync(":memory:", { enableForeignKeyConstraints: true })
+  const alarms: Array<number> = []
   const tasks: Array<() => void> = []
   const idleTasks = new Set<() => void>()
   const defer = (task: () => void) => void tasks.push(task)
-  const sockets = new Set<HostSocket>()
   const timers: EngineHarness["timers"] = new Set()
   let ids = 0
   const context = await Effect.runPromise(Scope.provide(Layer.build(Layer.merge(fixedContext, layer)), scope))
@@ -85,7 +92,7 @@ export const makeEngine = async (
       waitUntil: () => {}
     }),
     Layer.succeed(SocketHost, { sockets: () => sockets, newId: () => `socket-${ids++}` }),
-    Layer.succeed(Alarm, { set: () => {}, confirm: () => {} }),
+    Layer.succeed(Alarm, { set: (at) => void alarms.push(at), confirm: (at) => void alarms.push(at) }),
     Layer.succeed(ActionHost, {
       runAction: () => {
         throw new Error("no actions here")
@@ -108,6 +115,7 @@ export const makeEngine = async (
     context,
     sockets,
     timers,
+    alarms,
     nextTurn: () => {
       for (const task of tasks.splice(0)) task()
     },
@@ -120,7 +128,7 @@ export const makeEngine = async (
     },
     close: async () => {
       await Effect.runPromise(Scope.close(scope, Exit.void))
-      sqlite.close()
+      if (given === undefined) sqlite.close()
     }
   }
 }

@@ -513,7 +513,7 @@ export const suite = (name: string, run: WithDatabase): void => {
       filled(deployments)
       expect(deployments.refusal(notes({ n: Schema.Int }))).toBe(
         "table notes, column n: is new and required, and the rows that exist have no value for it; " +
-          "make it optional or give it a constructor default"
+          "make it optional, give it a constructor default, or fill it by a migration"
       )
       const failing = Schema.Int.pipe(Schema.withConstructorDefault(Effect.die("no")))
       expect(deployments.refusal(notes({ n: failing }))).toContain("is new and required")

@@ -33,6 +33,8 @@ export interface ObjectHttpOptions {
   readonly rates: CallRates
   readonly now: () => number
   readonly isMutation: (tag: string) => boolean
+  /** Why no call is answered now. */
+  readonly refusal: () => string | undefined
 }
 
 /** A request that waits for its turn. */
@@ -62,7 +64,13 @@ export class ObjectHttp {
     const body = parseRequests(text, isRewritten ? limitsInside(limits) : limits)
     if (body instanceof Response) return { status: body.status, body: await body.text() }
     const { requests } = body
+<<<<<<< HEAD
     const refused = this.tooMany(session, requests.length)
+=======
+    const refusal = this.options.refusal()
+    if (refusal !== undefined) return { status: 503, body: joinMessages(answerAll(requests, unavailable(refusal))) }
+    const refused = session.fromAction === true ? undefined : this.tooMany(session, requests.length)
+>>>>>>> 6e3a09b (Tables and columns are renamed, rows are migrated in steps, and dropped only when an app says so)
     if (refused !== undefined) {
       const body = joinMessages(answerAll(requests, tooManyExit(refused)))
       return { status: 429, body, retryAfter: refused.retryAfter }

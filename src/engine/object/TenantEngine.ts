@@ -26,8 +26,10 @@ import { canonical } from "../../protocol/JsonCodec.ts"
 import { Alarm } from "../../services/Alarm.ts"
 import { Background } from "../../services/Background.ts"
 import type { Database } from "../../services/Database.ts"
+import type { MigrationProgress, MigrationRunner } from "../../services/MigrationRunner.ts"
+import { SharedAlarm } from "../../services/SharedAlarm.ts"
 import { SocketHost } from "../../services/SocketHost.ts"
-import { makeRunner, type SchemaMismatch } from "../../services/Storage.ts"
+import { open, type SchemaMismatch } from "../../services/Storage.ts"
 import { readsOfNothing, WriteRecorder } from "../../services/storage/ReadSet.ts"
 import { keyIndex } from "../../services/storage/TableInfo.ts"
 import type { TransactionRunner } from "../../services/TransactionRunner.ts"
@@ -44,6 +46,7 @@ import { jobCalls } from "./JobsHost.ts"
 import { LiveQueries, type QueryKey, type QueryRun } from "./LiveQueries.ts"
 import { makeLocalLive } from "./LocalLive.ts"
 import * as Metrics from "./Metrics.ts"
+import { atStart, Migrating } from "./Migrating.ts"
 import { MutationLog, mutationIndex, mutationTable } from "./MutationLog.ts"
 import { ObjectHttp } from "./ObjectHttp.ts"
 import { Reactors, reactorTable } from "./Reactors.ts"
@@ -67,6 +70,10 @@ export interface TenantEngine {
   readonly turn: (body: () => void) => void
   /** The alarm went off, or the tenant may be used again: delivers what is due. */
   readonly alarm: () => void
+  /** Why no call is answered now: migrations of rows have not ended. A caller may try again later. */
+  readonly refusal: string | undefined
+  /** How far the migrations of rows are. */
+  readonly migration: MigrationProgress
 }
 
 /** How a platform runs an engine. */
@@ -93,6 +100,8 @@ export interface TenantEngineOptions {
   readonly session?: (() => Pick<RequestSession, "tenant" | "object">) | undefined
   /** Whether jobs may run now: not for a tenant that is suspended. Always unless given. */
   readonly isOpen?: (() => boolean) | undefined
+  /** Called when the migrations of rows have ended, or failed. */
+  readonly onMigrated?: (() => void) | undefined
 }
 
 /** The tenant, as its callers name it, and its object. */
@@ -119,8 +128,10 @@ export const make = <Rpcs extends Rpc.Any>(
       guarded: new Set(app.policies.map(({ table }) => table.name))
     })
     const files = app.files?.open(app.tables, placeOf(options))
-    const runner = yield* makeRunner({
+    const { migrations, runner } = yield* open({
       tables: app.tables,
+      migrations: app.migrations,
+      droppedTables: app.droppedTables,
       policies: app.policies,
       limits: app.limits,
       transactional: [
@@ -140,6 +151,7 @@ export const make = <Rpcs extends Rpc.Any>(
       ],
       afterCommit: (effects) => background.defer(() => runAfterCommit(background, services, effects))
     })
+    atStart(migrations)
     let layers = handlersOf(app.layers, app.layers.services)
     for (const { handlers } of partsOf(app)) layers = Layer.merge(layers, handlers)
     const handlers = yield* Layer.build(layers)
@@ -152,6 +164,7 @@ export const make = <Rpcs extends Rpc.Any>(
       actions: yield* ActionHost,
       alarm: yield* Alarm,
       runner,
+      migrations,
       pubsub,
       expiring: [...app.transactional.flatMap(({ expiring }) => expiring ?? []), ...(files?.expiring ?? [])],
       callerLimits,
@@ -181,6 +194,7 @@ interface Parts {
   readonly actions: ActionHost["Service"]
   readonly alarm: Alarm["Service"]
   readonly runner: TransactionRunner
+  readonly migrations: MigrationRunner
   readonly pubsub: PubsubRuntime | undefined
   /** Rows that the alarm deletes when they have ended. */
   readonly expiring: ReadonlyArray<Expiring>
@@ -207,6 +221,7 @@ class Engine implements TenantEngine {
   private readonly ends: SessionEnds
   private readonly jobs: JobsRuntime | undefined
   private readonly kinds = new Map<string, Kind>()
+  private readonly migrating: Migrating
   private readonly isTraced: boolean
   /** The calls of live queries: what is the same for each of their runs. */
   private readonly queryCalls = new WeakMap<QueryKey, Call>()
@@ -302,12 +317,23 @@ class Engine implements TenantEngine {
       limits,
       rates,
       now,
-      isMutation
+      isMutation,
+      refusal: () => this.refusal
     })
     const time = () => clock.currentTimeMillisUnsafe()
-    const { isOpen = () => true } = options
+    const { isOpen = () => true, onMigrated = () => {} } = options
     const session = placeOf(options)
-    const alarm = parts.pubsub?.share(parts.alarm) ?? parts.alarm
+    const shared = parts.migrations.isRunning ? new SharedAlarm(parts.alarm) : undefined
+    this.migrating = new Migrating({
+      migrations: parts.migrations,
+      alarm: shared,
+      time,
+      later: (task) => background.defer(() => turn(task)),
+      onOpen: () => this.open(),
+      onEnd: onMigrated
+    })
+    const ownAlarm = shared?.other ?? parts.alarm
+    const alarm = parts.pubsub?.share(ownAlarm) ?? ownAlarm
     this.jobs = app.jobs?.open({
       ...jobCalls({ executor, actions: parts.actions, session, time }),
       rows: (sql, params) => database.all(sql, params).rows,
@@ -323,7 +349,7 @@ class Engine implements TenantEngine {
       // That of transactions: what one of them adds for now is due now, also when the machine's clock was set back.
       time: () => runner.time(parts.services),
       turn,
-      isOpen,
+      isOpen: () => this.refusal === undefined && isOpen(),
       log: (message, detail) => this.log(message, detail)
     })
     const deliverLater = () => background.defer(() => turn(() => {}))
@@ -347,8 +373,24 @@ class Engine implements TenantEngine {
     runner.onCommit((writes) => this.committed(writes))
   }
 
-  /** Restores the sockets' sessions and starts the reactors. */
+  /** Starts, or goes on with migrations first. Sockets are closed then: their clients connect again later. */
   start(): void {
+    this.migrating.start()
+    const { refusal } = this
+    if (refusal === undefined) return
+    for (const socket of this.parts.sockets.sockets()) socket.close(1013, closeReason(refusal))
+  }
+
+  get refusal(): string | undefined {
+    return this.migrating.refusal
+  }
+
+  get migration(): MigrationProgress {
+    return this.migrating.progress
+  }
+
+  /** Restores the sockets' sessions and starts the reactors and jobs. */
+  private open(): void {
     this.turn(() => this.sockets.restoreAll())
     this.turn(() => this.reactors.start())
     this.turn(() => this.jobs?.start())
@@ -359,11 +401,15 @@ class Engine implements TenantEngine {
   }
 
   alarm(): void {
+    this.migrating.wake()
+    if (this.refusal !== undefined) return
     this.parts.pubsub?.wake()
     this.jobs?.wake()
   }
 
   private committed(writes: WriteRecorder): void {
+    // What runs for commits has not started: the commit is that of a migration.
+    if (this.refusal !== undefined) return this.turns.committed()
     this.jobs?.committed((table) => writes.wroteTable(table))
     this.turns.committed()
     this.reactors.committed()
@@ -378,6 +424,7 @@ class Engine implements TenantEngine {
   /** The end of a turn: answers are sent, then what was committed reaches live queries. */
   private endTurn(): void {
     const { live, sockets } = this
+    if (this.refusal !== undefined) return
     this.jobs?.endTurn()
     this.endSessions()
     sockets.flushOutput()
@@ -508,5 +555,9 @@ class Engine implements TenantEngine {
     Effect.runSyncWith(this.parts.services)(logged)
   }
 }
+
+/** A close reason has at most 123 bytes. */
+const closeReason = (reason: string): string =>
+  new TextDecoder().decode(new TextEncoder().encode(reason).slice(0, 123)).replace(/\ufffd$/, "")
 
 const run = (turn: () => void): void => turn()

@@ -96,4 +96,4 @@ export const unknownRpc = (tag: string): EncodedExit => failed(new UnknownRpc({ 
 
 /** The exit of a request whose payload does not fit. The text of the issue says where. */
 export const payloadInvalid = (issue: unknown): EncodedExit =>
-  failed(new PayloadInvalid({ issue: Schema.isSchemaError(issue) ? issue.message : String(issue) }))
+  failed(new PayloadInvalid({ issue: Schema.isSchemaError(issue) ? issue.message : String(issue), byContract: true }))

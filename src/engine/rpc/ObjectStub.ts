@@ -3,6 +3,7 @@
  * Everything that crosses between the two is in this interface.
  */
 import type { TenantUpdate } from "../../services/TenantGate.ts"
+import type { TenantMigration } from "../../system/TenantsApi.ts"
 import type { RequestSession } from "./SessionHeader.ts"
 
 /** What an object answers to a body of requests. */
@@ -46,4 +47,6 @@ export interface ObjectStub {
   readonly explain: (session: RequestSession) => Promise<unknown>
   /** Tells the object its name and state. Only for objects of apps with a registry of tenants. */
   readonly update?: (update: TenantUpdate) => Promise<void>
+  /** Starts the object, and answers how far its migration is. Only for objects of apps with a registry of tenants. */
+  readonly migrate?: () => Promise<TenantMigration>
 }

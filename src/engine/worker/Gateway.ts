@@ -182,7 +182,211 @@ export class Gateway<Rpcs extends Rpc.Any> {
   private async askAuthenticator(host: GatewayHost, request: Request): Promise<Response | undefined> {
     const authenticator = await host.authenticator?.()
     const answer = authenticator?.respond && (await host.run(authenticator.respond(request)))
+<<<<<<< HEAD
     return answer?.pipe(Option.getOrUndefined)
+=======
+    return answer?.pipe(Option.getOrUndefined) ?? errorResponse(404, "not found")
+  }
+
+  /** Answers a request for a file: its URL says who may do what. */
+  private async answerForFile({ api }: Files, host: GatewayHost, request: Request, url: URL): Promise<Response> {
+    const address = host.addressOf?.(request)
+    const refused = host.now === undefined ? undefined : await this.tooMany(host, filesAt(address), 1)
+    if (refused !== undefined) return tooManyResponse(refused)
+    const served = (await host.actions()).files
+    const { tenants } = this.options
+    const exists = (tenant: string) => typeof tenants !== "function" || tenants(tenant)
+    const hasRegistry = host.tenancy !== undefined
+    const callsOf = fileCalls({ api, object: host.object, address, exists, hasRegistry })
+    return (await served?.respond({ request, url, callsOf })) ?? noSuchTenant()
+  }
+
+  /** Has requests answered: by the object, by the actions here, or by both. `text` is their text as it came. */
+  private async run(
+    host: GatewayHost,
+    object: ObjectStub,
+    session: RequestSession,
+    { requests, text }: Pick<RequestBody, "requests"> & { readonly text?: string },
+    options: { readonly isStream: boolean; readonly isCollected: boolean; readonly signal: AbortSignal }
+  ): Promise<Response> {
+    // Only object and Worker ask for a stream.
+    const routes = route(this.app, requests, options.isStream)
+    if (routes.transactions.length > 0 && routes.transactions.length === requests.length) {
+      const { body, retryAfter, status } = await this.transact(host, object, session, requests, text)
+      return messagesResponse(body, status, retryAfter === undefined ? {} : retryHeaders(retryAfter))
+    }
+    const isUnknown = routes.unknown.length > 0 && routes.unknown.length === requests.length
+    return this.mixed(host, object, session, routes, { ...options, isUnknown })
+  }
+
+  /** Counts calls of a caller. Returns why they must not run. */
+  private async tooMany(host: GatewayHost, keys: CallerKeys, calls: number): Promise<TooMany | undefined> {
+    this.rates ??= new CallRates(await host.run(configured(this.app.limits)))
+    return this.rates.charge(keys, calls, host.now?.() ?? 0)
+  }
+
+  /** Opens a socket. */
+  private async connect(
+    host: GatewayHost,
+    object: ObjectStub,
+    session: RequestSession,
+    request: Request
+  ): Promise<Response> {
+    if (!isUpgrade(request)) return errorResponse(426, "GET /rpc opens a WebSocket", { upgrade: "websocket" })
+    return this.reachSocket(host, () => object.connect(session, handshakeHeaders(request)))
+  }
+
+  /** The topic whose events an URL names. Nothing else may be called by it: a `GET` must not change anything. */
+  private topicOf(url: URL): { readonly events: Events; readonly tag: string } | undefined {
+    const events = this.app.pubsub?.events
+    const tag = events?.tagOf(url)
+    const rpc = tag === undefined ? undefined : this.app.api.declared.requests.get(tag)
+    return events && tag && rpc && kindOf(rpc) === "topic" && !isInternal(rpc) ? { events, tag } : undefined
+  }
+
+  /** Opens a socket that the Worker reads itself. */
+  private async connectInside(
+    host: GatewayHost,
+    object: ObjectStub,
+    session: RequestSession
+  ): Promise<EventSocket | Response> {
+    const response = await this.reachSocket(host, () => object.connect(session, {}))
+    return host.socketOf?.(response) ?? response
+  }
+
+  private async reachSocket(host: GatewayHost, open: () => Promise<Response>): Promise<Response> {
+    return (await reach(host, open)) ?? errorResponse(503, noAnswer)
+  }
+
+  /** Has the object answer calls of queries and mutations. */
+  private async transact(
+    host: GatewayHost,
+    object: ObjectStub,
+    session: RequestSession,
+    requests: ReadonlyArray<RpcRequest>,
+    text?: string
+  ): Promise<ObjectAnswer> {
+    const answer = await reach(host, () => object.call(session, text ?? JSON.stringify(requests), text === undefined))
+    // The object may have been reset while it answered, or could not start. A mutation may have committed.
+    return answer ?? { status: 503, body: joinMessages(answerAll(requests, unavailable(noAnswer))) }
+  }
+
+  /** A body with actions: they run in the Worker, beside the object's calls. */
+  private async mixed(
+    host: GatewayHost,
+    object: ObjectStub,
+    session: RequestSession,
+    { actions, transactions, unknown }: Routes,
+    options: {
+      readonly isStream: boolean
+      readonly isCollected: boolean
+      readonly signal: AbortSignal
+      readonly isUnknown: boolean
+    }
+  ): Promise<Response> {
+    const { isCollected, isStream, isUnknown, signal } = options
+    if (isStream) {
+      const { limits } = this.app
+      const runner = actions.length > 0 ? await host.actions() : undefined
+      const run = (onMessage: (message: FromServerEncoded) => Promise<void>) => {
+        const resultBytes = isCollected ? limits.resultBytes : undefined
+        const ran = runner?.run({ requests: actions, session, object, onMessage, resultBytes }) ?? Effect.succeed([])
+        // The object may run a version of the app that still has them.
+        const answered = Effect.forEach(unknown, (text) => Effect.promise(() => onMessage(JSON.parse(text))))
+        return unknown.length === 0 ? ran : Effect.andThen(answered, ran)
+      }
+      return ndjsonResponse(signal, host.waitUntil, run, isCollected ? collectedLine(limits) : JSON.stringify)
+    }
+    const [fromObject, fromActions] = await Promise.all([
+      transactions.length === 0 ? undefined : this.transact(host, object, session, transactions),
+      actions.length === 0 ? [] : host.runApart(actions, session, signal)
+    ])
+    const messages = [...unknown, ...fromActions]
+    if (fromObject?.body.startsWith("[") === false) {
+      // It refused the body as a whole: it may run another version of the app.
+      messages.push(
+        ...answerAll(transactions, unavailable(`the tenant's object refused the calls: ${fromObject.body}`))
+      )
+    } else if (fromObject !== undefined && fromObject.body !== "[]") messages.push(fromObject.body.slice(1, -1))
+    return messagesResponse(joinMessages(messages), isUnknown ? 404 : 200)
+  }
+
+  /** The tenant and the caller of a request, or the response that refuses it. */
+  private async open(host: GatewayHost, request: Request, url: URL): Promise<RequestSession | Response> {
+    const tenant = isForRegistry(request, url) ? tenantsName : tenantOf(request, url)
+    return this.enterAs(host, request, tenant, host.addressOf?.(request))
+  }
+
+  /** The session of a socket with the token of this request, in the tenant of the socket, or the response that refuses it. */
+  private async renew(host: GatewayHost, request: Request, { address, tenant }: RequestSession): Promise<Response> {
+    const session = await this.enterAs(host, request, tenant, address, true)
+    return session instanceof Response ? session : Response.json(session)
+  }
+
+  /** The session of a request in a tenant, or the response that refuses it. */
+  private async enterAs(
+    host: GatewayHost,
+    request: Request,
+    tenant: string | undefined,
+    address: string | undefined,
+    isRenewal = false
+  ): Promise<RequestSession | Response> {
+    const verified = await this.authenticate(host, request, isRenewal)
+    if (verified instanceof Response) {
+      const isWrong = verified.status === 401 && tokenOf(request) !== undefined && host.now !== undefined
+      const refused = isWrong ? await this.tooMany(host, refusedAt(address), 1) : undefined
+      return refused === undefined ? verified : tooManyResponse(refused)
+    }
+    const { credential, identity } = verified
+    if (tenant === tenantsName) return (await host.tenancy?.admit(verified)) ?? noSuchTenant()
+    const claims = this.readClaims(identity)
+    if (claims === undefined) return refusalResponse(new Unauthenticated({ problem: "claims" }))
+    const declared = { subject: identity.subject, claims }
+    const actual = Limits.bytesBeyond(JSON.stringify(declared), Limits.identityBytes)
+    if (actual !== undefined) return errorResponse(431, Limits.describe("identityBytes", Limits.identityBytes, actual))
+    // Last, so that nobody who is refused learns which tenants exist.
+    if (tenant === undefined || !(await this.mayEnter(host, { tenant, identity }))) return noSuchTenant()
+    const object = await host.tenancy?.find(tenant, (work) => host.waitUntil(work))
+    if (object instanceof Response) return object
+    return {
+      tenant,
+      ...(object !== undefined && { object }),
+      identity: declared,
+      ...(credential === noCredential ? {} : { credential }),
+      ...(address !== undefined && { address })
+    }
+  }
+
+  /** The caller of a request, or the response that refuses it. */
+  private async authenticate(host: GatewayHost, request: Request, isRenewal: boolean): Promise<Verified | Response> {
+    if (host.authenticator === undefined) return anonymousCaller
+    const token = tokenOf(request)
+    if (token === "") return refusalResponse(new Unauthenticated({ problem: "malformed" }))
+    const { authenticate } = await host.authenticator()
+    const exit = await host.run(Effect.exit(authenticate({ token, request, isRenewal })))
+    if (Exit.isFailure(exit)) {
+      const refusal = Cause.findErrorOption(exit.cause)
+      if (Option.isSome(refusal)) return refusalResponse(refusal.value)
+      throw Cause.squash(exit.cause)
+    }
+    return Option.getOrElse(exit.value, () =>
+      refusalResponse(new Unauthenticated({ problem: token === undefined ? "missing" : "key" }))
+    )
+  }
+
+  /** The claims that the author declared, or `undefined` when they do not fit. */
+  private readClaims({ claims, subject }: Identity): Identity["claims"] | undefined {
+    return subject === null ? claims : Option.getOrUndefined(this.declaredClaims(claims))
+  }
+
+  private async mayEnter(host: GatewayHost, entering: Entering): Promise<boolean> {
+    const { auth, open = [], tenants } = this.options
+    const enter =
+      this.options.enter ?? (auth === undefined || open.includes(entering.tenant) ? everybody : whoseClaimsSaySo)
+    if (typeof tenants === "function" && !tenants(entering.tenant)) return false
+    const answer = enter(entering)
+    return typeof answer === "boolean" ? answer : host.run(answer)
+>>>>>>> 6e3a09b (Tables and columns are renamed, rows are migrated in steps, and dropped only when an app says so)
   }
 }
 

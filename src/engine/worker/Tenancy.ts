@@ -4,7 +4,6 @@
  */
 import type * as Effect from "effect/Effect"
 import type { App } from "../../contract/App.ts"
-import type { AnyTable } from "../../contract/TablePlan.ts"
 import type { Verified } from "../../services/Authenticator.ts"
 import type { GateHost, TenantGate } from "../../services/TenantGate.ts"
 import type { ObjectStub } from "../rpc/ObjectStub.ts"
@@ -15,20 +14,21 @@ import type { ActionRunner } from "./ActionRunner.ts"
 export interface TenancyHost {
   readonly object: (name: string) => ObjectStub
   readonly run: <A>(effect: Effect.Effect<A>) => Promise<A>
+  /** The app that the tenants run. */
+  readonly app: TenantApp
   /** Deletes the bytes of the files of an object, in an app that has files. */
   readonly removeFiles?: ((object: string) => Promise<void>) | undefined
 }
 
+/** The part of the tenants' app that the registry knows: what makes its version. */
+export type TenantApp = Pick<App<any>, "tables" | "migrations" | "droppedTables">
+
 /** A registry of tenants, as the author declares it with `Tenants.registry`. */
 export interface TenantRegistry {
-  /** The app of the object `~tenants`. */
-  readonly app: () => App<any>
+  /** The app of the object `~tenants`. `tenants` is the app that the tenants run. */
+  readonly app: (tenants: TenantApp) => App<any>
   /** What the object of a tenant knows of itself. `registry` is the stub of `~tenants`. */
-  readonly gate: (
-    host: GateHost,
-    app: { readonly tables: ReadonlyArray<AnyTable> },
-    registry: Pick<ObjectStub, "call">
-  ) => TenantGate
+  readonly gate: (host: GateHost, app: TenantApp, registry: Pick<ObjectStub, "call">) => TenantGate
   /** Opens the registry in a Worker. */
   readonly open: (host: TenancyHost) => Tenancy
 }

@@ -15,15 +15,28 @@ import { CallError, Unavailable } from "../../protocol/CallError.ts"
 import * as TableSchema from "../../services/storage/TableSchema.ts"
 import * as TenantGate from "../../services/TenantGate.ts"
 import { tenantsName } from "../../system/Names.ts"
-import { makeApp, type TenantChange, TenantRecordsApi } from "../../system/TenantRecords.ts"
-import { type NoSuchTenant, Tenant, type TenantExists } from "../../system/TenantsApi.ts"
+import {
+  type MigrationPage,
+  type MigrationStarts,
+  makeApp,
+  type TenantChange,
+  TenantRecordsApi
+} from "../../system/TenantRecords.ts"
+import { type NoSuchTenant, Tenant, type TenantExists, type TenantMigration } from "../../system/TenantsApi.ts"
 import { errorResponse } from "../rpc/HttpBody.ts"
 import type { ObjectStub } from "../rpc/ObjectStub.ts"
 import type { RequestSession } from "../rpc/SessionHeader.ts"
 import * as ActionRunner from "./ActionRunner.ts"
 import { deploymentCalls } from "./DeploymentCalls.ts"
 import { noSuchTenant } from "./Refusal.ts"
-import { type EnteredStub, Missing, missingStatus, type TenancyHost, type TenantRegistry } from "./Tenancy.ts"
+import {
+  type EnteredStub,
+  Missing,
+  missingStatus,
+  type TenancyHost,
+  type TenantApp,
+  type TenantRegistry
+} from "./Tenancy.ts"
 
 /** What a registry allows. */
 export interface RegistryOptions {
@@ -41,18 +54,27 @@ const cached = { capacity: 10_000, timeToLive: "1 minute" } as const
 
 /** A registry of tenants: only those that it knows exist. */
 export const registry = ({ admin = () => false, create = "explicit" }: RegistryOptions = {}): TenantRegistry => ({
-  app: () => makeApp(() => ({ change: () => Effect.die(new Error("the object runs no actions")) })),
+  app: (tenants) => {
+    const none = () => Effect.die(new Error("the object runs no actions"))
+    return makeApp(
+      () => ({ change: none, migrate: none }),
+      () => versionOf(tenants)
+    )
+  },
   gate: (host, app, registry) => {
     const calls = recordsOf(registry)
     return TenantGate.make(
       host,
-      () => TableSchema.version(app.tables),
+      () => versionOf(app),
       (report) => Effect.runPromise(calls.mutate("records.report", { report }))
     )
   },
   open: (host) => {
     const opened = new OpenRegistry(host, create === "onEnter")
-    const app = makeApp(() => ({ change: (change) => opened.change(change) }))
+    const app = makeApp(
+      () => ({ change: (change) => opened.change(change), migrate: (page) => opened.migrate(page) }),
+      () => versionOf(host.app)
+    )
     let actions: Promise<ActionRunner.ActionRunner> | undefined
     return {
       app,
@@ -83,9 +105,14 @@ export const registry = ({ admin = () => false, create = "explicit" }: RegistryO
   }
 })
 
+const versionOf = (app: TenantApp): string => TableSchema.version(app.tables, app)
+
 const recordsOf = (object: Pick<ObjectStub, "call">) => deploymentCalls(TenantRecordsApi, tenantsName, object)
 
 const unreached = new CallError({ reason: new Unavailable({ detail: "the tenant's object did not answer" }) })
+
+/** How many tenants are started at the same time. */
+const startsAtOnce = 10
 
 type WaitUntil = (work: Promise<unknown>) => void
 
@@ -128,6 +155,27 @@ class OpenRegistry {
       yield* this.records.mutate("records.settle", { object, revision })
       return new Tenant({ ...tenant, isSettled: true })
     })
+
+  /** Starts the next tenants by name, and records how far each is. */
+  readonly migrate = ({ after, size }: MigrationPage): Effect.Effect<MigrationStarts, CallError> =>
+    Effect.gen({ self: this }, function* () {
+      const { items, next } = yield* this.records.query("records.list", { after, size, until: null })
+      const active = items.filter(({ state }) => state === "active")
+      const tenants = yield* Effect.forEach(active, (tenant) => this.migrateOne(tenant), { concurrency: startsAtOnce })
+      return { tenants, next }
+    })
+
+  private migrateOne({ name, object }: Tenant) {
+    return Effect.gen({ self: this }, function* () {
+      const stub = this.host.object(object)
+      const asked = Effect.tryPromise(() => stub.migrate?.() ?? Promise.reject(new Error("no migrations")))
+      const failed = (error: unknown): TenantMigration => ({ state: "failed", detail: `it did not answer: ${error}` })
+      const migration = yield* Effect.catch(asked, (error) => Effect.succeed(failed(error.cause)))
+      const started = migration.state === "failed" ? {} : { schemaVersion: versionOf(this.host.app) }
+      yield* this.records.mutate("records.report", { report: { object, ...started, migration } })
+      return { name, ...migration }
+    })
+  }
 
   readonly find = (name: string, waitUntil: WaitUntil): Effect.Effect<string | undefined, CallError> =>
     Effect.gen({ self: this }, function* () {

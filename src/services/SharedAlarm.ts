@@ -1,12 +1,12 @@
 /**
- * Divides the one alarm of an object between jobs and presence: it is set to the earlier of their times.
+ * Divides the one alarm of an object between two users, such as jobs and presence: it is set to the earlier of their times.
  * When it goes off both are asked, and both set it again.
  */
-import type { Alarm } from "../../services/Alarm.ts"
+import type { Alarm } from "./Alarm.ts"
 
 /** An alarm with two users. */
 export class SharedAlarm {
-  /** The port of jobs. */
+  /** The port of the other user. */
   readonly other: Alarm["Service"]
   private readonly alarm: Alarm["Service"]
   private ownAt = Number.POSITIVE_INFINITY
@@ -26,7 +26,7 @@ export class SharedAlarm {
     }
   }
 
-  /** Sets the time of presence. */
+  /** Sets the time of this user. */
   set(at: number): void {
     this.ownAt = at
     this.apply((at) => this.alarm.set(at))
