@@ -20,7 +20,7 @@ import * as Schema from "effect/Schema"
 import type { Scope } from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type * as Api from "../contract/Api.ts"
-import { CallError, isOutdated, orOutdated, outdated, PayloadInvalid, Unavailable } from "../protocol/CallError.ts"
+import { CallError, orOutdated, outdated, PayloadInvalid, Unavailable } from "../protocol/CallError.ts"
 import { mutationHeader, mutationMargin, mutationRetention } from "../protocol/MutationId.ts"
 import { ConnectionRefused, OutcomeUnknown } from "./ClientError.ts"
 import type { Client, LiveSnapshot } from "./ClientTypes.ts"
@@ -135,13 +135,10 @@ export const make: <Rpcs extends Rpc.Any>(
 
   /** Fails, before anything is sent, when the payload does not fit its schema. */
   const makePayload = (tag: string, payload: unknown): Effect.Effect<unknown, CallError> =>
-    Effect.suspend(() => {
-      const rpc = codecOf(group, tag)
-      return Effect.try({
-        try: () => rpc.makePayload(payload),
-        catch: (cause) => new CallError({ reason: new PayloadInvalid({ issue: `${cause}` }) })
-      })
-    })
+    Effect.catchDefect(
+      Effect.sync(() => codecOf(group, tag).makePayload(payload)),
+      (issue) => Effect.fail(new CallError({ reason: new PayloadInvalid({ issue: `${issue}` }) }))
+    )
 
   /** Retries when no answer came. Not `Effect.retry`: its schedules would add 1 % to the bundle. */
   const call = (tag: string, payload: unknown, retries = 0): Effect.Effect<any, any> =>
@@ -221,7 +218,9 @@ export const make: <Rpcs extends Rpc.Any>(
           const error = orOutdated(failure)
           const reason = error instanceof CallError && error.reason._tag
           const isOfAnotherCopy =
-            isOutdated(error) || reason === "MutationMismatch" || (reason === "TooManyRequests" && stored === undefined)
+            reason === "Outdated" ||
+            reason === "MutationMismatch" ||
+            (reason === "TooManyRequests" && stored === undefined)
           return reason === "OutcomeUnreadable" || (isRepeated && isOfAnotherCopy) ? unknown : Effect.fail(error)
         }),
         Effect.ensuring(Effect.sync(() => deliveries.delete(mutation)))

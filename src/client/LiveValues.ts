@@ -333,7 +333,7 @@ export class LiveValues {
         if (frame._tag === "Patch") return false
         // Client and server have different contracts; requesting the value again would not help.
         this.#drop(live)
-        this.#end(live, contractMismatch(`the value of ${live.rpc.tag}`, cause))
+        this.#end(live, contractMismatch(cause))
         return true
       }
     }

@@ -85,7 +85,7 @@ export const make = Effect.fnUntraced(function* (options: TransportOptions): Eff
               const response = await fetch(url.href, { method: "POST", headers, body: JSON.stringify(request), signal })
               return { status: response.status, text: await response.text() }
             },
-            catch: (cause) => unreachable("the server did not answer the call", cause)
+            catch: unanswered
           })
         })
         let { status, text } = yield* post
@@ -97,12 +97,12 @@ export const make = Effect.fnUntraced(function* (options: TransportOptions): Eff
           return yield* unreachable(said, new Refused(failureIn(status, text)))
         }
         if (!isList(parsed)) {
-          return yield* unreachable("the server did not answer the call", new Error(`status ${status}`))
+          return yield* unanswered(new Error(`status ${status}`))
         }
         const answers = parsed.filter((answer) => isAnswerTo(answer, request.id))
         // Without an exit the call would never end.
         if (!answers.some(({ _tag }) => _tag === "Exit")) {
-          return yield* unreachable("the server's answer has no exit of the call", answers)
+          return yield* unanswered(answers)
         }
         for (const answer of answers) yield* respond(client, answer)
       }),
@@ -153,6 +153,8 @@ export const isRefused = (error: unknown): boolean => refusalOf(error) !== undef
 
 /** Whether an HTTP status means that a retry of the same request will not help. */
 const isRefusal = (status: number): boolean => status >= 400 && status < 500 && ![408, 425, 429].includes(status)
+
+const unanswered = (cause: unknown) => unreachable("the server did not answer the call", cause)
 
 const unreachable = (message: string, cause: unknown) =>
   new RpcClientError({ reason: new RpcClientDefect({ message, cause }) })

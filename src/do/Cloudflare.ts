@@ -293,5 +293,6 @@ const stubOf = (stub: TenantStub): ObjectStub => ({
   connect: (session, headers) =>
     stub.fetch(objectUrl, { headers: { ...sessionHeaders(session), ...headers, upgrade: "websocket" } }),
   explain: () => stub.explain(),
-  update: (update) => stub.update(update)
+  update: (update) => stub.update(update),
+  migrate: () => stub.migrate()
 })

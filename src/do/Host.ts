@@ -72,6 +72,7 @@ export interface TenantStub {
   readonly readQuery: ObjectStub["readQuery"]
   readonly explain: () => Promise<unknown>
   readonly update: NonNullable<ObjectStub["update"]>
+  readonly migrate: NonNullable<ObjectStub["migrate"]>
   readonly fetch: (url: string, init: RequestInit) => Promise<Response>
 }
 

@@ -208,12 +208,12 @@ export const make = <Rpcs extends Rpc.Any, R = never>(
 
     override async fetch(request: Request): Promise<Response> {
       const { engine } = this
-      if (engine === undefined) return errorResponse(503, "the tenant's object could not start")
+      if (engine === undefined) return errorResponse(503, couldNotStart)
       const session = readSession(request)
       if (session === undefined) return errorResponse(403, "only the Worker in front of the object may call it")
       if (this.gate?.admits(session.tenant) === false) return errorResponse(missingStatus, "no such tenant")
       if (request.headers.get("upgrade") !== "websocket") return errorResponse(426, "only sockets are opened here")
-      if (engine.refusal !== undefined) return errorResponse(503, engine.refusal)
+      if (engine.refusal !== undefined) return errorResponse(425, engine.refusal)
       const refused = engine.sockets.refusal(session)
       if (refused !== undefined) {
         return errorResponse(429, describeTooMany(refused), retryHeaders(refused.retryAfter))

@@ -10,7 +10,7 @@ export class PayloadInvalid extends Schema.TaggedError<PayloadInvalid>("effect-d
   {
     issue: Schema.String,
     /** Set by the server when its contract refused the payload, and not a handler. */
-    byContract: Schema.optionalKey(Schema.Boolean)
+    byContract: Schema.optionalKey(Schema.Literal(true))
   }
 ) {
   readonly isRetryable = false
@@ -32,6 +32,8 @@ export class UnknownRpc extends Schema.TaggedError<UnknownRpc>("effect-dormouse/
   tag: Schema.String
 }) {
   readonly isRetryable = false
+  /** As in `PayloadInvalid`: no handler refuses a call so. */
+  readonly byContract = true
 }
 
 /** A limit of `Limits` was exceeded. Nothing was written. */
@@ -161,10 +163,7 @@ export class CallError extends Schema.TaggedError<CallError>("effect-dormouse/Ca
  * contract.
  */
 export const orOutdated = <E>(error: E): E | CallError =>
-  error instanceof CallError &&
-  (error.reason._tag === "UnknownRpc" || (error.reason._tag === "PayloadInvalid" && error.reason.byContract))
-    ? outdated(error.message)
-    : error
+  error instanceof CallError && "byContract" in error.reason ? outdated(error.message) : error
 
 /** The failure of a client whose contract is not the server's. */
 export const outdated = (detail: string): CallError => new CallError({ reason: new Outdated({ detail }) })

@@ -77,13 +77,11 @@ export class RpcCodec {
 
   /** Decodes the failure that ended a live query. Any other exit is a `contractMismatch`. */
   decodeFailure(json: unknown): Cause.Cause<unknown> {
-    const what = `the end of live:${this.tag}`
     const decoded = Effect.runSyncExit(this.#exitCodec.decode(json))
-    if (Exit.isFailure(decoded)) return contractMismatch(what, decoded.cause)
-    const exit: Exit.Exit<unknown, unknown> = decoded.value
+    const exit: Exit.Exit<unknown, unknown> = Exit.isSuccess(decoded) ? decoded.value : decoded
     // A live query ends only with a failure. The client requested no interruption.
-    if (Exit.isSuccess(exit) || Cause.hasInterruptsOnly(exit.cause)) return contractMismatch(what, "no failure")
-    return Cause.map(exit.cause, orOutdated)
+    const isFailure = exit !== decoded && Exit.isFailure(exit) && !Cause.hasInterruptsOnly(exit.cause)
+    return isFailure ? Cause.map(exit.cause, orOutdated) : contractMismatch(exit)
   }
 
   get #payloadCodec(): Codec {
@@ -101,8 +99,7 @@ export class RpcCodec {
 export const of: (rpc: Rpc.Any) => RpcCodec = memoize((rpc) => new RpcCodec(withSchemas(rpc)))
 
 /** The failure for something that the server sent and that does not fit the contract. */
-export const contractMismatch = (what: string, why: unknown): Cause.Cause<CallError> =>
-  Cause.fail(outdated(`${what} does not fit the contract: ${why}`))
+export const contractMismatch = (why: unknown): Cause.Cause<CallError> => Cause.fail(outdated(`${why}`))
 
 interface Codec {
   readonly encode: (value: unknown) => Effect.Effect<any, Schema.SchemaError>

@@ -8,6 +8,8 @@ import type { Tenant, TenantMigration } from "../system/TenantsApi.ts"
 import type { Database } from "./Database.ts"
 import { isEmpty, tenantTable } from "./storage/UnwrittenDatabase.ts"
 
+export type { TenantMigration } from "../system/TenantsApi.ts"
+
 /** A change of a tenant's name or state, as it is brought to the object. */
 export type TenantUpdate = Pick<Tenant, "name" | "state" | "revision">
 

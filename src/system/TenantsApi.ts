@@ -81,7 +81,7 @@ export class TenantsApi extends Api.make(
   /** The tenants by name, a page at a time. */
   Query.make("tenants.list", { payload: Page.Fields, success: Page.Page(Tenant) }),
   /** How many tenants have been migrated to the tables of the app. */
-  Query.make("tenants.migrations", { success: MigrationCounts }),
+  Query.make("tenants.migrations", { payload: {}, success: MigrationCounts }),
   /**
    * Starts the next tenants by name, so that they migrate without a visitor, ten at the same time. Returns when each has
    * started: a long migration of rows goes on in the tenant. Call again with `next` until it is `null`.

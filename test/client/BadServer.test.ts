@@ -272,7 +272,7 @@ describe("C3: a value that does not fit the contract", () => {
       const { id, list, observe, server, text } = yield* begin
       server.last.chunk(id("rows"), snapshot(value, 2))
       yield* settle
-      expect(list.failure).toMatchObject({ _tag: "CallError", reason: { _tag: "Unavailable" } })
+      expect(list.failure).toMatchObject({ _tag: "CallError", reason: { _tag: "Outdated" } })
       expect(list.value).toEqual(rows)
       expect([text.value, text.state, text.failure]).toEqual(["hello", "Live", undefined])
       expect(server.last.received).toContainEqual({ _tag: "Interrupt", requestId: id("rows") })
@@ -299,7 +299,7 @@ describe("C3: a live query that the server ends", () => {
       const { id, list, server, text } = yield* begin
       server.last.deliver({ _tag: "Exit", requestId: id("rows"), exit })
       yield* settle
-      expect(list.failure).toMatchObject({ _tag: "CallError", reason: { _tag: "Unavailable" } })
+      expect(list.failure).toMatchObject({ _tag: "CallError", reason: { _tag: "Outdated" } })
       expect([text.value, text.state]).toEqual(["hello", "Live"])
     })
   )
@@ -377,11 +377,11 @@ describe("C7 C10: calls over a socket", () => {
   )
 
   it.effect.each([...exits, { _tag: "Success", value: 7 }].map((exit) => [exit] as const))(
-    "a query that is answered with %j is unavailable",
+    "a query that is answered with %j is outdated",
     ([exit]) =>
       Effect.gen(function* () {
         const { error } = yield* call((requestId) => [{ _tag: "Exit", requestId, exit }], false)
-        expect(error).toMatchObject({ _tag: "CallError", reason: { _tag: "Unavailable" } })
+        expect(error).toMatchObject({ _tag: "CallError", reason: { _tag: "Outdated" } })
       })
   )
 

@@ -517,11 +517,11 @@ describe("C7: retries over HTTP", () => {
 })
 
 describe("C7: mutations that cannot be sent", () => {
-  it.effect("an invalid payload is a defect: nothing is sent or shown", () =>
+  it.effect("an invalid payload fails with PayloadInvalid: nothing is sent or shown", () =>
     Effect.gen(function* () {
       const test = yield* begin()
-      const exit = yield* Effect.exit(test.client.mutate("write", { row: "" }))
-      expect(Exit.isFailure(exit) && Exit.hasDies(exit)).toBe(true)
+      const error = yield* Effect.flip(test.client.mutate("write", { row: "" }))
+      expect(error).toMatchObject({ _tag: "CallError", reason: { _tag: "PayloadInvalid" } })
       expect(test.written).toEqual([])
       expect(test.shown).toEqual([["old"]])
     })

@@ -8,6 +8,6 @@ suite(
     using sqlite = new DatabaseSync(":memory:")
     await body(MemoryDatabase.make(sqlite))
   },
-  20,
-  1
+  10,
+  2
 )

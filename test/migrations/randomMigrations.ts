@@ -388,7 +388,7 @@ export const suite = (name: string, withDatabase: WithDatabase, runs: number, st
 
     it("MG1, MG2, MG5, MG6, MG7 rows and visits are those of the model, at whatever statement a start is killed", async () => {
       const counts = await all(runs)
-      if (runs < 15) return
+      if (runs < 10) return
       for (const count of Object.values(counts)) expect(count, JSON.stringify(counts)).toBeGreaterThan(0)
     })
 

@@ -2,8 +2,7 @@
  * A tenant's object as the Worker sees it.
  * Everything that crosses between the two is in this interface.
  */
-import type { TenantUpdate } from "../../services/TenantGate.ts"
-import type { TenantMigration } from "../../system/TenantsApi.ts"
+import type { TenantMigration, TenantUpdate } from "../../services/TenantGate.ts"
 import type { RequestSession } from "./SessionHeader.ts"
 
 /** What an object answers to a body of requests. */

@@ -255,7 +255,9 @@ export class Gateway<Rpcs extends Rpc.Any> {
   }
 
   private async reachSocket(host: GatewayHost, open: () => Promise<Response>): Promise<Response> {
-    return (await reach(host, open)) ?? errorResponse(503, noAnswer)
+    const response = await reach(host, open)
+    if (response === undefined) return errorResponse(503, noAnswer)
+    return response.status === 503 ? errorResponse(503, "the tenant's object could not start") : response
   }
 
   /** Has the object answer calls of queries and mutations. */

@@ -1,5 +1,6 @@
 /**
- * The tables, columns and indexes that are in the database, beside what its record says: raw SQL may have dropped some.
+ * The tables, columns and indexes that are in the database, beside what its record says.
+ * Raw SQL may have dropped some.
  */
 import type { Database, SqlValue } from "../Database.ts"
 import type { Declared } from "./SchemaDeclaration.ts"
