@@ -209,7 +209,7 @@ export const make: <Rpcs extends Rpc.Any>(
         Effect.timeoutOrElse({
           duration: timeout,
           orElse: (): Effect.Effect<never, OutcomeUnknown | CallError> =>
-            isSent ? unknown : Effect.fail(unavailableError("no connection: the mutation was not sent"))
+            isSent ? unknown : Effect.fail(unavailableError("not sent"))
         }),
         // The server answered something unreadable: it may have run the mutation.
         Effect.catchDefect((defect) => (Schema.isSchemaError(defect) ? unknown : Effect.die(defect))),
@@ -410,7 +410,7 @@ const unavailable = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E | Ca
       )
     ),
     Effect.catchDefect((defect) =>
-      Schema.isSchemaError(defect) ? Effect.fail(outdated(defect.message)) : Effect.die(defect)
+      Schema.isSchemaError(defect) ? Effect.fail(outdated(`${defect}`)) : Effect.die(defect)
     )
   )
 

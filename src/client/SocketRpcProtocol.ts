@@ -176,6 +176,4 @@ const failure = (error: CallError): ExitEncoded => ({
   cause: [{ _tag: "Fail", error: encodeError(error) }]
 })
 
-const connectionLost = failure(
-  new CallError({ reason: new Unavailable({ detail: "the connection was lost before the server answered" }) })
-)
+const connectionLost = failure(new CallError({ reason: new Unavailable({ detail: "the connection was lost" }) }))

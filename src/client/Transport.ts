@@ -154,7 +154,7 @@ export const isRefused = (error: unknown): boolean => refusalOf(error) !== undef
 /** Whether an HTTP status means that a retry of the same request will not help. */
 const isRefusal = (status: number): boolean => status >= 400 && status < 500 && ![408, 425, 429].includes(status)
 
-const unanswered = (cause: unknown) => unreachable("the server did not answer the call", cause)
+const unanswered = (cause: unknown) => unreachable("the server did not answer", cause)
 
 const unreachable = (message: string, cause: unknown) =>
   new RpcClientError({ reason: new RpcClientDefect({ message, cause }) })

@@ -78,10 +78,12 @@ export class RpcCodec {
   /** Decodes the failure that ended a live query. Any other exit is a `contractMismatch`. */
   decodeFailure(json: unknown): Cause.Cause<unknown> {
     const decoded = Effect.runSyncExit(this.#exitCodec.decode(json))
-    const exit: Exit.Exit<unknown, unknown> = Exit.isSuccess(decoded) ? decoded.value : decoded
+    if (Exit.isFailure(decoded)) return contractMismatch(decoded)
+    const exit: Exit.Exit<unknown, unknown> = decoded.value
     // A live query ends only with a failure. The client requested no interruption.
-    const isFailure = exit !== decoded && Exit.isFailure(exit) && !Cause.hasInterruptsOnly(exit.cause)
-    return isFailure ? Cause.map(exit.cause, orOutdated) : contractMismatch(exit)
+    return Exit.isSuccess(exit) || Cause.hasInterruptsOnly(exit.cause)
+      ? contractMismatch(exit)
+      : Cause.map(exit.cause, orOutdated)
   }
 
   get #payloadCodec(): Codec {
@@ -120,7 +122,7 @@ const valueDecoder = (schema: Schema.Top): ((json: Schema.Json) => unknown) => {
   const { decode } = codec(item)
   const rows = new WeakMap<object, unknown>()
   return (json) => {
-    if (!Array.isArray(json)) throw new Error("the value is not a list")
+    if (!Array.isArray(json)) throw new Error("not a list")
     return json.map((row) => {
       if (typeof row !== "object" || row === null) return Effect.runSync(decode(row))
       let value = rows.get(row)
