@@ -2,13 +2,20 @@
  * React hooks over a client, typed by its contract.
  * Components that use them see no type of Effect.
  */
-export {
-  type ClientProps,
-  createHooks,
-  type Hooks,
-  type LiveState,
-  type MutationOptions,
-  type Outcome,
-  type PagesState,
-  type ServerProps
-} from "./client/React.ts"
+export type { Preloaded } from "./client/Preloaded.ts"
+export { createHooks } from "./client/React.ts"
+export type {
+  ActionOptions,
+  ActionOutcome,
+  ClientProps,
+  Hooks,
+  LiveState,
+  MutationOptions,
+  Outcome,
+  PagesState,
+  PreloadProps,
+  QueryState,
+  ReadOptions,
+  ServerProps,
+  Skip
+} from "./client/ReactTypes.ts"

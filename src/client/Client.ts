@@ -26,7 +26,7 @@ import { ConnectionRefused, OutcomeUnknown } from "./ClientError.ts"
 import type { Client, LiveSnapshot } from "./ClientTypes.ts"
 import * as Connection from "./Connection.ts"
 import { DeviceStatus } from "./DeviceStatus.ts"
-import { type LiveValue, LiveValues } from "./LiveValues.ts"
+import { type Listener, type LiveValue, LiveValues } from "./LiveValues.ts"
 import * as Mutations from "./Mutations.ts"
 import { OptimisticChanges } from "./Optimistic.ts"
 import { isList, isServerMessage } from "./ServerMessage.ts"
@@ -308,13 +308,14 @@ export const make: <Rpcs extends Rpc.Any>(
 
   // --- live values
 
-  const observe: UntypedClient["observe"] = (tag, payload, onChange) => {
+  const observe: UntypedClient["observe"] = (tag, payload, onChange, initial) => {
     const rpc = codecOf(group, tag)
     let failure: Option.Option<Cause.Cause<any>> = Option.none()
-    const watched = live.watch(rpc, rpc.encodePayload(payload), (event) => {
+    const listener: Listener = (event) => {
       if (event._tag === "Failed") failure = Option.some(event.failure)
       onChange()
-    })
+    }
+    const watched = live.watch(rpc, rpc.encodePayload(payload), listener, initial)
     const endState = connection.state.listen(onChange)
     return {
       live: () => ({ ...watched.live.shown, connection: connection.state.value }),
@@ -326,18 +327,23 @@ export const make: <Rpcs extends Rpc.Any>(
     }
   }
 
-  const watch: UntypedClient["watch"] = (tag, payload) =>
-    Stream.callback<LiveSnapshot<any>, any>(
+  /** A stream of what `show` makes of each snapshot, but for `None` and what is the same as before. */
+  const changes = (tag: string, payload: unknown, show: (snapshot: LiveSnapshot<any>) => Option.Option<unknown>) =>
+    Stream.callback<any, any>(
       (queue) =>
         Effect.acquireRelease(
           Effect.sync(() => {
-            const observed = observe(tag, payload, () => show())
-            const show = () => {
+            let last: unknown = queue
+            const observed = observe(tag, payload, () => update())
+            const update = () => {
               const failure = observed.failure()
-              if (Option.isSome(failure)) Queue.failCauseUnsafe(queue, failure.value)
-              else Queue.offerUnsafe(queue, observed.live())
+              if (Option.isSome(failure)) return Queue.failCauseUnsafe(queue, failure.value)
+              const next = show(observed.live())
+              if (Option.isNone(next) || next.value === last) return
+              last = next.value
+              Queue.offerUnsafe(queue, last)
             }
-            show()
+            update()
             return observed
           }),
           (observed) => Effect.sync(observed.end)
@@ -349,14 +355,9 @@ export const make: <Rpcs extends Rpc.Any>(
     query: (tag, payload) => call(tag, payload, 2),
     mutate,
     act,
-    watch,
+    watch: (tag, payload) => changes(tag, payload, Option.some),
     observe,
-    live: (tag, payload) =>
-      watch(tag, payload).pipe(
-        Stream.filter(({ value }) => Option.isSome(value)),
-        Stream.map(({ value }) => Option.getOrThrow(value)),
-        Stream.changesWith((a, b) => a === b)
-      ),
+    live: (tag, payload) => changes(tag, payload, ({ value }) => value),
     connection: connection.state.changes,
     refresh: renewal?.refresh ?? Effect.succeed(false)
   }
@@ -400,7 +401,7 @@ const isTransient = (error: unknown): boolean =>
 const isLimited = (error: CallError): boolean => error.reason._tag === "TooManyRequests"
 
 /** Turns failures of the transport, and answers that cannot be decoded, into `CallError`s. */
-const unavailable = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E | CallError | ConnectionRefused> =>
+export const unavailable = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E | CallError | ConnectionRefused> =>
   effect.pipe(
     Effect.catch((error) =>
       Effect.fail(

@@ -166,16 +166,24 @@ export class LiveValues {
     return this.#values.values()
   }
 
-  /** Adds a listener to a live query, which is started for the first one and stopped after the last one's `end`. */
-  watch(rpc: RpcCodec, payload: unknown, listener: Listener): { readonly live: LiveValue; readonly end: () => void } {
+  /**
+   * Adds a listener to a live query, which is started for the first one and stopped after the last one's `end`. It begins
+   * with `initial`: its first request then says which value is here.
+   */
+  watch(
+    rpc: RpcCodec,
+    payload: unknown,
+    listener: Listener,
+    initial?: Partial<LiveValue>
+  ): { readonly live: LiveValue; readonly end: () => void } {
     const key = keyOf(rpc.tag, payload)
     let live = this.#values.get(key)
     if (live === undefined) {
-      live = new LiveValue(rpc, payload, key)
+      live = Object.assign(new LiveValue(rpc, payload, key), initial)
       this.#values.set(key, live)
       this.#options.onStarted(live)
       if (this.#values.size === 1) this.#options.onFirst()
-      this.#ask(live, undefined)
+      this.#ask(live, live.hash)
     }
     const watched = live
     watched.listeners.add(listener)

@@ -56,7 +56,7 @@ interface Watched<A> {
 
 /** The implementation of `Pages`, for any contract. */
 export class LoadedPages<A> implements Pages<A> {
-  private readonly client: UntypedClient
+  private readonly client: Pick<UntypedClient, "observe">
   private readonly tag: string
   private readonly options: PagesOptions<unknown>
   private readonly shown: Observable<PagesState<A>>
@@ -65,7 +65,7 @@ export class LoadedPages<A> implements Pages<A> {
   private successors: { readonly of: Watched<A>; readonly pages: ReadonlyArray<Watched<A>> } | undefined
   private ended = false
 
-  constructor(client: UntypedClient, tag: string, options: PagesOptions<unknown>) {
+  constructor(client: Pick<UntypedClient, "observe">, tag: string, options: PagesOptions<unknown>) {
     this.client = client
     this.tag = tag
     this.options = options

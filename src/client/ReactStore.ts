@@ -10,23 +10,42 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { ConnectionState } from "./ConnectionState.ts"
 import { Observable } from "./Observable.ts"
+import type { Preloaded } from "./Preloaded.ts"
 import type { UntypedClient } from "./UntypedClient.ts"
 
-/** An open live query or list of pages. */
+/** The state of a source. */
+export interface Shown<out S> {
+  /** What the hook returns. */
+  readonly state: S
+  /** Whether there is a value or a failure, so that a suspended component can render. */
+  readonly isReady: boolean
+  /** A defect, which the hook throws instead of returning the state. */
+  readonly thrown: { readonly defect: unknown } | undefined
+}
+
+/** An open live query, list of pages or call. */
 export interface Source<out S> {
   /** The state now. */
-  readonly read: () => S
+  readonly read: () => Shown<S>
   /** Whether it has failed and so will not change any more. */
   readonly isOver: () => boolean
   /** Closes it. */
   readonly end: () => void
 }
 
-/** How a source is opened. `onChange` must be called synchronously on each change. */
-export interface Query<S> {
+/** How a source is opened, and what to show before that. */
+export interface Query<out S> {
   /** Components with the same key share one source. */
   readonly key: string
-  readonly open: (client: UntypedClient, onChange: () => void) => Source<S>
+  /** What a server has read of it. */
+  readonly preloaded: Preloaded | undefined
+  /** The state that what was preloaded gives, if it fits the contract. */
+  readonly initial: () => Shown<S> | undefined
+  /**
+   * Opens a source. `onChange` must be called synchronously on each change. `retry` opens another one in its place after it
+   * has failed. It begins with what was preloaded if `isPreloaded`.
+   */
+  readonly open: (client: UntypedClient, onChange: () => void, retry: () => void, isPreloaded: boolean) => Source<S>
 }
 
 /**
@@ -46,6 +65,10 @@ export class Store {
   /** Counts the providers, sources and calls that use the client. */
   private readonly refs = new RefCount(() => this.close())
   private readonly shared = new Map<string, Shared<any>>()
+  /** What was preloaded, as it is shown, by the key of its query. */
+  private readonly initials = new Map<string, { readonly hash: string; readonly shown: Shown<any> | undefined }>()
+  /** The version of the preloaded value with which a query was opened, by its key: what is older is not shown again. */
+  private readonly used = new Map<string, number>()
   private readonly make: Effect.Effect<UntypedClient, never, Scope.Scope>
   private readonly onOpened: (isOpen: boolean) => void
   private opened: OpenClient | undefined
@@ -72,51 +95,74 @@ export class Store {
     this.opened?.use(({ refresh }) => Effect.runFork(refresh))
   }
 
-  /** The state and the source of a query, if it is open. */
-  get<S>({ key }: Query<S>): { readonly state: S | undefined; readonly source: Source<S> | undefined } | undefined {
-    return this.shared.get(key)
+  /**
+   * The state of a query: that of its source if it is open, and otherwise what was preloaded, if it was not shown before. For
+   * a reader that throws failures there is none after one was thrown: it reads again.
+   */
+  read<S>(query: Query<S>, isThrowing: boolean): Shown<S> | undefined {
+    const shared: Shared<S> | undefined = this.shared.get(query.key)
+    if (shared !== undefined) return isThrowing && shared.isThrown ? undefined : shared.shown
+    return this.isUnused(query) ? this.initial(query) : undefined
+  }
+
+  /** What was preloaded of a query, as it is shown: the same object each time. A server and hydration render it. */
+  initial<S>({ initial, key, preloaded }: Query<S>): Shown<S> | undefined {
+    if (preloaded === undefined) return undefined
+    let cached = this.initials.get(key)
+    if (cached?.hash !== preloaded.hash) {
+      cached = { hash: preloaded.hash, shown: initial() }
+      this.initials.set(key, cached)
+    }
+    return cached.shown
+  }
+
+  /** The source of a query, which is opened if necessary. */
+  share<S>(query: Query<S>): Shared<S> {
+    const { key } = query
+    let shared: Shared<S> | undefined = this.shared.get(key)
+    if (shared === undefined) {
+      const release = this.retain()
+      const initial = this.isUnused(query) ? this.initial(query) : undefined
+      if (initial !== undefined) this.used.set(key, query.preloaded!.version)
+      const made: Shared<S> = new Shared(this, query, initial, () => {
+        if (this.shared.get(key) === made) this.shared.delete(key)
+        release()
+      })
+      shared = made
+      this.shared.set(key, made)
+    }
+    return shared
   }
 
   /** Adds a listener to the source of a query, and opens it for the first one. Returns the function that removes it. */
-  listen<S>(query: Query<S>, listener: () => void): () => void {
-    return this.share(query).listen(listener)
+  listen<S>(query: Query<S>, listener: () => void, isThrowing: boolean): () => void {
+    const shared = this.share(query)
+    if (isThrowing && shared.isThrown) shared.retry()
+    return shared.listen(listener)
   }
 
-  /**
-   * Resolves when the state of a query is ready, for a suspended component, and after a second to look again. Keeps the
-   * source open until then: a suspended component is not mounted, so it can neither listen nor say that it is gone.
-   */
-  first<S>(query: Query<S>, isReady: (state: S) => boolean): Promise<void> {
-    const shared = this.share(query)
-    shared.first ??= shared.until(isReady)
-    return shared.first
+  /** The promise for which a component waited last: React expects it again when the component is rendered. */
+  waited<S>({ key }: Query<S>): Promise<void> | undefined {
+    return this.shared.get(key)?.waited
   }
 
   /** The failure of a query was thrown to an error boundary, which unmounts the component. Rendering it again retries. */
   thrown<S>({ key }: Query<S>): void {
     const shared = this.shared.get(key)
     // Later, because React renders a component that throws a second time before it looks for a boundary.
-    setTimeout(() => shared?.closeFailed())
+    setTimeout(() => shared?.failureThrown())
   }
 
-  private share<S>(query: Query<S>): Shared<S> {
-    let shared: Shared<S> | undefined = this.shared.get(query.key)
-    if (shared === undefined) {
-      const release = this.retain()
-      const made: Shared<S> = new Shared(this, query, () => {
-        if (this.shared.get(query.key) === made) this.shared.delete(query.key)
-        release()
-      })
-      shared = made
-      this.shared.set(query.key, made)
-    }
-    return shared
+  private isUnused<S>({ key, preloaded }: Query<S>): boolean {
+    const used = this.used.get(key)
+    return preloaded !== undefined && (used === undefined || preloaded.version > used)
   }
 
   private close(): void {
     if (this.opened === undefined) return
     this.opened.close()
     this.opened = undefined
+    this.initials.clear()
     this.connection.set(ConnectionState.Idle())
     this.onOpened(false)
   }
@@ -176,22 +222,27 @@ class RefCount {
 }
 
 /** One source, and its listeners. */
-class Shared<S> {
-  state: S | undefined
-  source: Source<S> | undefined
-  first: Promise<void> | undefined
+export class Shared<S> {
+  shown: Shown<S> | undefined
+  /** Its failure was thrown to an error boundary. A reader that throws does so no second time: it retries. */
+  isThrown = false
+  /** The latest promise of `first`. */
+  waited: Promise<void> | undefined
+  private isAwaited = false
+  private source: Source<S> | undefined
+  private readonly store: Store
+  private readonly query: Query<S>
   private readonly listeners = new Set<() => void>()
   private readonly refs = new RefCount(() => this.close())
   private readonly onClosed: () => void
   private isClosed = false
 
-  constructor(store: Store, query: Query<S>, onClosed: () => void) {
+  constructor(store: Store, query: Query<S>, initial: Shown<S> | undefined, onClosed: () => void) {
+    this.store = store
+    this.query = query
+    this.shown = initial
     this.onClosed = onClosed
-    store.use((client) => {
-      if (this.isClosed) return
-      this.source = query.open(client, () => this.update())
-      this.update()
-    })
+    this.open(initial !== undefined)
   }
 
   /** Adds a listener. Returns the function that removes it. */
@@ -203,17 +254,34 @@ class Shared<S> {
     }
   }
 
-  /** Resolves when the state is ready, at the latest after `releaseDelay`. */
-  until(isReady: (state: S) => boolean): Promise<void> {
+  /**
+   * Resolves when the state is ready, for a suspended component, and after a second to look again. Keeps the source open until
+   * then: a suspended component is not mounted, so it can neither listen nor say that it is gone. Retries after a failure
+   * that was thrown.
+   */
+  first(): Promise<void> {
+    if (this.isAwaited && this.waited !== undefined) return this.waited
+    this.isAwaited = true
+    this.waited = this.isThrown
+      ? Promise.resolve().then(() => {
+          // Not while React renders: components that return the failure are told.
+          this.retry()
+          return this.until()
+        })
+      : this.until()
+    return this.waited
+  }
+
+  private until(): Promise<void> {
     return new Promise((resolve) => {
       const end = () => {
         clearTimeout(timer)
         remove()
-        this.first = undefined
+        this.isAwaited = false
         resolve()
       }
       const check = () => {
-        if (this.state !== undefined && isReady(this.state)) end()
+        if (this.shown?.isReady) end()
       }
       const remove = this.add(check)
       const timer = setTimeout(end, releaseDelay)
@@ -221,9 +289,34 @@ class Shared<S> {
     })
   }
 
+  /** Opens another source after a failure. Otherwise does nothing. */
+  readonly retry = (): void => {
+    if (!this.source?.isOver()) return
+    this.source.end()
+    this.source = undefined
+    this.shown = undefined
+    this.isThrown = false
+    this.open(false)
+    this.notify()
+  }
+
+  /** Its failure was thrown to an error boundary. Without listeners it is closed, so that mounting opens it again. */
+  failureThrown(): void {
+    this.closeFailed()
+    this.isThrown = this.source?.isOver() === true
+  }
+
   /** Closes a failed source that has no listeners: mounting a component again opens it again. */
-  closeFailed(): void {
+  private closeFailed(): void {
     if (this.listeners.size === 0 && this.source?.isOver()) this.close()
+  }
+
+  private open(isPreloaded: boolean): void {
+    this.store.use((client) => {
+      if (this.isClosed) return
+      this.source = this.query.open(client, () => this.update(), this.retry, isPreloaded)
+      this.update()
+    })
   }
 
   private add(listener: () => void): () => void {
@@ -245,7 +338,11 @@ class Shared<S> {
   private update(): void {
     // A source may call `onChange` before `open` has returned it.
     if (this.source === undefined) return
-    this.state = this.source.read()
+    this.shown = this.source.read()
+    this.notify()
+  }
+
+  private notify(): void {
     for (const listener of [...this.listeners]) listener()
   }
 }

@@ -10,7 +10,7 @@ import * as Stream from "effect/Stream"
 import { useEffect, useInsertionEffect, useRef } from "react"
 import type { PublicTagOf } from "../contract/Api.ts"
 import type { Presence } from "../contract/Presence.ts"
-import type { Hooks } from "./React.ts"
+import type { Hooks } from "./ReactTypes.ts"
 import * as Topics from "./Topics.ts"
 
 /** The hooks of a contract's topics. */

@@ -68,7 +68,7 @@ export const make = Effect.fnUntraced(function* (options: TransportOptions): Eff
     return Socket.makeWebSocket(
       socketUrl.href,
       // Browsers cannot set headers on a socket, and URLs end up in logs: the token is a subprotocol.
-      token === undefined ? {} : { protocols: ["dormouse", `dormouse.bearer.${token}`] }
+      token === undefined ? {} : { protocols: ["dormouse", `${bearerPrefix}${token}`] }
     )
   }).pipe(Effect.provideService(Socket.WebSocketConstructor, constructor))
   const fetch = yield* Fetch
@@ -113,6 +113,9 @@ export const make = Effect.fnUntraced(function* (options: TransportOptions): Eff
   )
   return { socket, protocol, token: isFresh ? token : undefined, socketToken: () => socketToken }
 })
+
+/** The begin of the subprotocol that is a token. */
+export const bearerPrefix = "dormouse.bearer."
 
 const unauthorized = 401
 

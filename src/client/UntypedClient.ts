@@ -8,6 +8,7 @@ import type * as Stream from "effect/Stream"
 import * as RpcCodec from "../protocol/RpcCodec.ts"
 import type { Client, LiveSnapshot, MutateOptions, Observed } from "./ClientTypes.ts"
 import type { ConnectionState } from "./ConnectionState.ts"
+import type { InitialValue } from "./Preloaded.ts"
 
 /** `View` without its contract. */
 export interface UntypedView {
@@ -28,7 +29,13 @@ export interface UntypedClient {
   readonly act: (tag: string, payload: unknown) => any
   readonly live: (tag: string, payload: unknown) => Stream.Stream<any, any>
   readonly watch: (tag: string, payload: unknown) => Stream.Stream<LiveSnapshot<any>, any>
-  readonly observe: (tag: string, payload: unknown, onChange: () => void) => Observed<any, any>
+  /** A live query that is not live yet begins with `initial`. */
+  readonly observe: (
+    tag: string,
+    payload: unknown,
+    onChange: () => void,
+    initial?: InitialValue | undefined
+  ) => Observed<any, any>
   readonly refresh: Effect.Effect<boolean>
   readonly connection: Stream.Stream<ConnectionState>
 }

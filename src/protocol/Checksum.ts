@@ -17,6 +17,18 @@ export const addText = (sum: number, text: string): number => {
   return sum
 }
 
+/** The checksum before a number was added: 3186588639 and 899433627 are the inverses of the factors of `add`, modulo 2^32. */
+export const remove = (sum: number, next: number): number => {
+  const product = sum ^ (sum >>> 15) ^ (sum >>> 30)
+  return Math.imul(Math.imul(product, 899433627) ^ next, 3186588639)
+}
+
+/** The checksum before a text was added. */
+export const removeText = (sum: number, text: string): number => {
+  for (let i = text.length - 1; i >= 0; i--) sum = remove(sum, text.charCodeAt(i))
+  return sum
+}
+
 /** Adds a property to the checksum of an object, in any order. */
 export const addProperty = (sum: number, name: string, value: number): number =>
   (sum + addText(value, JSON.stringify(name))) | 0

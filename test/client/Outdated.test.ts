@@ -55,8 +55,8 @@ const over = Effect.provide(TestApp.layer(app))
 const reasonOf = (error: unknown) => (error instanceof CallError.CallError ? error.reason._tag : error)
 const outdated = { _tag: "CallError", reason: { _tag: "Outdated" } }
 
-describe("C25: a client whose contract is not the server's", () => {
-  it.effect("C25: calls that the server cannot read, or does not have, did not run and are Outdated", () =>
+describe("C33: a client whose contract is not the server's", () => {
+  it.effect("C33: calls that the server cannot read, or does not have, did not run and are Outdated", () =>
     Effect.gen(function* () {
       ran = 0
       const client = yield* TestApp.client(OldApi)
@@ -76,7 +76,7 @@ describe("C25: a client whose contract is not the server's", () => {
     }).pipe(over, Effect.scoped)
   )
 
-  it.effect("C25: a result that the client cannot read is Outdated; that of a mutation, which ran, is unknown", () =>
+  it.effect("C33: a result that the client cannot read is Outdated; that of a mutation, which ran, is unknown", () =>
     Effect.gen(function* () {
       ran = 0
       const client = yield* TestApp.client(OldApi)
@@ -87,7 +87,7 @@ describe("C25: a client whose contract is not the server's", () => {
   )
 
   it.effect(
-    "C25: live queries, of which the server cannot read the payload or the client the value, are Outdated",
+    "C33: live queries, of which the server cannot read the payload or the client the value, are Outdated",
     () =>
       Effect.gen(function* () {
         const client = yield* TestApp.client(OldApi)
@@ -99,7 +99,7 @@ describe("C25: a client whose contract is not the server's", () => {
       }).pipe(over, Effect.scoped)
   )
 
-  it.effect("C25: calls over an open socket are answered in the same way", () =>
+  it.effect("C33: calls over an open socket are answered in the same way", () =>
     Effect.gen(function* () {
       const client = yield* TestApp.client(Api.make(old.write, old.gone, same))
       const values = yield* Stream.toPull(client.live("same", {}))
@@ -110,7 +110,7 @@ describe("C25: a client whose contract is not the server's", () => {
   )
 })
 
-describe("C26: a payload that does not fit the client's own contract", () => {
+describe("C34: a payload that does not fit the client's own contract", () => {
   /** A client that counts its requests. */
   const counting = Effect.gen(function* () {
     const { transport, url } = yield* TestApp
@@ -127,7 +127,7 @@ describe("C26: a payload that does not fit the client's own contract", () => {
     return { client, sent }
   })
 
-  it.effect("C26: fails with PayloadInvalid, and nothing is sent", () =>
+  it.effect("C34: fails with PayloadInvalid, and nothing is sent", () =>
     Effect.gen(function* () {
       const { client, sent } = yield* counting
       const wrong = { name: 1, title: null } as never
@@ -141,7 +141,7 @@ describe("C26: a payload that does not fit the client's own contract", () => {
     }).pipe(over, Effect.scoped)
   )
 
-  it.effect("C26: a handler that refuses a payload is not taken for another contract", () =>
+  it.effect("C34: a handler that refuses a payload is not taken for another contract", () =>
     Effect.gen(function* () {
       const client = yield* TestApp.client(OldApi)
       expect(yield* Effect.flip(client.mutate("refuse", {}))).toMatchObject({
@@ -150,7 +150,7 @@ describe("C26: a payload that does not fit the client's own contract", () => {
     }).pipe(over, Effect.scoped)
   )
 
-  it.effect("C26: the stock client of Effect sees what the server says", () =>
+  it.effect("C34: the stock client of Effect sees what the server says", () =>
     Effect.gen(function* () {
       const call = yield* TestApp.rpc(OldApi)
       expect(reasonOf(yield* Effect.flip(call("read", { name: "a" })))).toBe("PayloadInvalid")

@@ -10,14 +10,15 @@ import { Auth } from "effect-dormouse/auth"
 import type { Client } from "effect-dormouse/client"
 import { createHooks } from "effect-dormouse/react"
 import { TestApp } from "effect-dormouse/testing"
-import { Component, Profiler, type ReactNode, StrictMode, Suspense, useState } from "react"
-import { createRoot, hydrateRoot } from "react-dom/client"
+import { Profiler, StrictMode, Suspense, useState } from "react"
 import { renderToString } from "react-dom/server"
-import { afterEach, expectTypeOf, vi } from "vitest"
+import { afterEach, expectTypeOf } from "vitest"
 import { ChatApi } from "../../examples/minimal/api.ts"
 import { app } from "../../examples/minimal/app.ts"
 import { type Channel, ChannelId, Message, MessageId } from "../../examples/minimal/schema.ts"
-import { document } from "./page.ts"
+import { Boundary, checkWarnings, render, until } from "./rendering.tsx"
+
+checkWarnings()
 
 const { Provider, useConnection, useLive, useLiveSuspense, useMutation, usePages } = createHooks(ChatApi)
 
@@ -41,38 +42,6 @@ const test = (name: string, body: (world: World) => Promise<void>) =>
     Effect.flatMap(world, (world) => Effect.promise(() => body(world))).pipe(Effect.provide(TestApp.layer(app)))
   )
 
-/** Renders into the page. `complaints` are the errors that React reports as recoverable. */
-const render = (node: ReactNode, html = "") => {
-  const container = document.createElement("div")
-  container.innerHTML = html
-  const complaints: Array<unknown> = []
-  const options = { onRecoverableError: (error: unknown) => complaints.push(error), onCaughtError: () => {} }
-  const element = container as never
-  const root = html === "" ? createRoot(element, options) : hydrateRoot(element, node, options)
-  if (html === "") root.render(node)
-  return {
-    complaints,
-    render: (node: ReactNode) => root.render(node),
-    unmount: () => root.unmount(),
-    text: () => container.textContent,
-    click: (name: string) =>
-      [...container.querySelectorAll("button")].find((button) => button.textContent === name)!.click(),
-    shows: (text: string) =>
-      until(
-        () => container.textContent === text,
-        () => container.textContent
-      )
-  }
-}
-
-const until = async (predicate: () => boolean, seen: () => unknown = () => "") => {
-  for (let i = 0; i < 3000; i++) {
-    if (predicate()) return
-    await new Promise((resolve) => setTimeout(resolve, 10))
-  }
-  throw new Error(`not within 30 s; last seen: ${seen()}`)
-}
-
 /** Mounts and unmounts another query, and waits until it is closed: what was unmounted before it would be closed then. */
 const closesAnother = async (world: World) => {
   const Another = () => `${useLive("messages.list", { channel: world.channel.id, limit: 99 }).value?.length}`
@@ -94,21 +63,6 @@ const Bodies = ({ channel }: { readonly channel: Channel }) => {
   if (value === undefined) return "…"
   return `${isOptimistic ? "~" : ""}[${value.map(({ body }) => body).join()}]`
 }
-
-class Boundary extends Component<{ readonly children: ReactNode }> {
-  override state: { readonly error?: { readonly _tag?: string; readonly message?: string } } = {}
-  static getDerivedStateFromError = (error: unknown) => ({ error })
-  override render() {
-    const { error } = this.state
-    return error === undefined ? this.props.children : `caught ${error._tag ?? error.message}`
-  }
-}
-
-/** What React finds wrong with the use of its own API. */
-const warnings = vi.spyOn(console, "error")
-afterEach(() => {
-  expect(warnings.mock.calls.map(([text]) => String(text)).filter((text) => text.includes("use()"))).toEqual([])
-})
 
 describe("useLive", () => {
   test("C15: shows the latest value, now and after every change", async ({ channel, chat, say }) => {

@@ -50,6 +50,14 @@ const react = `
   import { ChatApi } from "./api.ts"
   export const hooks = createHooks(ChatApi)
 `
+const shared = `
+  import { Client } from "effect-dormouse/client"
+  import { SharedSocket } from "effect-dormouse/shared-socket"
+  import * as Effect from "effect/Effect"
+  import { ChatApi } from "./api.ts"
+  const chat = Effect.provide(Client.make(ChatApi, { url: location.origin }), SharedSocket.layer())
+  Effect.runFork(Effect.scoped(Effect.flatMap(chat, (chat) => chat.mutate("channels.create", { name: "general" }))))
+`
 const atoms = `
   import { Atoms } from "effect-dormouse/atoms"
   import { Client } from "effect-dormouse/client"
@@ -61,6 +69,17 @@ const topicAtoms = `${atoms}
   export const topics = TopicAtoms.make(atoms)
 `
 
+/** Without React an application makes its registry itself. */
+const registry = `${atoms}
+  import * as AtomRegistry from "effect/reactivity/AtomRegistry"
+  export const registry = AtomRegistry.make()
+  globalThis.registry = registry
+`
+const atomsInReact = `${registry}
+  import * as hooks from "effect-dormouse/atoms/react"
+  globalThis.hooks = { ...hooks }
+`
+
 it("C16: the client and a contract are 56 KB at most, the hooks of React 4 KB more, and the atoms of topics 2 KB more", async () => {
   const [withoutReact, withReact] = await Promise.all([bundled(client), bundled(react)])
   expect(withoutReact).toBeGreaterThan(30 * kilobyte)
@@ -68,6 +87,12 @@ it("C16: the client and a contract are 56 KB at most, the hooks of React 4 KB mo
   expect(withReact - withoutReact).toBeLessThanOrEqual(4 * kilobyte)
   const [withoutTopics, withTopics] = await Promise.all([bundled(atoms), bundled(topicAtoms)])
   expect(withTopics - withoutTopics).toBeLessThanOrEqual(2 * kilobyte)
+  const [withShared, withRegistry, atomsWithReact] = await Promise.all([shared, registry, atomsInReact].map(bundled))
+  expect(withShared! - withoutReact).toBeLessThanOrEqual(4 * kilobyte)
+  expect(atomsWithReact! - withRegistry!).toBeLessThanOrEqual(2 * kilobyte)
+  console.info(
+    `a shared socket ${withShared! - withoutReact} bytes more, atoms in React ${atomsWithReact! - withRegistry!} more`
+  )
   console.info(`atoms ${withoutTopics} bytes, topics ${withTopics - withoutTopics} more`)
   console.info(`client ${withoutReact} bytes, React ${withReact - withoutReact} more`)
 })
