@@ -2,6 +2,7 @@
  * A whole backend, independent of any platform: contract, tables, handlers and their services.
  * `Cloudflare.serve(app)` deploys it, `TestApp.layer(app)` runs it in memory.
  */
+import type * as Context from "effect/Context"
 import * as Layer from "effect/Layer"
 import type * as Rpc from "effect/rpc/Rpc"
 import * as Schema from "effect/Schema"
@@ -64,6 +65,8 @@ export interface App<in out Rpcs extends Rpc.Any, Services = never, ActionServic
   readonly pubsub: Pubsub | undefined
   /** The files of the app, if it has any. */
   readonly files: Files | undefined
+  /** What objects do for whoever has the admin key. Only a deployment that has one adds it. */
+  readonly admin?: AdminPart
   /** Who may be calling, if the author declared it: the gateway refuses tokens whose claims do not fit. */
   readonly identity: AnyService | undefined
   /** The author's own services that take part in transactions. */
@@ -73,7 +76,15 @@ export interface App<in out Rpcs extends Rpc.Any, Services = never, ActionServic
 }
 
 /** What an app has besides the rpcs of its author, each with rpcs, handlers and services of its own. */
-export const partsOf = ({ files, jobs, pubsub }: App<any>) => [jobs, pubsub, files].filter((part) => part !== undefined)
+export const partsOf = ({ admin, files, jobs, pubsub }: App<any>) =>
+  [jobs, pubsub, files, admin].filter((part) => part !== undefined)
+
+/** The rpcs of a deployment with an admin key, and their handlers in the object. */
+export interface AdminPart {
+  readonly api: Api.Declared<any>
+  readonly handlers: Layer.Layer<never, never, any>
+  readonly servicesOver: () => Context.Context<never>
+}
 
 /** The layers of an app. A test can replace them. */
 export interface AppLayers<Services = never, ActionServices = never, Middleware = never> {

@@ -76,6 +76,8 @@ const ownApp = (name: string, registry: TenantRegistry | undefined, tenants: App
 export interface TenantObjectOptions<R = never> extends HostOptions<R> {
   /** The registry of tenants, if there is one. */
   readonly tenants?: GatewayOptions["tenants"]
+  /** Who may operate the deployment, if somebody may. */
+  readonly admin?: GatewayOptions["admin"]
 }
 
 /** The object of one tenant, for classes that extend it. */
@@ -101,9 +103,10 @@ export type TenantObjectClass = new (ctx: ObjectState, env: Cloudflare.Env) => T
 
 /** Makes the Durable Object class of an app. */
 export const make = <Rpcs extends Rpc.Any, R = never>(
-  app: App<Rpcs>,
+  declared: App<Rpcs>,
   options: TenantObjectOptions<R> = {}
 ): TenantObjectClass => {
+  const app = options.admin?.extend(declared) ?? declared
   const registry = registryOf(options.tenants)
   return class extends Base implements TenantObject {
     private engine: TenantEngine.TenantEngine | undefined

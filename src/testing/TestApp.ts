@@ -225,6 +225,7 @@ const layer = <Rpcs extends Rpc.Any, S, A, M>(
       const sessions: SessionOptions = { expired, ...(maxTokenLifetime !== undefined && { maxTokenLifetime }) }
       const objects = new Map<string, MemoryObject<any>>()
       const databases: Array<DatabaseSync> = []
+      const stored = gatewayOptions.admin?.extend(app) ?? app
       const registry = registryOf(gatewayOptions.tenants)
       const tenancy = registry?.open({
         app,
@@ -250,7 +251,7 @@ const layer = <Rpcs extends Rpc.Any, S, A, M>(
           const renew = (request: Request, renews: RequestSession) => gateway.handle(host, { request, renews })
           found = new MemoryObject<any>({
             tenant,
-            app: own ?? app,
+            app: own ?? stored,
             database,
             actions: runner,
             context,

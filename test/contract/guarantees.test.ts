@@ -40,6 +40,7 @@ describe("the guarantees", () => {
       "CF",
       "FI",
       "HT",
+      "AD",
       "C",
       "R"
     ])

@@ -1,5 +1,6 @@
 import { Auth } from "effect-dormouse/auth"
 import { Tenants } from "effect-dormouse/tenants"
+import { admin } from "./admin.ts"
 import * as Guarded from "./guarded.ts"
 
 /**
@@ -10,7 +11,8 @@ export const options = {
   auth: Auth.layerFirst(Auth.layerTest, Guarded.auth),
   // Everybody may enter all tenants but these, which exist or not.
   enter: ({ tenant }: { readonly tenant: string }) => !tenant.endsWith("-foreign"),
-  tenants: Tenants.registry({ admin: ({ identity }) => identity.subject === "admin" })
+  tenants: Tenants.registry({ admin: ({ identity }) => identity.subject === "admin" }),
+  admin
 }
 
 /** Whether a tenant, or an object, belongs to the app with the registry. */

@@ -19,6 +19,7 @@ import { make } from "../../src/do/TenantObject.ts"
 import { Authenticator } from "../../src/services/Authenticator.ts"
 import { app as marksApp } from "../client/mutationApp.ts"
 import * as Callers from "../frontDoor/callers.ts"
+import * as Operated from "./admin.ts"
 import { openDoors, smallDoors } from "./doors.ts"
 import * as Feeds from "./feeds.ts"
 import * as FilesApp from "./files.ts"
@@ -108,11 +109,17 @@ const stored = Cloudflare.serve(FilesApp.makeApp(Blobs.layerR2("FILES")), FilesA
 /** The app with routes, and with queries by GET. */
 const routed = Cloudflare.serve(HttpApp.app, HttpApp.options)
 
+/** The app that is operated by a key. */
+const operated = Cloudflare.serve(Operated.app, Operated.options)
+
 /** The Worker of the app, with a route of the author's own. The tenants of the registry have the Worker of theirs. */
 export default class extends served.worker {
   override async fetch(request: Request): Promise<Response> {
     const { session } = (this.ctx.props ?? {}) as { readonly session?: { readonly tenant: string } }
     const tenant = session?.tenant ?? request.headers.get("x-dormouse-tenant") ?? FilesApp.tenantIn(request.url)
+    if (Operated.isOperated(tenant) || (Operated.isAdminRequest(request.url) && !Registered.isRegistered(tenant))) {
+      return new operated.worker(this.ctx, this.env).fetch(request)
+    }
     if (isScheduled(tenant)) return new (scheduledOf(String(tenant)).worker)(this.ctx, this.env).fetch(request)
     if (TopicsApp.isTopics(tenant)) return new published.worker(this.ctx, this.env).fetch(request)
     if (Feeds.isFeeds(tenant)) return new fed.worker(this.ctx, this.env).fetch(request)
@@ -165,7 +172,9 @@ export class TenantObject extends counted(served.TenantObject) {
             ? StoredObject
             : HttpApp.isHttp(ctx.id.name)
               ? RoutedObject
-              : isScheduled(ctx.id.name) && counted(scheduledOf(ctx.id.name!).TenantObject)
+              : Operated.isOperated(ctx.id.name)
+                ? OperatedObject
+                : isScheduled(ctx.id.name) && counted(scheduledOf(ctx.id.name!).TenantObject)
     // biome-ignore lint/correctness/noConstructorReturn: the same
     if (Other !== false) return new Other(ctx, env) as never
     super(ctx, env)
@@ -197,6 +206,7 @@ class PublishedObject extends counted(published.TenantObject) {}
 
 class FedObject extends counted(fed.TenantObject) {}
 class StoredObject extends counted(stored.TenantObject) {}
+class OperatedObject extends counted(operated.TenantObject) {}
 
 class RoutedObject extends counted(routed.TenantObject) {}
 

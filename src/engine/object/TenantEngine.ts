@@ -262,6 +262,7 @@ class Engine implements TenantEngine {
       queriesPerSlice
     })
     const { live, readQueryKey, turns } = this
+    runner.storage.version = () => live.currentVersion
     this.executor = new Executor({
       group,
       context: parts.context,

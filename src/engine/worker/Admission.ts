@@ -165,7 +165,7 @@ export class Admission {
   }
 
   /** The claims that the author declared, or `undefined` when they do not fit. */
-  private readClaims({ claims, subject }: Identity): Identity["claims"] | undefined {
+  readClaims({ claims, subject }: Identity): Identity["claims"] | undefined {
     return subject === null ? claims : Option.getOrUndefined(this.declaredClaims(claims))
   }
 

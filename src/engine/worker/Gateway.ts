@@ -25,6 +25,8 @@ import {
 import { ndjson } from "../rpc/Ndjson.ts"
 import type { ValueRequest } from "../rpc/ObjectStub.ts"
 import { explainPath, type RequestSession } from "../rpc/SessionHeader.ts"
+import { isAdminPath } from "./AdminAccess.ts"
+import { answerAdmin } from "./AdminGate.ts"
 import { Admission, type InsideHost, tooManyResponse } from "./Admission.ts"
 import { answerBody } from "./CallBodies.ts"
 import { answerForFile } from "./FileGate.ts"
@@ -91,10 +93,14 @@ export class Gateway<Rpcs extends Rpc.Any> {
     const answered = trustedSession === undefined ? this.origins.answer(request, url) : undefined
     if (answered !== undefined) return answered
     if (url.pathname === timePath && request.method === "GET") return timeResponse(host)
+    const { admin, tenants } = this.options
+    if (admin !== undefined && isAdminPath(url.pathname)) {
+      return answerAdmin(this.admission, { admin, app: this.app, host, request, tenants })
+    }
     const isExplain = url.pathname === explainPath && ((await this.options.explain?.(request)) ?? false)
     const { files } = this.app
     if (files !== undefined && url.pathname.startsWith(filesPath)) {
-      return answerForFile(this.admission, { files, host, request, url, tenants: this.options.tenants })
+      return answerForFile(this.admission, { files, host, request, url, tenants })
     }
     if (!isRpcPath(url.pathname) && !isExplain && topicOf(this.app, url) === undefined && !this.isQuery(url)) {
       return this.respond(host, request, url)

@@ -13,6 +13,7 @@ import type { SystemCalls } from "../../services/SystemCalls.ts"
 import type { ObjectStub } from "../rpc/ObjectStub.ts"
 import type { RequestSession } from "../rpc/SessionHeader.ts"
 import type { ActionRunner } from "./ActionRunner.ts"
+import type { AdminAccess } from "./AdminAccess.ts"
 import type { HttpQueries } from "./HttpQueries.ts"
 import type { CorsOptions, Origins } from "./Origins.ts"
 import type { CloseSocket } from "./Refusal.ts"
@@ -56,6 +57,8 @@ export interface GatewayOptions {
    * often it ran and with how many unchanged results, and what it sent. None unless given.
    */
   readonly explain?: (request: Request) => boolean | Promise<boolean>
+  /** Who may operate the deployment by the rpcs of `AdminApi`, from `Admin.make`. Nobody unless given. */
+  readonly admin?: AdminAccess
 }
 
 /** A caller at the door of a tenant. */

@@ -4,8 +4,12 @@
  */
 import type * as Effect from "effect/Effect"
 import type { App } from "../../contract/App.ts"
+import type * as Page from "../../contract/Page.ts"
+import type { CallError } from "../../protocol/CallError.ts"
 import type { Verified } from "../../services/Authenticator.ts"
 import type { GateHost, TenantGate } from "../../services/TenantGate.ts"
+import type { TenantChange } from "../../system/TenantRecords.ts"
+import type { NoSuchTenant, Tenant, TenantExists } from "../../system/TenantsApi.ts"
 import type { ObjectStub } from "../rpc/ObjectStub.ts"
 import type { RequestSession } from "../rpc/SessionHeader.ts"
 import type { ActionRunner } from "./ActionRunner.ts"
@@ -45,11 +49,25 @@ export interface Tenancy {
    * Only for callers who may enter: it may create the tenant. `waitUntil` keeps alive what is done beside that.
    */
   readonly find: (name: string, waitUntil: (work: Promise<unknown>) => void) => Promise<string | Response>
+  /** What whoever operates the deployment does with its tenants. */
+  readonly operate: TenancyOperations
   /**
    * The object of a tenant that was found, for one request. When the object refuses because the name was given to another
    * object meanwhile, it is looked up again; each method rejects with `Missing` when there is no such tenant any more.
    */
   readonly stub: (session: RequestSession, waitUntil: (work: Promise<unknown>) => void) => EnteredStub
+}
+
+/** What whoever operates a deployment does with its tenants. */
+export interface TenancyOperations {
+  /** The object of a tenant that is active, looked up anew. Creates none. */
+  readonly find: (
+    name: string,
+    waitUntil: (work: Promise<unknown>) => void
+  ) => Effect.Effect<string | undefined, CallError>
+  readonly list: (page: Pick<Page.Request, "size" | "after">) => Effect.Effect<Page.Of<Tenant>, CallError>
+  /** Changes a tenant, and returns when its object has the change. */
+  readonly change: (change: TenantChange) => Effect.Effect<Tenant, NoSuchTenant | TenantExists | CallError>
 }
 
 /** The object of a tenant that a caller has entered. */

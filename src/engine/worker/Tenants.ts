@@ -10,7 +10,9 @@ import * as Exit from "effect/Exit"
 import * as FetchHttpClient from "effect/http/FetchHttpClient"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
+import type * as Api from "../../contract/Api.ts"
 import type { Identity } from "../../contract/Auth.ts"
+import type { CallsOf } from "../../contract/Calls.ts"
 import { CallError, Unavailable } from "../../protocol/CallError.ts"
 import * as TableSchema from "../../services/storage/TableSchema.ts"
 import * as TenantGate from "../../services/TenantGate.ts"
@@ -22,7 +24,13 @@ import {
   type TenantChange,
   TenantRecordsApi
 } from "../../system/TenantRecords.ts"
-import { type NoSuchTenant, Tenant, type TenantExists, type TenantMigration } from "../../system/TenantsApi.ts"
+import {
+  type NoSuchTenant,
+  Tenant,
+  type TenantExists,
+  type TenantMigration,
+  TenantsApi
+} from "../../system/TenantsApi.ts"
 import { errorResponse } from "../rpc/HttpBody.ts"
 import type { ObjectStub } from "../rpc/ObjectStub.ts"
 import type { RequestSession } from "../rpc/SessionHeader.ts"
@@ -100,6 +108,11 @@ export const registry = ({ admin = () => false, create = "explicit" }: RegistryO
         await host.run(Effect.logWarning("the tenant could not be looked up", found.cause))
         return errorResponse(503, "the tenant could not be looked up")
       },
+      operate: {
+        find: (name, waitUntil) => opened.lookUp(name, waitUntil, false),
+        list: ({ after, size }) => opened.tenants.query("tenants.list", { size, after, until: null }),
+        change: opened.change
+      },
       stub: (session, waitUntil) => opened.stub(session, waitUntil)
     }
   }
@@ -120,12 +133,16 @@ class OpenRegistry {
   private readonly host: TenancyHost
   private readonly createsOnEnter: boolean
   private readonly records: ReturnType<typeof recordsOf>
+  /** The list of tenants. Its changes run in the Worker. */
+  readonly tenants: CallsOf<Api.RpcsOf<typeof TenantsApi>>
   private readonly cache: Cache.Cache<string, string>
 
   constructor(host: TenancyHost, createsOnEnter: boolean) {
     this.host = host
     this.createsOnEnter = createsOnEnter
-    this.records = recordsOf({ call: (...call) => host.object(tenantsName).call(...call) })
+    const object: Pick<ObjectStub, "call"> = { call: (...call) => host.object(tenantsName).call(...call) }
+    this.records = recordsOf(object)
+    this.tenants = deploymentCalls(TenantsApi, tenantsName, object)
     // Only for what was found. A lookup is not shared: the request that makes it may end before it has an answer.
     const lookup = () => Effect.die(new Error("the cache of tenants looks nothing up by itself"))
     this.cache = Effect.runSync(Cache.make<string, string>({ ...cached, lookup }))
@@ -181,13 +198,23 @@ class OpenRegistry {
     Effect.gen({ self: this }, function* () {
       const known = yield* Cache.getSuccess(this.cache, name)
       if (Option.isSome(known)) return known.value
+      return yield* this.lookUp(name, waitUntil, this.createsOnEnter)
+    })
+
+  /** Looks a tenant up in the records, and creates it if that is asked for. */
+  readonly lookUp = (
+    name: string,
+    waitUntil: WaitUntil,
+    creates: boolean
+  ): Effect.Effect<string | undefined, CallError> =>
+    Effect.gen({ self: this }, function* () {
       const { tenant, unsettled } = yield* this.records.query("records.find", { name })
       const others = unsettled.filter(({ object }) => object !== tenant?.object)
       if (others.length > 0) {
         const settling = Effect.forEach(others, (other) => Effect.ignore(this.settle(other)), { discard: true })
         waitUntil(this.host.run(settling))
       }
-      const found = tenant ?? (this.createsOnEnter ? yield* this.createEntered(name) : undefined)
+      const found = tenant ?? (creates ? yield* this.createEntered(name) : undefined)
       if (found === undefined) return undefined
       if (!found.isSettled) yield* this.settle(found)
       if (found.state !== "active") return undefined

@@ -92,7 +92,8 @@ const write = (
 const totalChanges = (database: Database["Service"]): number =>
   Number(database.all("SELECT total_changes()", []).rows[0]![0])
 
-const attempt = (current: Current, sql: string, params: ReadonlyArray<unknown>): Effect.Effect<Rows, SqlError> =>
+/** Runs a statement in a transaction. */
+export const attempt = (current: Current, sql: string, params: ReadonlyArray<unknown>): Effect.Effect<Rows, SqlError> =>
   Effect.try({
     try: () => {
       if (!sql.isWellFormed()) throw new Error("a statement of SQL must not have half a surrogate pair")

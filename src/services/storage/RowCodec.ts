@@ -277,6 +277,10 @@ export interface RowCodec {
   readonly encode: (row: Fields) => Result.Result<SqlRow, string>
   /** Decodes a row to an instance of the model. */
   readonly decode: (row: SqlRow) => Result.Result<any, string>
+  /** The JSON form of a row, field by field, without checking more than the type of each value. */
+  readonly toJson: (row: SqlRow) => Result.Result<Fields, string>
+  /** Decodes the JSON form of a row to an instance of the model. */
+  readonly fromJson: (json: Fields) => Result.Result<any, string>
   /** Encodes the value of one field. */
   readonly encodeField: (column: Column, value: unknown) => Result.Result<SqlValue, string>
 }
@@ -385,6 +389,19 @@ const make = (table: Table.Any): RowCodec => {
   const strict: (column: Column) => (value: unknown) => Exit.Exit<unknown, SchemaIssue.Issue> = memoize(({ schema }) =>
     SchemaParser.encodeUnknownExit(jsonCodec(schema))
   )
+  /** Decodes the JSON forms of the fields. */
+  const decodeWith = (jsonOf: (column: Column, index: number) => unknown): Result.Result<any, string> =>
+    orIssue(() => {
+      const values: Fields = {}
+      for (let i = 0; i < columns.length; i++) fields()[i]!.decode(jsonOf(columns[i]!, i), values)
+      try {
+        // The constructor checks every field. It throws an error whose cause is the issue.
+        return Result.succeed(new model(values))
+      } catch (error) {
+        if (error instanceof Error && SchemaIssue.isIssue(error.cause)) return Result.fail(formatIssue(error.cause))
+        throw error
+      }
+    })
   return {
     columns,
     columnIndex,
@@ -400,18 +417,17 @@ const make = (table: Table.Any): RowCodec => {
           })
         )
       ),
-    decode: (row) =>
+    decode: (row) => decodeWith((column, i) => fromSql(column, row[i]!)),
+    toJson: (row) =>
       orIssue(() => {
-        const values: Fields = {}
-        for (let i = 0; i < columns.length; i++) fields()[i]!.decode(fromSql(columns[i]!, row[i]!), values)
-        try {
-          // The constructor checks every field. It throws an error whose cause is the issue.
-          return Result.succeed(new model(values))
-        } catch (error) {
-          if (error instanceof Error && SchemaIssue.isIssue(error.cause)) return Result.fail(formatIssue(error.cause))
-          throw error
+        const json: Fields = {}
+        for (const [i, column] of columns.entries()) {
+          const value = fromSql(column, row[i]!)
+          if (value !== undefined) json[column.name] = value
         }
+        return Result.succeed(json)
       }),
+    fromJson: (json) => decodeWith(({ name }) => json[name]),
     encodeField: (column, value) =>
       orIssue(() => {
         if (value === undefined && column.optional) return Result.succeed(null)

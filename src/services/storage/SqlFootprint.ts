@@ -373,7 +373,7 @@ const isPage = (value: unknown): value is number => typeof value === "number" &&
  * would execute a second statement, and a `PRAGMA` can act while it is prepared. Literals, quoted names and comments
  * are removed first; ambiguous text is rejected.
  */
-const isSingleRowStatement = (sql: string): boolean => {
+export const isSingleRowStatement = (sql: string): boolean => {
   if (sql.includes(ambiguous)) return false
   const bare = sql.replace(opaqueTokens, (token) => {
     if (token.startsWith("--")) return " "

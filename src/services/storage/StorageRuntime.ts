@@ -24,6 +24,8 @@ export class StorageRuntime {
   readonly scans = new KnownScans()
   /** The policies of the app; `undefined` if it has none. */
   readonly policies: PolicyPort.AppPolicies | undefined
+  /** The version of the last commit. Whoever runs live queries counts it. */
+  version = (): number => 0
   private readonly tables: TableInfos
   private foreignWrites: number | undefined
   private lastKey = { time: Number.NEGATIVE_INFINITY, sequence: 0 }

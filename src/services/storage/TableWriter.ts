@@ -31,7 +31,7 @@ import { attempt, SqlTransaction, type TransactionStorage } from "./TransactionS
 type Fields = Record<string, unknown>
 
 /** A row of the model, and the same row as SQLite stores it. */
-interface EncodedRow {
+export interface EncodedRow {
   readonly value: any
   readonly sql: RowCodec.SqlRow
 }
@@ -77,7 +77,7 @@ export class TableWriter implements Context.Service.Shape<typeof StorageWriter> 
       )
       const stored = rows.map(({ sql }) => sql)
       guard?.checkInsert(info, stored)
-      this.insertRows(info, stored)
+      this.insertStored(info, stored)
       for (const { sql, value } of rows) this.storage.cacheWritten(info, sql, value)
       return rows.map((row) => this.shown(info, row))
     })
@@ -179,7 +179,7 @@ export class TableWriter implements Context.Service.Shape<typeof StorageWriter> 
   }
 
   /** A new row: the validated values of the author, and the generated values. */
-  private newRow(info: TableInfo, value: any, fiber: Fiber.Fiber<any, any>): EncodedRow {
+  newRow(info: TableInfo, value: any, fiber: Fiber.Fiber<any, any>): EncodedRow {
     const row: Fields = info.insertIsPlain
       ? pick(info.insertable, value)
       : { ...validate(info, info.table.model.insert, value, fiber) }
@@ -215,7 +215,7 @@ export class TableWriter implements Context.Service.Shape<typeof StorageWriter> 
         return { encoded: this.encode(info, next, fiber), named }
       })
       guard?.checkChange(info, { old, next: encoded.sql, named, isPatch })
-      this.updateRow(info, old, encoded)
+      this.updateStored(info, old, encoded)
       return Option.some(this.shown(info, encoded))
     })
   }
@@ -232,7 +232,8 @@ export class TableWriter implements Context.Service.Shape<typeof StorageWriter> 
     return { value, sql }
   }
 
-  private insertRows(info: TableInfo, rows: ReadonlyArray<RowCodec.SqlRow>): void {
+  /** Inserts rows as SQLite stores them, all or none. */
+  insertStored(info: TableInfo, rows: ReadonlyArray<RowCodec.SqlRow>): void {
     if (rows.length === 0) return
     const { storage } = this
     storage.countWritten(rows.length)
@@ -266,7 +267,8 @@ export class TableWriter implements Context.Service.Shape<typeof StorageWriter> 
     else run()
   }
 
-  private updateRow(info: TableInfo, old: RowCodec.SqlRow, { sql: next, value }: EncodedRow): void {
+  /** Writes the columns of a row that changed. */
+  updateStored(info: TableInfo, old: RowCodec.SqlRow, { sql: next, value }: EncodedRow): void {
     const changed: Array<number> = []
     for (let i = 0; i < next.length; i++) {
       if (compareValues(old[i]!, next[i]!) !== 0) changed.push(i)

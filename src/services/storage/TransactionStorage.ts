@@ -322,6 +322,17 @@ export class TransactionStorage {
     return []
   }
 
+  /** Runs a statement that reads one of the app's tables, and counts its rows as they are consumed. */
+  *iterate({ params, sql }: Scan.Statement): IterableIterator<SqlRow> {
+    this.checkOpen()
+    checkStatement(sql, params)
+    if (this.runtime.isUnwritten) return
+    for (const row of this.runtime.database.iterate(sql, params)) {
+      this.countRead(1)
+      yield row
+    }
+  }
+
   /** Reads the seeks of a scan one after the other, until there are `max` items. */
   private readSeeks<A>(
     scan: Scan.Scan,
