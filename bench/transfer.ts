@@ -13,7 +13,7 @@ import { WorkerdProcess } from "../test/deployment/workerd.ts"
 
 const rows = Number(process.argv[2] ?? 100_000)
 const rounds = Number(process.argv[3] ?? 3)
-const key = "a key of the benchmark alone"
+const key = "the-key-of-the-benchmark"
 const median = (values: ReadonlyArray<number>): number => values.toSorted((a, b) => a - b)[values.length >> 1]!
 
 const entry = fileURLToPath(new URL("transferWorker.ts", import.meta.url).href)

@@ -56,7 +56,8 @@ describe("the key of a deployment", () => {
   it.each([
     ["missing", Config.Redacted("DORMOUSE_NO_SUCH_VARIABLE")],
     ["empty", Config.succeed(Redacted.make(""))],
-    ["short", Config.succeed(Redacted.make("fifteen-letters"))]
+    ["short", Config.succeed(Redacted.make("fifteen-letters"))],
+    ["of several words", Config.succeed(Redacted.make("a key that has spaces"))]
   ])("AD1: nothing is served with a key that is %s, and the log says so", async (_, secret) => {
     const deployment = await memory(app, { ...options, admin: Admin.make({ key: secret }) })
     for (const authorization of ["", "Bearer", "Bearer fifteen-letters", `Bearer ${key}`]) {

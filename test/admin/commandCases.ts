@@ -101,7 +101,15 @@ export const suite = (name: string, start: () => Promise<Operated>, { histories 
       expect(without.err).toContain("give the admin key: --key, or the variable DORMOUSE_KEY")
       const wrong = await dormouse("sql", "SELECT 1", "--key", "x".repeat(20))
       expect(wrong.err).toContain("the key is not the admin key of this app")
-      expect((await dormouse("sql", "SELECT 1", "--tenant", "no tenant")).err).toContain("is not the name of a tenant")
+      expect((await dormouse("sql", "SELECT 1", "--tenant", "no tenant")).err).toContain("the name of a tenant")
+      for (const args of [
+        ["export", at("never"), "--all", "--tenants", "a,~system"],
+        ["tenants", "create", "~tenants"]
+      ]) {
+        expect((await dormouse(...args)).err).toContain("no tenant can be named")
+      }
+      expect((await dormouse("sql", " ")).err).toContain("there is no statement")
+      expect((await dormouse("sql", "SELECT 1", "--max-rows", "10001")).err).toContain("between 0 and 10000")
       expect((await dormouse("sql", "SELECT 1", "-t", "adm-none")).isSuccess).toBe(false)
       expect((await dormouse("tenants", "list")).err).toContain("the app has no registry of tenants")
       expect((await dormouse("tenants", "delete", "adm-x")).err).toContain("--yes")

@@ -14,7 +14,17 @@ import type { Description, ExportPage } from "../../admin/AdminApi.ts"
 import type { AdminClient } from "../../admin/AdminClient.ts"
 import { Checksum, type Footer, type Header, readPartial } from "./ExportFormat.ts"
 import * as Progress from "./Progress.ts"
-import { CommandFailed, connect, connection, note, print, repeatable, runCommand, tenant } from "./Shared.ts"
+import {
+  CommandFailed,
+  checkTenant,
+  connect,
+  connection,
+  note,
+  print,
+  repeatable,
+  runCommand,
+  tenant
+} from "./Shared.ts"
 import { all } from "./Tenants.ts"
 
 /** What is exported to where. */
@@ -57,7 +67,8 @@ const open = Effect.fnUntraced(function* ({ description, file, force, resume, te
 
 /** Exports one tenant. */
 const exportTenant = Effect.fnUntraced(function* (job: Job) {
-  const { call, description, file, tenant } = job
+  const { call, description, file } = job
+  const tenant = yield* checkTenant(job.tenant)
   const { partial, sync, write } = yield* open(job)
   if (partial?.isComplete) return yield* note(`${file} is complete\n`)
   const checksum = partial?.checksum ?? new Checksum()

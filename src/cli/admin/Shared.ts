@@ -38,15 +38,19 @@ export interface Connection {
   readonly key: Option.Option<Redacted.Redacted>
 }
 
+/** The name of a tenant, as a flag or an argument gives it: others are refused before anything is sent. */
+const isTenant = (name: string): boolean => tenantNamePattern.test(name)
+
+/** Refuses a name that no tenant can have. */
+export const checkTenant = (name: string): Effect.Effect<string, CommandFailed> =>
+  isTenant(name) ? Effect.succeed(name) : Effect.fail(new CommandFailed({ message: `no tenant can be named ${name}` }))
+
 /** The tenant. */
 export const tenant = Flag.String("tenant").pipe(
   Flag.withAlias("t"),
   Flag.withDescription("The tenant"),
   Flag.withDefault("main"),
-  Flag.filter(
-    (name) => tenantNamePattern.test(name),
-    (name) => `${name} is not the name of a tenant`
-  )
+  Flag.filter(isTenant, () => "the name of a tenant: letters, digits and _ . -")
 )
 
 /** Attempts of a call that can be repeated. */

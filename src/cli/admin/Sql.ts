@@ -8,7 +8,7 @@ import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
 import { maxStatementRows, type StatementResult } from "../../admin/AdminApi.ts"
-import { connect, connection, note, print, readInput, runCommand, tenant } from "./Shared.ts"
+import { CommandFailed, connect, connection, note, print, readInput, runCommand, tenant } from "./Shared.ts"
 import * as TextTable from "./TextTable.ts"
 
 /** A row as an object. Of columns with one name the last one counts, as in SQLite's own JSON. */
@@ -31,13 +31,18 @@ export const sql = Command.make(
     json: Flag.Boolean("json").pipe(Flag.withDescription("Print a line of JSON for each row"), Flag.withDefault(false)),
     maxRows: Flag.Int("max-rows").pipe(
       Flag.withDescription(`Rows to print at most, up to ${maxStatementRows}`),
-      Flag.withDefault(1000)
+      Flag.withDefault(1000),
+      Flag.filter(
+        (rows) => rows >= 0 && rows <= maxStatementRows,
+        () => `between 0 and ${maxStatementRows}`
+      )
     )
   },
   ({ json, maxRows, statement, tenant, write, ...connection }) =>
     Effect.gen(function* () {
       const call = yield* connect(connection)
-      const text = statement === "-" ? (yield* readInput).trim() : statement
+      const text = (statement === "-" ? yield* readInput : statement).trim()
+      if (text === "") return yield* new CommandFailed({ message: "there is no statement" })
       const { columns, rows, truncated, written } = yield* call("sql", { tenant, statement: text, write, maxRows })
       if (json) {
         yield* print(rows.map((row) => `${JSON.stringify(objectOf(columns, row))}\n`).join(""))

@@ -10,7 +10,7 @@ import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import type { AdminClient } from "../../admin/AdminClient.ts"
 import type { Tenant } from "../../system/TenantsApi.ts"
-import { CommandFailed, connect, connection, note, print, repeatable, runCommand } from "./Shared.ts"
+import { CommandFailed, checkTenant, connect, connection, note, print, repeatable, runCommand } from "./Shared.ts"
 import * as TextTable from "./TextTable.ts"
 
 /** Tenants of one page. */
@@ -62,6 +62,7 @@ const change = (to: "create" | "suspend" | "resume", done: string, description: 
   Command.make(to, { name, ...connection }, ({ name, ...connection }) =>
     Effect.gen(function* () {
       const call = yield* connect(connection)
+      yield* checkTenant(name)
       const changes = {
         create: call("tenants.create", { tenant: name }),
         suspend: call("tenants.suspend", { tenant: name }),
@@ -90,6 +91,7 @@ const remove = Command.make(
         })
       }
       const call = yield* connect(connection)
+      yield* checkTenant(name)
       yield* call("tenants.delete", { tenant: name })
       yield* note(`tenant ${name} is deleted\n`)
     }).pipe(Effect.scoped, runCommand)

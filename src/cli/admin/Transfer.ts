@@ -9,7 +9,7 @@ import type { Description, ImportState, ImportStep, OnConflict } from "../../adm
 import type { AdminClient } from "../../admin/AdminClient.ts"
 import { type FileLine, type Inspected, linesOf, textOf } from "./ExportFormat.ts"
 import * as Progress from "./Progress.ts"
-import { CommandFailed, note, repeatable } from "./Shared.ts"
+import { CommandFailed, checkTenant, note, repeatable } from "./Shared.ts"
 
 /** Which file is imported where, and how. */
 export interface TransferOptions {
@@ -26,7 +26,8 @@ export interface TransferOptions {
 
 /** Imports a file, and says what became of it. */
 export const transfer = Effect.fnUntraced(function* (options: TransferOptions) {
-  const { again, call, file, inspected, isSeed, tenant } = options
+  const { again, call, file, inspected, isSeed } = options
+  const tenant = yield* checkTenant(options.tenant)
   const { footer, header } = inspected
   // A seed and an import of one file differ in what they write.
   const id = `${isSeed ? "seed" : "import"}:${inspected.id}`

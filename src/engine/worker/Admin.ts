@@ -23,12 +23,12 @@ export type { AdminAccess } from "./AdminAccess.ts"
 
 /** Who may operate a deployment. */
 export interface AdminOptions {
-  /** The secret that admits. It has at least 16 characters; without one, or with a shorter one, there are no admin rpcs. */
+  /** The secret that admits: 16 characters of ASCII or more, without spaces. With any other there are no admin rpcs. */
   readonly key: Config.Config<Redacted.Redacted>
 }
 
-/** Characters of a key, at least. */
-const keyLength = 16
+/** What a key must be: it stands in a header, and nobody should guess it. */
+const isKey = (secret: string): boolean => /^[\x21-\x7e]{16,}$/.test(secret)
 
 /** Bytes of one request: a batch of an import, whose text is escaped. */
 const requestBytes = 32 * 1024 * 1024
@@ -52,8 +52,9 @@ const readKey = (key: AdminOptions["key"]): Effect.Effect<string | undefined> =>
     onFailure: (error) => Effect.as(Effect.logWarning("the admin key is not set", error), undefined),
     onSuccess: (key) => {
       const secret = Redacted.value(key)
-      if (secret.length >= keyLength) return Effect.succeed(secret)
-      return Effect.as(Effect.logWarning(`the admin key has fewer than ${keyLength} characters`), undefined)
+      if (isKey(secret)) return Effect.succeed(secret)
+      const problem = "the admin key must have 16 characters or more of ASCII, without spaces"
+      return Effect.as(Effect.logWarning(problem), undefined)
     }
   })
 
