@@ -420,6 +420,9 @@ export const suite = (
         }
         expect(await exportOf(admin, tenant)).toEqual(before)
         expect(await admin.done("import.begin", { tenant, id: "wrong" })).toMatchObject({ line: 0, written: 0 })
+        // The end of an import that has not begun does not keep it from beginning.
+        await finish(admin, tenant, "wrong")
+        expect(await importAll(admin, tenant, [person("a")], { id: "wrong" })).toMatchObject({ written: 1 })
       })
 
       it("AD9: no reference is broken: a row that refers to nothing is refused in the end", async () => {

@@ -37,7 +37,8 @@ export const transfer = Effect.fnUntraced(function* (options: TransferOptions) {
   if (begun.isDone) return yield* note(`${file}: nothing to do, ${tenant} has it already; --again imports it again\n`)
   const rows = inspected.lines - (header === undefined ? 0 : 1) - (footer === undefined ? 0 : 1)
   const progress = yield* Progress.make(tenant, rows)
-  if (begun.line > 0) yield* progress.add(begun.line, "imported before")
+  const isHeaderSent = header !== undefined && begun.line > 0
+  if (begun.line > 0) yield* progress.add(begun.line - (isHeaderSent ? 1 : 0), "imported before")
   yield* sendLines(options, id, begun.line, progress)
   const { skipped, written } = yield* settle(call, tenant, id)
   yield* progress.end
@@ -62,7 +63,7 @@ const sendLines = (
       pending = []
       characters = 0
       const sent = call("import.batch", { tenant, id, after, lines: lines.join("\n"), onConflict, isSeed })
-      return Effect.andThen(repeatable(sent), progress.add(lines.length, ""))
+      return Effect.andThen(repeatable(sent), progress.add(lines.filter((line) => line !== "").length, ""))
     })
     const isRow = () =>
       !(number === 1 && inspected.header !== undefined) &&

@@ -11,7 +11,7 @@ import type { SqlRow } from "../storage/RowCodec.ts"
 import type { TableInfo } from "../storage/TableInfo.ts"
 import { TableWriter } from "../storage/TableWriter.ts"
 import type { TransactionStorage } from "../storage/TransactionStorage.ts"
-import type { How, Import, Line, TransactionImports } from "./ImportRows.ts"
+import type { How, Line, TransactionImports } from "./ImportRows.ts"
 import * as References from "./References.ts"
 import { describe, type LineReader, type ReadRow, read, refuse } from "./RowLines.ts"
 
@@ -67,7 +67,9 @@ export const finish = (
 ): ImportStep => {
   const { imports } = context
   const { id } = asked
-  const found: Import = imports.find(id) ?? { state: nothing, how: { onConflict: "fail", isSeed: false } }
+  const found = imports.find(id)
+  // Of a file without a row nothing was sent.
+  if (found === undefined) return { state: { ...nothing, isDone: true }, next: null, settled: 0 }
   const { how, state } = found
   if (state.isDone) return { state, next: null, settled: 0 }
   const before = asked.together ? state.line + 1 : (asked.before ?? state.line + 1)
