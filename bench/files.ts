@@ -2,12 +2,12 @@
  * What an upload costs: 100 MB through the Worker in parts, with their checksums, against one `R2.put` of the same bytes behind the
  * same workerd. Interleaved rounds, medians; and the memory of workerd, which also stores the bytes here.
  */
-import { readdirSync, readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { Uploads } from "effect-dormouse/files/client"
 import { WorkerdProcess } from "../test/deployment/workerd.ts"
+import { workerdMemory } from "./processMemory.ts"
 
 const megabytes = Number(process.argv[2] ?? 100)
 const rounds = Number(process.argv[3] ?? 7)
@@ -19,24 +19,7 @@ const file = new Blob(
   [crypto.getRandomValues(new Uint8Array(65_536))].flatMap((part) => Array(megabytes * 16).fill(part))
 )
 
-/** Megabytes of the largest workerd in the group of the process. */
-const memory = (): number => {
-  let largest = 0
-  for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
-    try {
-      const [, , group] = readFileSync(`/proc/${pid}/stat`, "utf8")
-        .replace(/^.*\) /, "")
-        .split(" ")
-      const name = readFileSync(`/proc/${pid}/comm`, "utf8")
-      if (Number(group) !== workerd.group || !name.startsWith("workerd")) continue
-      const [, kilobytes] = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8")) ?? []
-      largest = Math.max(largest, Number(kilobytes ?? 0) / 1024)
-    } catch {
-      // It has ended.
-    }
-  }
-  return largest
-}
+const memory = () => workerdMemory(workerd.group)
 
 const bare = async () => {
   const response = await fetch(`${workerd.url}/bare`, { method: "PUT", body: file })

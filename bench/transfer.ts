@@ -4,12 +4,13 @@
  *
  * node --conditions=source bench/transfer.ts [rows] [rounds]
  */
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs"
+import { mkdtempSync, rmSync, statSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { command } from "../test/admin/commands.ts"
 import { WorkerdProcess } from "../test/deployment/workerd.ts"
+import { workerdMemory } from "./processMemory.ts"
 
 const rows = Number(process.argv[2] ?? 100_000)
 const rounds = Number(process.argv[3] ?? 3)
@@ -26,31 +27,12 @@ const dormouse = async (...args: ReadonlyArray<string>): Promise<void> => {
   if (!isSuccess) throw new Error(err)
 }
 
-/** Megabytes of the largest workerd in the group of the process. */
-const serverMemory = (): number => {
-  let largest = 0
-  for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
-    try {
-      const [, , group] = readFileSync(`/proc/${pid}/stat`, "utf8")
-        .replace(/^.*\) /, "")
-        .split(" ")
-      const name = readFileSync(`/proc/${pid}/comm`, "utf8")
-      if (Number(group) !== workerd.group || !name.startsWith("workerd")) continue
-      const [, kilobytes] = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8")) ?? []
-      largest = Math.max(largest, Number(kilobytes ?? 0) / 1024)
-    } catch {
-      // It has ended.
-    }
-  }
-  return largest
-}
-
 /** The megabytes of both processes at their largest, while something runs. */
 const watched = async (work: () => Promise<void>): Promise<{ millis: number; client: number; server: number }> => {
   const largest = { client: 0, server: 0 }
   const look = () => {
     largest.client = Math.max(largest.client, process.memoryUsage().rss / 1024 / 1024)
-    largest.server = Math.max(largest.server, serverMemory())
+    largest.server = Math.max(largest.server, workerdMemory(workerd.group))
   }
   const watching = setInterval(look, 50)
   const started = performance.now()

@@ -1,14 +1,17 @@
 import * as Config from "effect/Config"
 import * as Redacted from "effect/Redacted"
 import { Admin } from "effect-dormouse/admin"
+import { Blobs } from "effect-dormouse/files"
 import { describe, expect, it } from "vitest"
 import type { ObjectStub } from "../../src/engine/rpc/ObjectStub.ts"
+import { call } from "../deployment/Deployment.ts"
 import { memory } from "../deployment/memory.ts"
-import { app, isOperated, key, options } from "../worker/admin.ts"
+import { admin, app, isOperated, key, options } from "../worker/admin.ts"
+import * as FilesApp from "../worker/files.ts"
 import { app as notesApp } from "../worker/notes.ts"
 import { options as registered } from "../worker/tenants.ts"
 import { suite } from "./adminCases.ts"
-import { clientOf } from "./operated.ts"
+import { clientOf, exportOf, importAll } from "./operated.ts"
 
 suite(
   "An app in memory that is operated by a key",
@@ -69,10 +72,42 @@ describe("the key of a deployment", () => {
   })
 
   it("AD1: without the option the path is that of nothing", async () => {
-    const { admin, ...others } = options
+    const { admin: _, ...others } = options
     const deployment = await memory(app, others)
     const headers = { authorization: `Bearer ${key}` }
     expect((await deployment.fetch("/admin/rpc", { method: "POST", headers })).status).toBe(404)
+    await deployment.close()
+  })
+})
+
+describe("rows that name files", () => {
+  it("AD10, AD4: are imported where their files are, and written by no statement", async () => {
+    const deployment = await memory(FilesApp.makeApp(Blobs.layerMemory), { ...FilesApp.options, admin })
+    const client = clientOf(deployment)
+    const tenant = "files-from"
+    const file = { name: "a.txt", type: "text/plain", bytes: 3 }
+    const { value } = await call(deployment, tenant, "begin", { bucket: "attachments", new: file })
+    const attached = await call(deployment, tenant, "attach", { file: value.file, count: 2, folder: "f" })
+    expect(attached.value).toHaveLength(2)
+    const lines = await exportOf(client, tenant)
+    expect(lines).toHaveLength(3)
+    // Where the file is, the rows are written again.
+    expect(await importAll(client, tenant, lines, { onConflict: "replace" })).toMatchObject({ written: 3 })
+    expect(await exportOf(client, tenant)).toEqual(lines)
+    const elsewhere = {
+      tenant: "files-to",
+      id: "x",
+      after: 0,
+      lines: lines.join("\n"),
+      onConflict: "fail",
+      isSeed: false
+    }
+    const refused = await client.refused("import.batch", elsewhere)
+    expect([refused._tag, refused.line]).toEqual(["ImportRefused", 1])
+    expect(refused.detail).toContain("notes.file refers to a row that does not exist")
+    expect(await exportOf(client, "files-to")).toEqual([])
+    const written = await client.refused("sql", { tenant, statement: "DELETE FROM notes", write: true })
+    expect(written.detail).toContain("a column of files")
     await deployment.close()
   })
 })

@@ -12,7 +12,7 @@ suite(
     const deployment = await memory(app, options)
     return { url: "http://dormouse.test", fetch: fetchOf(deployment), close: deployment.close }
   },
-  { histories: 3 }
+  { histories: 2 }
 )
 
 suite(

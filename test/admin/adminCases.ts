@@ -375,6 +375,15 @@ export const suite = (
         })
       })
 
+      it("AD8: the control: without the place in the file, what is sent again is refused", async () => {
+        const tenant = fresh("control")
+        const line = lineOf("posts", { id: "a", text: "once" })
+        const batch = { tenant, after: 0, lines: line, onConflict: "fail", isSeed: false }
+        await admin.done("import.batch", { ...batch, id: "one" })
+        expect((await admin.done("import.batch", { ...batch, id: "one" })).written).toBe(1)
+        expect((await admin.refused("import.batch", { ...batch, id: "another" })).detail).toContain("already")
+      })
+
       it("AD8: a line that cannot be imported is named, and nothing of its batch is written", async () => {
         const tenant = fresh("refused")
         const person = (id: string, more: object = {}) =>
