@@ -70,7 +70,7 @@ export default defineConfig({
         ...node,
         test: {
           name: "node",
-          include: ["test/**/*.test.{ts,tsx}"],
+          include: ["test/**/*.test.{ts,tsx}", "templates/*/test/**/*.test.ts"],
           exclude: ["test/**/*.worker.test.ts", ...fresh],
           isolate: false,
           ...common

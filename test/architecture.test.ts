@@ -49,6 +49,8 @@ const allowed: Readonly<Record<string, ReadonlyArray<string>>> = {
   "accounts/contract": ["contract", "protocol"],
   "accounts/client": ["contract", "protocol", "client", "accounts/contract"],
   accounts: ["contract", "protocol", "services", "accounts/contract"],
+  // The command describes what an author declares. It talks to a running app as a client does.
+  cli: ["contract", "protocol", "client"],
   // Only what puts the layers of one port together.
   layers: ["services", "layers/memory", "layers/cloudflare"]
 }
@@ -56,7 +58,8 @@ const allowed: Readonly<Record<string, ReadonlyArray<string>>> = {
 /** The folders that may import the modules of a platform. */
 const platforms: Readonly<Record<string, ReadonlyArray<string>>> = {
   "cloudflare:": ["do", "layers/cloudflare"],
-  "node:": ["layers/memory", "local", "testing"]
+  "node:": ["layers/memory", "local", "testing", "cli"],
+  "@effect/platform-node": ["cli"]
 }
 
 /** Time and random numbers come from services, so that a run can be repeated. */
@@ -118,13 +121,19 @@ const closure = (entry: string): ReadonlyArray<Source> => {
   return [...found.values()]
 }
 
-const entries: Readonly<Record<string, string | { readonly source: string }>> = JSON.parse(
-  readFileSync(`${root}package.json`, "utf8")
-).exports
+const manifest: {
+  readonly exports: Readonly<Record<string, string | { readonly source: string }>>
+  readonly bin: Readonly<Record<string, string>>
+} = JSON.parse(readFileSync(`${root}package.json`, "utf8"))
+const entries = manifest.exports
+const commands = manifest.bin
 
 describe("imports point one way", () => {
   it("every file is in a folder with rules, or is an entry", () => {
-    const files = Object.values(entries).flatMap((entry) => (typeof entry === "string" ? [] : [entry.source]))
+    const files = [
+      ...Object.values(entries).flatMap((entry) => (typeof entry === "string" ? [] : [entry.source])),
+      ...Object.values(commands).map((file) => file.replace("./dist/", "./src/").replace(/js$/, "ts"))
+    ]
     const unexpected = sources.filter(
       ({ path }) => folderOf(path) === undefined && !files.some((file) => file === `./src/${path}`)
     )
@@ -154,6 +163,10 @@ describe("imports point one way", () => {
     ["engine/object/X.ts", 'import { DurableObject } from "cloudflare:workers"'],
     ["contract/X.ts", 'import { env } from "cloudflare:workers"'],
     ["do/X.ts", 'import { createHash } from "node:crypto"'],
+    ["client/X.ts", 'import * as NodePath from "@effect/platform-node-shared/NodePath"'],
+    ["contract/X.ts", 'import { dormouse } from "../cli/Main.ts"'],
+    ["cli/X.ts", 'import { TestApp } from "../testing/TestApp.ts"'],
+    ["cli/X.ts", 'import { env } from "cloudflare:workers"'],
     ["contract/X.ts", 'import {\n  Effect,\n  Layer\n} from "effect"']
   ])("%s may not: %s", (path, text) => {
     expect(wrongImports({ path, text })).toHaveLength(1)
@@ -216,6 +229,16 @@ describe("entries", () => {
     expect(loaded).toEqual([])
   })
 
+  it("no entry imports the command, or what it needs of the platform", () => {
+    const imported = Object.values(entries).flatMap((entry) =>
+      typeof entry === "string" ? [] : closure(entry.source.replace("./src/", "")).map(({ path }) => path)
+    )
+    expect(imported.filter((path) => path.startsWith("cli"))).toEqual(
+      imported.filter((path) => path.startsWith("client"))
+    )
+    expect(closure("cli.ts").flatMap(importsOf)).toContain("@effect/platform-node-shared/NodeRuntime")
+  })
+
   it("the files of an entry are found through all its imports", () => {
     expect(closure("cloudflare.ts").flatMap(importsOf)).toContain("cloudflare:workers")
   })
@@ -224,7 +247,7 @@ describe("entries", () => {
 describe("every file can be read by itself", () => {
   /** The lines of the comment at the beginning of a file. */
   const headerOf = (text: string): ReadonlyArray<string> =>
-    (/^\/\*\*\n([\s\S]*?)\n \*\//.exec(text)?.[1] ?? "").split("\n").filter((line) => /\w/.test(line))
+    (/^(?:#!.*\n)?\/\*\*\n([\s\S]*?)\n \*\//.exec(text)?.[1] ?? "").split("\n").filter((line) => /\w/.test(line))
 
   it("begins with a comment that says what it is for", () => {
     const missing = sources.filter(({ text }) => headerOf(text).length < 2)

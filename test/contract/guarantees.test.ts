@@ -42,6 +42,7 @@ describe("the guarantees", () => {
       "HT",
       "AD",
       "C",
+      "CL",
       "R"
     ])
     const counted = families.map((family) => promised.filter((number) => number.replace(/\d+/, "") === family))

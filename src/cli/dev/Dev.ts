@@ -1,0 +1,123 @@
+/**
+ * `dormouse dev`: the Worker and the page on this machine, with the Vite and the plugin of Cloudflare that the project has
+ * installed. Both end with the command.
+ */
+
+import * as Console from "effect/Console"
+import * as Command from "effect/cli/Command"
+import * as Flag from "effect/cli/Flag"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import type * as Vite from "vite"
+import { Failure } from "../Failure.ts"
+import * as ProjectModule from "../Project.ts"
+import { importPackage, type Project } from "../Project.ts"
+import * as Style from "../Style.ts"
+import * as TenantState from "./TenantState.ts"
+
+const Port = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 65_535 }))
+
+const flags = {
+  port: Flag.Int("port").pipe(
+    Flag.withAlias("p"),
+    Flag.withSchema(Port),
+    Flag.withDescription("The port; 5173, or the next one that is free, unless given"),
+    Flag.optional
+  ),
+  host: Flag.Boolean("host").pipe(
+    Flag.withDescription("Listen on the network, too, for example for a phone"),
+    Flag.withDefault(false)
+  )
+}
+
+/** What the Worker runs on needs this Node. */
+const neededNode = 22
+
+const checkNode = Effect.suspend(() => {
+  const { node } = process.versions
+  return Number(node.split(".")[0]) >= neededNode
+    ? Effect.void
+    : Effect.fail(
+        new Failure({
+          problem: `this is Node ${node}, and workerd's tools need ${neededNode} or newer`,
+          remedy: "run it as `npm run dev`, which finds the Node of the project, or install a newer one"
+        })
+      )
+})
+
+/** Starts Vite with the Worker. It is closed with the scope, and workerd with it. */
+const serve = Effect.fnUntraced(function* (
+  project: Project,
+  options: { readonly port: Option.Option<number>; readonly host: boolean }
+) {
+  const vite = yield* importPackage<typeof Vite>(project, "vite")
+  const port = Option.match(options.port, { onNone: () => ({}), onSome: (port) => ({ port, strictPort: port !== 0 }) })
+  const server = yield* Effect.acquireRelease(
+    Effect.tryPromise({
+      try: () =>
+        vite.createServer({
+          root: project.folder,
+          clearScreen: false,
+          server: { ...port, ...(options.host && { host: true }) }
+        }),
+      catch: (cause) =>
+        new Failure({
+          problem: `the app could not be started: ${cause instanceof Error ? cause.message.split("\n")[0] : String(cause)}`,
+          remedy: "correct what it names, and start again",
+          cause
+        })
+    }),
+    (server) => Effect.ignoreCause(Effect.promise(() => server.close()))
+  )
+  if (!server.config.plugins.some(({ name }) => name.startsWith("vite-plugin-cloudflare"))) {
+    return yield* new Failure({
+      problem: "the Vite config of this project does not run the Worker",
+      remedy: "add cloudflare() of @cloudflare/vite-plugin to its plugins"
+    })
+  }
+  yield* Effect.tryPromise({
+    try: () => server.listen(),
+    catch: (cause) =>
+      new Failure({
+        problem: Option.match(options.port, {
+          onNone: () => "no port could be opened",
+          onSome: (port) => `port ${port} could not be opened`
+        }),
+        remedy: "choose another with --port",
+        cause
+      })
+  })
+  return server
+})
+
+/** `dormouse dev` */
+export const dev = Command.make(
+  "dev",
+  flags,
+  Effect.fnUntraced(function* (options) {
+    yield* checkNode
+    const project = yield* ProjectModule.find
+    const style = yield* Style.style
+    const server = yield* Style.step("starting", serve(project, options))
+    const { local = [], network = [] } = server.resolvedUrls ?? {}
+    for (const url of local) yield* Console.log(`  ${style.bold("local  ")} ${style.cyan(url)}`)
+    for (const url of network) yield* Console.log(`  ${style.bold("network")} ${style.cyan(url)}`)
+    if (network.length === 0) yield* Console.log(style.dim("  network: --host shows the page to other devices"))
+    yield* Console.log(style.dim("  Edits are live when they are saved. Ctrl-C ends it.\n"))
+    const [url] = local
+    if (url !== undefined) yield* Effect.forkScoped(TenantState.show(project.folder, url))
+    return yield* Effect.never
+  }, Effect.scoped)
+).pipe(
+  Command.withDescription(
+    "Runs the Worker and the page on this machine, in the runtime of Cloudflare, without an account.\n\n  " +
+      "The page is at the URL that it prints, and the Worker answers at /rpc of the same URL. Rows are kept in .wrangler/state " +
+      "from one start to the next; delete the folder to begin anew. What is saved is live within a second."
+  ),
+  Command.withShortDescription("Run the Worker and the page on this machine"),
+  Command.withExamples([
+    { command: "dormouse dev", description: "At the first free port from 5173 on" },
+    { command: "dormouse dev --port 3000 --host", description: "At this port, also for other devices" }
+  ])
+)

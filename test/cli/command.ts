@@ -1,0 +1,81 @@
+/// <reference types="node" />
+/**
+ * Runs the command as a process of its own, from the sources.
+ */
+import { type ChildProcess, spawn } from "node:child_process"
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { setTimeout } from "node:timers/promises"
+import { fileURLToPath, URL } from "node:url"
+import { afterAll } from "vitest"
+
+export const root = fileURLToPath(new URL("../..", import.meta.url))
+
+/** The command from the sources, as arguments of Node. */
+export const fromSources = ["--conditions=source", join(root, "src/cli.ts")]
+
+/** A folder that is deleted after the tests of the file. */
+export const scratch = (): string => {
+  const folder = mkdtempSync(join(tmpdir(), "dormouse-cli-"))
+  afterAll(() => rmSync(folder, { recursive: true, force: true, maxRetries: 5 }))
+  return folder
+}
+
+export interface Result {
+  readonly code: number | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** Without what a terminal, a machine for tests or another package manager would change. */
+export const cleanEnv = (env: Readonly<Record<string, string>> = {}): NodeJS.ProcessEnv => {
+  const {
+    CI: _,
+    FORCE_COLOR: __,
+    NO_COLOR: ___,
+    npm_config_user_agent: ____,
+    VITEST: _____,
+    NODE_ENV: ______,
+    ...rest
+  } = process.env
+  return { ...rest, ...env }
+}
+
+/** Starts Node with these arguments. */
+export const start = (
+  args: ReadonlyArray<string>,
+  { cwd, env = {}, node = process.execPath }: { cwd: string; env?: Record<string, string>; node?: string }
+) => {
+  const child = spawn(node, args, { cwd, env: cleanEnv(env), stdio: ["ignore", "pipe", "pipe"], detached: true })
+  const output = { stdout: "", stderr: "" }
+  child.stdout.setEncoding("utf8").on("data", (text: string) => (output.stdout += text))
+  child.stderr.setEncoding("utf8").on("data", (text: string) => (output.stderr += text))
+  return { child, output, ended: ended(child) }
+}
+
+/** Runs Node with these arguments until it ends. */
+export const run = async (args: ReadonlyArray<string>, options: Parameters<typeof start>[1]): Promise<Result> => {
+  const { ended, output } = start(args, options)
+  return { code: await ended, ...output }
+}
+
+/** Runs `dormouse` from the sources. */
+export const dormouse = (args: ReadonlyArray<string>, cwd: string, env: Record<string, string> = {}): Promise<Result> =>
+  run([...fromSources, ...args], { cwd, env })
+
+const ended = (child: ChildProcess): Promise<number | null> =>
+  new Promise((resolve, reject) => {
+    child.once("error", reject)
+    child.once("close", (code) => resolve(code))
+  })
+
+/** Looks again and again until there is something. */
+export const until = async <A>(what: string, look: () => A | undefined | Promise<A | undefined>): Promise<A> => {
+  for (let i = 0; i < 600; i++) {
+    const found = await look()
+    if (found !== undefined) return found
+    await setTimeout(100)
+  }
+  throw new Error(`${what} did not happen`)
+}
