@@ -97,8 +97,16 @@ const names = ["a", "b", "c", "d"]
 const words = ["red", "green", "blue", "black"]
 
 const bound = (random: Random, end: number): number | undefined => (random.chance(0.5) ? random.int(end) : undefined)
-const some = <K extends string>(name: K, value: number | undefined): { readonly [N in K]?: number } =>
-  (value === undefined ? {} : { [name]: value }) as { readonly [N in K]?: number }
+
+const least = (value: number | undefined) => (value === undefined ? {} : { least: value })
+const most = (value: number | undefined) => (value === undefined ? {} : { most: value })
+
+/** Two bounds, or one, or none: the first is less than the second, so that there are such values. */
+const bounds = (random: Random): { readonly least?: number; readonly most?: number } => {
+  const least = bound(random, 4)
+  const most = random.chance(0.5) ? (least ?? 0) + 1 + random.int(6) : undefined
+  return { ...(least !== undefined && { least }), ...(most !== undefined && { most }) }
+}
 
 export const randomSpec = (random: Random, depth: number): Spec => {
   const leaves = [
@@ -118,21 +126,20 @@ export const randomSpec = (random: Random, depth: number): Spec => {
   const inner = () => randomSpec(random, depth - 1)
   switch (is) {
     case "text":
-      return { is, ...some("least", bound(random, 3)), ...some("most", bound(random, 5) && 3 + random.int(5)) }
+      return { is, ...bounds(random) }
     case "whole":
-      return { is, ...some("least", bound(random, 5)), ...some("most", bound(random, 5) && 10 + random.int(5)) }
+      return { is, ...bounds(random) }
     case "number":
-      return { is, ...some("least", bound(random, 5)) }
+      return { is, ...least(bound(random, 5)) }
     case "numberFromText":
-      return { is, ...some("most", bound(random, 9)) }
+      return { is, ...most(bound(random, 9)) }
     case "literals":
       return { is, values: words.slice(0, 1 + random.int(words.length)) }
     case "list":
       return {
         is,
         item: inner(),
-        ...some("least", bound(random, 2)),
-        ...some("most", bound(random, 5) && 3 + random.int(3))
+        ...bounds(random)
       }
     case "pair":
       return { is, items: [inner(), inner()] }
@@ -164,7 +171,7 @@ export const change = (random: Random, spec: Spec): Spec => {
     case "list":
       return random.chance(0.5)
         ? { ...spec, item: change(random, spec.item) }
-        : { is: "list", item: spec.item, ...some("least", bound(random, 3)), ...some("most", bound(random, 5)) }
+        : { is: "list", item: spec.item, ...bounds(random) }
     case "pair": {
       const [one, other] = spec.items
       return random.chance(0.2)
@@ -195,13 +202,13 @@ export const change = (random: Random, spec: Spec): Spec => {
 const leafLike = (random: Random, { is }: Spec): Spec => {
   switch (is) {
     case "text":
-      return { is, ...some("least", bound(random, 3)), ...some("most", bound(random, 9)) }
+      return { is, ...bounds(random) }
     case "whole":
-      return { is, ...some("least", bound(random, 5)), ...some("most", bound(random, 15)) }
+      return { is, ...bounds(random) }
     case "number":
-      return { is, ...some("least", bound(random, 5)) }
+      return { is, ...least(bound(random, 5)) }
     case "numberFromText":
-      return { is, ...some("most", bound(random, 9)) }
+      return { is, ...most(bound(random, 9)) }
     default:
       return randomSpec(random, 0)
   }

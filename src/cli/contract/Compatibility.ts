@@ -95,7 +95,8 @@ class Comparison {
     }
     switch (read.type) {
       case "object":
-        return this.#object(sent, read, path)
+        // Another tag: it is not the same kind of object, and its fields say nothing.
+        return this.#mayMeet(sent, read) ? this.#object(sent, read, path) : [this.#refuses(path, describe(sent))]
       case "array":
         return this.#array(sent, read, path)
       default:

@@ -46,11 +46,33 @@ const checkNode = Effect.suspend(() => {
       )
 })
 
+/** How long the Worker may need to take an edit, in milliseconds, before pages ask for it. */
+const settleTime = 150
+
+/**
+ * Loads pages again when code of the Worker has changed. Their sockets stay open while an object takes the new code, and its live
+ * queries would show what the old code has answered until a row changes.
+ */
+const reloadPages = (): Vite.Plugin => {
+  let pending: ReturnType<typeof setTimeout> | undefined
+  return {
+    name: "dormouse:reload-pages",
+    hotUpdate({ modules, server }) {
+      // What pages import themselves, Vite updates in them.
+      if (this.environment.name === "client" || modules.length === 0) return
+      clearTimeout(pending)
+      pending = setTimeout(() => server.environments.client.hot.send({ type: "full-reload" }), settleTime)
+    }
+  }
+}
+
 /** Starts Vite with the Worker. It is closed with the scope, and workerd with it. */
 const serve = Effect.fnUntraced(function* (
   project: Project,
   options: { readonly port: Option.Option<number>; readonly host: boolean }
 ) {
+  // Nothing is asked of Cloudflare: where a request comes from is made up.
+  process.env["CLOUDFLARE_CF_FETCH_ENABLED"] ??= "false"
   const vite = yield* importPackage<typeof Vite>(project, "vite")
   const port = Option.match(options.port, { onNone: () => ({}), onSome: (port) => ({ port, strictPort: port !== 0 }) })
   const server = yield* Effect.acquireRelease(
@@ -59,6 +81,7 @@ const serve = Effect.fnUntraced(function* (
         vite.createServer({
           root: project.folder,
           clearScreen: false,
+          plugins: [reloadPages()],
           server: { ...port, ...(options.host && { host: true }) }
         }),
       catch: (cause) =>
