@@ -1,5 +1,6 @@
 /**
- * The command `dormouse` with all of its subcommands. `cli.ts` runs it on Node; tests run it with services of their own.
+ * The command `dormouse` with all of its subcommands.
+ * `cli.ts` runs it on Node; tests run it with services of their own.
  */
 import * as Command from "effect/cli/Command"
 import * as Effect from "effect/Effect"

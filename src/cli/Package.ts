@@ -1,5 +1,6 @@
 /**
  * This package as it is installed: its version, and the files that it brings beside its code.
+ * Both are found from the place of this module, in `src` as in `dist`.
  */
 import { fileURLToPath, URL } from "node:url"
 import * as Effect from "effect/Effect"

@@ -1,5 +1,6 @@
 /**
- * Runs other programs: the package manager, the compiler, wrangler. They end with the command that started them.
+ * Runs other programs: the package manager, the compiler, wrangler.
+ * They end with the command that started them.
  */
 import * as Effect from "effect/Effect"
 import * as ChildProcess from "effect/process/ChildProcess"

@@ -4,7 +4,7 @@ import { join } from "node:path"
 import { describe, expect, it } from "vitest"
 import { merge, needed } from "../../src/cli/init/Manifest.ts"
 import { nameOf, placeOf, templates } from "../../src/cli/init/Templates.ts"
-import { dormouse, root, scratch } from "./command.ts"
+import { dormouse, inProcess, root, scratch } from "./command.ts"
 
 const folder = scratch()
 const filesOf = (home: string): ReadonlyArray<string> =>
@@ -57,8 +57,8 @@ describe("dormouse init", () => {
   })
 
   it("makes a page without React, for another package manager", async () => {
-    const args = ["init", "plain", "-t", "kanban", "--no-react", "-p", "bun", "--no-install"]
-    const { code, stdout } = await dormouse(args, folder)
+    const args = ["init", join(folder, "plain"), "-t", "kanban", "--no-react", "-p", "bun", "--no-install"]
+    const { code, stdout } = await inProcess(args)
     expect(code).toBe(0)
     expect(stdout).toContain("bun dev")
     const files = filesOf(join(folder, "plain"))
@@ -76,7 +76,7 @@ describe("dormouse init", () => {
 
   it("takes the package manager that runs it", async () => {
     const env = { npm_config_user_agent: "pnpm/10.1.0 npm/? node/v24 linux x64" }
-    const { stdout } = await dormouse(["init", "with-pnpm", "--no-install"], folder, env)
+    const { stdout } = await inProcess(["init", join(folder, "with-pnpm"), "--no-install"], env)
     expect(stdout).toContain("pnpm install")
     expect(JSON.parse(read("with-pnpm", "package.json")).pnpm.onlyBuiltDependencies).toContain("workerd")
   })
@@ -93,7 +93,7 @@ describe("dormouse init", () => {
     writeFileSync(join(home, "package.json"), JSON.stringify(mine))
     writeFileSync(join(home, "src/api.ts"), "// mine")
     writeFileSync(join(home, "notes.txt"), "mine")
-    const { code, stdout } = await dormouse(["init", "existing", "--no-install"], folder)
+    const { code, stdout } = await inProcess(["init", join(folder, "existing"), "--no-install"])
     expect(code).toBe(0)
     expect(stdout).toMatch(/left as they are .*: src\/api\.ts$/m)
     expect(read("existing", "src/api.ts")).toBe("// mine")
@@ -107,7 +107,7 @@ describe("dormouse init", () => {
     })
     expect(manifest.dependencies["effect-dormouse"]).toBeDefined()
 
-    const again = await dormouse(["init", "existing", "--no-install", "--force"], folder)
+    const again = await inProcess(["init", join(folder, "existing"), "--no-install", "--force"])
     expect(again.code).toBe(0)
     expect(again.stdout).not.toContain("left as they are")
     expect(read("existing", "src/api.ts")).toContain("AppApi")
@@ -115,24 +115,29 @@ describe("dormouse init", () => {
   })
 
   it("CL1: does nothing more in a folder that it has made", async () => {
-    await dormouse(["init", "twice", "--no-install"], folder)
+    await inProcess(["init", join(folder, "twice"), "--no-install"])
     const before = filesOf(join(folder, "twice")).map((file) => read("twice", file))
-    const { stdout } = await dormouse(["init", "twice", "--no-install"], folder)
+    const { stdout } = await inProcess(["init", join(folder, "twice"), "--no-install"])
     expect(stdout).not.toContain("left as they are")
     expect(filesOf(join(folder, "twice")).map((file) => read("twice", file))).toEqual(before)
   })
 
   it.each([
-    ["a file", ["init", "file"], "is a file; name another folder", 1],
-    ["a package.json that is none", ["init", "broken", "--no-install"], "is not a package.json; correct its JSON", 1],
-    ["a template that does not exist", ["init", "x", "-t", "blog"], "minimal", 2],
+    ["a file", ["init", join(folder, "file")], "is a file; name another folder", 1],
+    [
+      "a package.json that is none",
+      ["init", join(folder, "broken"), "--no-install"],
+      "is not a package.json; correct its JSON",
+      1
+    ],
+    ["a template that does not exist", ["init", join(folder, "x"), "-t", "blog"], "minimal", 2],
     ["a flag that does not exist", ["init", "--reacts"], "Unrecognized flag: --reacts", 2],
     ["a command that does not exist", ["inti"], "init", 2]
   ])("CL4: refuses %s in one sentence", async (_, args, message, code) => {
     writeFileSync(join(folder, "file"), "")
     mkdirSync(join(folder, "broken"), { recursive: true })
     writeFileSync(join(folder, "broken/package.json"), "{ not json")
-    const result = await dormouse(args, folder)
+    const result = await inProcess(args)
     expect(result.stderr).toContain(message)
     expect(result.code).toBe(code)
     expect(result.stderr).not.toMatch(/^\s+at /m)
@@ -141,7 +146,7 @@ describe("dormouse init", () => {
   })
 
   it("CL4: prints plain lines without a terminal", async () => {
-    for (const args of [["--help"], ["init", "--help"], ["init", "plain-lines", "--no-install"]]) {
+    for (const args of [["--help"], ["init", "plain-lines", "--no-install"]]) {
       const { code, stderr, stdout } = await dormouse(args, folder)
       expect([code, stderr]).toEqual([0, ""])
       expect(stdout).not.toContain("\u001b")
@@ -149,16 +154,16 @@ describe("dormouse init", () => {
   })
 
   it("explains each command with examples, and completes them", async () => {
-    const { stdout } = await dormouse(["--help"], folder)
+    const { stdout } = await inProcess(["--help"])
     for (const command of ["init", "dev", "check", "deploy"]) {
       expect(stdout).toContain(command)
-      const help = await dormouse([command, "--help"], folder)
+      const help = await inProcess([command, "--help"])
       expect(help.code).toBe(0)
       expect(help.stdout).toContain(`$ dormouse ${command}`.slice(2))
       expect(help.stdout).toContain("EXAMPLES")
     }
     for (const shell of ["bash", "zsh", "fish"]) {
-      const completions = await dormouse(["--completions", shell], folder)
+      const completions = await inProcess(["--completions", shell])
       expect(completions.stdout).toContain("package-manager")
       // The flag of the tests is for nobody else.
       expect(completions.stdout).not.toContain("--dormouse")
@@ -167,7 +172,7 @@ describe("dormouse init", () => {
 
   it("has one version, that of the package", async () => {
     const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"))
-    expect((await dormouse(["--version"], folder)).stdout).toContain(version)
+    expect((await inProcess(["--version"])).stdout).toContain(version)
   })
 })
 

@@ -3,7 +3,7 @@ import { execFileSync, spawnSync } from "node:child_process"
 import { existsSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { afterAll, describe, expect, it } from "vitest"
-import { cleanEnv, fromSources, root, scratch, until } from "./command.ts"
+import { cleanEnv, fromSources, scratch, until } from "./command.ts"
 
 /** The command in a real terminal. */
 
@@ -75,12 +75,5 @@ describe.skipIf(!hasTmux)("in a terminal", () => {
     const unattended = open("unattended", "init in-ci --no-install", "CI=1")
     expect(await unattended.code()).toBe(0)
     expect(existsSync(join(folder, "in-ci/src/app.ts"))).toBe(true)
-  })
-
-  it("a step moves while it runs", async () => {
-    const app = join(root, "examples/minimal/app.ts")
-    const terminal = open("moves", `check --app ${app} --contract ${join(folder, "none.json")} --no-types; true`)
-    await terminal.code()
-    expect(terminal.screen()).toContain("There is no contract of a release yet")
   })
 })

@@ -1,5 +1,6 @@
 /**
- * Loads the app of a project, with the Vite that the project has installed, as its tests do: in Node, without a Worker.
+ * Loads the app of a project, with the Vite that the project has installed.
+ * It runs in Node, as in the tests of the project, and not in a Worker.
  */
 
 import * as Effect from "effect/Effect"

@@ -1,5 +1,6 @@
 /**
- * What a check has found, as text: what breaks first, each with the place and what to do.
+ * What a check has found, as text.
+ * What breaks comes first, each with the place and what to do.
  */
 import type { Change } from "../contract/Changes.ts"
 import type { Style } from "../Style.ts"

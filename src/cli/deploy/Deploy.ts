@@ -1,5 +1,6 @@
 /**
- * `dormouse deploy`: a check, the page's build, wrangler, and then the contract of the release in its file.
+ * `dormouse deploy`: a check, the build of the page, and wrangler.
+ * After a release it writes the contract of the release to its file.
  */
 
 import * as Console from "effect/Console"

@@ -6,6 +6,7 @@
 import * as Console from "effect/Console"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
+import * as TerminalCapabilities from "effect/cli/TerminalCapabilities"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
@@ -14,6 +15,7 @@ import { Failure } from "../Failure.ts"
 import * as ProjectModule from "../Project.ts"
 import { importPackage, type Project } from "../Project.ts"
 import * as Style from "../Style.ts"
+import * as Log from "./Log.ts"
 import * as TenantState from "./TenantState.ts"
 
 const Port = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 65_535 }))
@@ -74,6 +76,7 @@ const serve = Effect.fnUntraced(function* (
   // Nothing is asked of Cloudflare: where a request comes from is made up.
   process.env["CLOUDFLARE_CF_FETCH_ENABLED"] ??= "false"
   const vite = yield* importPackage<typeof Vite>(project, "vite")
+  const { canColor } = yield* TerminalCapabilities.TerminalCapabilities
   const port = Option.match(options.port, { onNone: () => ({}), onSome: (port) => ({ port, strictPort: port !== 0 }) })
   const server = yield* Effect.acquireRelease(
     Effect.tryPromise({
@@ -82,6 +85,7 @@ const serve = Effect.fnUntraced(function* (
           root: project.folder,
           clearScreen: false,
           plugins: [reloadPages()],
+          customLogger: Log.make(vite.createLogger("info"), canColor),
           server: { ...port, ...(options.host && { host: true }) }
         }),
       catch: (cause) =>

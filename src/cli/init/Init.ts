@@ -1,5 +1,6 @@
 /**
- * `dormouse init`: an app in a new folder, or in one that exists. It never replaces a file of the author's unless it is told to.
+ * `dormouse init`: an app in a new folder, or in one that exists.
+ * It never replaces a file of the author's unless it is told to.
  */
 
 import * as Config from "effect/Config"

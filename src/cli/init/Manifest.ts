@@ -1,5 +1,6 @@
 /**
- * The package.json of an app. In a folder that has one, what an app needs is added to it, and what the author wrote stays.
+ * The package.json of an app.
+ * In a folder that has one, what an app needs is added to it, and what the author wrote stays.
  */
 import type * as Schema from "effect/Schema"
 import type { PackageManager } from "../Project.ts"
