@@ -1,5 +1,7 @@
 /// <reference types="node" />
-import { availableParallelism } from "node:os"
+import { rmSync } from "node:fs"
+import { availableParallelism, tmpdir } from "node:os"
+import { join } from "node:path"
 import { cloudflareTest } from "@cloudflare/vitest-plugin"
 import { defineConfig } from "vitest/config"
 import { BaseSequencer, type TestSpecification } from "vitest/node"
@@ -9,8 +11,13 @@ const conditions = ["source"]
 // Random tests of one run begin with one seed, in Node and in workerd: see test/random.ts.
 process.env["DORMOUSE_SEED"] ??= String((Date.now() ^ (Math.random() * 2 ** 31)) >>> 0)
 const { DORMOUSE_LONG = "", DORMOUSE_SEED } = process.env
+
+// The package is packed once in a run, by the first file that needs it: see test/packed.ts.
+const DORMOUSE_PACKED = join(tmpdir(), `dormouse-packed-${process.pid}`)
+process.once("exit", () => rmSync(DORMOUSE_PACKED, { recursive: true, force: true }))
+
 const common = {
-  env: { DORMOUSE_LONG, DORMOUSE_SEED },
+  env: { DORMOUSE_LONG, DORMOUSE_PACKED, DORMOUSE_SEED },
   // What is polled may take long on a machine that is busy with something else.
   expect: { poll: { timeout: 30_000 } },
   hookTimeout: 300_000,
@@ -34,6 +41,7 @@ const longest = [
   "engine/LiveDifferential",
   "do/Hibernation.worker",
   "test/package",
+  "cli/FirstHour",
   "do/Soak.worker",
   "services/jobs/Crash",
   "services/files/S3",

@@ -6,6 +6,7 @@ import { dirname, join } from "node:path"
 import { fileURLToPath, URL } from "node:url"
 import * as Esbuild from "esbuild"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { packed } from "./packed.ts"
 
 /** The package as published, in a project that depends only on it and on `effect`. */
 
@@ -23,14 +24,11 @@ const write = (file: string, text: string) => {
   writeFileSync(join(project, file), text)
 }
 
-beforeAll(() => {
-  const arguments_ = ["pack", "--silent", "--pack-destination", project]
-  const packed = spawnSync("npm", arguments_, { cwd: root, encoding: "utf8" })
-  expect(packed.status, packed.stdout + packed.stderr).toBe(0)
-  const tarball = packed.stdout.trim().split("\n").at(-1)!
+beforeAll(async () => {
+  const tarball = await packed()
   const home = join(project, "node_modules/effect-dormouse")
   mkdirSync(home, { recursive: true })
-  execFileSync("tar", ["xzf", join(project, tarball), "--strip-components=1", "-C", home])
+  execFileSync("tar", ["xzf", tarball, "--strip-components=1", "-C", home])
   const types = ["@types/node", "@types/react", "csstype", "@cloudflare/workers-types", "undici-types"]
   for (const name of [...Object.keys({ ...dependencies, ...peerDependencies }), ...types]) {
     mkdirSync(dirname(join(project, "node_modules", name)), { recursive: true })

@@ -1,9 +1,9 @@
 /// <reference types="node" />
 import { execFileSync, spawnSync } from "node:child_process"
-import { existsSync, readFileSync } from "node:fs"
+import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { afterAll, describe, expect, it } from "vitest"
-import { cleanEnv, fromSources, scratch, until } from "./command.ts"
+import { cleanEnv, fromSources, root, scratch, until } from "./command.ts"
 
 /** The command in a real terminal. */
 
@@ -75,5 +75,22 @@ describe.skipIf(!hasTmux)("in a terminal", () => {
     const unattended = open("unattended", "init in-ci --no-install", "CI=1")
     expect(await unattended.code()).toBe(0)
     expect(existsSync(join(folder, "in-ci/src/app.ts"))).toBe(true)
+  })
+
+  it("a step moves while it runs, and says how long it took", async () => {
+    writeFileSync(join(folder, "package.json"), "{}")
+    writeFileSync(join(folder, "tsconfig.json"), JSON.stringify({ files: ["one.ts"] }))
+    writeFileSync(join(folder, "one.ts"), "export const one: string = 1")
+    mkdirSync(join(folder, "node_modules"))
+    symlinkSync(join(root, "node_modules/typescript"), join(folder, "node_modules/typescript"))
+    const record = join(folder, "steps.txt")
+    // It waits for the key until everything that it writes is recorded.
+    const terminal = open("steps", "check --no-compare", "read -r key;")
+    tmux("pipe-pane", "-t", "steps", `cat > ${record}`)
+    terminal.press("Enter")
+    expect(await terminal.code()).toBe(1)
+    expect(readFileSync(record, "utf8")).toMatch(/[⠋⠙⠹] types .*\d\.\d s.*✓.* types/s)
+    expect(terminal.screen()).toMatch(/✓.* types .*\d\.\d s/)
+    expect(terminal.screen()).toContain("one.ts")
   })
 })

@@ -1,0 +1,216 @@
+/// <reference types="node" />
+import { execFileSync, spawnSync } from "node:child_process"
+import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs"
+import { dirname, join } from "node:path"
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { Client } from "../../src/client.ts"
+import { AppApi } from "../../templates/minimal/src/api.ts"
+import { packed } from "../packed.ts"
+import { isLong } from "../random.ts"
+import { inProcess, root, run, scratch, start, until } from "./command.ts"
+
+/**
+ * Apps that `dormouse init` makes, with the package as it is published. The other packages are those of this repository; the
+ * long version installs them.
+ */
+
+const home = scratch()
+const command = join(home, "node_modules/effect-dormouse/dist/cli.js")
+const started = new Set<number>()
+
+const combinations = ["minimal", "chat", "kanban"].flatMap((template) =>
+  [true, false].map((react) => ({ template, react, name: `${template}-${react ? "react" : "dom"}` }))
+)
+const tested = isLong ? combinations : combinations.slice(0, 1)
+
+const make = (name: string, args: ReadonlyArray<string>) =>
+  inProcess(["init", join(home, name), "--no-install", ...args], { DORMOUSE_PACKAGE: "file:effect-dormouse.tgz" })
+
+beforeAll(async () => {
+  const own = join(home, "node_modules/effect-dormouse")
+  mkdirSync(own, { recursive: true })
+  execFileSync("tar", ["xzf", await packed(), "--strip-components=1", "-C", own])
+  // Apps are folders of this one: they find its packages.
+  for (const name of readdirSync(join(root, "node_modules"))) {
+    if (!name.startsWith(".")) symlinkSync(join(root, "node_modules", name), join(home, "node_modules", name))
+  }
+})
+
+afterAll(() => {
+  for (const group of started) {
+    try {
+      process.kill(-group, "SIGKILL")
+    } catch {
+      // It has ended, as it should.
+    }
+  }
+})
+
+/** Runs `dormouse` of the package in the folder of an app. */
+const dormouse = (name: string, ...args: ReadonlyArray<string>) =>
+  run([command, ...args], { cwd: join(home, name), env: { WRANGLER_SEND_METRICS: "false" } })
+
+describe.each(tested)("the app $name", ({ name, react, template }) => {
+  beforeAll(async () => {
+    const { code, stdout } = await make(name, ["--template", template, react ? "--react" : "--no-react"])
+    expect(code, stdout).toBe(0)
+    expect(JSON.parse(readFileSync(join(home, name, "package.json"), "utf8")).dependencies["effect-dormouse"]).toBe(
+      "file:effect-dormouse.tgz"
+    )
+  })
+
+  it("CL2: passes its own tests", async () => {
+    const vitest = join(root, "node_modules/vitest/vitest.mjs")
+    const { code, stderr, stdout } = await run([vitest, "run"], { cwd: join(home, name) })
+    expect(code, stdout + stderr).toBe(0)
+  })
+
+  it("CL2, CL6: type-checks, and is built for a deployment, which a dry run leaves out", async () => {
+    const { code, stderr, stdout } = await dormouse(name, "deploy", "--dry-run")
+    expect(code, stdout + stderr).toBe(0)
+    expect(stdout).toContain("--dry-run: exiting now")
+    expect(existsSync(join(home, name, "dist/client/index.html"))).toBe(true)
+    expect(existsSync(join(home, name, "dormouse.contract.json"))).toBe(false)
+  })
+})
+
+describe("an app that is edited", () => {
+  const name = "minimal-react"
+  const edit = (file: string, change: (text: string) => string) => {
+    const path = join(home, name, file)
+    writeFileSync(path, change(readFileSync(path, "utf8")))
+  }
+
+  it("CL2, CL5: runs, is live after an edit, goes on after a mistake, and leaves nothing behind", async () => {
+    const { child, ended, output } = start([command, "dev", "--port", "0"], { cwd: join(home, name) })
+    started.add(child.pid!)
+    const url = await until(`a URL in ${output.stdout}`, () => /local\s+(http\S+?)\/?\s/.exec(output.stdout)?.[1])
+    // The page and the Worker answer at one address.
+    expect(await (await fetch(url)).text()).toContain("/src/page/main.tsx")
+
+    const texts = await Effect.gen(function* () {
+      const client = yield* Client.make(AppApi, { url })
+      return yield* client.live("tasks.list", {}).pipe(
+        Stream.map((tasks) => tasks.map(({ text }) => text)),
+        Stream.tap((texts) => (texts.length === 0 ? client.mutate("tasks.add", { text: "first" }) : Effect.void)),
+        Stream.take(2),
+        Stream.runCollect
+      )
+    }).pipe(Effect.scoped, Effect.runPromise)
+    expect(texts).toEqual([[], ["first"]])
+    await until("the state of the tenant", () => (output.stdout.includes("1 row in 1 table") ? true : undefined))
+
+    const add = (text: string) =>
+      Effect.gen(function* () {
+        const client = yield* Client.make(AppApi, { url })
+        return (yield* client.mutate("tasks.add", { text })).text
+      }).pipe(Effect.scoped, Effect.timeout("10 seconds"), Effect.runPromise, (promise) =>
+        promise.catch(() => undefined)
+      )
+    edit("src/handlers.ts", (text) => text.replace("insert({ text,", 'insert({ text: text + "!",'))
+    await until("the edit", async () => ((await add("a")) === "a!" ? true : undefined))
+
+    edit("src/handlers.ts", (text) => `${text}\nexport const mistake = (`)
+    await until("the mistake", () => (/src\/handlers\.ts:\d+/.test(output.stdout + output.stderr) ? true : undefined))
+    edit("src/handlers.ts", (text) => text.replace("\nexport const mistake = (", "").replace('"!"', '"?"'))
+    await until("the correction", async () => ((await add("a")) === "a?" ? true : undefined))
+    expect(output.stdout + output.stderr).not.toMatch(/^\s+at /m)
+
+    const children = processesOf(child.pid!)
+    expect(children.some((line) => line.includes("workerd"))).toBe(true)
+    process.kill(child.pid!, "SIGINT")
+    expect(await ended).toBe(130)
+    await until("the end of workerd", () => (processesOf(child.pid!).length === 0 ? true : undefined))
+  })
+
+  it("CL6: is not deployed when a type is wrong, or when old clients may break", async () => {
+    const saved = await dormouse(name, "check", "--save", "--no-types")
+    expect(saved.code, saved.stdout + saved.stderr).toBe(0)
+    expect(existsSync(join(home, name, "dormouse.contract.json"))).toBe(true)
+    edit("src/schema.ts", (text) => text.replace("isBetweenLength(1, 200)", "isBetweenLength(1, 100)"))
+    const checked = await dormouse(name, "check", "--no-types")
+    expect(checked.code).toBe(1)
+    expect(checked.stdout).toContain(
+      "breaking  tasks.add › payload › text: the new version requires at most 100 characters"
+    )
+    const refused = await dormouse(name, "deploy", "--dry-run")
+    expect(refused.code).toBe(1)
+    expect(refused.stderr).toContain("old clients may break (see above); keep what they need")
+    expect(refused.stdout).not.toContain("--dry-run: exiting now")
+    edit("src/schema.ts", (text) => text.replace("isBetweenLength(1, 100)", "isBetweenLength(1, 200)"))
+
+    edit("src/app.ts", (text) => `${text}\nexport const wrong: number = "text"\n`)
+    const wrong = await dormouse(name, "deploy", "--dry-run")
+    expect(wrong.code).toBe(1)
+    expect(wrong.stdout).toContain("src/app.ts")
+    expect(wrong.stderr).toContain("the project has type errors (see above)")
+    edit("src/app.ts", (text) => text.replace('\nexport const wrong: number = "text"\n', ""))
+  })
+
+  it.each([
+    [
+      "an app that is not there",
+      ["check", "--no-types", "--app", "src/none.ts"],
+      "there is no src/none.ts; name the module"
+    ],
+    [
+      "a module without an app",
+      ["check", "--no-types", "--app", "src/schema.ts"],
+      "src/schema.ts exports no app; export it as"
+    ],
+    ["a Worker", ["check", "--no-types", "--app", "src/worker.ts"], "keep what imports cloudflare:workers out of it"],
+    [
+      "a contract that is none",
+      ["check", "--no-types", "--contract", "package.json"],
+      "is not the contract of a release"
+    ]
+  ])("CL4: %s is refused in one sentence", async (_, args, message) => {
+    const { code, stderr } = await dormouse(name, ...args)
+    expect(code).toBe(1)
+    expect(stderr).toContain(message)
+    expect(stderr.trim().split("\n")).toHaveLength(1)
+  })
+})
+
+/** The processes of a group. */
+const processesOf = (group: number): ReadonlyArray<string> =>
+  spawnSync("ps", ["-eo", "pgid=,args="], { encoding: "utf8" })
+    .stdout.split("\n")
+    .filter((line) => Number(line.trim().split(/\s+/)[0]) === group)
+
+describe("the package", () => {
+  /** The Node of this machine, not the one of this repository. */
+  const nodes = (process.env["PATH"] ?? "")
+    .split(":")
+    .filter((folder) => !folder.includes("node_modules"))
+    .map((folder) => join(folder, "node"))
+    .filter(existsSync)
+
+  it.skipIf(nodes.length === 0)("runs on the Node of this machine", async () => {
+    const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"))
+    const { code, stderr, stdout } = await run([command, "--version"], { cwd: home, node: nodes[0]! })
+    expect([code, stderr]).toEqual([0, ""])
+    expect(stdout).toContain(version)
+  })
+
+  it.skipIf(!isLong).each(["minimal", "chat", "kanban"])("%s is installed from the registry", async (template) => {
+    const folder = scratch()
+    const tarball = await packed()
+    const result = await inProcess([
+      "init",
+      join(folder, "app"),
+      "--template",
+      template,
+      "--dormouse",
+      `file:${tarball}`
+    ])
+    expect(result.code, result.stderr).toBe(0)
+    const bin = join(folder, "app/node_modules/.bin/dormouse")
+    expect(existsSync(bin)).toBe(true)
+    const checked = await run([bin, "check"], { cwd: join(folder, "app") })
+    expect(checked.code, checked.stdout + checked.stderr).toBe(0)
+    expect(dirname(bin)).toContain("app")
+  })
+})
