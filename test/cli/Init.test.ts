@@ -78,7 +78,7 @@ describe("dormouse init", () => {
     const env = { npm_config_user_agent: "pnpm/10.1.0 npm/? node/v24 linux x64" }
     const { stdout } = await inProcess(["init", join(folder, "with-pnpm"), "--no-install"], env)
     expect(stdout).toContain("pnpm install")
-    expect(JSON.parse(read("with-pnpm", "package.json")).pnpm.onlyBuiltDependencies).toContain("workerd")
+    expect(read("with-pnpm", "pnpm-workspace.yaml")).toContain("workerd: true")
   })
 
   it("CL1: leaves the files of a folder that exists as they are, and names them", async () => {
@@ -183,9 +183,12 @@ describe("templates", () => {
     ["vite.config.react.ts", "vite.config.ts", undefined],
     ["src/reactions.ts", "src/reactions.ts", "src/reactions.ts"],
     ["gitignore", ".gitignore", ".gitignore"],
+    ["workspace.npm.yaml", "workspace.yaml", "workspace.yaml"],
+    ["workspace.pnpm.yaml", undefined, undefined],
     ["index.dom.html", undefined, "index.html"]
   ])("%s is %s with React and %s without", (file, withReact, without) => {
-    expect([placeOf(file, true), placeOf(file, false)]).toEqual([withReact, without])
+    const place = (react: boolean) => placeOf(file, { packageManager: "npm", react })
+    expect([place(true), place(false)]).toEqual([withReact, without])
   })
 
   it.each([

@@ -52,7 +52,8 @@ const allowed = (packageManager: PackageManager): Properties => {
     case "npm":
       return { allowScripts: Object.fromEntries(scripts.map((name) => [name, true])) }
     case "pnpm":
-      return { pnpm: { onlyBuiltDependencies: scripts } }
+      // It reads them from pnpm-workspace.yaml.
+      return {}
     case "bun":
       return { trustedDependencies: scripts }
   }

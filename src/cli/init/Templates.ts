@@ -1,6 +1,7 @@
 /**
  * The files of a new app. A template is a folder of real files over the folder `base`, which all of them share. A name with
- * `.react` or `.dom` in it is for one kind of page: `page.react/App.tsx` becomes `page/App.tsx` in an app with React.
+ * `.react` or `.dom` in it is for one kind of page: `page.react/App.tsx` becomes `page/App.tsx` in an app with React. One with
+ * `.npm`, `.pnpm` or `.bun` is for one package manager.
  */
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
@@ -34,12 +35,16 @@ export interface Files {
   readonly manifests: ReadonlyArray<ManifestPart>
 }
 
-const variant = /\.(react|dom)(?=\.|\/|$)/g
+const variant = /\.(react|dom|npm|pnpm|bun)(?=\.|\/|$)/g
 
-/** The path of a template's file in an app; nothing if it is for another kind of page. */
-export const placeOf = (file: string, react: boolean): string | undefined => {
-  const kinds = [...file.matchAll(variant)].map(([, kind]) => kind)
-  if (kinds.some((kind) => (kind === "react") !== react)) return undefined
+/** The path of a template's file in an app; nothing if it is for another kind of page, or for another package manager. */
+export const placeOf = (
+  file: string,
+  { packageManager, react }: Pick<Choice, "packageManager" | "react">
+): string | undefined => {
+  const variants = [...file.matchAll(variant)].map(([, name]) => name)
+  const chosen = [packageManager, react ? "react" : "dom"]
+  if (variants.some((name) => !chosen.some((each) => each === name))) return undefined
   // npm would leave a file of its real name out of the package.
   return file.replace(variant, "").replace(/(^|\/)gitignore$/, "$1.gitignore")
 }
@@ -69,7 +74,7 @@ export const filesOf = Effect.fnUntraced(function* (choice: Choice) {
     for (const entry of yield* fs.readDirectory(folder, { recursive: true })) {
       const file = entry.replaceAll("\\", "/")
       const source = path.join(folder, entry)
-      const place = placeOf(file, choice.react)
+      const place = placeOf(file, choice)
       if (place === undefined || (yield* fs.stat(source)).type !== "File") continue
       const text = fill(yield* fs.readFileString(source))
       if (place === "manifest.json") manifests.push(yield* decodePart(text))
