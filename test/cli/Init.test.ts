@@ -228,10 +228,11 @@ describe("a package.json", () => {
   })
 
   it.each([
-    [20, true],
-    [22, false],
-    [24, false]
-  ])("made on Node %i has a Node of its own: %s", (node, expected) => {
+    ["20.20.2", true],
+    ["22.5.0", true],
+    ["22.19.0", false],
+    ["24.1.0", false]
+  ])("made on Node %s has a Node of its own: %s", (node, expected) => {
     const versions = { dormouse: "1.0.0", tested: {} }
     const manifest: any = needed([{ devDependencies: {} }], { packageManager: "npm", versions, node })
     expect("node" in manifest.devDependencies).toBe(expected)

@@ -12,6 +12,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Vite from "vite"
 import { Failure } from "../Failure.ts"
+import * as NodeVersion from "../NodeVersion.ts"
 import * as ProjectModule from "../Project.ts"
 import { importPackage, type Project } from "../Project.ts"
 import * as Style from "../Style.ts"
@@ -33,19 +34,13 @@ const flags = {
   )
 }
 
-/** What the Worker runs on needs this Node. */
-const neededNode = 22
-
 const checkNode = Effect.suspend(() => {
   const { node } = process.versions
-  return Number(node.split(".")[0]) >= neededNode
-    ? Effect.void
-    : Effect.fail(
-        new Failure({
-          problem: `this is Node ${node}, and workerd's tools need ${neededNode} or newer`,
-          remedy: "run it as `npm run dev`, which finds the Node of the project, or install a newer one"
-        })
-      )
+  if (!NodeVersion.isTooOld(node)) return Effect.void
+  return new Failure({
+    problem: `this is Node ${node}, and the tools of Cloudflare need ${NodeVersion.needed} or newer`,
+    remedy: "run it as `npm run dev`, which finds the Node of the project, or install a newer one"
+  })
 })
 
 /** How long the Worker may need to take an edit, in milliseconds, before pages ask for it. */

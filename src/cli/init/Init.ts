@@ -111,7 +111,7 @@ const manifestOf = Effect.fnUntraced(function* (
 ) {
   const version = yield* Package.version
   const versions = { dormouse: Option.getOrElse(dormouse, () => `^${version}`), tested: yield* Package.tested }
-  const needed = Manifest.needed(parts, { packageManager, versions, node: Number(process.versions.node.split(".")[0]) })
+  const needed = Manifest.needed(parts, { packageManager, versions, node: process.versions.node })
   const existing = yield* Project.readManifest(home)
   return Manifest.print(
     Manifest.merge(

@@ -3,6 +3,7 @@
  * In a folder that has one, what an app needs is added to it, and what the author wrote stays.
  */
 import type * as Schema from "effect/Schema"
+import * as NodeVersion from "../NodeVersion.ts"
 import type { PackageManager } from "../Project.ts"
 import type { ManifestPart } from "./Templates.ts"
 
@@ -59,19 +60,14 @@ const allowed = (packageManager: PackageManager): Properties => {
   }
 }
 
-/** The oldest version of Node that the tests of an app and wrangler run on. */
-const neededNode = 22
-
 /** What an app needs of its package.json. */
 export const needed = (
   parts: ReadonlyArray<ManifestPart>,
-  options: { readonly packageManager: PackageManager; readonly versions: Versions; readonly node: number }
+  options: { readonly packageManager: PackageManager; readonly versions: Versions; readonly node: string }
 ): Properties => {
   // An older Node is left alone: the scripts of the app run on one of its own.
-  const node: Properties = options.node < neededNode ? { devDependencies: { node: "24" } } : {}
-  return [...parts.map((part) => withVersions(part, options.versions)), node, allowed(options.packageManager)].reduce(
-    merge
-  )
+  const node: Properties = NodeVersion.isTooOld(options.node) ? { devDependencies: { node: "24" } } : {}
+  return withVersions([...parts, node, allowed(options.packageManager)].reduce(merge), options.versions)
 }
 
 /** The text of a package.json. */
