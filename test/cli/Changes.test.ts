@@ -225,6 +225,12 @@ const corpus: ReadonlyArray<Case> = [
   payload("something becomes anything", { json: String }, { json: Schema.Json }, ["safe", "payload "]),
   payload("a struct becomes a class", struct({ id: String, text: String }), Note, undefined),
   payload("a brand is added", { id: String }, { id: String.pipe(Schema.brand("Id")) }, undefined),
+  payload("an empty one gets an optional field", {}, { limit: optionalKey(Int) }, ["safe", "payload "]),
+  payload("an empty one gets a field", {}, { limit: Int }, ["breaking", "payload limit"]),
+  payload("an undefined field must be missing", { text: Schema.optional(String) }, { text: optionalKey(String) }, [
+    "breaking",
+    "payload text"
+  ]),
   payload("there was none", undefined, { text: optionalKey(String) }, ["breaking", "payload "]),
 
   success("a field is added", struct({ id: String }), Note, ["safe", "success "]),

@@ -136,8 +136,8 @@ class Walk {
   }
 
   #object({ indexSignatures, propertySignatures }: SchemaAST.Objects): Shape {
-    // `{}` is the type of everything but null.
-    if (propertySignatures.length === 0 && indexSignatures.length === 0) return special("notNull", null)
+    // The schema takes everything but null. Clients send an object: their types say `{}`.
+    if (propertySignatures.length === 0 && indexSignatures.length === 0) return { type: "object" }
     const properties = propertySignatures.map(({ name, type }) => [String(name), this.#walk(type)] as const)
     const plain = indexSignatures.filter(({ parameter }) => isPlainKey(parameter))
     const special_ = indexSignatures.filter(({ parameter }) => !isPlainKey(parameter))
