@@ -2,7 +2,6 @@
  * Colors, where the terminal has them (`NO_COLOR`, `FORCE_COLOR`, `TERM=dumb` and pipes are heeded), and steps with
  * progress: a line that moves in a terminal, plain lines elsewhere.
  */
-
 import * as Clock from "effect/Clock"
 import * as Console from "effect/Console"
 import * as TerminalCapabilities from "effect/cli/TerminalCapabilities"

@@ -78,14 +78,23 @@ describe.each(tested)("the app $name", ({ name, react, template }) => {
 
 describe("an app that is edited", () => {
   const name = "minimal-react"
+  beforeAll(async () => {
+    // The same app as above: nothing is made again if it is there.
+    expect((await make(name, [])).code).toBe(0)
+  })
+
   const edit = (file: string, change: (text: string) => string) => {
     const path = join(home, name, file)
     writeFileSync(path, change(readFileSync(path, "utf8")))
   }
 
   it("CL2, CL5: runs, is live after an edit, goes on after a mistake, and leaves nothing behind", async () => {
+    edit("src/handlers.ts", (text) => `${text}\nexport const mistake = (`)
     const { child, ended, output } = start([command, "dev", "--port", "0"], { cwd: join(home, name) })
     started.add(child.pid!)
+    await until("the mistake at the start", () => (output.stdout.includes("It starts when") ? true : undefined))
+    expect(output.stderr).toMatch(/src\/handlers\.ts:\d+/)
+    edit("src/handlers.ts", (text) => text.replace("\nexport const mistake = (", ""))
     const url = await until(`a URL in ${output.stdout}`, () => /local\s+(http\S+?)\/?\s/.exec(output.stdout)?.[1])
     // The page and the Worker answer at one address.
     expect(await (await fetch(url)).text()).toContain("/src/page/main.tsx")
@@ -113,7 +122,8 @@ describe("an app that is edited", () => {
     await until("the edit", async () => ((await add("a")) === "a!" ? true : undefined))
 
     edit("src/handlers.ts", (text) => `${text}\nexport const mistake = (`)
-    await until("the mistake", () => (/src\/handlers\.ts:\d+/.test(output.stdout + output.stderr) ? true : undefined))
+    const reported = () => [...`${output.stdout}${output.stderr}`.matchAll(/src\/handlers\.ts:\d+/g)].length
+    await until("the mistake after the start", () => (reported() > 1 ? true : undefined))
     edit("src/handlers.ts", (text) => text.replace("\nexport const mistake = (", "").replace('"!"', '"?"'))
     await until("the correction", async () => ((await add("a")) === "a?" ? true : undefined))
     expect(output.stdout + output.stderr).not.toMatch(/^\s+at /m)

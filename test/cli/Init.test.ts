@@ -19,7 +19,7 @@ describe("dormouse init", () => {
     expect(stderr).toBe("")
     expect(code).toBe(0)
     expect(stdout).toContain("minimal with React")
-    expect(stdout).toContain("cd my app")
+    expect(stdout).toContain('cd "my app"')
     expect(stdout).toContain("npm run dev")
     const home = join(folder, "my app")
     expect(filesOf(home)).toEqual([
@@ -60,7 +60,7 @@ describe("dormouse init", () => {
     const args = ["init", join(folder, "plain"), "-t", "kanban", "--no-react", "-p", "bun", "--no-install"]
     const { code, stdout } = await inProcess(args)
     expect(code).toBe(0)
-    expect(stdout).toContain("bun dev")
+    expect(stdout).toContain("bun run dev")
     const files = filesOf(join(folder, "plain"))
     expect(files.filter((file) => file.startsWith("src/page/"))).toEqual([
       "src/page/app.css",

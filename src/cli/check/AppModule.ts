@@ -2,7 +2,6 @@
  * Loads the app of a project, with the Vite that the project has installed.
  * It runs in Node, as in the tests of the project, and not in a Worker.
  */
-
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Path from "effect/Path"

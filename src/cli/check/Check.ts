@@ -2,7 +2,6 @@
  * `dormouse check`: the types of a project, and what its contract changes for the clients of the last release.
  * `deploy` runs the same checks before it deploys.
  */
-
 import * as Console from "effect/Console"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"

@@ -2,7 +2,6 @@
  * `dormouse deploy`: a check, the build of the page, and wrangler.
  * After a release it writes the contract of the release to its file.
  */
-
 import * as Console from "effect/Console"
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"

@@ -2,19 +2,23 @@
  * `dormouse dev`: the Worker and the page on this machine, with the Vite and the plugin of Cloudflare that the project has
  * installed. Both end with the command.
  */
-
 import * as Console from "effect/Console"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as TerminalCapabilities from "effect/cli/TerminalCapabilities"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as FileSystem from "effect/FileSystem"
 import * as Option from "effect/Option"
+import * as Path from "effect/Path"
+import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
 import type * as Vite from "vite"
 import { Failure } from "../Failure.ts"
 import * as NodeVersion from "../NodeVersion.ts"
-import * as ProjectModule from "../Project.ts"
-import { importPackage, type Project } from "../Project.ts"
+import * as Project from "../Project.ts"
 import * as Style from "../Style.ts"
 import * as Log from "./Log.ts"
 import * as TenantState from "./TenantState.ts"
@@ -63,14 +67,48 @@ const reloadPages = (): Vite.Plugin => {
   }
 }
 
+/** The code or the configuration has a mistake, and the app has not started. */
+class NotStarted extends Schema.TaggedError<NotStarted>()("NotStarted", { reason: Schema.String }) {}
+
+/** Says that it waits, and waits until a file of the project is saved. */
+const edited = Effect.fnUntraced(function* ({ folder }: Project.Project) {
+  const fs = yield* FileSystem.FileSystem
+  const path = yield* Path.Path
+  const source = path.join(folder, "src")
+  const isThere = yield* fs.exists(source)
+  const watching = yield* Deferred.make<void>()
+  let unready = isThere ? 2 : 1
+  const onReady = () => {
+    if (--unready === 0) Deferred.doneUnsafe(watching, Exit.void)
+  }
+  const changes = [fs.watch(folder, { onReady }), ...(isThere ? [fs.watch(source, { recursive: true, onReady })] : [])]
+  yield* Effect.forkChild(
+    Effect.andThen(Deferred.await(watching), Console.log("It starts when this is corrected and saved."))
+  )
+  yield* Stream.mergeAll(changes, { concurrency: "unbounded" }).pipe(Stream.take(1), Stream.runDrain)
+})
+
+/** Starts the app. After a mistake it says what is wrong, and tries again when something was saved. */
+const startWhenRight = Effect.fnUntraced(function* (project: Project.Project, options: Parameters<typeof serve>[1]) {
+  const { red } = yield* Style.style
+  const { canColor } = yield* TerminalCapabilities.TerminalCapabilities
+  while (true) {
+    const started = yield* Effect.result(Style.step("starting", serve(project, options)))
+    if (Result.isSuccess(started)) return started.success
+    if (started.failure._tag !== "NotStarted") return yield* Effect.fail(started.failure)
+    yield* Console.error(`${red("error")} ${Log.shown(started.failure.reason, canColor)}\n`)
+    yield* edited(project)
+  }
+})
+
 /** Starts Vite with the Worker. It is closed with the scope, and workerd with it. */
 const serve = Effect.fnUntraced(function* (
-  project: Project,
+  project: Project.Project,
   options: { readonly port: Option.Option<number>; readonly host: boolean }
 ) {
   // Nothing is asked of Cloudflare: where a request comes from is made up.
   process.env["CLOUDFLARE_CF_FETCH_ENABLED"] ??= "false"
-  const vite = yield* importPackage<typeof Vite>(project, "vite")
+  const vite = yield* Project.importPackage<typeof Vite>(project, "vite")
   const { canColor } = yield* TerminalCapabilities.TerminalCapabilities
   const port = Option.match(options.port, { onNone: () => ({}), onSome: (port) => ({ port, strictPort: port !== 0 }) })
   const server = yield* Effect.acquireRelease(
@@ -84,11 +122,7 @@ const serve = Effect.fnUntraced(function* (
           server: { ...port, ...(options.host && { host: true }) }
         }),
       catch: (cause) =>
-        new Failure({
-          problem: `the app could not be started: ${cause instanceof Error ? cause.message.split("\n")[0] : String(cause)}`,
-          remedy: "correct what it names, and start again",
-          cause
-        })
+        new NotStarted({ reason: cause instanceof Error ? Log.withoutStack(cause.message) : String(cause) })
     }),
     (server) => Effect.ignoreCause(Effect.promise(() => server.close()))
   )
@@ -119,9 +153,9 @@ export const dev = Command.make(
   flags,
   Effect.fnUntraced(function* (options) {
     yield* checkNode
-    const project = yield* ProjectModule.find
+    const project = yield* Project.find
     const style = yield* Style.style
-    const server = yield* Style.step("starting", serve(project, options))
+    const server = yield* startWhenRight(project, options)
     const { local = [], network = [] } = server.resolvedUrls ?? {}
     for (const url of local) yield* Console.log(`  ${style.bold("local  ")} ${style.cyan(url)}`)
     for (const url of network) yield* Console.log(`  ${style.bold("network")} ${style.cyan(url)}`)

@@ -17,6 +17,10 @@ export const withoutStack = (message: string): string => {
   return (stack === -1 ? lines : lines.slice(0, stack)).join("\n").trimEnd()
 }
 
+/** A message with its colors, if the terminal has them. */
+export const shown = (message: string, canColor: boolean): string =>
+  canColor ? message : stripVTControlCharacters(message)
+
 /** What an error is about, without who says it: several tools report the same one. */
 const subjectOf = (message: string): string =>
   stripVTControlCharacters(message)
@@ -26,7 +30,7 @@ const subjectOf = (message: string): string =>
 /** A logger for Vite, over its own. */
 export const make = (base: Vite.Logger, canColor: boolean): Vite.Logger => {
   const reported = new Set<string>()
-  const show = (message: string) => (canColor ? message : stripVTControlCharacters(message))
+  const show = (message: string) => shown(message, canColor)
   /** Whether it says again what was said, perhaps with more around it. */
   const isRepeated = (message: string): boolean => {
     const plain = stripVTControlCharacters(message)

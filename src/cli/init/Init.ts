@@ -2,7 +2,6 @@
  * `dormouse init`: an app in a new folder, or in one that exists.
  * It never replaces a file of the author's unless it is told to.
  */
-
 import * as Config from "effect/Config"
 import * as Console from "effect/Console"
 import * as Argument from "effect/cli/Argument"
@@ -122,7 +121,7 @@ const manifestOf = Effect.fnUntraced(function* (
 })
 
 const install = Effect.fnUntraced(function* (home: string, packageManager: Project.PackageManager) {
-  const args = packageManager === "npm" ? ["install", "--no-audit", "--no-fund"] : ["install"]
+  const args = packageManager === "npm" ? ["install", "--no-audit", "--no-fund", "--prefer-offline"] : ["install"]
   const { code, text } = yield* Style.step(
     `${packageManager} install`,
     Effect.flatMap(Processes.capture(packageManager, args, { folder: home }), (output) =>
@@ -136,6 +135,9 @@ const install = Effect.fnUntraced(function* (home: string, packageManager: Proje
     remedy: `run \`${packageManager} install\` in ${home} when it can`
   })
 })
+
+/** A path as a word of a shell. */
+const quoted = (path: string): string => (/^[\w./-]+$/.test(path) ? path : `"${path}"`)
 
 /** `dormouse init` */
 export const init = Command.make(
@@ -174,10 +176,12 @@ export const init = Command.make(
     }
     if (options.install) yield* install(home, packageManager)
 
-    const run = packageManager === "npm" ? "npm run" : packageManager
-    const isHere = home === path.resolve(".")
+    // Without `run`, some of these names are commands of the package manager's own.
+    const run = `${packageManager} run`
+    const here = path.resolve(".")
+    const way = path.relative(here, home)
     const steps: ReadonlyArray<readonly [command: string, does: string]> = [
-      ...(isHere ? [] : [[`cd ${path.relative(path.resolve("."), home)}`, ""] as const]),
+      ...(way === "" ? [] : [[`cd ${quoted(way.startsWith("..") ? home : way)}`, ""] as const]),
       ...(options.install ? [] : [[`${packageManager} install`, ""] as const]),
       [`${run} dev`, "the Worker and the page on this machine"],
       [`${run} test`, "the tests"],
