@@ -52,7 +52,7 @@ export const make = (base: Vite.Logger, canColor: boolean): Vite.Logger => {
     },
     info: (message, options) => {
       // The Worker prints what fails in it as if it were nothing special.
-      if (stripVTControlCharacters(message).startsWith("[vite] Error: ")) return error(message)
+      if (/^\[vite\] (Error: |An error )/.test(stripVTControlCharacters(message))) return error(message)
       if (!message.includes(entry)) return isRepeated(message) ? undefined : base.info(show(message), options)
       // An edit is announced when it begins and when it is done.
       if (!message.includes("hot updated")) return
