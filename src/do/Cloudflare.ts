@@ -114,6 +114,7 @@ export const serve = <Rpcs extends Rpc.Any, R = never, S = never, ActionServices
   const makeShared = (env: Cloudflare.Env): WorkerRuntime<R, ActionServices> => {
     const runtime = new HostRuntime(options, env)
     const tenancy = registryOf(options.tenants)?.open({
+      app,
       object: objectOf,
       run: (effect) => runtime.runPromise(effect),
       removeFiles: async (object) => (await own.actions()).files?.removeAll(object)
@@ -122,15 +123,9 @@ export const serve = <Rpcs extends Rpc.Any, R = never, S = never, ActionServices
       runtime,
       flushing: new Flushing(runtime, options),
       isTraced: runtime.runPromiseExit(Effect.map(Effect.context<never>(), isTraced)),
-<<<<<<< HEAD
       actions: lazily(() => makeActions(own)),
       routes: options.routes && lazily(() => buildRoutes(own, options.routes!)),
       calls: gateway.calls({
-=======
-      actions: undefined,
-      tenancy: registryOf(options.tenants)?.open({
-        app,
->>>>>>> 6e3a09b (Tables and columns are renamed, rows are migrated in steps, and dropped only when an app says so)
         object: objectOf,
         tenancy,
         runApart: apartIn({ exports }, waitUntilNow),

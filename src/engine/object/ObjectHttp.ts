@@ -64,13 +64,9 @@ export class ObjectHttp {
     const body = parseRequests(text, isRewritten ? limitsInside(limits) : limits)
     if (body instanceof Response) return { status: body.status, body: await body.text() }
     const { requests } = body
-<<<<<<< HEAD
-    const refused = this.tooMany(session, requests.length)
-=======
     const refusal = this.options.refusal()
     if (refusal !== undefined) return { status: 503, body: joinMessages(answerAll(requests, unavailable(refusal))) }
-    const refused = session.fromAction === true ? undefined : this.tooMany(session, requests.length)
->>>>>>> 6e3a09b (Tables and columns are renamed, rows are migrated in steps, and dropped only when an app says so)
+    const refused = this.tooMany(session, requests.length)
     if (refused !== undefined) {
       const body = joinMessages(answerAll(requests, tooManyExit(refused)))
       return { status: 429, body, retryAfter: refused.retryAfter }
@@ -94,6 +90,8 @@ export class ObjectHttp {
   /** The value of a query, for caches: with its hash, and without the value for a caller who has it. */
   async readQuery(session: RequestSession, { have, payload, tag }: ValueRequest): Promise<ObjectValue> {
     const { live, readQueryKey, runQuery } = this.options
+    const refusal = this.options.refusal()
+    if (refusal !== undefined) return { status: 503, body: JSON.stringify(unavailable(refusal)) }
     const refused = this.tooMany(session, 1)
     if (refused !== undefined) {
       const body = JSON.stringify(tooManyExit(refused))
