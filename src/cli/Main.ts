@@ -4,6 +4,7 @@
  */
 import * as Command from "effect/cli/Command"
 import * as Effect from "effect/Effect"
+import { adminCommands } from "./admin/Commands.ts"
 import { check } from "./check/Check.ts"
 import { deploy } from "./deploy/Deploy.ts"
 import { dev } from "./dev/Dev.ts"
@@ -25,7 +26,10 @@ export const dormouse = Command.make("dormouse").pipe(
     { command: "dormouse deploy", description: "Check it, and deploy it to Cloudflare" },
     { command: "source <(dormouse --completions bash)", description: "Complete commands and flags in this shell" }
   ]),
-  Command.withSubcommands([init, dev, check, deploy])
+  Command.withSubcommands([
+    { group: "An app", commands: [init, dev, check, deploy] },
+    { group: "A running app", commands: [...adminCommands] }
+  ])
 )
 
 /** Runs the command with these arguments. What fails is printed; the exit says how. */

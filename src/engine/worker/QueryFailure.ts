@@ -17,6 +17,7 @@ export const declaredStatus = 422
 /** The statuses of `CallError`s, by their reason. */
 export const statusByReason: Readonly<Record<CallErrorReason["_tag"], number>> = {
   PayloadInvalid: 400,
+  Outdated: 400,
   Unauthenticated: 401,
   Forbidden: 403,
   UnknownRpc: 404,
