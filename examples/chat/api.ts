@@ -3,7 +3,14 @@ import { Api, Mutation, Page, Query } from "effect-dormouse"
 import { AttachmentsApi } from "./attachments/api.ts"
 import { AttachmentId, maxFiles } from "./attachments/schema.ts"
 import { DigestApi } from "./digest/api.ts"
-import { AttachmentNotFound, ChannelExists, ChannelNotFound, PersonNotFound } from "./errors.ts"
+import {
+  AttachmentNotFound,
+  ChannelExists,
+  ChannelNotFound,
+  MessageEmpty,
+  MessageNotFound,
+  PersonNotFound
+} from "./errors.ts"
 import { ImportsApi } from "./imports/api.ts"
 import { PresenceApi } from "./presence/api.ts"
 import { PreviewsApi } from "./previews/api.ts"
@@ -14,10 +21,13 @@ import { Access, Body, Channel, ChannelId, Lifetime, Member, Message, MessageId 
 const Limit = Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 1000 }))
 const Name = Schema.NonEmptyString.check(Schema.isMaxLength(60))
 
+/** The text of a message that may have files. */
+const Text = Schema.Union([Body, Schema.Literal("")])
+
 /** A message as it is sent. It has a text, or files, or both. */
 const Sent = Schema.Struct({
   channel: ChannelId,
-  body: Schema.Union([Body, Schema.Literal("")]),
+  body: Text,
   lifetime: Schema.optionalKey(Lifetime),
   files: Schema.optionalKey(Schema.Array(AttachmentId).check(Schema.isMaxLength(maxFiles)))
 }).check(Schema.makeFilter(({ body, files = [] }) => body !== "" || files.length > 0 || "the message is empty"))
@@ -51,6 +61,13 @@ export class TalkApi extends Api.make(
     success: Message,
     error: Schema.Union([ChannelNotFound, AttachmentNotFound])
   }),
+  /** Changes the text of a message of the caller. An empty text is for messages with files. */
+  Mutation.make("messages.edit", {
+    payload: { id: MessageId, body: Text },
+    success: Message,
+    error: Schema.Union([MessageNotFound, MessageEmpty])
+  }),
+  /** Deletes a message of the caller, with its files. One that is gone already is no failure. */
   Mutation.make("messages.delete", { payload: { id: MessageId } }),
   Query.make("messages.list", {
     payload: { channel: ChannelId, limit: Limit },

@@ -10,7 +10,7 @@ import { ChannelExists, PersonNotFound } from "./errors.ts"
 import { ImportsHandlers } from "./imports/handlers.ts"
 import { Me } from "./me.ts"
 import { shownName } from "./names.ts"
-import { existing, post } from "./posting.ts"
+import { edit, existing, post } from "./posting.ts"
 import { PresenceHandlers } from "./presence/handlers.ts"
 import { PreviewsHandlers } from "./previews/handlers.ts"
 import { ReadingHandlers } from "./reading/handlers.ts"
@@ -78,6 +78,8 @@ const TalkHandlers = TalkApi.toLayer({
     yield* attach(files, message)
     return message
   }),
+
+  "messages.edit": edit,
 
   "messages.delete": ({ id }) => Effect.asVoid(messages.delete(id)),
 

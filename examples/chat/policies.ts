@@ -21,7 +21,7 @@ const isOwner = (channel: Policy.Expression<string>, me: Policy.Me) =>
 const isVisible = (channel: Policy.Expression<string>, me: Policy.Me) =>
   Policy.or(Policy.exists(channels, { id: channel, access: "public" }), isOwner(channel, me), isMember(channel, me))
 
-/** Who may see and do what. What no rule allows is denied: for example, no caller changes a message. */
+/** Who may see and do what. What no rule allows is denied: for example, no caller changes a channel. */
 export const ChatPolicies = [
   make(channels, {
     read: ({ me, row }) =>
@@ -37,6 +37,8 @@ export const ChatPolicies = [
   make(messages, {
     read: ({ me, row }) => isVisible(row.channel, me),
     insert: ({ me, row }) => Policy.and(Policy.eq(row.author, me.subject), isVisible(row.channel, me)),
+    // What was imported stays as somebody else wrote it.
+    update: ({ me, row }) => Policy.and(Policy.eq(row.author, me.subject), Policy.isNull(row.from)),
     delete: ({ me, row }) => Policy.eq(row.author, me.subject),
     set: { author: ({ me }) => me.subject, name: ({ me }) => me.claims.name }
   }),

@@ -14,8 +14,11 @@ const MemberId = Schema.String.pipe(Schema.brand("MemberId"))
 export const Access = Schema.Literals(["public", "private"])
 export type Access = typeof Access.Type
 
+/** How long the text of a message may be, in the units of `length`. */
+export const maxBody = 4000
+
 /** The text of a message. */
-export const Body = Schema.NonEmptyString.check(Schema.isMaxLength(4000))
+export const Body = Schema.NonEmptyString.check(Schema.isMaxLength(maxBody))
 
 /** How long a message stays that disappears. */
 export const Lifetime = Schema.Literals(["1 minute", "1 hour", "1 day"])
@@ -55,6 +58,8 @@ export class Message extends Model.Class<Message>("chat/Message")({
   /** Empty only if the message has files. */
   body: Schema.String,
   sentAt: Schema.DateTimeUtcFromMillis,
+  /** When its author last changed the text. */
+  editedAt: Schema.optionalKey(Schema.DateTimeUtcFromMillis),
   /** Who wrote it in another chat, if the author imported it from there. */
   from: Schema.optionalKey(Schema.NonEmptyString),
   /** When the message disappears. Never unless given. */

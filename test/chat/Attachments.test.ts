@@ -188,6 +188,17 @@ describe("files of messages", () => {
     }).pipe(Effect.scoped, Effect.provide(inTestTime))
   )
 
+  it.effect("stay when the text of their message is changed, which can be empty then", () =>
+    Effect.gen(function* () {
+      const { ada, bob, channel } = yield* meeting
+      const files = [yield* upload(ada, channel)]
+      const { id } = yield* ada.mutate("messages.send", { channel, body: "look", files })
+      expect((yield* ada.mutate("messages.edit", { id, body: "" })).body).toBe("")
+      expect(yield* names(bob, channel)).toEqual(["a.png"])
+      expect((yield* ada.mutate("messages.edit", { id, body: "look at this" })).files).toBe(1)
+    }).pipe(Effect.scoped, Effect.provide(inTestTime))
+  )
+
   it.effect("that are not sent are removed by their author, or after a day; those that were sent stay", () =>
     Effect.gen(function* () {
       const { ada, bob, channel, send } = yield* meeting

@@ -6,6 +6,7 @@ import * as Layer from "effect/Layer"
 import * as TestClock from "effect/testing/TestClock"
 import { describe } from "vitest"
 import { isAllowed } from "../../examples/chat/previews/addresses.ts"
+import type { MessageId } from "../../examples/chat/schema.ts"
 import { becomes, chatWith, failedJobs, person, tagOf, untyped } from "./people.ts"
 
 /** The previews of examples/chat, which a queue reads. */
@@ -53,6 +54,39 @@ describe("previews", () => {
       Effect.scoped,
       Effect.provide(chat)
     )
+  })
+
+  it.effect("follows the link when the message is changed, and is gone with it, also one that comes late", () => {
+    const { asked, chat } = withPages({
+      "https://example.com/a": () => html("<title>A</title>"),
+      "https://example.com/b": () => html("<title>B</title>")
+    })
+    return Effect.gen(function* () {
+      const a = { url: "https://example.com/a", title: "A" }
+      const { ada, channel, id } = yield* previews("https://example.com/a", [a])
+      const list = ada.query("messages.list", { channel, limit: 9 })
+      const shown = Effect.map(list, (all) => all.map(({ preview }) => preview))
+      const edit = (id: MessageId, body: string) => ada.mutate("messages.edit", { id, body })
+      // The same link in another text.
+      yield* edit(id, "See https://example.com/a")
+      expect(yield* shown).toEqual([a])
+      yield* edit(id, "See https://example.com/b")
+      expect(yield* shown).toEqual([undefined])
+      yield* becomes(shown, [{ url: "https://example.com/b", title: "B" }])
+      yield* edit(id, "See nothing")
+      expect(yield* shown).toEqual([undefined])
+      // The link is gone before the queue has asked for its page.
+      const late = yield* ada.mutate("messages.send", { channel, body: "https://example.com/a" })
+      const before = asked.length
+      yield* edit(late.id, "Never mind")
+      yield* TestClock.adjust("1 minute")
+      yield* becomes(
+        Effect.sync(() => asked.length),
+        before + 1
+      )
+      yield* TestClock.adjust("1 minute")
+      expect(yield* shown).toEqual([undefined, undefined])
+    }).pipe(Effect.scoped, Effect.provide(chat))
   })
 
   it.effect("a page that fails again and again leaves its message as it is, and no job behind", () => {
