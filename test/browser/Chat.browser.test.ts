@@ -1,197 +1,59 @@
 /// <reference types="node" />
-import { mkdirSync, mkdtempSync, rmSync, statSync } from "node:fs"
-import { createServer } from "node:http"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
-import { fileURLToPath, URL } from "node:url"
-import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import * as Redacted from "effect/Redacted"
-import * as Scope from "effect/Scope"
-import { Accounts } from "effect-dormouse/accounts/client"
-import { Client } from "effect-dormouse/client"
-import type { Browser, BrowserContext, BrowserContextOptions, Page, Route } from "playwright-core"
+import { statSync } from "node:fs"
+import type { Page, Route } from "playwright-core"
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest"
-import { ChatApi } from "../../examples/chat/api.ts"
-import * as ChatPage from "../../examples/chat/page.ts"
-import * as Server from "../../examples/chat/server.ts"
-import { freePort } from "../deployment/workerd.ts"
-import { isMissing, launch, missing } from "./browser.ts"
+import { isMissing, missing } from "./browser.ts"
+import { changesOfMessages } from "./changes.ts"
+import {
+  begin,
+  bodies,
+  closing,
+  end,
+  field,
+  focused,
+  isCalled,
+  isConnected,
+  leave,
+  log,
+  open,
+  outage,
+  password,
+  pathOf,
+  person,
+  problems,
+  seed,
+  sees,
+  server,
+  shoot,
+  signIn,
+  website,
+  write
+} from "./chat.ts"
+import { contrastOf } from "./contrast.ts"
+import { isInView, lookOfPage, showsFirstScreen } from "./look.ts"
 
 /**
- * The chat end to end: its page in a browser, and its Worker on workerd. React is the development build, with its
- * warnings and double mounts. Screenshots are written to `screenshots`. The picture of the README is made by
+ * The chat end to end: its page in a browser, and its Worker on workerd. Screenshots are written to `screenshots`. The
+ * picture of the README is made by
  *
  *     README_PICTURE=1 npx vitest run test/browser -t picture
  */
 
 if (isMissing) console.warn(missing)
 
-const pathOf = (relative: string) => fileURLToPath(new URL(relative, import.meta.url))
-const folder = isMissing ? "" : mkdtempSync(join(tmpdir(), "dormouse-browser-"))
-
-/** The server. It keeps its address and its data across restarts. */
-const server = {
-  url: "",
-  variables: {},
-  scope: Scope.makeUnsafe(),
-  async start() {
-    this.scope = Scope.makeUnsafe()
-    const port = Number(this.url.split(":").at(2) ?? (await freePort()))
-    const options = { port, data: join(folder, "data"), page: join(folder, "page"), variables: this.variables }
-    this.url = await Effect.runPromise(Server.make(options).pipe(Scope.provide(this.scope)))
-  },
-  async stop() {
-    await Effect.runPromise(Scope.close(this.scope, Exit.void))
-  }
-}
-
-/** A website that messages link to. One page of it waits for `slow`. */
-const website = {
-  host: "",
-  slow: Promise.withResolvers<void>(),
-  server: createServer((request, response) => {
-    const send = () =>
-      response
-        .writeHead(request.url === "/broken" ? 500 : 200, { "content-type": "text/html" })
-        .end("<title>The life of dormice</title><meta name=description content='They sleep for seven months.'>")
-    if (request.url === "/slow") website.slow.promise.then(send)
-    else send()
-  }),
-  async start() {
-    await new Promise<void>((resolve) => this.server.listen(0, "127.0.0.1", resolve))
-    const address = this.server.address()
-    this.host = `127.0.0.1:${address !== null && typeof address === "object" ? address.port : 0}`
-  },
-  async stop() {
-    this.server.closeAllConnections()
-    await new Promise((resolve) => this.server.close(resolve))
-  }
-}
-
-const password = "correct horse battery staple"
-
-/** Tokens of those who write what is there before a test, by name. */
-const tokens = new Map<string, string>()
-
-/** A client of somebody who has an account. */
-const clientOf = Effect.fnUntraced(function* (name: string) {
-  if (!tokens.has(name)) {
-    const accounts = yield* Client.make(Accounts.AccountsApi, { url: server.url })
-    const credentials = { name, password: Redacted.make(password) }
-    const { accessToken } = yield* accounts.act("accounts.password.signUp", credentials)
-    tokens.set(name, Redacted.value(accessToken))
-  }
-  return yield* Client.make(ChatApi, { url: server.url, token: tokens.get(name)! })
-})
-
-/** Creates a channel with messages. */
-const seed = (name: string, authors: ReadonlyArray<string>, bodies: ReadonlyArray<string>) =>
-  Effect.gen(function* () {
-    const channel = yield* (yield* clientOf("Seed")).mutate("channels.create", { name, access: "public" })
-    const clients = yield* Effect.forEach(authors, clientOf)
-    for (const [i, body] of bodies.entries()) {
-      yield* clients[i % clients.length]!.mutate("messages.send", { channel: channel.id, body })
-    }
-  }).pipe(Effect.scoped, Effect.runPromise)
-
-let browser: Browser
-const contexts: Array<BrowserContext> = []
-let problems: Array<string> = []
-
-/** The messages that the browser itself logs when the network is lost. */
-const outage = /WebSocket connection to|net::ERR_/
-/** What the browser itself logs when a page leaves a channel while the server closes the socket of an ended session. */
-const closing = /^WebSocket is already in CLOSING or CLOSED state\.$/
-
-/** A user: a browser context with its own storage. Its warnings and errors are collected in `problems`. */
-const person = async (options: BrowserContextOptions = {}) => {
-  const context = await browser.newContext({ viewport: { width: 1200, height: 750 }, colorScheme: "light", ...options })
-  context.setDefaultTimeout(30_000)
-  context.on("console", (message) => {
-    if (message.type() === "error" || message.type() === "warning") problems.push(message.text())
-  })
-  context.on("weberror", (problem) => problems.push(problem.error().stack ?? String(problem.error())))
-  contexts.push(context)
-  return context
-}
-
-const open = async (context: BrowserContext, channel = "") => {
-  const page = await context.newPage()
-  await page.goto(channel === "" ? server.url : `${server.url}/#/${channel}`)
-  return page
-}
-
-const field = (page: Page) => page.getByRole("textbox", { name: /^Message to/ })
-const log = (page: Page) => page.getByRole("region", { name: /^Messages in/ })
-const connection = (page: Page) => page.getByRole("status", { name: "Connection" })
-
-const write = async (page: Page, body: string) => {
-  await field(page).fill(body)
-  await field(page).press("Enter")
-}
-
-/** Gives the user a name and a password; a user who has them signs in. */
-const signIn = async (page: Page, name: string, how: "Create an account" | "Sign in" = "Create an account") => {
-  await page.getByRole("complementary").getByRole("button", { name: "Sign in" }).click()
-  const dialog = page.getByRole("dialog", { name: "Sign in" })
-  await dialog.getByRole("textbox", { name: "Name" }).fill(name)
-  await dialog.getByLabel("Password").fill(password)
-  await dialog.getByRole("button", { name: how }).click()
-  await isCalled(page, name)
-}
-
-/** Waits until the side shows this name. */
-const isCalled = (page: Page, name: string | RegExp) =>
-  page.getByRole("complementary").getByRole("strong").filter({ hasText: name }).waitFor()
-
-/** Waits until the log shows a message that the server has confirmed. */
-const sees = (page: Page, body: string) =>
-  log(page).locator("li.message:not([data-local])", { hasText: body }).first().waitFor()
-
-const isConnected = (page: Page, word: string) => connection(page).filter({ hasText: word }).waitFor()
-
-const bodies = (page: Page) => log(page).locator("li.message .body").allTextContents()
-
-const shoot = (page: Page, name: string) => page.screenshot({ path: join(pathOf("screenshots"), `${name}.png`) })
-
-/** The accessible name or the text of the focused element. */
-const focused = (page: Page) =>
-  page.evaluate<string>(`(() => {
-    const element = document.activeElement
-    if (element === document.body) return "the page"
-    return element.getAttribute("aria-label") ?? element.labels?.[0]?.textContent ?? element.textContent
-  })()`)
-
 describe.skipIf(isMissing)("the chat in a browser", () => {
-  beforeAll(async () => {
-    mkdirSync(pathOf("screenshots"), { recursive: true })
-    await Effect.runPromise(ChatPage.buildInto(join(folder, "page")))
-    await website.start()
-    server.variables = { PREVIEW_HOSTS: website.host }
-    await server.start()
-    browser = await launch()
-  })
-
-  afterAll(async () => {
-    await browser?.close()
-    await server.stop()
-    await website.stop()
-    rmSync(folder, { recursive: true, force: true })
-  })
-
-  beforeEach(() => {
-    problems = []
-  })
-
-  afterEach(async () => {
-    for (const context of contexts.splice(0)) await context.close()
-  })
+  beforeAll(begin)
+  afterAll(end)
+  beforeEach(() => void problems.splice(0))
+  afterEach(leave)
 
   it("a new user creates the first channel, and two users exchange messages", async () => {
     const ada = await open(await person())
     await ada.getByRole("heading", { name: "Nobody has said anything yet" }).waitFor()
     await shoot(ada, "welcome")
+    await showsFirstScreen(ada)
+    await shoot(ada, "phone-welcome")
+    await ada.setViewportSize({ width: 1200, height: 750 })
     await ada.getByRole("button", { name: "Create #general" }).click()
     await signIn(ada, "Ada L")
     await write(ada, "Is anybody there?")
@@ -223,7 +85,7 @@ describe.skipIf(isMissing)("the chat in a browser", () => {
     expect(place).not.toContain("surprise")
     // Who knows the address sees as much as of a channel that does not exist.
     await bob.goto(`${server.url}/${place}`)
-    await bob.getByRole("heading", { name: "This conversation is not here" }).waitFor()
+    await bob.getByRole("heading", { name: "You cannot see this channel" }).waitFor()
     expect(await bob.getByRole("link", { name: /surprise/ }).count()).toBe(0)
     await ada.getByRole("button", { name: "Members" }).click()
     const dialog = ada.getByRole("dialog", { name: "Members of surprise" })
@@ -238,7 +100,7 @@ describe.skipIf(isMissing)("the chat in a browser", () => {
     await write(bob, "What should I not know?")
     await shoot(ada, "members")
     await dialog.getByRole("button", { name: "Remove Bob P" }).click()
-    await bob.getByRole("heading", { name: "This conversation is not here" }).waitFor()
+    await bob.getByRole("heading", { name: "You cannot see this channel" }).waitFor()
     await expect.poll(() => bob.getByRole("link", { name: /surprise/ }).count()).toBe(0)
     await shoot(bob, "removed")
     await dialog.getByRole("button", { name: "Close" }).click()
@@ -257,6 +119,16 @@ describe.skipIf(isMissing)("the chat in a browser", () => {
     // What the guest wrote is Cleo's.
     await log(page).locator("li.message[data-mine]", { hasText: "written by a guest" }).waitFor()
     await write(page, "written by Cleo")
+    await sees(page, "written by Cleo")
+    // Each is shown under the name that it was sent with, and both are the user's, who can change both.
+    const heads = (await log(page).locator("li.message .who").allTextContents()).map((head) => head.split(/ \d|you/)[0])
+    expect(heads).toEqual([expect.stringMatching(/^(?!Cleo S)\w+ \w+$/), "Cleo S"])
+    const first = log(page).locator("li.message", { hasText: "written by a guest" })
+    await first.locator(".me").waitFor()
+    await first.getByRole("button", { name: "Edit this message" }).click()
+    await page.getByRole("textbox", { name: "Edit your message" }).fill("written by a guest, once")
+    await page.getByRole("button", { name: "Save" }).click()
+    await first.getByText("(edited)").waitFor()
     await page.reload()
     await isCalled(page, "Cleo S")
     await log(page).locator("li.message[data-mine]", { hasText: "written by Cleo" }).waitFor()
@@ -353,7 +225,7 @@ describe.skipIf(isMissing)("the chat in a browser", () => {
     await home.getByText("Guest", { exact: true }).waitFor()
     await work.getByRole("heading", { name: "You were signed out" }).waitFor()
     await shoot(work, "signed-out")
-    await work.getByRole("button", { name: "Go on as a guest" }).click()
+    await work.getByRole("button", { name: "Continue as a guest" }).click()
     await work.getByText("Guest", { exact: true }).waitFor()
   })
 
@@ -362,7 +234,12 @@ describe.skipIf(isMissing)("the chat in a browser", () => {
     await page.getByRole("link", { name: "Acme" }).click()
     await page.getByRole("heading", { name: "You are not in this team" }).waitFor()
     await shoot(page, "refused")
-    await page.getByRole("link", { name: "Where everybody is" }).click()
+    // A phone shows it below the head of the page.
+    await page.setViewportSize({ width: 360, height: 740 })
+    expect(await page.getByRole("heading", { name: "You are not in this team" }).isVisible()).toBe(true)
+    expect(await isInView(page, ".brand h1")).toBe(true)
+    await page.setViewportSize({ width: 1200, height: 750 })
+    await page.getByRole("link", { name: "Go to Everybody" }).click()
     await signIn(page, "Eve")
     await page.getByRole("link", { name: "Acme" }).click()
     await page.getByRole("heading", { name: "Nobody has said anything yet" }).waitFor()
@@ -463,7 +340,7 @@ describe.skipIf(isMissing)("the chat in a browser", () => {
     await server.stop()
     await isConnected(ada, "Reconnecting…")
     await write(ada, "into the void")
-    await log(ada).getByText("Sending…").waitFor()
+    await log(ada).getByText("Waits for the server").waitFor()
     await ada.getByRole("status", { name: "About the connection" }).filter({ hasText: "cannot be reached" }).waitFor()
     await shoot(ada, "reconnecting")
     await server.start()
@@ -482,7 +359,9 @@ describe.skipIf(isMissing)("the chat in a browser", () => {
     const train = await person()
     const [ada, bob] = [await open(train, "tunnel"), await open(await person(), "tunnel")]
     await sees(ada, "before")
-    await sees(bob, "before")
+    for (const body of ["early", "mistake"]) await write(ada, body)
+    await sees(ada, "mistake")
+    await sees(bob, "mistake")
     await train.setOffline(true)
     await isConnected(ada, "Offline")
     await write(ada, "one")
@@ -490,13 +369,27 @@ describe.skipIf(isMissing)("the chat in a browser", () => {
     await log(ada).getByText("Waits for the network").nth(1).waitFor()
     await write(bob, "meanwhile")
     await sees(bob, "meanwhile")
+    // So do changes, which are shown at once.
+    const own = (body: string) => log(ada).locator("li.message", { hasText: body })
+    await own("early").getByRole("button", { name: "Edit this message" }).click()
+    await ada.getByRole("textbox", { name: "Edit your message" }).fill("late")
+    await ada.getByRole("button", { name: "Save" }).click()
+    await own("late (edited)").getByText("Waits for the network").waitFor()
+    await own("mistake").getByRole("button", { name: "Delete this message" }).click()
+    await ada.getByRole("dialog").getByRole("button", { name: "Delete", exact: true }).click()
+    const waiting = ada.getByRole("status", { name: "Sending" })
+    await waiting.filter({ hasText: "2 messages and 2 changes wait for the network" }).waitFor()
+    expect(await bodies(ada)).toEqual(["before", "late (edited)", "one", "two"])
+    expect(await bodies(bob)).toEqual(["before", "early", "mistake", "meanwhile"])
     await shoot(ada, "offline")
     await train.setOffline(false)
     await isConnected(ada, "Live")
     await sees(ada, "two")
     await sees(bob, "two")
-    expect(await bodies(bob)).toEqual(["before", "meanwhile", "one", "two"])
-    await expect.poll(() => bodies(ada)).toEqual(["before", "meanwhile", "one", "two"])
+    const all = ["before", "late (edited)", "meanwhile", "one", "two"]
+    await expect.poll(() => bodies(bob)).toEqual(all)
+    await expect.poll(() => bodies(ada)).toEqual(all)
+    await expect.poll(() => waiting.textContent()).toBe("")
     expect(problems.filter((problem) => !outage.test(problem))).toEqual([])
   })
 
@@ -552,7 +445,7 @@ describe.skipIf(isMissing)("the chat in a browser", () => {
     const channels = await page.getByRole("navigation", { name: "Channels" }).getByRole("link").allTextContents()
     await page.evaluate("document.activeElement.blur(); getSelection().setPosition(document.body, 0)")
     const order: Array<string> = []
-    for (let i = 0; i < 30 && !order.at(-1)?.startsWith("Message to"); i++) {
+    for (let i = 0; i < 40 && !order.at(-1)?.startsWith("Message to"); i++) {
       await keyboard.press("Tab")
       order.push(await focused(page))
     }
@@ -561,6 +454,7 @@ describe.skipIf(isMissing)("the chat in a browser", () => {
       "Skip to the message field",
       "Everybody",
       "Acme",
+      ...(channels.length < 8 ? [] : ["Find a channel"]),
       ...channels,
       "Name of a new channel",
       "Private",
@@ -570,6 +464,7 @@ describe.skipIf(isMissing)("the chat in a browser", () => {
       "Keyboard shortcuts",
       "Import messages",
       "Messages in #keyboard-only",
+      "Edit this message",
       "Delete this message",
       "Attach files",
       expect.stringMatching(/^Message to #keyboard-only/)
@@ -584,7 +479,15 @@ describe.skipIf(isMissing)("the chat in a browser", () => {
     await sees(page, "Good evening.")
     const brightness = () => page.evaluate<number>(contrastOf(".main", "background"))
     expect(await brightness()).toBeLessThan(0.05)
-    const parts = [".body", ".who time", ".channels a", ".channels a[aria-current]", ".hint", ".connection", ".face"]
+    const parts = [
+      ".body",
+      ".who time",
+      ".channels a",
+      ".channels a[aria-current]",
+      ".hint",
+      ".top .connection",
+      ".face"
+    ]
     const readable = async () => {
       for (const part of parts) {
         expect(await page.evaluate<number>(contrastOf(part, "ratio")), part).toBeGreaterThanOrEqual(4.5)
@@ -668,6 +571,7 @@ describe.skipIf(isMissing)("the chat in a browser", () => {
       .waitFor()
     await shoot(bob, "disappears")
     await fleeting(ada).getByRole("button", { name: "Delete this message" }).click()
+    await ada.getByRole("dialog").getByRole("button", { name: "Delete", exact: true }).click()
     await fleeting(bob).waitFor({ state: "hidden" })
     expect(await bodies(bob)).toEqual(["Is it late?", "In time", "Not that late"])
     expect(problems).toEqual([])
@@ -805,6 +709,8 @@ describe.skipIf(isMissing)("the chat in a browser", () => {
     const message = log(ada).locator("li.message[data-mine]", { has: ada.getByRole("img", { name: "dormouse.png" }) })
     await message.hover()
     await message.getByRole("button", { name: "Delete this message" }).click()
+    await ada.getByRole("dialog").getByText("It disappears for everybody, with 2 files.").waitFor()
+    await ada.getByRole("dialog").getByRole("button", { name: "Delete", exact: true }).click()
     await expect.poll(() => picture.count()).toBe(0)
     expect((await fetch(url)).status).toBe(404)
     expect(problems.filter((problem) => !/status of 403/.test(problem))).toEqual([])
@@ -838,6 +744,9 @@ describe.skipIf(isMissing)("the chat in a browser", () => {
     expect(problems).toEqual([])
   })
 
+  describe("messages that their authors change", changesOfMessages)
+  describe("its look, and how it is reached", lookOfPage)
+
   it.runIf(process.env["README_PICTURE"])("the picture of the README", async () => {
     await seed("burrow-building", ["Mossy Fern"], ["Moss or leaves?"])
     await seed(
@@ -864,30 +773,3 @@ describe.skipIf(isMissing)("the chat in a browser", () => {
 })
 
 it.runIf(isMissing)(missing, ({ skip }) => skip(missing))
-
-/** Code that runs in the page: the luminance of an element's background, or the contrast of its text with it. */
-const contrastOf = (selector: string, what: "background" | "ratio"): string => `(() => {
-  const element = document.querySelector(${JSON.stringify(selector)})
-  const context = document.createElement("canvas").getContext("2d", { willReadFrequently: true })
-  const luminance = (color, below) => {
-    context.fillStyle = below
-    context.fillRect(0, 0, 1, 1)
-    context.fillStyle = color
-    context.fillRect(0, 0, 1, 1)
-    const [r, g, b] = [...context.getImageData(0, 0, 1, 1).data].map((byte) => {
-      const part = byte / 255
-      return part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4
-    })
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b
-  }
-  const backgroundOf = (element) => {
-    for (let at = element; at !== null; at = at.parentElement) {
-      const color = getComputedStyle(at).backgroundColor
-      if (!/^rgba\\(.*, 0\\)$/.test(color)) return color
-    }
-    return "white"
-  }
-  const background = backgroundOf(element)
-  const [a, b] = [luminance(background, "white"), luminance(getComputedStyle(element).color, background)]
-  return ${what === "background" ? "a" : "(Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05)"}
-})()`

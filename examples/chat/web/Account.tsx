@@ -2,6 +2,7 @@ import { type FormEvent, useId, useState } from "react"
 import type { Caller } from "../api.ts"
 import { Dialog } from "./Dialog.tsx"
 import { Face } from "./Face.tsx"
+import { PendingLine } from "./Pending.tsx"
 import { addPasskey, signIn, signInWithPasskey, signOut, signOutEverywhere, signUp } from "./session.ts"
 
 /** Who the user is, and the ways to sign in and out. */
@@ -25,25 +26,29 @@ export const Account = ({ me }: { readonly me: Caller }) => {
   )
 }
 
+/** Longer names are not found when somebody invites their user. */
+const maxName = 60
+
 const Credentials = () => {
   const [name, setName] = useState("")
   const [password, setPassword] = useState("")
   const { isPending, problem, run } = useWork()
   const [nameField, passwordField] = [useId(), useId()]
   const given = { name: name.trim(), password }
-  const isEmpty = given.name === "" || password === ""
+  const isTooLong = given.name.length > maxName
+  const isEmpty = given.name === "" || password === "" || isTooLong
   const submit = (event: FormEvent) => {
     event.preventDefault()
     run(() => signIn(given))
   }
   return (
     <form className="fields" onSubmit={submit}>
-      <p>A new account keeps what you have written and the channels that you are in.</p>
+      <p className="about">A new account keeps your messages and your channels.</p>
       <label htmlFor={nameField}>Name</label>
       <input
         id={nameField}
         value={name}
-        maxLength={60}
+        aria-invalid={isTooLong}
         autoComplete="username"
         autoCapitalize="none"
         onChange={(event) => setName(event.target.value)}
@@ -53,13 +58,13 @@ const Credentials = () => {
         id={passwordField}
         type="password"
         value={password}
-        maxLength={1000}
         autoComplete="current-password"
         onChange={(event) => setPassword(event.target.value)}
       />
       <p className="problem" role="alert">
-        {problem}
+        {isTooLong ? `A name has at most ${maxName} characters. This one has ${given.name.length}.` : problem}
       </p>
+      <PendingLine isPending={isPending} doing="Signing in…" />
       <div className="line">
         <button type="submit" className="primary" disabled={isEmpty || isPending}>
           Sign in
@@ -93,13 +98,14 @@ const Settings = ({ name }: { readonly name: string }) => {
       <button type="button" className="plain" disabled={isPending} onClick={() => run(add)}>
         Add a passkey
       </button>
-      <p role="status">{isAdded && "The passkey was added: it signs in without a password."}</p>
+      <p role="status">{isAdded && "The passkey was added. You can sign in with it, without a password."}</p>
       <button type="button" className="primary" disabled={isPending} onClick={() => run(signOut)}>
         Sign out
       </button>
       <button type="button" className="plain" disabled={isPending} onClick={() => run(signOutEverywhere)}>
         Sign out everywhere
       </button>
+      <PendingLine isPending={isPending} doing="One moment…" />
       <p className="problem" role="alert">
         {problem}
       </p>

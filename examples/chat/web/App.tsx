@@ -1,19 +1,23 @@
 import { useEffect, useRef, useState } from "react"
 import type { Caller } from "../api.ts"
 import type { Channel } from "../schema.ts"
-import { home } from "../tenants.ts"
 import { Channels, type ChannelsHandle } from "./Channels.tsx"
 import { Conversation, type ConversationHandle } from "./Conversation.tsx"
+import { useChanging } from "./changing.ts"
+import { byName } from "./channelOrder.ts"
 import { useConnection, useLive, useMutation } from "./client.ts"
-import { addressOfTenant, placeOf, usePlace, visit } from "./location.ts"
-import { Mark } from "./Mark.tsx"
+import { placeOf, usePlace, visit } from "./location.ts"
+import { Ended, Failed, Gone, Loading, Refused, Welcome } from "./Notices.tsx"
+import { useOrdering } from "./ordering.ts"
+import { usePhone } from "./phone.ts"
 import { Shortcuts, useShortcuts } from "./Shortcuts.tsx"
 import { useSending } from "./sending.ts"
-import { forget } from "./session.ts"
 import { useSettings } from "./settings.ts"
-import { Gone, Welcome } from "./Welcome.tsx"
+import { Watch } from "./Watch.tsx"
 
 const nobody: Caller = { id: "", name: "", isGuest: true }
+
+const noChannels: ReadonlyArray<Channel> = []
 
 /** The whole page: the list of channels, and the conversation of the current one. A phone shows one of the two. */
 export const App = () => {
@@ -22,15 +26,28 @@ export const App = () => {
   const connection = useConnection()
   const [settings, change] = useSettings()
   const place = usePlace()
+  const isPhone = usePhone()
   const sending = useSending(me ?? nobody)
+  const changing = useChanging()
   const list = useRef<ChannelsHandle>(null)
   const conversation = useRef<ConversationHandle>(null)
   const [isHelpOpen, openHelp] = useState(false)
 
-  // Without a channel in the address, the first one is current; a wide screen shows it beside the list.
-  const channel = channels?.find((channel) => placeOf(channel) === place) ?? (place === "" ? channels?.[0] : undefined)
-  // A phone shows the conversation if the address names a channel, the welcome if there is no channel, else the list.
-  const pane = place !== "" || channels?.length === 0 ? "conversation" : "channels"
+  const first = useFirst(channels)
+  // Without a channel in the address, a wide screen shows the first one beside the list.
+  const channel = channels?.find((channel) => placeOf(channel) === place) ?? (place || isPhone ? undefined : first)
+  const ordering = useOrdering(channels ?? noChannels, channel)
+  const notice = isEnded(connection) ? (
+    <Ended />
+  ) : connection._tag === "Refused" ? (
+    <Refused />
+  ) : error !== undefined ? (
+    <Failed />
+  ) : channels?.length === 0 && me !== undefined && !isId(place) ? (
+    <Welcome missing={place} />
+  ) : undefined
+  // A phone shows the conversation if the address names a channel, else the list. A notice is shown below who the user is.
+  const pane = notice !== undefined ? "notice" : place !== "" ? "conversation" : "channels"
 
   useEffect(() => {
     document.title = channel === undefined ? "Dormouse chat" : `#${channel.name} · Dormouse chat`
@@ -39,8 +56,9 @@ export const App = () => {
   useShortcuts({
     write: () => conversation.current?.write(),
     create: () => list.current?.create(),
+    find: () => list.current?.find(),
     step: (by) => {
-      const next = step(channels ?? [], channel, by)
+      const next = step([...ordering.unread, ...ordering.others], channel, by)
       if (next !== undefined) visit(placeOf(next))
     },
     help: () => openHelp(true)
@@ -48,38 +66,53 @@ export const App = () => {
 
   return (
     <div className="app" data-pane={pane}>
-      <button type="button" className="skip" onClick={() => conversation.current?.write()}>
-        Skip to the message field
-      </button>
+      {channels?.map((each) => (
+        <Watch key={each.id} channel={each} isCurrent={each.id === channel?.id} onChange={ordering.mark} />
+      ))}
       <Channels
         ref={list}
-        channels={channels}
+        channels={channels ?? noChannels}
         current={channel}
+        ordering={ordering}
+        isMain={isPhone && pane === "channels"}
         me={me}
         settings={settings}
         onChange={change}
         onHelp={() => openHelp(true)}
+        onWrite={() => conversation.current?.write()}
       />
       <main className="main">
-        {isEnded(connection) ? (
-          <Ended />
-        ) : connection._tag === "Refused" ? (
-          <Refused />
-        ) : error !== undefined ? (
-          <Empty title="The chat cannot be shown" text={error.message} />
-        ) : channels === undefined || me === undefined ? (
-          <Empty title="" text="" />
-        ) : channel !== undefined ? (
-          <Conversation key={channel.id} ref={conversation} channel={channel} me={me} sending={sending} />
-        ) : isId(place) ? (
-          <Gone />
-        ) : (
-          <Welcome missing={place} />
-        )}
+        {notice ??
+          (channels === undefined || me === undefined ? (
+            <Loading />
+          ) : channel !== undefined ? (
+            <Conversation
+              key={channel.id}
+              ref={conversation}
+              channel={channel}
+              me={me}
+              sending={sending}
+              changing={changing}
+            />
+          ) : isId(place) ? (
+            <Gone />
+          ) : (
+            place !== "" && <Welcome missing={place} />
+          ))}
       </main>
       <Shortcuts isOpen={isHelpOpen} onClose={() => openHelp(false)} />
     </div>
   )
+}
+
+/** The first channel. It stays the same while the page is open: a channel that is created later does not take its place. */
+const useFirst = (channels: ReadonlyArray<Channel> | undefined): Channel | undefined => {
+  const first = useRef<string>(undefined)
+  const found = channels?.find(({ id }) => id === first.current) ?? channels?.toSorted(byName)[0]
+  useEffect(() => {
+    first.current = found?.id
+  })
+  return found
 }
 
 /** Who the user is. Others can invite the user by name from then on. */
@@ -100,35 +133,6 @@ const isId = (place: string): boolean => /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]
 /** Whether the server does not accept the session any more: it was ended from another browser. */
 const isEnded = (connection: ReturnType<typeof useConnection>): boolean =>
   connection._tag === "Refused" && connection.reason.startsWith("4401")
-
-const Ended = () => (
-  <div className="empty">
-    <Mark />
-    <h1>You were signed out</h1>
-    <p>Your account was signed out everywhere, or the session has expired.</p>
-    <button type="button" className="primary" onClick={forget}>
-      Go on as a guest
-    </button>
-  </div>
-)
-
-/** Shown to who may not enter the tenant. A tenant that does not exist looks the same. */
-const Refused = () => (
-  <div className="empty">
-    <Mark />
-    <h1>You are not in this team</h1>
-    <p>Acme is for those who have an account with a name and a password. Create one where everybody is.</p>
-    <a href={addressOfTenant(home)}>Where everybody is</a>
-  </div>
-)
-
-const Empty = ({ text, title }: { readonly title: string; readonly text: string }) => (
-  <div className="empty">
-    <Mark />
-    <h1>{title}</h1>
-    <p>{text}</p>
-  </div>
-)
 
 /** The channel `by` places further in the list, wrapping around at both ends. */
 const step = (channels: ReadonlyArray<Channel>, from: Channel | undefined, by: number): Channel | undefined =>

@@ -3,6 +3,7 @@ import type { Lifetime } from "../schema.ts"
 import { Choose, Chosen } from "./Chosen.tsx"
 import { Icon } from "./Icon.tsx"
 import { Later } from "./Later.tsx"
+import { excessOf, Length, tooLong } from "./Length.tsx"
 import type { Words } from "./sending.ts"
 import type { Uploading } from "./uploading.ts"
 
@@ -17,10 +18,12 @@ interface Props {
   readonly onSend: (words: Words) => void
   /** Gets a time in milliseconds. Returns whether the server accepted it. */
   readonly onLater: (words: Words, at: number) => Promise<boolean>
+  /** Opens the user's last message to change it. Returns whether there is one. */
+  readonly onEditLast: () => boolean
 }
 
 /** The field in which a message is written. Enter sends it. */
-export const Composer = ({ author, channel, field, onLater, onSend, onType, uploads }: Props) => {
+export const Composer = ({ author, channel, field, onEditLast, onLater, onSend, onType, uploads }: Props) => {
   const [text, setText] = useState("")
   const [lifetime, setLifetime] = useState<Lifetime>()
   const [isLaterOpen, openLater] = useState(false)
@@ -35,7 +38,9 @@ export const Composer = ({ author, channel, field, onLater, onSend, onType, uplo
   const hasFailed = uploads.files.some(({ state }) => state === "failed")
   const files = uploads.files.flatMap(({ attachment }) => (attachment === undefined ? [] : [attachment]))
   const isEmpty = body === "" && files.length === 0
+  const excess = excessOf(body)
   const send = () => {
+    if (excess > 0) return document.getElementById("write")?.focus()
     if (isUploading) return wait(true)
     if (isEmpty) return
     onSend(files.length === 0 ? words : { ...words, files })
@@ -66,6 +71,8 @@ export const Composer = ({ author, channel, field, onLater, onSend, onType, uplo
   }
   const onKeyDown = (event: KeyboardEvent<HTMLTextAreaElement>) => {
     if (event.key === "Escape") return event.currentTarget.blur()
+    // With Alt it goes to the previous channel.
+    if (event.key === "ArrowUp" && !event.altKey && text === "" && onEditLast()) return event.preventDefault()
     // While an input method composes a word, Enter accepts the word.
     if (event.key !== "Enter" || event.shiftKey || event.nativeEvent.isComposing) return
     event.preventDefault()
@@ -86,7 +93,7 @@ export const Composer = ({ author, channel, field, onLater, onSend, onType, uplo
             <>
               The message is sent when its files are uploaded.{" "}
               <button type="button" className="plain" onClick={() => wait(false)}>
-                Do not send it
+                Cancel
               </button>
             </>
           )}
@@ -98,10 +105,10 @@ export const Composer = ({ author, channel, field, onLater, onSend, onType, uplo
             id="write"
             rows={1}
             value={text}
-            maxLength={4000}
             placeholder={`Message #${channel}`}
             aria-label={`Message to #${channel}, as ${author}`}
-            aria-describedby="write-hint"
+            aria-describedby="write-length write-hint"
+            aria-invalid={excess > 0}
             enterKeyHint="send"
             onChange={(event) => change(event.target.value)}
             onKeyDown={onKeyDown}
@@ -112,15 +119,24 @@ export const Composer = ({ author, channel, field, onLater, onSend, onType, uplo
             className="quiet"
             aria-label="Send later"
             title={uploads.files.length === 0 ? "Send later" : "Files cannot be sent later"}
-            disabled={body === "" || uploads.files.length > 0}
+            disabled={body === "" || excess > 0 || uploads.files.length > 0}
             onClick={() => openLater(true)}
           >
             <Icon name="clock" />
           </button>
-          <button type="submit" className="send" aria-label="Send" disabled={isEmpty && !isUploading}>
+          <button
+            type="submit"
+            className="send"
+            aria-label="Send"
+            aria-disabled={excess > 0}
+            aria-describedby="write-length"
+            title={excess > 0 ? tooLong(excess) : "Send"}
+            disabled={isEmpty && !isUploading}
+          >
             <Icon name="send" />
           </button>
         </div>
+        <Length id="write-length" body={body} />
         <div className="below">
           <LifetimeField lifetime={lifetime} onChange={setLifetime} />
           <Hint />

@@ -9,7 +9,7 @@ export const ConnectionWords = () => {
   return (
     <p className="connection" data-state={connection._tag} role="status" aria-label="Connection">
       <span className="dot" aria-hidden="true" />
-      {wordOf(connection)}
+      <span className="word">{wordOf(connection)}</span>
     </p>
   )
 }
@@ -36,18 +36,16 @@ const wordOf = (connection: Connection): string => {
     case "Offline":
       return "Offline"
     case "Refused":
-      return "Refused"
+      return "Not connected"
   }
 }
 
 const noticeOf = (connection: Connection): string => {
   switch (connection._tag) {
     case "Stale":
-      return `The server cannot be reached. This is how things stood at ${timeOf(connection.since)}; what you write is kept and sent.`
+      return `The server cannot be reached since ${timeOf(connection.since)}. What you write is kept, and sent when it is back.`
     case "Offline":
-      return `There is no network since ${timeOf(connection.since)}. What you write is kept, and sent when it is back.`
-    case "Refused":
-      return `The server refused the connection: ${connection.reason}`
+      return `You are offline since ${timeOf(connection.since)}. What you write is kept, and sent when you are back.`
     default:
       return ""
   }

@@ -21,6 +21,12 @@ export const HereNow = ({ people }: { readonly people: ReadonlyArray<PersonHere>
         <span className="hidden">{name}</span>
       </li>
     ))}
+    {/* In the place of the faces on a phone. */}
+    {people.length > 0 && (
+      <li className="count" aria-hidden="true">
+        {people.length} here
+      </li>
+    )}
     {people.length > shown && (
       <li className="more" aria-hidden="true">
         +{people.length - shown}

@@ -5,6 +5,7 @@ import type { Channel } from "../schema.ts"
 import { useMutation } from "./client.ts"
 import { Dialog } from "./Dialog.tsx"
 import { Icon } from "./Icon.tsx"
+import { PendingLine } from "./Pending.tsx"
 
 /** The button that imports messages of another chat from a file. */
 export const ImportFile = ({ channel }: { readonly channel: Channel }) => {
@@ -52,7 +53,7 @@ const Choose = ({ channel, onBegun }: Props) => {
     const { broken, file, lines } = chosen
     const outcome = await begin({ channel: channel.id, file, lines, broken: broken.length }).catch(() => undefined)
     if (outcome?._tag === "Success") onBegun()
-    else setProblem("The import could not begin: the file may be too large.")
+    else setProblem("The import did not start. The file may be too large.")
   }
   const isEmpty = chosen === undefined || chosen.lines.length === 0 || chosen.lines.length > maxLines
   return (
@@ -61,15 +62,16 @@ const Choose = ({ channel, onBegun }: Props) => {
       <input id={field} type="file" accept=".txt,.csv,.json,.jsonl,.ndjson" aria-describedby={hint} onChange={choose} />
       <p id={hint} className="note">
         Each line is a message: <code>name: text</code>, CSV with name and text, or JSON with <code>name</code> and{" "}
-        <code>text</code>. Those without a time stand above what was written here.
+        <code>text</code>. Messages without a time are placed above the ones that are here.
       </p>
       <p role="status">{chosen && summaryOf(chosen)}</p>
       <p className="problem" role="alert">
         {problem}
       </p>
       <button type="submit" className="primary" disabled={isEmpty || isPending}>
-        {isPending ? "Importing…" : "Import"}
+        Import
       </button>
+      <PendingLine isPending={isPending} doing="Importing…" />
     </form>
   )
 }

@@ -1,5 +1,7 @@
 import { type FormEvent, useId, useState } from "react"
 import { Dialog } from "./Dialog.tsx"
+import { PendingLine } from "./Pending.tsx"
+import { Time } from "./Time.tsx"
 import { laterTimes, soonOf, toField } from "./times.ts"
 
 interface Props {
@@ -27,13 +29,13 @@ const Times = ({ onChoose, onClose }: Props) => {
     const isAccepted = await onChoose(at)
     setPending(false)
     if (isAccepted) onClose()
-    else setProblem("The server did not accept it.")
+    else setProblem("The message could not be scheduled. Try again.")
   }
   const submit = (event: FormEvent) => {
     event.preventDefault()
     const at = new Date(own).getTime()
     if (at > Date.now()) choose(at)
-    else setProblem("Choose a time that is still to come.")
+    else setProblem("Choose a time in the future.")
   }
   return (
     <form className="fields" onSubmit={submit}>
@@ -42,7 +44,9 @@ const Times = ({ onChoose, onClose }: Props) => {
           <li key={label}>
             <button type="button" className="plain" disabled={isPending} onClick={() => choose(at)}>
               {label}
-              <span className="note">{soonOf(at, now)}</span>
+              <Time at={at} className="note">
+                {soonOf(at, now)}
+              </Time>
             </button>
           </li>
         ))}
@@ -65,6 +69,7 @@ const Times = ({ onChoose, onClose }: Props) => {
       <p className="problem" role="alert">
         {problem}
       </p>
+      <PendingLine isPending={isPending} doing="Scheduling…" />
     </form>
   )
 }

@@ -5,6 +5,7 @@ import { useLive, useMutation } from "./client.ts"
 import { Dialog } from "./Dialog.tsx"
 import { Face } from "./Face.tsx"
 import { Icon } from "./Icon.tsx"
+import { PendingLine } from "./Pending.tsx"
 
 interface Props {
   readonly channel: Channel
@@ -78,7 +79,7 @@ const Invite = ({ channel }: { readonly channel: Channel }) => {
     const outcome = await invite({ channel: channel.id, name: name.trim() }).catch(() => undefined)
     if (outcome?._tag === "Success") setName("")
     else if (outcome?.error._tag === "PersonNotFound") setProblem(`Nobody here is called ${name.trim()}.`)
-    else setProblem("The invitation could not be made.")
+    else setProblem(name.length > 60 ? "Nobody has a name that long." : "The invitation failed. Try again.")
   }
   return (
     <form className="fields" onSubmit={submit}>
@@ -87,7 +88,6 @@ const Invite = ({ channel }: { readonly channel: Channel }) => {
         <input
           id={field}
           value={name}
-          maxLength={60}
           autoComplete="off"
           onChange={(event) => {
             setName(event.target.value)
@@ -98,9 +98,10 @@ const Invite = ({ channel }: { readonly channel: Channel }) => {
           Invite
         </button>
       </div>
-      <p className="note" role="status">
+      <p className="problem" role="alert">
         {problem}
       </p>
+      <PendingLine isPending={isPending} doing="Inviting…" />
     </form>
   )
 }

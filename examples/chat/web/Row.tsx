@@ -1,16 +1,20 @@
 import * as DateTime from "effect/DateTime"
+import { useEffect, useRef } from "react"
 import type { Shown } from "../attachments/api.ts"
 import type { Reader } from "../reading/api.ts"
-import type { Message, MessageId } from "../schema.ts"
-import { Attachments, countOf } from "./Attachments.tsx"
-import { useConnection, useMutation } from "./client.ts"
+import type { Message } from "../schema.ts"
+import { Actions } from "./Actions.tsx"
+import { Attachments } from "./Attachments.tsx"
+import { EditMessage } from "./EditMessage.tsx"
 import { Face } from "./Face.tsx"
 import { Icon } from "./Icon.tsx"
 import { namesOf } from "./names.ts"
+import { PendingMark } from "./Pending.tsx"
 import { PreviewCard } from "./PreviewCard.tsx"
-import { type Failed, isLocal, type Sending } from "./sending.ts"
+import { isLocal } from "./sending.ts"
 import { Text } from "./Text.tsx"
-import { dayOf, fullTimeOf, nameOfDay, soonOf, timeOf } from "./times.ts"
+import { Time } from "./Time.tsx"
+import { dayOf, nameOfDay, soonOf, timeOf } from "./times.ts"
 
 /** Milliseconds. Consecutive messages of one author within this time are shown as one group. */
 const together = 5 * 60_000
@@ -25,15 +29,38 @@ interface RowProps {
   readonly readers: ReadonlyArray<Reader>
   /** Its files, as soon as they are known. */
   readonly files: ReadonlyArray<Shown>
+  /** Whether a change of it has no answer yet. */
+  readonly isChanging: boolean
+  /** Whether its text is a field. */
+  readonly isEditing: boolean
+  readonly onEdit: (message: Message) => void
+  readonly onCancel: () => void
+  readonly onSave: (message: Message, body: string) => void
+  readonly onDelete: (message: Message) => void
 }
 
+/** Whether the user may change the text of a message: it is their own, and they have not imported it. */
+export const canEdit = (message: Message, me: string): boolean =>
+  message.author === me && message.from === undefined && !isLocal(message)
+
 /** A message. The first of a day has the name of the day above it. */
-export const Row = ({ before, files, isMine, message, readers }: RowProps) => {
+export const Row = ({ before, files, isChanging, isEditing, isMine, message, readers, ...on }: RowProps) => {
   const at = atOf(message)
   const name = message.from ?? message.name
   const isNewDay = before === undefined || dayOf(atOf(before)) !== dayOf(at)
-  const follows =
-    !isNewDay && before.author === message.author && before.from === message.from && at - atOf(before) < together
+  const follows = !isNewDay && isSameAuthor(before, message) && at - atOf(before) < together
+  const row = useRef<HTMLLIElement>(null)
+  const wasEditing = useRef(isEditing)
+  useEffect(() => {
+    // The field had the focus, which goes back to the button that is there in its place.
+    if (wasEditing.current && !isEditing && document.activeElement === document.body) {
+      const buttons = row.current?.querySelectorAll<HTMLElement>(".actions button") ?? []
+      Array.from(buttons)
+        .find((button) => button.checkVisibility())
+        ?.focus()
+    }
+    wasEditing.current = isEditing
+  }, [isEditing])
   return (
     <>
       {isNewDay && (
@@ -42,6 +69,7 @@ export const Row = ({ before, files, isMine, message, readers }: RowProps) => {
         </li>
       )}
       <li
+        ref={row}
         className="message"
         data-follows={follows || undefined}
         data-mine={isMine || undefined}
@@ -49,90 +77,51 @@ export const Row = ({ before, files, isMine, message, readers }: RowProps) => {
       >
         {!follows && <Face id={message.from ?? message.author} name={name} />}
         <p className={follows ? "hidden" : "who"}>
-          <span className="author">{name}</span>
+          <span className="author" title={name}>
+            {name}
+          </span>
           {message.from !== undefined && <span className="note">imported by {message.name}</span>}
           {isMine && message.from === undefined && <span className="me">you</span>}
-          <Time at={at} />
+          <Time at={at}>{timeOf(at)}</Time>
         </p>
-        {message.body !== "" && (
-          <p className="body">
-            <Text text={message.body} />
-          </p>
+        {isEditing ? (
+          <EditMessage message={message} onCancel={on.onCancel} onSave={(body) => on.onSave(message, body)} />
+        ) : (
+          (message.body !== "" || message.editedAt !== undefined) && (
+            <p className="body">
+              <Text text={message.body} />
+              {message.editedAt !== undefined && (
+                <Time at={DateTime.toEpochMillis(message.editedAt)} className="edited">
+                  {" (edited)"}
+                </Time>
+              )}
+            </p>
+          )
         )}
         {message.files !== undefined && <Attachments count={message.files} files={files} />}
         {message.preview !== undefined && <PreviewCard {...message.preview} />}
         {message.expiresAt !== undefined && <Expiry at={DateTime.toEpochMillis(message.expiresAt)} />}
-        {isLocal(message) ? <SendingWords /> : isMine && <Delete id={message.id} />}
+        {(isLocal(message) || isChanging) && <PendingMark doing={isChanging ? "Saving…" : "Sending…"} />}
+        {isMine && !isLocal(message) && !isEditing && (
+          <Actions
+            canEdit={message.from === undefined}
+            onEdit={() => on.onEdit(message)}
+            onDelete={() => on.onDelete(message)}
+          />
+        )}
         {readers.length > 0 && <p className="state read">Read by {namesOf(readers.map(({ name }) => name))}</p>}
       </li>
     </>
   )
 }
 
-const Time = ({ at }: { readonly at: number }) => (
-  <time dateTime={new Date(at).toISOString()} title={fullTimeOf(at)}>
-    {timeOf(at)}
-  </time>
-)
-
 /** When the message disappears. */
 const Expiry = ({ at }: { readonly at: number }) => (
-  <p className="state" title={fullTimeOf(at)}>
-    <Icon name="clock" /> Disappears {soonOf(at, Date.now())}
+  <p className="state">
+    <Icon name="clock" /> Disappears <Time at={at}>{soonOf(at, Date.now())}</Time>
   </p>
 )
 
-const Delete = ({ id }: { readonly id: MessageId }) => {
-  const [remove, isPending] = useMutation("messages.delete")
-  return (
-    <button
-      type="button"
-      className="quiet delete"
-      aria-label="Delete this message"
-      title="Delete"
-      disabled={isPending}
-      onClick={() => remove({ id }).catch(() => undefined)}
-    >
-      <Icon name="bin" />
-    </button>
-  )
-}
-
-const SendingWords = () => {
-  const { _tag } = useConnection()
-  return <p className="state">{_tag === "Offline" ? "Waits for the network" : "Sending…"}</p>
-}
-
-interface FailedRowProps {
-  readonly message: Failed
-  readonly name: string
-  readonly sending: Sending
-}
-
-/** A message that could not be sent. */
-export const FailedRow = ({ message, name, sending }: FailedRowProps) => {
-  const again = () => {
-    sending.forget(message.id)
-    const { id: _id, reason: _reason, ...draft } = message
-    sending.send(draft)
-  }
-  return (
-    <div className="message failed" role="alert">
-      <Face id={name} name={name} />
-      <p className="who">
-        <span className="author">{name}</span>
-        <span>not sent</span>
-      </p>
-      <p className="body">{message.body || countOf(message.files?.length ?? 0)}</p>
-      <p className="state">
-        {message.reason}{" "}
-        <button type="button" onClick={again}>
-          Try again
-        </button>
-        <button type="button" onClick={() => sending.forget(message.id)}>
-          Discard
-        </button>
-      </p>
-    </div>
-  )
-}
+/** Messages of one account under another name, such as those of a guest who has signed up, are not shown as one group. */
+const isSameAuthor = (a: Message, b: Message): boolean =>
+  a.author === b.author && a.name === b.name && a.from === b.from

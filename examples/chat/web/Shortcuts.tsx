@@ -5,6 +5,7 @@ import { Dialog } from "./Dialog.tsx"
 export interface Actions {
   readonly write: () => void
   readonly create: () => void
+  readonly find: () => void
   readonly step: (by: number) => void
   readonly help: () => void
 }
@@ -12,11 +13,13 @@ export interface Actions {
 const list: ReadonlyArray<readonly [keys: ReadonlyArray<string>, what: string]> = [
   [["Enter"], "Send the message"],
   [["Shift", "Enter"], "Begin a new line"],
+  [["↑"], "In the empty field: change your last message"],
   [["/"], "Go to the message field"],
   [["Alt", "↑"], "Previous channel"],
   [["Alt", "↓"], "Next channel"],
+  [["F"], "Find a channel"],
   [["N"], "New channel"],
-  [["Page Up"], "Scroll back; older messages load at the top"],
+  [["Page Up"], "Scroll back to older messages"],
   [["Esc"], "Leave a field, or close this"],
   [["?"], "These shortcuts"]
 ]
@@ -51,6 +54,9 @@ const actionOf = (event: KeyboardEvent, actions: Actions): (() => void) | undefi
   switch (event.key) {
     case "/":
       return actions.write
+    case "f":
+    case "F":
+      return actions.find
     case "n":
     case "N":
       return actions.create

@@ -6,6 +6,7 @@ import type { Channel } from "../schema.ts"
 import { useLive, useMutation } from "./client.ts"
 import { Dialog } from "./Dialog.tsx"
 import { Icon } from "./Icon.tsx"
+import { PendingLine } from "./Pending.tsx"
 import { inZone } from "./times.ts"
 
 interface Props {
@@ -29,13 +30,13 @@ export const TeamSettings = ({ channels, me }: Props) => {
         <Icon name="settings" />
       </button>
       <Dialog title="Nightly digest" isOpen={isOpen} onClose={() => open(false)}>
-        <p className="about">Every midnight, a message says how much was written in the public channels.</p>
+        <p className="about">Every midnight, a message counts what was written in the public channels.</p>
         {!settings ? (
-          <p className="about">It can be set as soon as there is a channel.</p>
+          <p className="about">Create a channel first.</p>
         ) : settings.owner === me.id ? (
           <Form channels={channels} settings={settings} />
         ) : (
-          <p className="about">Only who made the first channel can change it.</p>
+          <p className="about">Only the person who created the first channel can change this.</p>
         )}
         {settings && <Next {...settings} />}
       </Dialog>
@@ -66,7 +67,7 @@ const Form = ({ channels, settings }: FormProps) => {
     event.preventDefault()
     const chosen = channels.find(({ id }) => id === channel)?.id ?? null
     const outcome = await save({ channel: chosen, zone }).catch(() => undefined)
-    setProblem(outcome?._tag === "Success" ? "" : "It could not be saved.")
+    setProblem(outcome?._tag === "Success" ? "" : "It could not be saved. Try again.")
   }
   return (
     <form className="fields" onSubmit={submit}>
@@ -91,6 +92,7 @@ const Form = ({ channels, settings }: FormProps) => {
       <button type="submit" className="primary" disabled={isPending}>
         Save
       </button>
+      <PendingLine isPending={isPending} doing="Saving…" />
     </form>
   )
 }

@@ -2,6 +2,7 @@ import * as DateTime from "effect/DateTime"
 import type { Waiting as Waits } from "../scheduled/api.ts"
 import type { ChannelId } from "../schema.ts"
 import { useLive, useMutation } from "./client.ts"
+import { Time } from "./Time.tsx"
 import { soonOf } from "./times.ts"
 
 /** The user's messages to this channel that wait for their time. */
@@ -25,11 +26,18 @@ const Item = ({ hasFailed, message: { at, body, id } }: Waits) => {
   const [send, isSending] = useMutation("scheduled.send")
   const [cancel, isCancelling] = useMutation("scheduled.cancel")
   const isPending = isSending || isCancelling
+  const millis = DateTime.toEpochMillis(at)
   return (
     <li>
       <p>
         <span className="state">
-          {hasFailed ? "Could not be sent" : `Is sent ${soonOf(DateTime.toEpochMillis(at), Date.now())}`}
+          {hasFailed ? (
+            "Could not be sent"
+          ) : (
+            <>
+              Will be sent <Time at={millis}>{soonOf(millis, Date.now())}</Time>
+            </>
+          )}
         </span>
         <span className="excerpt">{body}</span>
       </p>

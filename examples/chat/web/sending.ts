@@ -4,6 +4,7 @@ import type { Caller } from "../api.ts"
 import type { AttachmentId } from "../attachments/schema.ts"
 import { type ChannelId, type Lifetime, Message, MessageId } from "../schema.ts"
 import { useMutation } from "./client.ts"
+import { defect, reasonOf } from "./reasons.ts"
 
 /** A message that is not sent yet. */
 export interface Draft extends Words {
@@ -30,6 +31,8 @@ export interface Sending {
   readonly send: (draft: Draft) => void
   /** Has a message sent at a time, in milliseconds. Returns whether the server does so. */
   readonly later: (draft: Draft, at: number) => Promise<boolean>
+  /** How many messages the server has not answered. */
+  readonly pending: number
   /** The messages that could not be sent. */
   readonly failed: ReadonlyArray<Failed>
   /** Removes a message from `failed`. */
@@ -42,6 +45,7 @@ export const isLocal = ({ id }: Message): boolean => id.startsWith("local-")
 /** Sends messages. They are shown at once; those that fail are kept, so that the user can send them again. */
 export const useSending = (me: Caller): Sending => {
   const [failed, setFailed] = useState<ReadonlyArray<Failed>>([])
+  const [pending, setPending] = useState(0)
   const forget = useCallback((id: string) => setFailed((failed) => failed.filter((message) => message.id !== id)), [])
   const [schedule] = useMutation("scheduled.add")
   const later = useCallback(
@@ -72,45 +76,16 @@ export const useSending = (me: Caller): Sending => {
   const send = useCallback(
     async (draft: Draft) => {
       const fail = (reason: string) => setFailed((failed) => [...failed, { ...draft, id: crypto.randomUUID(), reason }])
+      setPending((pending) => pending + 1)
       try {
         const outcome = await call(draft)
         if (outcome._tag === "Failure") fail(reasonOf(outcome.error))
       } catch {
-        fail("Something went wrong on the server.")
+        fail(defect)
       }
+      setPending((pending) => pending - 1)
     },
     [call]
   )
-  return { send, later, failed, forget }
-}
-
-type Outcome = Awaited<ReturnType<ReturnType<typeof useMutation<"messages.send">>[0]>>
-
-const reasonOf = (error: Extract<Outcome, { _tag: "Failure" }>["error"]): string => {
-  switch (error._tag) {
-    case "ChannelNotFound":
-      return "This channel does not exist any more."
-    case "AttachmentNotFound":
-      return "A file of it is not there any more."
-    case "OutcomeUnknown":
-      return "The server did not answer. It may have been sent all the same."
-    case "OutcomePending":
-      return "It is sent as soon as the server answers."
-    case "ConnectionRefused":
-      return "You may not write here."
-    case "CallError":
-      return reasonOfCall(error.reason._tag)
-  }
-}
-
-const reasonOfCall = (tag: string): string => {
-  switch (tag) {
-    case "LimitExceeded":
-      return "The message is too long."
-    case "Unauthenticated":
-    case "Forbidden":
-      return "You may not write here."
-    default:
-      return "The server could not be reached."
-  }
+  return { send, later, pending, failed, forget }
 }

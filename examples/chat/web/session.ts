@@ -116,13 +116,13 @@ const told = (work: Effect.Effect<unknown, Failure>): Promise<string | undefined
 const sentenceOf = (error: Failure): string => {
   switch (error._tag) {
     case "NameTaken":
-      return "Somebody else has this name."
+      return "This name is taken."
     case "PasswordRefused":
       return refusalOf(error)
     case "InvalidCredentials":
       return "The name or the password is wrong."
     case "AlreadyLinked":
-      return "This belongs to another account, or the account has a name and a password already."
+      return "This belongs to another account, or your account has a name and a password already."
     case "PasskeyNotUsed":
       return refusalOfBrowser[error.problem]
     case "PasskeyRefused":
@@ -148,7 +148,7 @@ const refusalOfBrowser: Readonly<Record<Passkeys.PasskeyNotUsed["problem"], stri
 const refusalOf = ({ minimumLength, problem }: Accounts.PasswordRefused): string => {
   switch (problem) {
     case "short":
-      return `A password has ${minimumLength} characters or more.`
+      return `A password needs ${minimumLength} characters or more.`
     case "long":
       return "The password is too long."
     case "name":

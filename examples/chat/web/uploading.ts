@@ -159,7 +159,7 @@ const sentenceOf = (error: Effect.Error<ReturnType<typeof send>>, type: string):
     case "ChannelNotFound":
       return "This channel does not exist any more."
     case "ConnectionRefused":
-      return "You may not write here."
+      return "You cannot write here."
     case "UploadError":
       return error.status === 0 ? "The file cannot be read." : "The upload was refused."
     default:
