@@ -270,7 +270,7 @@ const history = Effect.fnUntraced(function* (seed: number, steps: number) {
 
 describe("changes at random", () => {
   it.effect("nobody changes or deletes a message of somebody else, nor one that they cannot see", () =>
-    Effect.forEach(seeds(6), (seed) => history(seed, 60).pipe(Effect.scoped, Effect.provide(backend)), {
+    Effect.forEach(seeds(3), (seed) => history(seed, 60).pipe(Effect.scoped, Effect.provide(backend)), {
       discard: true
     })
   )
