@@ -351,6 +351,24 @@ export const suite = (name: string, run: WithDatabase): void => {
       expect(refusal(database, { tables: [old()] })).toContain("changed from integer to text")
     })
 
+    test("MG5 a version without the migration finds values as they were, also of a field that keeps its type", async (database) => {
+      const first = await start(database, { tables: [old()] })
+      first.write(old().insertMany(rows))
+      const table = old()
+      const shout = Migration.make("shout", {
+        table,
+        from: { name: text },
+        fills: ["name"],
+        rowsPerStep: 2,
+        row: ({ name }: Any): Any => Effect.succeed({ name: `${name}!` })
+      } as Any)
+      const version = { tables: [table], migrations: [shout] }
+      begin(database, version).opened.migrations.step()
+      expect((await start(database, { tables: [old()] })).rows(old())).toEqual(rows)
+      const names = (await start(database, version)).rows(table).map(({ name }) => name)
+      expect(names).toEqual(rows.map(({ name }) => `${name}!`))
+    })
+
     test("MG5 a migration whose target changes in the middle begins again", async (database) => {
       const earlier = await start(database, { tables: [old()] })
       earlier.write(old().insertMany(rows))

@@ -81,7 +81,9 @@ export const migrate = (
   // Most starts find everything in place, and need no transaction.
   if (isKnown && declared.every(isIn(objects)) && !droppedTables.some((name) => objects.has(name))) {
     const states = statesOf(database, objects)
-    if (!isForgotten(states, migrations)) return noChanges
+    // A migration that has yet to run may need columns for the values before, also where no table is declared differently.
+    const areDone = migrations.every(({ id }) => states.get(id)?.state === "done")
+    if (areDone && !isForgotten(states, migrations)) return noChanges
   }
   return database.transaction(() => {
     for (const { create } of missing) database.all(create, [])
