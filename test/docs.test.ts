@@ -11,10 +11,11 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import * as Server from "../examples/chat/server.ts"
 
 /**
- * The code in the pages runs. A block of TypeScript begins with one of two comments:
+ * The code in the pages runs. A block of TypeScript begins with one of three comments:
  *
  *     // example: <name>     a module, type-checked and run in Node; blocks of one name on a page are one module
  *     // file: <path>        lines of a file of this repository, verbatim; a line "// …" leaves lines out
+ *     // write: <path>       a file of the app that docs/your-first-app.md makes: see test/cli/FirstApp.test.ts
  *
  * Relative imports are relative to the page. An example that calls http://localhost:8787 reaches examples/minimal.
  */
@@ -35,7 +36,7 @@ const pages = [
 interface Block {
   readonly page: string
   readonly line: number
-  readonly kind: "example" | "file" | "unmarked"
+  readonly kind: "example" | "file" | "write" | "unmarked"
   readonly name: string
   readonly code: string
 }
@@ -43,11 +44,11 @@ interface Block {
 const blocksOf = (page: string, text: string): ReadonlyArray<Block> =>
   [...text.matchAll(/^```tsx?\n([\s\S]*?)^```$/gm)].map((match) => {
     const [first = "", ...rest] = match[1]!.split("\n")
-    const [, kind, name] = /^\/\/ (example|file): (.+)$/.exec(first) ?? []
+    const [, kind, name] = /^\/\/ (example|file|write): (.+)$/.exec(first) ?? []
     return {
       page,
       line: text.slice(0, match.index).split("\n").length,
-      kind: (kind as "example" | "file" | undefined) ?? "unmarked",
+      kind: (kind as "example" | "file" | "write" | undefined) ?? "unmarked",
       name: name ?? "",
       code: rest.join("\n").trim()
     }
@@ -130,7 +131,7 @@ describe("the code in the pages", () => {
   it("declares what it is", () => {
     const unmarked = blocks.filter(({ kind }) => kind === "unmarked")
     expect(
-      unmarked.map(({ line, page }) => `${page}:${line} begins with neither "// example:" nor "// file:"`)
+      unmarked.map(({ line, page }) => `${page}:${line} begins with none of "// example:", "// file:", "// write:"`)
     ).toEqual([])
   })
 

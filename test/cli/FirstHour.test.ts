@@ -1,6 +1,6 @@
 /// <reference types="node" />
-import { execFileSync, spawnSync } from "node:child_process"
-import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs"
+import { spawnSync } from "node:child_process"
+import { existsSync, readFileSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
@@ -10,6 +10,7 @@ import { AppApi } from "../../templates/minimal/src/api.ts"
 import { packed } from "../packed.ts"
 import { isLong } from "../random.ts"
 import { inProcess, root, run, scratch, start, until } from "./command.ts"
+import { install, killGroups } from "./project.ts"
 
 /**
  * Apps that `dormouse init` makes, with the package as it is published. The other packages are those of this repository; the
@@ -28,25 +29,9 @@ const tested = isLong ? combinations : combinations.slice(0, 1)
 const make = (name: string, args: ReadonlyArray<string>) =>
   inProcess(["init", join(home, name), "--no-install", ...args], { DORMOUSE_PACKAGE: "file:effect-dormouse.tgz" })
 
-beforeAll(async () => {
-  const own = join(home, "node_modules/effect-dormouse")
-  mkdirSync(own, { recursive: true })
-  execFileSync("tar", ["xzf", await packed(), "--strip-components=1", "-C", own])
-  // Apps are folders of this one: they find its packages.
-  for (const name of readdirSync(join(root, "node_modules"))) {
-    if (!name.startsWith(".")) symlinkSync(join(root, "node_modules", name), join(home, "node_modules", name))
-  }
-})
+beforeAll(() => install(home))
 
-afterAll(() => {
-  for (const group of started) {
-    try {
-      process.kill(-group, "SIGKILL")
-    } catch {
-      // It has ended, as it should.
-    }
-  }
-})
+afterAll(() => killGroups(started))
 
 /** Runs `dormouse` of the package in the folder of an app. */
 const dormouse = (name: string, ...args: ReadonlyArray<string>) =>
