@@ -39,6 +39,7 @@ const reasonOfCall = (tag: Extract<Failure, { _tag: "CallError" }>["reason"]["_t
       return "You are not allowed to do this."
     case "TooManyRequests":
       return "Too many messages at once. Try again in a moment."
+    case "Outdated":
     case "PayloadInvalid":
     case "UnknownRpc":
       return "This page is out of date. Reload it, then try again."
