@@ -81,7 +81,7 @@ describe("the digest", () => {
     Effect.gen(function* () {
       const { ada, digests, secret } = yield* team("2026-06-01T12:00:00.000Z", "UTC")
       yield* ada.mutate("messages.send", { channel: secret, body: "hush" })
-      expect(yield* tagOf(untyped(ada).mutate("digest.write", {}))).toBe("UnknownRpc")
+      expect(yield* tagOf(untyped(ada).mutate("digest.write", {}))).toBe("Outdated")
       yield* TestClock.adjust("13 hours")
       yield* becomes(next(ada), "2026-06-03T00:00:00.000Z")
       expect(yield* digests).toEqual([])

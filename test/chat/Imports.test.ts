@@ -67,7 +67,7 @@ describe("imports", () => {
       const id = yield* begin(bob, channel, 3000)
       const [before] = yield* progress(bob)
       const ended = { id, size: 150, message: waiting!.message.job!, outcome: "failed" }
-      expect(yield* tagOf(untyped(bob).mutate("imports.ended", ended))).toBe("UnknownRpc")
+      expect(yield* tagOf(untyped(bob).mutate("imports.ended", ended))).toBe("Outdated")
       expect((yield* progress(bob))[0]).toMatchObject({ failed: before!.failed, state: "running" })
       yield* TestClock.adjust("1 hour")
       yield* becomes(

@@ -102,7 +102,7 @@ describe("previews", () => {
       expect(yield* failedJobs).toEqual([])
       // Nobody but the queue writes previews.
       const preview = { url: "https://evil.example/", title: "Your bank" }
-      expect(yield* tagOf(untyped(ada).mutate("messages.preview", { message: id, preview }))).toBe("UnknownRpc")
+      expect(yield* tagOf(untyped(ada).mutate("messages.preview", { message: id, preview }))).toBe("Outdated")
     }).pipe(Effect.scoped, Effect.provide(chat))
   })
 
