@@ -4,7 +4,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { newTenant } from "../deployment/Deployment.ts"
-import { forAllAsync, Random, Violation } from "../random.ts"
+import { forAllAsync, Random, startSeed, Violation } from "../random.ts"
 import { key } from "../worker/admin.ts"
 import { command, type Surroundings } from "./commands.ts"
 import { clientOf, importAll, lineOf, randomRows, sorted } from "./operated.ts"
@@ -175,7 +175,7 @@ export const suite = (name: string, start: () => Promise<Operated>, { histories 
 
     it("AD13: an export whose file was cut at any byte goes on behind its last complete line", async () => {
       const tenant = fresh("bytes")
-      await fill(tenant, new Random(1), 20)
+      await fill(tenant, new Random(startSeed()), 20)
       const whole = at("whole.ndjson")
       await dormouse("export", whole, "-t", tenant)
       const bytes = readFileSync(whole)
@@ -190,7 +190,7 @@ export const suite = (name: string, start: () => Promise<Operated>, { histories 
 
     it("AD13: a file that was changed, cut, or is of other tables is refused before a row is sent", async () => {
       const [tenant, to] = [fresh("files"), fresh("untouched")]
-      await fill(tenant, new Random(2), 20)
+      await fill(tenant, new Random(startSeed()), 20)
       await dormouse("export", at("good.ndjson"), "-t", tenant)
       const text = readFileSync(at("good.ndjson"), "utf8")
       const lines = text.trimEnd().split("\n")
@@ -232,7 +232,7 @@ export const suite = (name: string, start: () => Promise<Operated>, { histories 
 
     it("AD13: all tenants go to a folder and back, and progress is shown in a terminal only", async () => {
       const [one, two] = [fresh("one"), fresh("two")]
-      for (const tenant of [one, two]) await fill(tenant, new Random(3), 10)
+      for (const tenant of [one, two]) await fill(tenant, new Random(startSeed()), 10)
       const names = ["--tenants", `${one},${two}`]
       expect((await dormouse("export", at("all"), "--all")).err).toContain("name them with --tenants")
       const terminal = command(surroundings({ isTerminal: true }))

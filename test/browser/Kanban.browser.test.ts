@@ -63,6 +63,8 @@ describe.skipIf(isMissing)("the kanban in a browser", () => {
   const newBoard = async (page: Page, name: string) => {
     await page.getByRole("textbox", { name: "Name of a new board" }).fill(name)
     await page.getByRole("button", { name: "Create" }).click()
+    // Until then another board may be shown.
+    await page.locator("a[aria-current=page]", { hasText: name }).waitFor()
     await column(page, "To do").waitFor()
   }
 

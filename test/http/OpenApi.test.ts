@@ -77,8 +77,8 @@ describe("HT10: OpenAPI", () => {
 
   it("HT10: what is described is there, and answers as it is described", async () => {
     const { fetch } = await deployed
-    const tenant = { "x-dormouse-tenant": "http-described" }
-    await call(await deployed, "http-described", "items.add", { shelf: "a", name: "one" })
+    const tenant = { "x-dormouse-tenant": "routed-described" }
+    await call(await deployed, "routed-described", "items.add", { shelf: "a", name: "one" })
     const given: Readonly<Record<string, string>> = { shelf: "a", length: "3" }
     for (const [path, { get }] of Object.entries(paths)) {
       if (get === undefined || path.startsWith("/rpc/time")) continue

@@ -30,7 +30,7 @@ export const suite = (name: string, here: () => Promise<HttpPlace>) =>
     })
     afterAll(() => app.close?.())
 
-    const open = (prefix = "http") => {
+    const open = (prefix = "routed") => {
       const tenant = newTenant(prefix)
       const send = (path: string, init: RequestInit & { readonly headers?: Record<string, string> } = {}) =>
         app.fetch(path, { ...init, headers: { "x-dormouse-tenant": tenant, ...init.headers } })
@@ -138,12 +138,12 @@ export const suite = (name: string, here: () => Promise<HttpPlace>) =>
 
       it("HT2: a tenant that cannot exist is refused, and one that a caller may not enter is called", async () => {
         const { deliver, tenant } = open()
-        for (const name of ["http-nobody", "~system", "~tenants", "a b", "x".repeat(64), "../x"]) {
+        for (const name of ["routed-nobody", "~system", "~tenants", "a b", "x".repeat(64), "../x"]) {
           const refused = await deliver({ shelf: "a", names: ["one"] }, { "x-tenant": name })
           expect([name, refused.status, await refused.json()]).toEqual([name, 502, { error: "Forbidden" }])
         }
         expect(app.starts(tenant)).toBe(0)
-        const closed = open("http-closed")
+        const closed = open("routed-closed")
         expect((await closed.get("items.count")).status).toBe(404)
         expect((await closed.deliver({ shelf: "a", names: ["one"] })).status).toBe(200)
         expect(await (await closed.get("items.count", as("ada"))).json()).toBe(1)
@@ -167,9 +167,9 @@ export const suite = (name: string, here: () => Promise<HttpPlace>) =>
       })
 
       it("HT3: a cron trigger runs what is declared for it, and a failure is told and logged", async () => {
-        const before = await call(app, "http-scheduled", "items.count", null)
+        const before = await call(app, "routed-scheduled", "items.count", null)
         await app.trigger("0 * * * *", 1000)
-        const listed = await call(app, "http-scheduled", "items.list", { shelf: "clock" })
+        const listed = await call(app, "routed-scheduled", "items.list", { shelf: "clock" })
         expect(listed.value).toMatchObject(Array.from({ length: before.value + 1 }, () => ({ name: "1000 good day" })))
         app.logged()
         await expect(app.trigger("1 * * * *", 1000)).rejects.toThrow()
@@ -273,13 +273,13 @@ export const suite = (name: string, here: () => Promise<HttpPlace>) =>
         expect(await (await get("letters.list")).json()).toEqual([])
         const wrong = await get("items.count", { authorization: "Bearer wrong" })
         expect([wrong.status, wrong.headers.get("www-authenticate")]).toEqual([401, expect.stringContaining("Bearer")])
-        const other = open("http-closed")
+        const other = open("routed-closed")
         for (const headers of [{}, as("bo")]) expect((await other.get("items.count", headers)).status).toBe(404)
         expect(app.starts(other.tenant)).toBe(0)
         expect((await other.get("items.count", as("ada"))).status).toBe(200)
         // By the query string as well.
         expect(
-          (await app.fetch(`/rpc/items.count?tenant=${tenant}`, { headers: { "x-dormouse-tenant": "http-nobody" } }))
+          (await app.fetch(`/rpc/items.count?tenant=${tenant}`, { headers: { "x-dormouse-tenant": "routed-nobody" } }))
             .status
         ).toBe(404)
       })

@@ -224,9 +224,9 @@ export const page = "https://page.test"
 /** What the gateway is told, on both platforms. Callers are named by test tokens. */
 export const gatewayOptions = {
   auth: AuthLayers.layerFirst(AuthLayers.layerTest, AuthLayers.layerAnonymous),
-  tenants: (name: string) => name !== "http-nobody",
+  tenants: (name: string) => name !== "routed-nobody",
   enter: ({ identity, tenant }: { readonly identity: Auth.Identity; readonly tenant: string }) =>
-    !tenant.startsWith("http-closed") || identity.subject === "ada",
+    !tenant.startsWith("routed-closed") || identity.subject === "ada",
   queries: HttpQueries.make(HttpAppApi, {
     heartbeat: "1 second",
     cache: {
@@ -245,7 +245,7 @@ export const options = {
   routes: Routes.make(routes),
   scheduled: {
     "0 * * * *": Effect.fnUntraced(function* ({ scheduledTime }: { readonly scheduledTime: number }) {
-      const { mutate } = yield* Calls.forTenant(HttpAppApi, { tenant: "http-scheduled", identity: Auth.system })
+      const { mutate } = yield* Calls.forTenant(HttpAppApi, { tenant: "routed-scheduled", identity: Auth.system })
       yield* mutate("items.add", { shelf: "clock", name: `${scheduledTime} ${(yield* Greeting).text}` })
     }),
     "1 * * * *": () => Effect.fail("the secret reason")
@@ -253,4 +253,4 @@ export const options = {
 }
 
 /** Whether a tenant, or an object, belongs to this app. */
-export const isHttp = (name: string | null | undefined): boolean => name?.startsWith("http-") === true
+export const isHttp = (name: string | null | undefined): boolean => name?.startsWith("routed-") === true

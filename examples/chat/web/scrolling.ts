@@ -35,7 +35,9 @@ export const useScroll = (messages: ReadonlyArray<Message>, lines: number) => {
   useEffect(() => {
     // The keyboard of a phone, or another line in the field, makes the log smaller; a changed text makes a message longer.
     const observer = new ResizeObserver(() => {
-      if (place.current.isAtEnd) log.current!.scrollTop = log.current!.scrollHeight
+      const element = log.current
+      // The observer may report once more after the log has gone.
+      if (element !== null && place.current.isAtEnd) element.scrollTop = element.scrollHeight
     })
     observer.observe(log.current!)
     observer.observe(log.current!.firstElementChild!)
