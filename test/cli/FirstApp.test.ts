@@ -82,7 +82,7 @@ describe("the first app of the pages", () => {
     )
   })
 
-  it("type-checks, and passes its tests", () => {
+  it("CL2: type-checks, and passes its tests", () => {
     const bin = (line: string) => {
       expect(commands).toContain(line)
       const [, name, ...args] = line.split(" ")
@@ -147,7 +147,7 @@ describe("the first app of the pages", () => {
     expect(await ended).toBe(130)
   })
 
-  it("can be deployed", async () => {
+  it("CL6: can be deployed", async () => {
     expect(commands).toContain("npx dormouse deploy")
     expect(commands.filter((line) => remote.test(line))).toHaveLength(3)
     const env = { WRANGLER_SEND_METRICS: "false" }

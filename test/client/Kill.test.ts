@@ -9,11 +9,11 @@ import { expect, it } from "vitest"
 import { ChatApi } from "../../examples/minimal/api.ts"
 import { type ChannelId, Message, type MessageId } from "../../examples/minimal/schema.ts"
 import { WorkerdProcess } from "../deployment/workerd.ts"
-import { Random, startSeed } from "../random.ts"
+import { isLong, Random, startSeed } from "../random.ts"
 
 /** Kills the server's process in the middle of writes, repeatedly. */
 
-const kills = 20
+const kills = isLong ? 20 : 10
 
 /** A device that reports when a retry is worthwhile, so that the test need not wait for the clients' delays. */
 const device = () => {

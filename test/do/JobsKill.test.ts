@@ -1,8 +1,9 @@
 import { it } from "vitest"
 import { WorkerdProcess } from "../deployment/workerd.ts"
+import { isLong } from "../random.ts"
 import { entryOf, killOften } from "./jobsKill.ts"
 
-const kills = 20
+const kills = isLong ? 20 : 10
 
 it(`J1, J2, J3, J5, Q2, O2, O3: ${kills} kills lose no job, and run none more often than it may`, () =>
   killOften(kills, () => WorkerdProcess.start(entryOf("work"))))

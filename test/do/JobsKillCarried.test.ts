@@ -1,8 +1,9 @@
 import { it } from "vitest"
 import { WorkerdProcess } from "../deployment/workerd.ts"
+import { isLong } from "../random.ts"
 import { entryOf, killOften } from "./jobsKill.ts"
 
-const kills = 6
+const kills = isLong ? 6 : 4
 
 // The queue is lost with the process, and what it held is sent again after a minute.
 it(`Q10, Q11: ${kills} kills lose no message that a Cloudflare Queue carries`, () =>

@@ -195,7 +195,7 @@ const compareAll = async (runs: number): Promise<ReadonlyMap<string, number>> =>
 
 describe("random workflows", () => {
   it("W12: have the results and activities of Effect's engine in memory", async () => {
-    const kinds = await compareAll(150)
+    const kinds = await compareAll(100)
     console.info(JSON.stringify(Object.fromEntries(kinds)))
     for (const kind of ["success", "failed", "suspended", "interrupted"]) expect(kinds.get(kind)).toBeGreaterThan(0)
     expect(kinds.get("skipped") ?? 0).toBeLessThan(75)
