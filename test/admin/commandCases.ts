@@ -225,9 +225,10 @@ export const suite = (name: string, start: () => Promise<Operated>, { histories 
         (await dormouse("sql", "SELECT count(*) FROM sqlite_master WHERE name = 'people'", "--json", "-t", to)).out
       ).toBe('{"count(*)":1}\n')
       expect((await dormouse("sql", "SELECT count(*) AS n FROM people", "--json", "-t", to)).out).toBe('{"n":0}\n')
-      // The control: a part of it can be imported when that is asked for.
-      writeFileSync(at("part.ndjson"), lines.slice(0, 3).join("\n"))
-      expect((await dormouse("import", at("part.ndjson"), "-t", to, "--incomplete")).err).toContain("2 rows written")
+      // The control: without its last line it can be imported when that is asked for.
+      writeFileSync(at("part.ndjson"), lines.slice(0, -1).join("\n"))
+      const { err } = await dormouse("import", at("part.ndjson"), "-t", to, "--incomplete")
+      expect(err).toContain(`${lines.length - 2} rows written`)
     })
 
     it("AD13: all tenants go to a folder and back, and progress is shown in a terminal only", async () => {
