@@ -45,7 +45,7 @@ export class OpenSocket {
   }
 
   private frame(random: Random, text: string): void {
-    const data = random.chance(0.05) ? bytes(random, text) : text
+    const data = random.chance(0.05) ? bytes(random, text) : wellFormed(text)
     const read = typeof data === "string" ? data : decode(data)
     const calls = read === undefined ? undefined : callsIn(read)
     if (calls === undefined || read?.endsWith("\n")) this.isBroken = true
@@ -118,6 +118,10 @@ export class OpenSocket {
     this.seenTexts = this.peer.texts.length
   }
 }
+
+const keepingMark = new TextDecoder("utf-8", { fatal: false, ignoreBOM: true })
+/** A text without lone surrogates, as every client sends it. workerd replaces each of their bytes. */
+const wellFormed = (text: string): string => keepingMark.decode(new TextEncoder().encode(text))
 
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: false })
 const decode = (bytes: Uint8Array): string | undefined => {

@@ -5,8 +5,8 @@
 import type { App } from "../../contract/App.ts"
 import { refusedAt } from "../rpc/CallRates.ts"
 import type { AdminAccess } from "./AdminAccess.ts"
-import { type Admission, tooManyResponse } from "./Admission.ts"
-import type { GatewayHost, GatewayOptions } from "./GatewayOptions.ts"
+import type { Admission } from "./Admission.ts"
+import type { GatewayHost } from "./GatewayOptions.ts"
 
 /** A request to the admin path. */
 export interface AskedAdmin {
@@ -14,23 +14,15 @@ export interface AskedAdmin {
   readonly app: App<any>
   readonly host: GatewayHost
   readonly request: Request
-  readonly tenants: GatewayOptions["tenants"]
 }
 
 /** Answers a request of whoever operates the deployment, if it has the key. */
-export const answerAdmin = (
-  admission: Admission,
-  { admin, app, host, request, tenants }: AskedAdmin
-): Promise<Response> =>
+export const answerAdmin = (admission: Admission, { admin, app, host, request }: AskedAdmin): Promise<Response> =>
   admin.respond({
     request,
     app,
     host,
-    exists: (tenant) => typeof tenants !== "function" || tenants(tenant),
+    exists: (tenant) => admission.exists(tenant),
     readClaims: (identity) => admission.readClaims(identity),
-    refuse: async () => {
-      if (host.now === undefined) return undefined
-      const refused = await admission.tooMany(host, refusedAt(host.addressOf?.(request)), 1)
-      return refused && tooManyResponse(refused)
-    }
+    refuse: () => admission.refuse(host, refusedAt(host.addressOf?.(request)))
   })

@@ -69,10 +69,23 @@ export class Admission {
     this.declaredClaims = claimsReader(app.identity)
   }
 
-  /** Counts calls of a caller. Returns why they must not run. */
+  /** Counts calls of a caller, where there is a clock. Returns why they must not run. */
   async tooMany(host: Pick<GatewayHost, "run" | "now">, keys: CallerKeys, calls: number): Promise<TooMany | undefined> {
+    if (host.now === undefined) return undefined
     this.rates ??= new CallRates(await host.run(configured(this.app.limits)))
-    return this.rates.charge(keys, calls, host.now?.() ?? 0)
+    return this.rates.charge(keys, calls, host.now())
+  }
+
+  /** Counts one request of a caller. Returns the response that refuses it. */
+  async refuse(host: Pick<GatewayHost, "run" | "now">, keys: CallerKeys): Promise<Response | undefined> {
+    const refused = await this.tooMany(host, keys, 1)
+    return refused && errorResponse(429, describeTooMany(refused), retryHeaders(refused.retryAfter))
+  }
+
+  /** Whether there can be a tenant of this name. A registry of tenants is not asked. */
+  exists(tenant: string): boolean {
+    const { tenants } = this.options
+    return typeof tenants !== "function" || tenants(tenant)
   }
 
   /** The tenant and the caller of a request, or the response that refuses it. */
@@ -97,9 +110,8 @@ export class Admission {
   ): Promise<RequestSession | Response> {
     const verified = await this.authenticate(host, request, isRenewal)
     if (verified instanceof Response) {
-      const isWrong = verified.status === 401 && tokenOf(request) !== undefined && host.now !== undefined
-      const refused = isWrong ? await this.tooMany(host, refusedAt(address), 1) : undefined
-      return refused === undefined ? verified : tooManyResponse(refused)
+      const isWrong = verified.status === 401 && tokenOf(request) !== undefined
+      return (isWrong ? await this.refuse(host, refusedAt(address)) : undefined) ?? verified
     }
     const { credential, identity } = verified
     if (tenant === tenantsName) return (await host.tenancy?.admit(verified)) ?? noSuchTenant()
@@ -129,16 +141,14 @@ export class Admission {
     host: InsideHost,
     { address, identity, tenant }: TenantCaller & { readonly tenant: string; readonly identity: Identity }
   ): Promise<RequestSession | CallErrorReason> {
-    const { tenants } = this.options
     const claims = this.readClaims(identity)
     if (claims === undefined) return new Unauthenticated({ problem: "claims" })
     const declared = { subject: identity.subject, claims }
     const actual = Limits.bytesBeyond(JSON.stringify(declared), Limits.identityBytes)
     if (actual !== undefined) return new LimitExceeded({ limit: "identityBytes", max: Limits.identityBytes, actual })
-    const exists = tenantNamePattern.test(tenant) && (typeof tenants !== "function" || tenants(tenant))
-    if (!exists) return new Forbidden()
+    if (!tenantNamePattern.test(tenant) || !this.exists(tenant)) return new Forbidden()
     const session = { tenant, identity: declared, ...(address !== undefined && { address }), isInternal: true }
-    const refused = host.now === undefined ? undefined : await this.tooMany(host, keysOf(session), 1)
+    const refused = await this.tooMany(host, keysOf(session), 1)
     if (refused !== undefined) return new TooManyRequests({ retryAfter: refused.retryAfter })
     const object = await host.tenancy?.find(tenant, (work) => host.waitUntil(work))
     if (object instanceof Response) {
@@ -170,10 +180,10 @@ export class Admission {
   }
 
   private async mayEnter(host: GatewayHost, entering: Entering): Promise<boolean> {
-    const { auth, open = [], tenants } = this.options
+    const { auth, open = [] } = this.options
     const enter =
       this.options.enter ?? (auth === undefined || open.includes(entering.tenant) ? everybody : whoseClaimsSaySo)
-    if (typeof tenants === "function" && !tenants(entering.tenant)) return false
+    if (!this.exists(entering.tenant)) return false
     const answer = enter(entering)
     return typeof answer === "boolean" ? answer : host.run(answer)
   }
@@ -188,10 +198,6 @@ const whoseClaimsSaySo = ({ identity, tenant }: Entering): boolean => {
   const { tenants } = identity.claims
   return Array.isArray(tenants) && tenants.includes(tenant)
 }
-
-/** The response for calls beyond a limit of their caller. */
-export const tooManyResponse = (refused: TooMany): Response =>
-  errorResponse(429, describeTooMany(refused), retryHeaders(refused.retryAfter))
 
 const refusalResponse = (refusal: Refusal): Response => {
   if (refusal._tag === "Unavailable") return errorResponse(503, refusal.detail)

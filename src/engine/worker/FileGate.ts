@@ -4,9 +4,9 @@
  */
 import type { Files } from "../../contract/Files.ts"
 import { filesAt } from "../rpc/CallRates.ts"
-import { type Admission, tooManyResponse } from "./Admission.ts"
+import type { Admission } from "./Admission.ts"
 import { fileCalls } from "./FileCalls.ts"
-import type { GatewayHost, GatewayOptions } from "./GatewayOptions.ts"
+import type { GatewayHost } from "./GatewayOptions.ts"
 import { noSuchTenant } from "./Refusal.ts"
 
 /** A request for a file. */
@@ -15,19 +15,18 @@ export interface AskedFile {
   readonly host: GatewayHost
   readonly request: Request
   readonly url: URL
-  readonly tenants: GatewayOptions["tenants"]
 }
 
 /** Answers a request for a file. */
 export const answerForFile = async (
   admission: Admission,
-  { files: { api }, host, request, tenants, url }: AskedFile
+  { files: { api }, host, request, url }: AskedFile
 ): Promise<Response> => {
   const address = host.addressOf?.(request)
-  const refused = host.now === undefined ? undefined : await admission.tooMany(host, filesAt(address), 1)
-  if (refused !== undefined) return tooManyResponse(refused)
+  const refused = await admission.refuse(host, filesAt(address))
+  if (refused !== undefined) return refused
   const served = (await host.actions()).files
-  const exists = (tenant: string) => typeof tenants !== "function" || tenants(tenant)
+  const exists = (tenant: string) => admission.exists(tenant)
   const hasRegistry = host.tenancy !== undefined
   const callsOf = fileCalls({ api, object: host.object, address, exists, hasRegistry })
   return (await served?.respond({ request, url, callsOf })) ?? noSuchTenant()

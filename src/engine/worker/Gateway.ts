@@ -27,7 +27,7 @@ import type { ValueRequest } from "../rpc/ObjectStub.ts"
 import { explainPath, type RequestSession } from "../rpc/SessionHeader.ts"
 import { isAdminPath } from "./AdminAccess.ts"
 import { answerAdmin } from "./AdminGate.ts"
-import { Admission, type InsideHost, tooManyResponse } from "./Admission.ts"
+import { Admission, type InsideHost } from "./Admission.ts"
 import { answerBody } from "./CallBodies.ts"
 import { answerForFile } from "./FileGate.ts"
 import type { GatewayHost, GatewayOptions, GatewayRequest } from "./GatewayOptions.ts"
@@ -93,16 +93,21 @@ export class Gateway<Rpcs extends Rpc.Any> {
     const answered = trustedSession === undefined ? this.origins.answer(request, url) : undefined
     if (answered !== undefined) return answered
     if (url.pathname === timePath && request.method === "GET") return timeResponse(host)
-    const { admin, tenants } = this.options
+    const { admin } = this.options
     if (admin !== undefined && isAdminPath(url.pathname)) {
-      return answerAdmin(this.admission, { admin, app: this.app, host, request, tenants })
+      return answerAdmin(this.admission, { admin, app: this.app, host, request })
     }
     const isExplain = url.pathname === explainPath && ((await this.options.explain?.(request)) ?? false)
     const { files } = this.app
     if (files !== undefined && url.pathname.startsWith(filesPath)) {
-      return answerForFile(this.admission, { files, host, request, url, tenants })
+      return answerForFile(this.admission, { files, host, request, url })
     }
-    if (!isRpcPath(url.pathname) && !isExplain && topicOf(this.app, url) === undefined && !this.isQuery(url)) {
+    if (
+      !isRpcPath(url.pathname) &&
+      !isExplain &&
+      topicOf(this.app, url) === undefined &&
+      this.queriesAt(url) === undefined
+    ) {
       return this.respond(host, request, url)
     }
     const session = trustedSession ?? (await this.admission.open(host, request, url))
@@ -110,15 +115,17 @@ export class Gateway<Rpcs extends Rpc.Any> {
     const { tenancy } = host
     if (session.tenant === tenantsName && tenancy !== undefined) {
       const registry: GatewayHost = { ...host, actions: tenancy.actions, tenancy: undefined }
-      return new Gateway(tenancy.app, {}).serve(registry, session, isExplain, { isCollected, request, trustedSession })
+      const gateway = new Gateway(tenancy.app, {})
+      return gateway.serve(registry, session, url, isExplain, { isCollected, request, trustedSession })
     }
-    return this.serve(host, session, isExplain, { isCollected, request, trustedSession })
+    return this.serve(host, session, url, isExplain, { isCollected, request, trustedSession })
   }
 
   /** Answers a request of a caller who may be here. */
   private async serve(
     host: GatewayHost,
     session: RequestSession,
+    url: URL,
     isExplain: boolean,
     { isCollected = false, request, trustedSession }: GatewayRequest
   ): Promise<Response> {
@@ -130,23 +137,18 @@ export class Gateway<Rpcs extends Rpc.Any> {
       await entered?.verify()
       return Response.json(await object.explain(session))
     }
-    const isCounted = trustedSession === undefined && host.now !== undefined
+    const isCounted = trustedSession === undefined
     const { admission } = this
-    const url = new URL(request.url)
-    const { queries } = this.options
-    if (queries !== undefined && this.isQuery(url) && topicOf(this.app, url) === undefined) {
-      const refused = isCounted ? await admission.tooMany(host, keysOf(session), 1) : undefined
-      if (refused !== undefined) return tooManyResponse(refused)
-      const readQuery = (asked: ValueRequest) => reach(host, () => object.readQuery(session, asked))
+    const topic = topicOf(this.app, url)
+    const queries = topic === undefined ? this.queriesAt(url) : undefined
+    if (queries !== undefined || request.method === "GET") {
+      const refused = isCounted ? await admission.refuse(host, keysOf(session)) : undefined
+      if (refused !== undefined) return refused
       const events = { ...host, connect: () => connectInside(host, object, session) }
+      if (topic !== undefined) return topic.events.respond(request, topic.tag, events)
+      if (queries === undefined) return connect(host, object, session, request)
+      const readQuery = (asked: ValueRequest) => reach(host, () => object.readQuery(session, asked))
       return queries.respond({ request, url, app: this.app, session, readQuery, events })
-    }
-    if (request.method === "GET") {
-      const refused = isCounted ? await admission.tooMany(host, keysOf(session), 1) : undefined
-      if (refused !== undefined) return tooManyResponse(refused)
-      const topic = topicOf(this.app, url)
-      if (topic === undefined) return connect(host, object, session, request)
-      return topic.events.respond(request, topic.tag, { ...host, connect: () => connectInside(host, object, session) })
     }
     if (request.method !== "POST") return errorResponse(405, "use POST", { allow: "GET, POST" })
     // Object and Worker have checked the requests of actions that they have run here.
@@ -166,9 +168,9 @@ export class Gateway<Rpcs extends Rpc.Any> {
     return answerBody(this.app, { ...body, host, object, session, isStream, isCollected, signal })
   }
 
-  /** Whether a path is one of queries. Topics have paths of their own among them, and so has what is read of live queries. */
-  private isQuery({ pathname }: URL): boolean {
-    return this.options.queries !== undefined && pathname.startsWith(queryPath) && !ownPaths.has(pathname)
+  /** What answers the path of a query. Topics have paths of their own among them, and so has what is read of live queries. */
+  private queriesAt({ pathname }: URL): GatewayOptions["queries"] {
+    return pathname.startsWith(queryPath) && !ownPaths.has(pathname) ? this.options.queries : undefined
   }
 
   /**
