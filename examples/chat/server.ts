@@ -144,8 +144,8 @@ const withoutSignalHandlers = <A>(make: () => A): A => {
   return made
 }
 
-/** Runs an effect as the whole process. A signal to stop interrupts it, so that its scopes are closed. */
+/** Runs an effect as the whole process. A signal to stop interrupts it, so that its scopes are closed: the normal end. */
 export const runMain = Runtime.makeRunMain(({ fiber, teardown }) => {
   for (const signal of signals) process.on(signal, () => fiber.interruptUnsafe())
-  fiber.addObserver((exit) => teardown(exit, (code) => process.exit(code)))
+  fiber.addObserver((exit) => teardown(exit, (code) => process.exit(code === 130 ? 0 : code)))
 })

@@ -10,7 +10,6 @@ import * as Config from "effect/Config"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Runtime from "effect/Runtime"
 import * as Page from "./page.ts"
 import * as Server from "./server.ts"
 
@@ -50,8 +49,5 @@ Effect.gen(function* () {
 }).pipe(
   Effect.scoped,
   Effect.tapErrorTag("PortTaken", (error) => Console.error(error.message)),
-  Server.runMain({
-    // A signal to stop is the normal end.
-    teardown: (exit, onExit) => Runtime.defaultTeardown(exit, (code) => onExit(code === 130 ? 0 : code))
-  })
+  Server.runMain
 )

@@ -8,7 +8,6 @@ import { fileURLToPath, URL } from "node:url"
 import * as Config from "effect/Config"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
-import * as Runtime from "effect/Runtime"
 import * as Server from "../chat/server.ts"
 
 const pathOf = (relative: string) => fileURLToPath(new URL(relative, import.meta.url))
@@ -23,8 +22,5 @@ Effect.gen(function* () {
 }).pipe(
   Effect.scoped,
   Effect.tapErrorTag("PortTaken", (error) => Console.error(error.message)),
-  Server.runMain({
-    // A signal to stop is the normal end.
-    teardown: (exit, onExit) => Runtime.defaultTeardown(exit, (code) => onExit(code === 130 ? 0 : code))
-  })
+  Server.runMain
 )

@@ -17,6 +17,7 @@ import {
   useState,
   useSyncExternalStore
 } from "react"
+import { noWait, useIsServer } from "./Suspense.ts"
 
 /**
  * Milliseconds for which an atom, and the registry of a provider, stay after their last component was unmounted: StrictMode
@@ -135,7 +136,7 @@ export const useAtomRefresh = (atom: Atom.Atom<unknown>): (() => void) => {
 export const useAtomSuspense = <A, E>(atom: Atom.Atom<AsyncResult.AsyncResult<A, E>>): AsyncResult.Success<A, E> => {
   const registry = useRegistry()
   let result = useAtomValue(atom)
-  const isServer = useSyncExternalStore(never, no, yes)
+  const isServer = useIsServer()
   // React requires `use` of every render that follows one that was suspended by it.
   if (isOver(result)) use(waits.get(registry)?.get(atom)?.promise ?? noWait)
   // With this error React sends the fallback, and the browser renders the value.
@@ -206,11 +207,3 @@ const firstOf = (
 }
 
 const isUpdate = <R, W>(value: W | ((current: R) => W)): value is (current: R) => W => typeof value === "function"
-
-/** A promise of which React knows that it is fulfilled. */
-const noWait: Promise<void> = Object.assign(Promise.resolve(), { status: "fulfilled" })
-
-/** An external store that never changes. Its server snapshot differs: it shows whether a server renders or hydrates. */
-const never = () => () => {}
-const no = () => false
-const yes = () => true

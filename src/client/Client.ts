@@ -209,7 +209,7 @@ export const make: <Rpcs extends Rpc.Any>(
         Effect.timeoutOrElse({
           duration: timeout,
           orElse: (): Effect.Effect<never, OutcomeUnknown | CallError> =>
-            isSent ? unknown : Effect.fail(unavailableError("not sent"))
+            isSent ? unknown : Effect.fail(unavailableError("no connection: the mutation was not sent"))
         }),
         // The server answered something unreadable: it may have run the mutation.
         Effect.catchDefect((defect) => (Schema.isSchemaError(defect) ? unknown : Effect.die(defect))),
@@ -327,21 +327,18 @@ export const make: <Rpcs extends Rpc.Any>(
     }
   }
 
-  /** A stream of what `show` makes of each snapshot, but for `None` and what is the same as before. */
+  /** A stream of what `show` makes of each snapshot, but for `None`. */
   const changes = (tag: string, payload: unknown, show: (snapshot: LiveSnapshot<any>) => Option.Option<unknown>) =>
     Stream.callback<any, any>(
       (queue) =>
         Effect.acquireRelease(
           Effect.sync(() => {
-            let last: unknown = queue
             const observed = observe(tag, payload, () => update())
             const update = () => {
               const failure = observed.failure()
               if (Option.isSome(failure)) return Queue.failCauseUnsafe(queue, failure.value)
               const next = show(observed.live())
-              if (Option.isNone(next) || next.value === last) return
-              last = next.value
-              Queue.offerUnsafe(queue, last)
+              if (Option.isSome(next)) Queue.offerUnsafe(queue, next.value)
             }
             update()
             return observed
@@ -357,7 +354,11 @@ export const make: <Rpcs extends Rpc.Any>(
     act,
     watch: (tag, payload) => changes(tag, payload, Option.some),
     observe,
-    live: (tag, payload) => changes(tag, payload, ({ value }) => value),
+    live: (tag, payload) =>
+      Stream.changesWith(
+        changes(tag, payload, ({ value }) => value),
+        (one, other) => one === other
+      ),
     connection: connection.state.changes,
     refresh: renewal?.refresh ?? Effect.succeed(false)
   }

@@ -39,6 +39,7 @@ import type {
   ReadOptions,
   ServerProps
 } from "./ReactTypes.ts"
+import { noWait, useIsServer } from "./Suspense.ts"
 import type { UntypedClient, UntypedView } from "./UntypedClient.ts"
 
 /** Makes the hooks of a contract. Call it once, outside of components. */
@@ -104,7 +105,7 @@ export const createHooks = <Rpcs extends Rpc.Any>(api: Declared<Rpcs>): Hooks<Rp
     )
     const read = () => query && store.read(query, throwOnError)
     let shown = useSyncExternalStore(listen, read, () => query && store.initial(query))
-    const isServer = useSyncExternalStore(never, no, yes)
+    const isServer = useIsServer()
     if (query === undefined || (!suspends && shown === undefined)) {
       // React requires `use` of every render that follows one that was suspended by it.
       if (suspends) use(noWait)
@@ -285,13 +286,6 @@ const outcomeOf = (exit: Exit.Exit<unknown, unknown>): Outcome<any, any> => {
 
 const noServer: { readonly [Key in "url" | "tenant" | "token"]?: undefined } = {}
 
-/** A promise of which React knows that it is fulfilled. */
-const noWait: Promise<void> = Object.assign(Promise.resolve(), { status: "fulfilled" })
-
-/** An external store that never changes. Its server snapshot differs: it shows whether a server renders or hydrates. */
-const never = () => nothing
-const no = () => false
-const yes = () => true
 const idle = (() => {
   const state = ConnectionState.Idle()
   return () => state
