@@ -4,6 +4,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
+import * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
@@ -489,6 +490,35 @@ describe("C2: the state is Live only while the values are known to be current", 
       setOnline(true)
       yield* settle
       expect(watched.state._tag).toBe("Stale")
+    })
+  )
+})
+
+describe("C2: a live query that is read slowly", () => {
+  it.effect("gives the latest value, and none twice in a row", () =>
+    Effect.gen(function* () {
+      const { client, server } = yield* connect()
+      server.serve("one")
+      const seen: Array<string> = []
+      const turns = yield* Queue.unbounded<void>()
+      yield* client.live("value", {}).pipe(
+        Stream.runForEach((value) => Effect.map(Queue.take(turns), () => seen.push(value))),
+        Effect.forkScoped({ startImmediately: true })
+      )
+      yield* settle
+      const [request] = server.last.requests("live:value")
+      const values = ["two", "one", "three"]
+      for (const [index, value] of values.entries()) {
+        server.last.chunk(request.id, { _tag: "Snapshot", value, version: index + 2, hash: value })
+        yield* settle
+        // The reader is done with "one" when the query has changed to "two" and back.
+        if (value === "one") yield* Queue.offer(turns, undefined)
+        yield* settle
+      }
+      expect(seen).toEqual(["one"])
+      yield* Queue.offer(turns, undefined)
+      yield* settle
+      expect(seen).toEqual(["one", "three"])
     })
   )
 })
