@@ -1,4 +1,7 @@
-/** What hooks that suspend share: whether a server renders, and a promise that does not suspend. */
+/**
+ * What hooks that suspend share: whether a server renders, and a promise that does not suspend.
+ * The hooks of a contract use it, and those of atoms.
+ */
 import { useSyncExternalStore } from "react"
 
 /** A promise of which React knows that it is fulfilled. */
