@@ -49,8 +49,8 @@ const allowed: Readonly<Record<string, ReadonlyArray<string>>> = {
   "accounts/contract": ["contract", "protocol"],
   "accounts/client": ["contract", "protocol", "client", "accounts/contract"],
   accounts: ["contract", "protocol", "services", "accounts/contract"],
-  // The command describes what an author declares. It talks to a running app as a client does.
-  cli: ["contract", "protocol", "client", "cli/admin"],
+  // The command describes what an author declares, and how it is stored. It talks to a running app as a client does.
+  cli: ["contract", "protocol", "services", "client", "cli/admin"],
   // Only what puts the layers of one port together.
   layers: ["services", "layers/memory", "layers/cloudflare"]
 }

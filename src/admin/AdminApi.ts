@@ -6,6 +6,7 @@ import * as Rpc from "effect/rpc/Rpc"
 import * as RpcGroup from "effect/rpc/RpcGroup"
 import * as Schema from "effect/Schema"
 import { Identity } from "../contract/Auth.ts"
+import { Plan, TargetData } from "../contract/MigrationPlan.ts"
 import * as Page from "../contract/Page.ts"
 import { CallError } from "../protocol/CallError.ts"
 import { NoSuchTenant, Tenant, TenantExists, TenantName } from "../system/TenantsApi.ts"
@@ -215,6 +216,15 @@ export class AdminApi extends RpcGroup.make(
   Rpc.make("explain", {
     payload: tenant,
     success: Schema.Array(Schema.Json),
+    error: Schema.Union(inTenant)
+  }),
+  /**
+   * What a start would change in a tenant's database: of the version that runs, or of another one, whose tables and migrations
+   * are `target`. Changes nothing.
+   */
+  Rpc.make("plan", {
+    payload: { ...tenant, target: Schema.optionalKey(TargetData) },
+    success: Plan,
     error: Schema.Union(inTenant)
   }),
   /** Calls an rpc of the app's contract, as the given caller; anonymous unless given. */

@@ -85,6 +85,7 @@ const unreachable = ({ message, reason }: RpcClientError, url: string): AdminUnr
 const explanations: Readonly<Record<number, string>> = {
   401: "the key is not the admin key of this app",
   404: "this app has no admin rpcs, or its key is not set: see Admin.make",
+  405: 'the page of the app answers, and not its Worker: add "/admin/*" to run_worker_first in wrangler.jsonc',
   413: "the request is too large",
   429: "too many requests were refused: try again later"
 }

@@ -288,6 +288,7 @@ const stubOf = (stub: TenantStub): ObjectStub => ({
   connect: (session, headers) =>
     stub.fetch(objectUrl, { headers: { ...sessionHeaders(session), ...headers, upgrade: "websocket" } }),
   explain: () => stub.explain(),
+  plan: (target) => stub.plan(target),
   update: (update) => stub.update(update),
   migrate: () => stub.migrate()
 })

@@ -71,6 +71,7 @@ export interface TenantStub {
   readonly call: ObjectStub["call"]
   readonly readQuery: ObjectStub["readQuery"]
   readonly explain: () => Promise<unknown>
+  readonly plan: ObjectStub["plan"]
   readonly update: NonNullable<ObjectStub["update"]>
   readonly migrate: NonNullable<ObjectStub["migrate"]>
   readonly fetch: (url: string, init: RequestInit) => Promise<Response>

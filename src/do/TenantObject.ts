@@ -13,6 +13,7 @@ import type { FromServerEncoded } from "effect/rpc/RpcMessage"
 import * as Scope from "effect/Scope"
 import type { App } from "../contract/App.ts"
 import { Live } from "../contract/Live.ts"
+import type { TargetData } from "../contract/MigrationPlan.ts"
 import { ActionEnded, ActionHost } from "../engine/object/ActionRelay.ts"
 import type { Explanation } from "../engine/object/LiveQueries.ts"
 import * as TenantEngine from "../engine/object/TenantEngine.ts"
@@ -34,6 +35,7 @@ import { Database } from "../services/Database.ts"
 import * as Migrations from "../services/Migrations.ts"
 import { SocketHost } from "../services/SocketHost.ts"
 import { SchemaMismatch } from "../services/Storage.ts"
+import * as SchemaTarget from "../services/storage/SchemaTarget.ts"
 import type { GateHost, TenantGate, TenantUpdate } from "../services/TenantGate.ts"
 import { Transactor } from "../services/Transactor.ts"
 import { tenantsName } from "../system/Names.ts"
@@ -90,8 +92,11 @@ export interface TenantObject extends ObjectBase {
   explain(): Promise<ReadonlyArray<Explanation>>
   /** Tells the object the name and the state of its tenant. Only a registry of tenants does. */
   update(update: TenantUpdate): Promise<void>
-  /** What a start of this version changes in the database. Changes nothing, and answers also when the object cannot start. */
-  plan(): Promise<Migrations.Plan>
+  /**
+   * What a start changes in the database: of this version, or of one that declares `target`. Changes nothing, and answers
+   * also when the object cannot start.
+   */
+  plan(target?: TargetData): Promise<Migrations.Plan>
   /** Answers how far the migration of the tenant is. Only a registry of tenants asks. */
   migrate(): Promise<TenantMigration>
   /** Runs an effect beside the calls, with the app's live queries and transactions. */
@@ -271,8 +276,11 @@ export const make = <Rpcs extends Rpc.Any, R = never>(
       return this.engine?.live.explain() ?? []
     }
 
-    async plan() {
-      return Migrations.planOf(CloudflareDatabase.make(this.ctx.storage), this.app())
+    async plan(target?: TargetData) {
+      const database = CloudflareDatabase.make(this.ctx.storage)
+      return target === undefined
+        ? Migrations.planOf(database, this.app())
+        : Migrations.planTo(database, SchemaTarget.ofData(target))
     }
 
     async run<A, E>(effect: Effect.Effect<A, E, Live | Transactor>): Promise<A> {

@@ -3,83 +3,43 @@
  * The changes are made in a transaction that is rolled back, so that SQLite itself says which of them it refuses.
  */
 import * as Effect from "effect/Effect"
-import * as Schema from "effect/Schema"
+import type { Plan } from "../contract/MigrationPlan.ts"
 import type * as Table from "../contract/Table.ts"
 import { Database } from "./Database.ts"
-import { Problem } from "./storage/SchemaRecord.ts"
+import * as SchemaTarget from "./storage/SchemaTarget.ts"
 import * as TableSchema from "./storage/TableSchema.ts"
 
 /** What is planned: an app, or the tables of `Storage.layer` with their migrations. */
-export interface Planned extends TableSchema.DataMigrations {
+export interface Planned extends SchemaTarget.DataMigrations {
   readonly tables: ReadonlyArray<Table.Any>
 }
 
-/** What a start changes. */
-export const Plan = Schema.Struct({
-  /** The version of the app's tables and migrations, as `tenants.list` shows it. */
-  version: Schema.String,
-  /** Whether a start changes nothing. */
-  isCurrent: Schema.Boolean,
-  /** Why a start is refused. It then changes nothing. */
-  problems: Schema.Array(Problem),
-  /** Tables and columns that get another name. Their statements are in `statements` too. */
-  renames: Schema.Array(
-    Schema.Struct({
-      /** The table, by its new name. */
-      table: Schema.String,
-      kind: Schema.Literals(["table", "column"]),
-      from: Schema.String,
-      to: Schema.String
-    })
-  ),
-  /** The statements of the start, in their order. */
-  statements: Schema.Array(Schema.Struct({ table: Schema.String, sql: Schema.String })),
-  /** The migrations of rows that have yet to run, in their order. */
-  migrations: Schema.Array(
-    Schema.Struct({
-      id: Schema.String,
-      table: Schema.String,
-      /** Whether calls are answered while it runs. */
-      isConcurrent: Schema.Boolean,
-      /** Rows that it has yet to visit. */
-      rows: Schema.Int,
-      /** Why its last step failed, if it did. */
-      failure: Schema.NullOr(Schema.String)
-    })
-  )
-})
-/** What a start changes. */
-export type Plan = typeof Plan.Type
+export { Plan } from "../contract/MigrationPlan.ts"
+
+const none: Plan = { version: "", isCurrent: false, problems: [], renames: [], statements: [], migrations: [] }
 
 /** What a start of an app changes in a database. */
-export const planOf = (database: Database["Service"], planned: Planned): Plan => {
-  const { droppedTables, migrations, tables } = planned
-  const data = { droppedTables, migrations }
-  const none = { version: "", isCurrent: false, problems: [], renames: [], statements: [], migrations: [] }
-  try {
-    const version = TableSchema.version(tables, data)
-    const { changes, pending } = TableSchema.dryRun(database, tables, data)
+export const planOf = (database: Database["Service"], { tables, ...data }: Planned): Plan =>
+  refusable(none, () => planTo(database, SchemaTarget.targetOf(tables, data)))
+
+/** What a start changes that migrates a database to a target. */
+export const planTo = (database: Database["Service"], target: SchemaTarget.Target): Plan => {
+  const version = SchemaTarget.versionOf(target)
+  return refusable({ ...none, version }, () => {
+    const { changes, pending } = TableSchema.dryRun(database, target)
     const statements = changes.statements.map(({ sql, table }) => ({ table, sql }))
-    return {
-      ...none,
-      version,
-      isCurrent: statements.length + pending.length === 0,
-      renames: changes.renames,
-      statements,
-      migrations: pending
-    }
-  } catch (cause) {
-    if (!(cause instanceof TableSchema.SchemaMismatch)) throw cause
-    return { ...none, version: versionOf(planned), problems: cause.problems }
-  }
+    const isCurrent = statements.length + pending.length === 0
+    return { ...none, version, isCurrent, renames: changes.renames, statements, migrations: pending }
+  })
 }
 
-/** The version of tables, if SQLite can implement them. */
-const versionOf = ({ tables, ...data }: Planned): string => {
+/** A plan, or one with the problems for which a start is refused. */
+const refusable = (refused: Plan, plan: () => Plan): Plan => {
   try {
-    return TableSchema.version(tables, data)
-  } catch {
-    return ""
+    return plan()
+  } catch (cause) {
+    if (!(cause instanceof TableSchema.SchemaMismatch)) throw cause
+    return { ...refused, problems: cause.problems }
   }
 }
 

@@ -14,6 +14,7 @@ import type { FromServerEncoded } from "effect/rpc/RpcMessage"
 import * as Scope from "effect/Scope"
 import type { WebSocketLike } from "effect/socket/Socket"
 import type { App } from "../contract/App.ts"
+import type { TargetData } from "../contract/MigrationPlan.ts"
 import { ActionHost } from "../engine/object/ActionRelay.ts"
 import * as TenantEngine from "../engine/object/TenantEngine.ts"
 import { describeTooMany } from "../engine/rpc/CallRates.ts"
@@ -33,6 +34,7 @@ import { Background } from "../services/Background.ts"
 import { Database } from "../services/Database.ts"
 import * as Migrations from "../services/Migrations.ts"
 import { SocketHost } from "../services/SocketHost.ts"
+import * as SchemaTarget from "../services/storage/SchemaTarget.ts"
 import type { GateHost, TenantGate, TenantUpdate } from "../services/TenantGate.ts"
 import { Network, ServerSocket, type SocketData } from "./Network.ts"
 
@@ -159,12 +161,16 @@ export class MemoryObject<Rpcs extends Rpc.Any> {
       const isAdmitted = await this.event((_engine, { gate }) => gate?.admits(session.tenant))
       return isAdmitted ? new Accepted(session) : new Response(null, { status: missingStatus })
     },
-    explain: () => this.event((engine) => engine.live.explain())
+    explain: () => this.event((engine) => engine.live.explain()),
+    plan: async (target) => this.plan(target)
   }
 
-  /** What a start of the app changes in the database. Changes nothing, and does not start the object. */
-  plan(): Migrations.Plan {
-    return Migrations.planOf(MemoryDatabase.make(this.database), this.options.app)
+  /** What a start of the app, or to a target, changes in the database. Changes nothing, and does not start the object. */
+  plan(target?: TargetData): Migrations.Plan {
+    const database = MemoryDatabase.make(this.database)
+    return target === undefined
+      ? Migrations.planOf(database, this.options.app)
+      : Migrations.planTo(database, SchemaTarget.ofData(target))
   }
 
   /**

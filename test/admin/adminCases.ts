@@ -1,7 +1,11 @@
+import * as Schema from "effect/Schema"
+import * as Model from "effect/schema/Model"
+import { Table } from "effect-dormouse"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import * as SchemaTarget from "../../src/services/storage/SchemaTarget.ts"
 import { call, defectOf, errorOf, newTenant, post, request } from "../deployment/Deployment.ts"
 import { forAllAsync, Violation } from "../random.ts"
-import { key } from "../worker/admin.ts"
+import { key, Person } from "../worker/admin.ts"
 import {
   type Client,
   clientOf,
@@ -518,6 +522,73 @@ export const suite = (
       })
     })
 
+    describe("plans", () => {
+      class Renamed extends Model.Class<Renamed>("test/admin/Renamed")({
+        id: Table.key(Schema.String),
+        body: Schema.String
+      }) {}
+      const renamed = Table.make("posts", Renamed, { key: "id", renamedFrom: { columns: { body: "text" } } })
+      const unique = Table.make("people", Person, {
+        key: "id",
+        indexes: { byName: { columns: ["name"], unique: true } },
+        references: { boss: { table: (): Table.Any => unique, onDelete: "setNull" } }
+      })
+      const targetOf = (...tables: ReadonlyArray<Table.Any>) => SchemaTarget.toData(SchemaTarget.targetOf(tables, {}))
+      const schemaOf = async (tenant: string) =>
+        (await sql(tenant, "SELECT name, sql FROM sqlite_master ORDER BY name")).rows
+
+      it("AD14, MG7: a plan says what a start would change, of the version that runs and of others, and changes nothing", async () => {
+        const tenant = fresh("plan")
+        for (const name of ["ada", "ada"]) await call(app, tenant, "people.add", { name })
+        const before = [await schemaOf(tenant), await exportOf(admin, tenant)]
+        expect(await admin.done("plan", { tenant })).toMatchObject({ isCurrent: true, problems: [], statements: [] })
+
+        expect(await admin.done("plan", { tenant, target: targetOf(renamed) })).toMatchObject({
+          isCurrent: false,
+          problems: [],
+          renames: [{ table: "posts", kind: "column", from: "text", to: "body" }],
+          statements: [{ table: "posts", sql: 'ALTER TABLE "posts" RENAME COLUMN "text" TO "body"' }]
+        })
+        const refused = await admin.done("plan", { tenant, target: targetOf(unique) })
+        expect(refused.problems).toMatchObject([
+          { table: "people", problem: "index byName must be unique, and rows have equal values" }
+        ])
+        expect([await schemaOf(tenant), await exportOf(admin, tenant)]).toEqual(before)
+        await call(app, tenant, "people.add", { name: "ben" })
+        expect(await names(tenant)).toEqual(["ada", "ada", "ben"])
+      })
+
+      it("AD14: a plan of a tenant without data creates its tables, and leaves none", async () => {
+        const tenant = fresh("planned")
+        const { problems, statements } = await admin.done("plan", { tenant, target: targetOf(renamed) })
+        expect(problems).toEqual([])
+        expect(statements).toMatchObject([{ table: "posts", sql: expect.stringContaining('CREATE TABLE "posts"') }])
+        expect(await app.tables(tenant)).toEqual([])
+      })
+
+      it("AD14: what is no description of tables is refused, and wakes no object", async () => {
+        const tenant = fresh("unplanned")
+        const good = targetOf(renamed)
+        const [table] = good.tables
+        const column = table!.columns[0]!
+        const bad: ReadonlyArray<unknown> = [
+          {},
+          { ...good, tables: [{ ...table, key: "none" }] },
+          { ...good, tables: [{ ...table, columns: [{ ...column, type: "TEXT); DROP TABLE people; --" }] }] },
+          { ...good, tables: [{ ...table, defaults: { id: "1); DROP TABLE people; --" } }] },
+          { ...good, tables: [{ ...table, references: [{ column: "id", table: "none", onDelete: "cascade" }] }] },
+          { ...good, migrations: [{ id: "m", table: "none", from: [], fills: [], isConcurrent: false }] }
+        ]
+        for (const target of bad) {
+          const body = JSON.stringify(request("1", "plan", { tenant, target }))
+          const response = await ask({ headers: { authorization: `Bearer ${key}` }, body })
+          const [{ exit }] = (await response.json()) as ReadonlyArray<any>
+          expect(errorOf(exit)).toMatchObject({ _tag: "CallError", reason: { _tag: "PayloadInvalid" } })
+        }
+        expect(app.starts(tenant)).toBe(0)
+      })
+    })
+
     describe("tenants", () => {
       const registered = () => clientOf(app, { headers: { "x-dormouse-tenant": "reg-admin" } })
 
@@ -527,6 +598,7 @@ export const suite = (
           ["export", { cursor: null }],
           ["run", { tag: "whoami", payload: {} }],
           ["explain", {}],
+          ["plan", {}],
           ["import.begin", { id: "x" }]
         ] as const) {
           const error = await admin.refused(tag, { tenant: "adm-none", ...more })

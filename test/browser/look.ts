@@ -1,7 +1,8 @@
 /** What the page of the chat looks like, and how it is reached, in a browser. Run by `Chat.browser.test.ts`. */
+import { setTimeout } from "node:timers/promises"
 import axe from "axe-core"
 import * as Effect from "effect/Effect"
-import type { BrowserContextOptions, Page } from "playwright-core"
+import type { BrowserContextOptions, Locator, Page } from "playwright-core"
 import { expect, it } from "vitest"
 import { maxBody } from "../../examples/chat/schema.ts"
 import {
@@ -29,6 +30,18 @@ const phone: BrowserContextOptions = {
   viewport: { width: 360, height: 740 },
   isMobile: true,
   hasTouch: true
+}
+
+/** Opens the actions of a message on a touch screen. A tap while the log still scrolls stops it, and does nothing else. */
+const openActions = async (more: Locator) => {
+  for (let attempt = 0; attempt < 20; attempt++) {
+    await more.tap()
+    for (let look = 0; look < 10; look++) {
+      if ((await more.getAttribute("aria-expanded")) === "true") return
+      await setTimeout(50)
+    }
+  }
+  throw new Error("the actions of a message do not open")
 }
 
 /** Somebody sends a message to a channel, from another place. */
@@ -183,12 +196,12 @@ export const lookOfPage = () => {
     await look("messages")
     const more = log(page).getByRole("button", { name: "Edit or delete" })
     expect(await more.count()).toBe(2)
-    await more.last().tap()
+    await openActions(more.last())
     await look("actions")
     await shoot(page, "phone-actions")
     await page.getByRole("button", { name: "Delete this message" }).last().tap()
     await dialog("delete")
-    await more.last().tap()
+    await openActions(more.last())
     await page.getByRole("button", { name: "Edit this message" }).last().tap()
     await look("edit")
     await page.getByRole("button", { name: "Cancel" }).tap()
@@ -279,7 +292,7 @@ export const lookOfPage = () => {
       await write(page, `Mine, on ${name}`)
       await sees(page, `Mine, on ${name}`)
       const own = log(page).locator("li.message", { hasText: `Mine, on ${name}` })
-      if (isPhone) await own.getByRole("button", { name: "Edit or delete" }).tap()
+      if (isPhone) await openActions(own.getByRole("button", { name: "Edit or delete" }))
       await own.getByRole("button", { name: "Edit this message" }).click()
       await look("a message that is edited")
       await page.getByRole("textbox", { name: "Edit your message" }).fill(`Mine, changed on ${name}`)

@@ -33,9 +33,36 @@ beforeAll(() => install(home))
 
 afterAll(() => killGroups(started))
 
+const key = "a key of an operator, with 32 characters".replaceAll(" ", "-").replaceAll(",", "")
+
+/** What a process wrote, for the message of a failure. */
+const shown = ({ stderr, stdout }: { readonly stdout: string; readonly stderr: string }) =>
+  JSON.stringify({ stdout: stdout.slice(-3000), stderr: stderr.slice(-3000) })
+
 /** Runs `dormouse` of the package in the folder of an app. */
 const dormouse = (name: string, ...args: ReadonlyArray<string>) =>
-  run([command, ...args], { cwd: join(home, name), env: { WRANGLER_SEND_METRICS: "false" } })
+  run([command, ...args], { cwd: join(home, name), env: { WRANGLER_SEND_METRICS: "false", DORMOUSE_KEY: key } })
+
+/** A later version of the minimal app, whose tasks have a title and no text. */
+const nextVersion = (options: string) => `
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import * as Model from "effect/schema/Model"
+import { Api, App, Query, Table } from "effect-dormouse"
+class Task extends Model.Class<Task>("app/Task")({
+  id: Table.key(Schema.String),
+  title: Schema.String,
+  done: Schema.Boolean,
+  createdAt: Table.insertedAt
+}) {}
+const tasks = Table.make("tasks", Task, { key: "id", indexes: { byAge: ["createdAt"] }, ${options} })
+class NextApi extends Api.make(Query.make("nothing", { payload: {} })) {}
+export const app = App.make({
+  api: NextApi,
+  tables: [tasks],
+  handlers: NextApi.toLayer({ nothing: () => Effect.void })
+})
+`
 
 describe.each(tested)("the app $name", ({ name, react, template }) => {
   beforeAll(async () => {
@@ -75,6 +102,13 @@ describe("an app that is edited", () => {
   }
 
   it("CL2, CL5: runs, is live after an edit, goes on after a mistake, and leaves nothing behind", async () => {
+    edit("src/worker.ts", (text) =>
+      `import * as Config from "effect/Config"\nimport { Admin } from "effect-dormouse/admin"\n${text}`.replace(
+        "serve(app, {",
+        'serve(app, {\n  admin: Admin.make({ key: Config.Redacted("DORMOUSE_KEY") }),'
+      )
+    )
+    writeFileSync(join(home, name, ".dev.vars"), `DORMOUSE_KEY="${key}"\n`)
     edit("src/handlers.ts", (text) => `${text}\nexport const mistake = (`)
     const { child, ended, output } = start([command, "dev", "--port", "0"], { cwd: join(home, name) })
     started.add(child.pid!)
@@ -93,9 +127,35 @@ describe("an app that is edited", () => {
         Stream.take(2),
         Stream.runCollect
       )
-    }).pipe(Effect.scoped, Effect.runPromise)
+    }).pipe(Effect.scoped, Effect.timeout("2 minutes"), Effect.runPromise, (promise) =>
+      promise.catch((cause) => Promise.reject(new Error(`no live message after ${shown(output)}`, { cause })))
+    )
     expect(texts).toEqual([[], ["first"]])
     await until("the state of the tenant", () => (output.stdout.includes("1 row in 1 table") ? true : undefined))
+
+    // What a start of a version would do, before it is deployed.
+    const plan = (app: string) =>
+      dormouse(name, "check", "--no-types", "--no-compare", "--app", app, "--url", url, "--tenants", "main,new")
+    const same = await plan("src/app.ts")
+    expect([same.code, same.stdout], same.stderr).toEqual([
+      0,
+      expect.stringMatching(/^no change {2}tenant main\nchanges {2}tenant new\n {2}CREATE TABLE "tasks"/)
+    ])
+    writeFileSync(join(home, name, "renamed.ts"), nextVersion('renamedFrom: { columns: { title: "text" } }'))
+    const renamed = await plan("renamed.ts")
+    expect(renamed.code, renamed.stdout + renamed.stderr).toBe(0)
+    expect(renamed.stdout).toContain(
+      'changes  tenant main\n  table tasks: column text becomes title\n  ALTER TABLE "tasks" RENAME COLUMN "text" TO "title"'
+    )
+    writeFileSync(join(home, name, "refused.ts"), nextVersion('dropped: ["text"]'))
+    const refused = await plan("refused.ts")
+    expect(refused.code, refused.stdout + refused.stderr).toBe(1)
+    expect(refused.stdout).toContain(
+      "refused  tenant main: the start would be refused, and the data stay as they are\n" +
+        "  table tasks, column title: is new and required, and the rows that exist have no value for it\n  → make it optional"
+    )
+    const missing = await dormouse(name, "check", "--no-types", "--no-compare", "--url", url, "--all-tenants")
+    expect([missing.code, missing.stderr]).toEqual([1, expect.stringContaining("the app has no registry of tenants")])
 
     const add = (text: string) =>
       Effect.gen(function* () {
@@ -117,6 +177,7 @@ describe("an app that is edited", () => {
     const children = processesOf(child.pid!)
     expect(children.some((line) => line.includes("workerd"))).toBe(true)
     process.kill(child.pid!, "SIGINT")
+    await until(`the end after ${shown(output)}`, () => child.exitCode ?? undefined)
     expect(await ended).toBe(130)
     await until("the end of workerd", () => (processesOf(child.pid!).length === 0 ? true : undefined))
   })

@@ -59,6 +59,7 @@ const enter = (
           return { status: response.status, body: await response.text() }
         },
         readQuery: () => Promise.reject(new Error("nothing reads")),
+        plan: () => Promise.reject(new Error("nothing plans")),
         connect: () => reach(tenant),
         explain: () => reach(tenant)
       }),

@@ -13,6 +13,7 @@ suite("Unwritten tenants in memory", async () => {
         .database.prepare("SELECT name FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'")
         .all()
         .map(({ name }) => String(name)),
+    create: async (tenant, table) => object(tenant).database.exec(`CREATE TABLE ${table} (name)`),
     bytes: async (tenant) =>
       number(tenant, "SELECT page_count FROM pragma_page_count") *
       number(tenant, "SELECT page_size FROM pragma_page_size"),

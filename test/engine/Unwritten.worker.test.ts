@@ -15,6 +15,9 @@ suite("Unwritten tenants in workerd", async () => {
           .toArray()
           .map(({ name }) => String(name))
       ),
+    create: async (tenant, table) => {
+      await inStorage(tenant, ({ sql }) => sql.exec(`CREATE TABLE ${table} (name)`))
+    },
     bytes: (tenant) => inStorage(tenant, ({ sql }) => sql.databaseSize)
   }
 })

@@ -7,6 +7,8 @@ export interface Unwritten {
   readonly deployment: Deployment
   /** The names of the tables and indexes of a tenant's database. */
   readonly tables: (tenant: string) => Promise<ReadonlyArray<string>>
+  /** Creates a table that is not the engine's. */
+  readonly create: (tenant: string, table: string) => Promise<void>
   /** The size of a tenant's database. */
   readonly bytes: (tenant: string) => Promise<number>
   readonly close?: () => Promise<void>
@@ -77,6 +79,21 @@ export const suite = (name: string, here: () => Promise<Unwritten>) =>
       )
       expect(await unwritten.bytes(first)).toBeGreaterThan(page)
       expect(await unwritten.tables(second)).toEqual([])
+    })
+
+    it("ST20: a database with a table of the platform's own is one that nobody has written to", async () => {
+      const [simulated, other] = [newTenant("simulated"), newTenant("other")]
+      for (const [tenant, table] of [
+        [simulated, "__miniflare_do_name"],
+        [other, "something"]
+      ] as const) {
+        await unwritten.create(tenant, table)
+        await unwritten.deployment.evict(tenant)
+        await readAll(tenant)
+      }
+      expect(await unwritten.tables(simulated)).toEqual(["__miniflare_do_name"])
+      // The control: any other table is somebody's.
+      expect(await unwritten.tables(other)).toContain("notes")
     })
 
     it("K7, ST20: a tenant that nobody has written to answers as one whose rows were all deleted, to the byte", async () => {

@@ -125,6 +125,10 @@ export const memoryDoor = async (issuer: Issuer, weakness: Weakness = {}): Promi
             count(tenant)
             return stub.explain(...call)
           },
+          plan: (...call) => {
+            count(tenant)
+            return stub.plan(...call)
+          },
           connect: async (session) => {
             count(tenant)
             peer = await opened(object(tenant).connect(async () => session))

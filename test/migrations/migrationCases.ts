@@ -5,13 +5,13 @@ import * as SqlClient from "effect/sql/SqlClient"
 import { Migration } from "effect-dormouse/storage"
 import { describe, expect, it } from "vitest"
 import type { Database } from "../../src/services/Database.ts"
-import { planOf } from "../../src/services/Migrations.ts"
 import {
   begin,
   columnsOf,
   declare,
   dump,
   indexesOf,
+  planOf,
   refusal,
   start,
   type TableOptions,
@@ -588,6 +588,25 @@ export const suite = (name: string, run: WithDatabase): void => {
       )
       const invalid = people({ tags: Schema.Array(text) }, { indexes: { byTags: ["tags"] } })
       expect(planOf(database, { tables: [invalid] }).problems).toMatchObject([{ table: "people", column: "tags" }])
+    })
+
+    test("MG6, MG7 tables are planned and changed while statements are open whose rows were not all read", async (database) => {
+      const plain = people({ name: text }, { indexes: { byName: ["name"] } })
+      const started = await start(database, { tables: [plain] })
+      started.write(plain.insertMany(["a", "b", "c"].map((id) => ({ id, name: id }))))
+      const next = { tables: [people({}, { dropped: ["name"] })] }
+      for (let i = 0; i < 3; i++) {
+        const rows = database.iterate('SELECT * FROM "people" ORDER BY "name"', [])
+        expect(rows.next().value).toEqual(["a", "a"])
+        rows.return?.()
+        expect(database.all('SELECT "id" FROM "people"', [], 2).rows).toEqual([["a"], ["b"]])
+        expect(planOf(database, next).statements.map(({ sql }) => sql)).toEqual([
+          'DROP INDEX "people.byName"',
+          'ALTER TABLE "people" DROP COLUMN "name"'
+        ])
+      }
+      database.all('SELECT "id" FROM "people"', [], 1)
+      expect((await start(database, next)).rows(people({}))).toEqual([{ id: "a" }, { id: "b" }, { id: "c" }])
     })
   })
 }

@@ -9,9 +9,8 @@ import * as Schema from "effect/Schema"
 import { Migration } from "effect-dormouse/storage"
 import { describe, expect, it } from "vitest"
 import type { Database } from "../../src/services/Database.ts"
-import { planOf } from "../../src/services/Migrations.ts"
 import { forAllAsync, type Random, Violation } from "../random.ts"
-import { begin, declare, dump, type Started, type Version, type WithDatabase } from "./versions.ts"
+import { begin, declare, dump, planOf, type Started, type Version, type WithDatabase } from "./versions.ts"
 
 type Any = any
 type Value = string | number

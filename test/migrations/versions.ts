@@ -1,13 +1,16 @@
 /** Versions of an app over one database, one after the other, as deployments start them. */
 import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
 import * as Model from "effect/schema/Model"
 import { Table } from "effect-dormouse"
 import type { Migration } from "effect-dormouse/storage"
 import { expect } from "vitest"
+import { TargetData } from "../../src/contract/MigrationPlan.ts"
 import { Database } from "../../src/services/Database.ts"
 import { runAll } from "../../src/services/MigrationRunner.ts"
-import { planOf } from "../../src/services/Migrations.ts"
+import * as Migrations from "../../src/services/Migrations.ts"
 import { type Opened, open } from "../../src/services/Storage.ts"
+import * as SchemaTarget from "../../src/services/storage/SchemaTarget.ts"
 import { SchemaMismatch } from "../../src/services/storage/TableSchema.ts"
 
 type Any = any
@@ -83,6 +86,22 @@ export const start = async (database: Database["Service"], version: Version): Pr
   const started = begin(database, version)
   await Effect.runPromise(runAll(started.opened.migrations))
   return started
+}
+
+const decodeData = Schema.decodeUnknownSync(Schema.fromJsonString(TargetData))
+
+/** What a start changes. Checks that a version which is sent as data, and not declared here, changes the same. */
+export const planOf = (database: Database["Service"], version: Migrations.Planned): Migrations.Plan => {
+  const plan = Migrations.planOf(database, version)
+  let target: SchemaTarget.Target
+  try {
+    target = SchemaTarget.targetOf(version.tables, version)
+  } catch {
+    return plan
+  }
+  const data = decodeData(JSON.stringify(SchemaTarget.toData(target)))
+  expect(Migrations.planTo(database, SchemaTarget.ofData(data))).toEqual(plan)
+  return plan
 }
 
 /** The message of a start that is refused. Checks that it changed nothing, and that a plan says the same. */

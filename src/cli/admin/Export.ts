@@ -25,7 +25,7 @@ import {
   runCommand,
   tenant
 } from "./Shared.ts"
-import { all } from "./Tenants.ts"
+import { chosen } from "./Tenants.ts"
 
 /** What is exported to where. */
 interface Job {
@@ -102,20 +102,6 @@ const exportTenant = Effect.fnUntraced(function* (job: Job) {
   }
 }, Effect.scoped)
 
-/** The tenants to export with `--all`. */
-const tenantsOf = Effect.fnUntraced(function* (
-  call: AdminClient,
-  description: Description,
-  names: Option.Option<string>
-) {
-  if (Option.isSome(names)) return names.value.split(",").map((name) => name.trim())
-  if (!description.hasRegistry) {
-    return yield* new CommandFailed({ message: "the app has no registry of tenants: name them with --tenants a,b,c" })
-  }
-  // Nobody can read a tenant that is suspended.
-  return (yield* all(call)).filter(({ state }) => state === "active").map(({ name }) => name)
-})
-
 /** The command. `export` is a word of the language. */
 export const exportRows = Command.make(
   "export",
@@ -152,7 +138,7 @@ export const exportRows = Command.make(
       const path = yield* Path.Path
       const folder = Option.getOrElse(file, () => "export")
       if (folder === "-") return yield* new CommandFailed({ message: "all tenants do not fit one file: name a folder" })
-      const names = yield* tenantsOf(call, description, tenants)
+      const names = yield* chosen(call, tenants)
       yield* fs.makeDirectory(folder, { recursive: true })
       for (const name of names) {
         yield* exportTenant({ ...options, tenant: name, file: path.join(folder, `${name}.ndjson`) })

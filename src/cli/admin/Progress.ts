@@ -14,8 +14,8 @@ const width = 24
 
 /** The progress of one command. */
 export interface Progress {
-  /** More rows are done. `detail` says of what. */
-  readonly add: (rows: number, detail: string) => Effect.Effect<void>
+  /** More are done. `detail` says of what. */
+  readonly add: (count: number, detail: string) => Effect.Effect<void>
   /** Everything is done, or as much as could be. */
   readonly end: Effect.Effect<void>
 }
@@ -28,8 +28,8 @@ const barOf = (done: number, total: number): string => {
   return `[${"█".repeat(filled)}${"░".repeat(width - filled)}] `
 }
 
-/** Starts to show progress. With a total there is a bar. */
-export const make = Effect.fnUntraced(function* (label: string, total?: number) {
+/** Starts to show progress, of rows unless said otherwise. With a total there is a bar. */
+export const make = Effect.fnUntraced(function* (label: string, total?: number, unit = "rows") {
   const stdio = yield* Stdio.Stdio
   const isTerminal = yield* stdio.stderrIsTerminal
   const write = (text: string) => Effect.ignore(Effect.provideService(note(text), Stdio.Stdio, stdio))
@@ -41,7 +41,7 @@ export const make = Effect.fnUntraced(function* (label: string, total?: number) 
     const rate = Math.round((done * 1000) / Math.max(1, now - started))
     const bar = total === undefined || !isTerminal ? "" : barOf(done, total)
     const of = total === undefined ? "" : ` of ${count(total)}`
-    return `${label} ${bar}${count(done)}${of} rows, ${count(rate)} rows/s${detail === "" ? "" : `, ${detail}`}`
+    return `${label} ${bar}${count(done)}${of} ${unit}, ${count(rate)} ${unit}/s${detail === "" ? "" : `, ${detail}`}`
   }
   const show = (isLast: boolean) =>
     Effect.flatMap(Clock.currentTimeMillis, (now) => {
@@ -50,8 +50,8 @@ export const make = Effect.fnUntraced(function* (label: string, total?: number) 
       return write(isTerminal ? `\r\u001b[2K${text(now)}${isLast ? "\n" : ""}` : `${text(now)}\n`)
     })
   const progress: Progress = {
-    add: (rows, of) => {
-      done += rows
+    add: (more, of) => {
+      done += more
       detail = of
       return show(false)
     },

@@ -1,5 +1,6 @@
 /**
- * `dormouse check`: the types of a project, and what its contract changes for the clients of the last release.
+ * `dormouse check`: the types of a project, what its contract changes for the clients of the last release, and what a start
+ * would do to the tenants of a deployment.
  * `deploy` runs the same checks before it deploys.
  */
 import * as Console from "effect/Console"
@@ -9,6 +10,8 @@ import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Option from "effect/Option"
 import * as Path from "effect/Path"
+import type { App } from "../../contract/App.ts"
+import * as Plans from "../admin/Plans.ts"
 import { changes } from "../contract/Changes.ts"
 import * as Contract from "../contract/Contract.ts"
 import { Failure, Found } from "../Failure.ts"
@@ -17,6 +20,7 @@ import * as Project from "../Project.ts"
 import * as Style from "../Style.ts"
 import * as AppModule from "./AppModule.ts"
 import * as Report from "./Report.ts"
+import * as TenantPlans from "./TenantPlans.ts"
 
 /** The flags that `check` and `deploy` share. */
 export const flags = {
@@ -27,7 +31,8 @@ export const flags = {
   file: Flag.String("contract").pipe(
     Flag.withDescription("The file with the contract of the last release"),
     Flag.withDefault("dormouse.contract.json")
-  )
+  ),
+  ...Plans.flags
 }
 
 /** Runs the compiler of the project. Its messages are printed. */
@@ -48,12 +53,12 @@ export const checkTypes = Effect.fnUntraced(function* (project: Project.Project)
 /** Compares the contract of the app with the one in the file. */
 export const compare = Effect.fnUntraced(function* (
   project: Project.Project,
+  app: App<any>,
   options: { readonly app: string; readonly file: string }
 ) {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
   const file = path.resolve(project.folder, options.file)
-  const app = yield* AppModule.load(project, options.app)
   const contract = yield* Effect.try({
     try: () => Contract.describe(app),
     catch: (cause) =>
@@ -111,28 +116,39 @@ export const check = Command.make(
     const project = yield* Project.find
     const isTyped = options.types ? yield* checkTypes(project) : true
     let isOpen = false
+    const asksTenants = Plans.isAsked(options)
+    if (!options.compares && !options.save && !asksTenants) return isTyped ? undefined : yield* new Found()
+    const app = yield* AppModule.load(project, options.app)
     if (options.compares || options.save) {
-      const { found, save } = yield* compare(project, options)
+      const { found, save } = yield* compare(project, app, options)
       isOpen = yield* show(found)
       if (options.save) {
         yield* save
         isOpen = false
       }
     }
-    if (!isTyped || isOpen) return yield* new Found()
+    const isRefused = asksTenants && (yield* TenantPlans.show(app, options))
+    if (!isTyped || isOpen || isRefused) return yield* new Found()
   })
 ).pipe(
   Command.withDescription(
-    "Checks the types of a project, and its contract against that of the last release.\n\n  " +
+    "Checks the types of a project, its contract against that of the last release, and its tables against those of tenants.\n\n  " +
       "Clients of the last release are still running when a new one is deployed. They call rpcs that are gone, send payloads " +
       "that the new schema refuses, and get results that they cannot read. Each such change is reported with its place and with " +
       "what to do. What cannot be proved either way is reported, too. The contract of a release is a file that is committed: " +
-      "dormouse.contract.json, which `dormouse deploy` writes. The exit code is 1 if something has to be decided."
+      "dormouse.contract.json, which `dormouse deploy` writes.\n\n  " +
+      "With --tenants or --all-tenants a deployment says what a start of this version would change in these tenants: renames, " +
+      "statements of SQL, migrations with their rows, and why it would be refused. Nothing is changed. " +
+      "The exit code is 1 if something has to be decided."
   ),
   Command.withShortDescription("Say what a release would break"),
   Command.withExamples([
     { command: "dormouse check", description: "Types and contract" },
     { command: "dormouse check --no-types", description: "Only what changes for old clients" },
+    {
+      command: "dormouse check --url https://app.example.com --all-tenants",
+      description: "Also what a start would do to each tenant's database; the key is in DORMOUSE_KEY"
+    },
     { command: "dormouse check --save", description: "Accept the contract as it is, as that of the last release" },
     { command: "dormouse check --app src/backend/app.ts", description: "With the app in another module" }
   ])

@@ -9,7 +9,10 @@ import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Path from "effect/Path"
+import * as Plans from "../admin/Plans.ts"
+import * as AppModule from "../check/AppModule.ts"
 import * as Check from "../check/Check.ts"
+import * as TenantPlans from "../check/TenantPlans.ts"
 import { Failure } from "../Failure.ts"
 import * as Processes from "../Processes.ts"
 import * as Project from "../Project.ts"
@@ -60,11 +63,18 @@ export const deploy = Command.make(
         remedy: "correct them, and deploy again"
       })
     }
-    const { found, save } = yield* Check.compare(project, options)
+    const app = yield* AppModule.load(project, options.app)
+    const { found, save } = yield* Check.compare(project, app, options)
     if ((yield* Check.show(found)) && !options.accept) {
       return yield* new Failure({
         problem: "old clients may break (see above)",
         remedy: "keep what they need, or deploy with --accept-breaking"
+      })
+    }
+    if (Plans.isAsked(options) && (yield* TenantPlans.show(app, options))) {
+      return yield* new Failure({
+        problem: "the start of some tenants would be refused (see above)",
+        remedy: "change the tables or the migrations, and deploy again"
       })
     }
     const configs = yield* Effect.filter(viteConfigs, (name) => fs.exists(path.join(project.folder, name)))
@@ -77,7 +87,8 @@ export const deploy = Command.make(
 ).pipe(
   Command.withDescription(
     "Checks the app, builds it, and deploys it to Cloudflare with the wrangler of the project.\n\n  " +
-      "It stops before anything is deployed when the types are wrong or when old clients would break. After a release it writes the " +
+      "It stops before anything is deployed when the types are wrong, when old clients would break, or when the start of a tenant " +
+      "would be refused that --tenants or --all-tenants name. After a release it writes the " +
       "contract to its file: commit it."
   ),
   Command.withShortDescription("Check the app, and deploy it to Cloudflare"),

@@ -50,6 +50,9 @@ const checkNode = Effect.suspend(() => {
 /** How long the Worker may need to take an edit, in milliseconds, before pages ask for it. */
 const settleTime = 150
 
+/** How long the end of Vite and of workerd may take. */
+const closeTime = "5 seconds"
+
 /**
  * Loads pages again when code of the Worker has changed. Their sockets stay open while an object takes the new code, and its live
  * queries would show what the old code has answered until a row changes.
@@ -124,7 +127,9 @@ const serve = Effect.fnUntraced(function* (
       catch: (cause) =>
         new NotStarted({ reason: cause instanceof Error ? Log.withoutStack(cause.message) : String(cause) })
     }),
-    (server) => Effect.ignoreCause(Effect.promise(() => server.close()))
+    // What does not close in time ends with the process.
+    (server) =>
+      Effect.ignoreCause(Effect.timeout(Effect.interruptible(Effect.promise(() => server.close())), closeTime))
   )
   if (!server.config.plugins.some(({ name }) => name.startsWith("vite-plugin-cloudflare"))) {
     return yield* new Failure({

@@ -2,6 +2,7 @@
  * A tenant's object as the Worker sees it.
  * Everything that crosses between the two is in this interface.
  */
+import type { Plan, TargetData } from "../../contract/MigrationPlan.ts"
 import type { TenantMigration, TenantUpdate } from "../../services/TenantGate.ts"
 import type { RequestSession } from "./SessionHeader.ts"
 
@@ -44,6 +45,8 @@ export interface ObjectStub {
   readonly connect: (session: RequestSession, headers: Record<string, string>) => Promise<Response>
   /** What each live query reads and costs. */
   readonly explain: (session: RequestSession) => Promise<unknown>
+  /** What a start changes in the database: of the version that runs, or of one that declares `target`. Changes nothing. */
+  readonly plan: (target?: TargetData) => Promise<Plan>
   /** Tells the object its name and state. Only for objects of apps with a registry of tenants. */
   readonly update?: (update: TenantUpdate) => Promise<void>
   /** Starts the object, and answers how far its migration is. Only for objects of apps with a registry of tenants. */

@@ -99,6 +99,11 @@ export const handlers = (asked: AdminRequest) => {
         })
       ),
 
+    plan: ({ target, tenant }) =>
+      Effect.flatMap(enter(tenant, deployment), ({ object }) =>
+        Effect.tryPromise({ try: () => object.plan(target), catch: () => unreached })
+      ),
+
     run: ({ as = anonymous, payload, tag, tenant }) =>
       Effect.gen(function* () {
         const claims = asked.readClaims(as)

@@ -14,7 +14,7 @@ import type * as Api from "../../contract/Api.ts"
 import type { Identity } from "../../contract/Auth.ts"
 import type { CallsOf } from "../../contract/Calls.ts"
 import { CallError, Unavailable } from "../../protocol/CallError.ts"
-import * as TableSchema from "../../services/storage/TableSchema.ts"
+import * as SchemaTarget from "../../services/storage/SchemaTarget.ts"
 import * as TenantGate from "../../services/TenantGate.ts"
 import { tenantsName } from "../../system/Names.ts"
 import {
@@ -118,7 +118,7 @@ export const registry = ({ admin = () => false, create = "explicit" }: RegistryO
   }
 })
 
-const versionOf = (app: TenantApp): string => TableSchema.version(app.tables, app)
+const versionOf = (app: TenantApp): string => SchemaTarget.versionOf(SchemaTarget.targetOf(app.tables, app))
 
 const recordsOf = (object: Pick<ObjectStub, "call">) => deploymentCalls(TenantRecordsApi, tenantsName, object)
 
@@ -254,6 +254,7 @@ class OpenRegistry {
       readQuery: (_session, request) => reach((object, session) => object.readQuery(session, request)),
       connect: (_session, headers) => reach((object, session) => object.connect(session, headers)),
       explain: (session) => this.host.object(session.object ?? tenant).explain(session),
+      plan: (target) => this.host.object(session.object ?? tenant).plan(target),
       verify: async () => void (await reach((object, session) => object.call(session, "[]")))
     }
   }

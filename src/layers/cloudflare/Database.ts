@@ -2,8 +2,10 @@
  * The `Database` port of a Durable Object: its SQLite storage.
  * Blobs arrive as `ArrayBuffer` and are converted to `Uint8Array`.
  */
+import { memoize } from "effect/Function"
 import * as Layer from "effect/Layer"
 import { Database, type SqlValue, take } from "../../services/Database.ts"
+import { OpenCursors } from "./OpenCursors.ts"
 
 /** The part of a Durable Object's storage that is used here: `ctx.storage`. */
 export interface DurableObjectSql {
@@ -31,31 +33,66 @@ const hasNoBlob = (row: RawRow): row is ReadonlyArray<string | number | null> =>
 const fromRow = (row: RawRow): ReadonlyArray<SqlValue> =>
   hasNoBlob(row) ? row : row.map((value) => (value instanceof ArrayBuffer ? new Uint8Array(value) : value))
 
+const rolledBack = Symbol("rolled back")
+
+/** The open statements of each database, whichever of its ports ran them. */
+const cursorsOf = memoize((_: DurableObjectSql) => new OpenCursors())
+
 /** The database of a Durable Object. */
-export const make = (storage: DurableObjectSql): Database["Service"] => ({
-  all(sql, params, max) {
-    const cursor = storage.sql.exec(sql, ...params)
-    const rows: Array<ReadonlyArray<SqlValue>> = []
-    for (const row of max === undefined ? cursor.raw() : take(cursor.raw(), max)) rows.push(fromRow(row))
-    return {
-      // Read lazily: the platform builds the names on each access, and most statements need none.
-      get columns() {
-        return cursor.columnNames
-      },
-      get rowsRead() {
-        return cursor.rowsRead
-      },
-      rows
+export const make = (storage: DurableObjectSql): Database["Service"] => {
+  const open = cursorsOf(storage)
+  const changeSchema = () => {
+    try {
+      storage.transactionSync(() => {
+        storage.sql.exec("CREATE TABLE _dormouse_cancel (k)")
+        throw rolledBack
+      })
+    } catch (cause) {
+      if (cause !== rolledBack) throw cause
     }
-  },
-  run(sql, params) {
-    storage.sql.exec(sql, ...params)
-  },
-  *iterate(sql, params) {
-    for (const row of storage.sql.exec(sql, ...params).raw()) yield fromRow(row)
-  },
-  transaction: (body) => storage.transactionSync(body)
-})
+  }
+  const exec = (sql: string, params: ReadonlyArray<SqlValue>): Cursor => {
+    try {
+      return storage.sql.exec(sql, ...params)
+    } catch (cause) {
+      if (!String(cause).includes("SQLITE_LOCKED") || !open.end(changeSchema)) throw cause
+      return storage.sql.exec(sql, ...params)
+    }
+  }
+  return {
+    all(sql, params, max) {
+      const cursor = exec(sql, params)
+      const raw = cursor.raw()
+      const rows: Array<ReadonlyArray<SqlValue>> = []
+      for (const row of max === undefined ? raw : take(raw, max)) rows.push(fromRow(row))
+      if (rows.length === max) open.add(raw)
+      return {
+        // Read lazily: the platform builds the names on each access, and most statements need none.
+        get columns() {
+          return cursor.columnNames
+        },
+        get rowsRead() {
+          return cursor.rowsRead
+        },
+        rows
+      }
+    },
+    run(sql, params) {
+      exec(sql, params)
+    },
+    *iterate(sql, params) {
+      const raw = exec(sql, params).raw()
+      let isOver = false
+      try {
+        for (const row of raw) yield fromRow(row)
+        isOver = true
+      } finally {
+        if (!isOver) open.add(raw)
+      }
+    },
+    transaction: (body) => storage.transactionSync(body)
+  }
+}
 
 /** A layer of the database of a Durable Object, from its `ctx.storage`. */
 export const layer = (storage: DurableObjectSql): Layer.Layer<Database> => Layer.succeed(Database, make(storage))

@@ -6,18 +6,12 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { memoize } from "effect/Function"
 import * as Result from "effect/Result"
+import type { Problem } from "../../contract/MigrationPlan.ts"
 import * as Table from "../../contract/Table.ts"
 import * as Limits from "../../protocol/Limits.ts"
 import type { SqlValue } from "../Database.ts"
 import * as RowCodec from "./RowCodec.ts"
-import {
-  encodeRecorded,
-  type Problem,
-  type RecordedColumn,
-  type RecordedTable,
-  reporter,
-  SchemaMismatch
-} from "./SchemaRecord.ts"
+import { encodeRecorded, type RecordedColumn, type RecordedTable, reporter, SchemaMismatch } from "./SchemaRecord.ts"
 import { indexName } from "./TableInfo.ts"
 
 /** A table as an app declares it. */

@@ -7,15 +7,17 @@ import { memoize } from "effect/Function"
 import type * as Schema from "effect/Schema"
 import * as Model from "effect/schema/Model"
 import type { AnyMigration } from "../../contract/Migration.ts"
+import type { Problem } from "../../contract/MigrationPlan.ts"
 import type { AnyTable } from "../../contract/TablePlan.ts"
 import * as RowCodec from "./RowCodec.ts"
 import { type Declared, toRecorded } from "./SchemaDeclaration.ts"
-import { type Problem, type RecordedColumn, type RecordedTable, reporter, type Statement } from "./SchemaRecord.ts"
+import { type RecordedColumn, type RecordedTable, reporter, type Statement } from "./SchemaRecord.ts"
 import { quote } from "./TableInfo.ts"
 
 /** A data migration of a table that has not ended. */
 export interface Filling {
   readonly id: string
+  readonly table: string
   /** The columns that it reads, as it expects them. */
   readonly from: ReadonlyMap<string, RecordedColumn>
   readonly fills: ReadonlySet<string>
@@ -33,6 +35,7 @@ export const codecOf: (migration: AnyMigration) => RowCodec.RowCodec = memoize((
 /** A migration, as the comparison of tables sees it. */
 export const fillingOf = (migration: AnyMigration): Filling => ({
   id: migration.id,
+  table: migration.table.name,
   from: new Map(
     codecOf(migration)
       .columns.filter(({ name }) => name in migration.from)

@@ -2,16 +2,10 @@
  * The tables, columns and indexes that are in the database, beside what its record says.
  * Raw SQL may have dropped some.
  */
+import type { Problem } from "../../contract/MigrationPlan.ts"
 import type { Database, SqlValue } from "../Database.ts"
 import type { Declared } from "./SchemaDeclaration.ts"
-import {
-  createIndex,
-  type Problem,
-  type RecordedIndex,
-  type RecordedTable,
-  reporter,
-  SchemaMismatch
-} from "./SchemaRecord.ts"
+import { createIndex, type RecordedIndex, type RecordedTable, reporter, SchemaMismatch } from "./SchemaRecord.ts"
 import { indexName } from "./TableInfo.ts"
 
 /**

@@ -3,6 +3,7 @@
  * problems that prevent them. Decides only: `TableSchema.ts` runs the statements.
  */
 import * as Equal from "effect/Equal"
+import type { Problem } from "../../contract/MigrationPlan.ts"
 import * as Limits from "../../protocol/Limits.ts"
 import type { SqlValue } from "../Database.ts"
 import { type Declared, defaultSql } from "./SchemaDeclaration.ts"
@@ -13,7 +14,6 @@ import {
   createIndex,
   hasDefault,
   noDefault,
-  type Problem,
   type RecordedColumn,
   type RecordedIndex,
   type RecordedTable,

@@ -4,6 +4,7 @@
  */
 import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
+import { EarlierNames, Problem } from "../../contract/MigrationPlan.ts"
 import type { InternalTable } from "../../contract/Transactional.ts"
 import type { Database, SqlValue } from "../Database.ts"
 import { indexName, quote } from "./TableInfo.ts"
@@ -29,11 +30,6 @@ const RecordedColumn = Schema.Struct({
     })
   )
 })
-/** The names that a table and its columns had before, as the app declared them. */
-const RecordedNames = Schema.Struct({
-  table: Schema.Array(Schema.String),
-  columns: Schema.Record(Schema.String, Schema.Array(Schema.String))
-})
 const RecordedTable = Schema.Struct({
   name: Schema.String,
   key: Schema.String,
@@ -42,7 +38,7 @@ const RecordedTable = Schema.Struct({
     Schema.Struct({ name: Schema.String, columns: Schema.Array(Schema.String), unique: Schema.Boolean })
   ),
   references: Schema.Array(Schema.Struct({ column: Schema.String, table: Schema.String, onDelete: Schema.String })),
-  renamedFrom: Schema.optionalKey(RecordedNames)
+  renamedFrom: Schema.optionalKey(EarlierNames)
 })
 /** A column as the last migration left it. */
 export type RecordedColumn = typeof RecordedColumn.Type
@@ -55,18 +51,6 @@ const Recorded = Schema.fromJsonString(Schema.Array(RecordedTable))
 const decodeRecorded = Schema.decodeUnknownExit(Recorded)
 /** The record of tables, as text. */
 export const encodeRecorded = Schema.encodeSync(Recorded)
-
-/** A change that would lose data, or a declaration that SQLite cannot implement. */
-export const Problem = Schema.Struct({
-  table: Schema.String,
-  column: Schema.optionalKey(Schema.String),
-  /** What is wrong. */
-  problem: Schema.String,
-  /** What the author can do about it. */
-  remedy: Schema.String
-})
-/** A change that would lose data, or a declaration that SQLite cannot implement. */
-export type Problem = typeof Problem.Type
 
 /** The database cannot be migrated to the app's tables, and the object does not start. Its data is unchanged. */
 export class SchemaMismatch extends Schema.TaggedError<SchemaMismatch>("effect-dormouse/SchemaMismatch")(

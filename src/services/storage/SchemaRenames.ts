@@ -2,8 +2,9 @@
  * Which tables and columns of the database are those that the app declares under another name.
  * A rename goes both ways: a version of the app that declares the earlier name finds the table or column under it again.
  */
+import type { Problem } from "../../contract/MigrationPlan.ts"
 import type { Declared } from "./SchemaDeclaration.ts"
-import { type Problem, type RecordedTable, reporter, type Statement } from "./SchemaRecord.ts"
+import { type RecordedTable, reporter, type Statement } from "./SchemaRecord.ts"
 import { indexName, quote } from "./TableInfo.ts"
 
 /** A table that gets another name, or a column of it. */

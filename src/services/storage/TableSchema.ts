@@ -5,11 +5,9 @@
 import type { AnyMigration } from "../../contract/Migration.ts"
 import type * as Table from "../../contract/Table.ts"
 import type { InternalTable } from "../../contract/Transactional.ts"
-import * as Checksum from "../../protocol/Checksum.ts"
 import type { Database } from "../Database.ts"
 import * as MigrationStates from "./MigrationStates.ts"
 import { declarationOf } from "./SchemaDeclaration.ts"
-import { fillingOf } from "./SchemaFilling.ts"
 import { isIn, type Objects, objectsOf, withoutDropped } from "./SchemaObjects.ts"
 import { plan } from "./SchemaPlan.ts"
 import {
@@ -22,32 +20,14 @@ import {
   schemaTable
 } from "./SchemaRecord.ts"
 import * as SchemaRenames from "./SchemaRenames.ts"
+import { type DataMigrations, type Target, targetOf } from "./SchemaTarget.ts"
 import { quote } from "./TableInfo.ts"
 
-export { type Problem, type RecordedTable, recorded, SchemaMismatch } from "./SchemaRecord.ts"
-
-/** What an app declares for the migration of its tables, beside the tables. */
-export interface DataMigrations {
-  /** Migrations of rows, in their order. */
-  readonly migrations?: ReadonlyArray<AnyMigration> | undefined
-  /** Tables that the app does not have any more, and whose rows may be lost. */
-  readonly droppedTables?: ReadonlyArray<string> | undefined
-}
+export { type RecordedTable, recorded, SchemaMismatch } from "./SchemaRecord.ts"
 
 /** Checks the declared tables before there is a database. Throws `SchemaMismatch`. */
 export const check = (tables: ReadonlyArray<Table.Any>): void => {
   declarationOf(tables)
-}
-
-/** A checksum of the declared tables, by which operators see which objects have which version of them. */
-export const version = (
-  tables: ReadonlyArray<Table.Any>,
-  { droppedTables = [], migrations = [] }: DataMigrations = {}
-): string => {
-  const { record } = declarationOf(tables)
-  const ids = migrations.map(({ id }) => id)
-  const text = ids.length + droppedTables.length === 0 ? record : JSON.stringify([record, ids, droppedTables])
-  return (Checksum.ofText(text) >>> 0).toString(16).padStart(8, "0")
 }
 
 /** Internal tables that have every commit: an app without their service drops them, because they would have a gap. */
@@ -88,7 +68,7 @@ export const migrate = (
   return database.transaction(() => {
     for (const { create } of missing) database.all(create, [])
     for (const name of left) database.all(`DROP TABLE ${name}`, [])
-    return change(database, tables, data)
+    return change(database, targetOf(tables, data))
   })
 }
 
@@ -107,8 +87,7 @@ const rolledBack = Symbol("rolled back")
 /** What `migrate` would change, and which migrations of rows would then have to run. Changes nothing. */
 export const dryRun = (
   database: Database["Service"],
-  tables: ReadonlyArray<Table.Any>,
-  data: DataMigrations
+  target: Target
 ): { readonly changes: Changes; readonly pending: ReadonlyArray<Pending> } => {
   let found: ReturnType<typeof dryRun> | undefined
   try {
@@ -117,9 +96,9 @@ export const dryRun = (
       for (const { create, name } of [schemaTable, MigrationStates.migrationTable]) {
         if (!objects.has(name)) database.all(create, [])
       }
-      const changes = change(database, tables, data)
+      const changes = change(database, target)
       const states = MigrationStates.read(database)
-      const pending = (data.migrations ?? []).flatMap(({ id, isConcurrent, table: { name: table } }) => {
+      const pending = target.migrations.flatMap(({ id, isConcurrent, table }) => {
         const state = states.get(id)
         if (state?.state === "done") return []
         const count = Number(database.all(`SELECT count(*) FROM ${quote(table)}`, []).rows[0]?.[0])
@@ -148,12 +127,7 @@ const isForgotten = (
 ): boolean => [...states].some(([id, { state }]) => state !== "done" && !migrations.some((known) => known.id === id))
 
 /** Renames, then changes what differs. Runs in a transaction. */
-const change = (
-  database: Database["Service"],
-  tables: ReadonlyArray<Table.Any>,
-  { droppedTables = [], migrations = [] }: DataMigrations
-): Changes => {
-  const { tables: declared } = declarationOf(tables)
+const change = (database: Database["Service"], { droppedTables, migrations, tables: declared }: Target): Changes => {
   const text = readRecord(database)
   const before = text === undefined ? [] : recorded(database)
   const renamed = SchemaRenames.decide(before, declared, rowsOf(database, objectsOf(database)), droppedTables)
@@ -164,7 +138,7 @@ const change = (
   const isDone = (id: string) => states.get(id)?.state === "done"
   const pending = migrations.filter(({ id }) => !isDone(id))
   const next = plan(withoutDropped(renamed.recorded, declared, objects), declared, objects, {
-    pending: (table) => pending.filter((migration) => migration.table.name === table).map(fillingOf),
+    pending: (table) => pending.filter((migration) => migration.table === table),
     isDone,
     // A migration of rows may read them by SQL.
     droppedTables: pending.length > 0 ? [] : droppedTables

@@ -9,9 +9,13 @@ const rolledBack = Symbol("rolled back")
 /** The table in which an object keeps the name and state of its tenant, before anybody has written to it. */
 export const tenantTable = "_dormouse_tenant"
 
-/** Whether a database has no tables at all but that of the tenant's name. */
+/** Tables that the platform keeps in the database, and those that its simulator for development keeps there. */
+const isPlatforms = "name GLOB '_cf_*' OR name GLOB '__miniflare_*'"
+
+/** Whether a database has no tables but that of the tenant's name and those of the platform. */
 export const isEmpty = (database: Database["Service"]): boolean =>
-  database.all(`SELECT 1 FROM sqlite_master WHERE name <> '${tenantTable}' LIMIT 1`, []).rows.length === 0
+  database.all(`SELECT 1 FROM sqlite_master WHERE NOT (name = '${tenantTable}' OR ${isPlatforms}) LIMIT 1`, []).rows
+    .length === 0
 
 /** An empty database. `create` creates the tables; it runs in a transaction, again if that was rolled back. */
 export const make = (database: Database["Service"], create: () => void): Database["Service"] => {
