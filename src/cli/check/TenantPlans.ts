@@ -29,8 +29,7 @@ export const show = Effect.fnUntraced(function* (app: App<any>, options: Plans.O
   return found.some(({ plan }) => Option.isSome(plan) && isRefused(plan.value))
 })
 
-const isRefused = ({ migrations, problems }: Plan): boolean =>
-  problems.length > 0 || migrations.some(({ failure }) => failure !== null)
+const isRefused = ({ problems }: Plan): boolean => problems.length > 0
 
 /** Tenants with the same plan, and the rows that their migrations have yet to visit, by migration. */
 interface Group {
@@ -52,7 +51,7 @@ export const report = (asked: ReadonlyArray<Plans.TenantPlan>, style: Style.Styl
     group.tenants.push(tenant)
     for (const { id, rows } of migrations) group.rows.set(id, (group.rows.get(id) ?? 0) + rows)
   }
-  const order = ({ isCurrent, ...plan }: Plan) => (isCurrent ? 0 : isRefused({ isCurrent, ...plan }) ? 2 : 1)
+  const order = (plan: Plan) => (plan.isCurrent ? 0 : isRefused(plan) ? 2 : 1)
   const sorted = [...groups.values()].sort((one, other) => order(one.plan) - order(other.plan))
   return [
     ...sorted.flatMap(({ plan, rows, tenants }) => linesOf(plan, tenants, rows, style)),
@@ -77,7 +76,7 @@ const linesOf = (
 ): ReadonlyArray<string> => {
   const names = bold(namesOf(tenants))
   if (plan.isCurrent) return [`${green("no change")}  ${names}`]
-  if (plan.problems.length > 0) {
+  if (isRefused(plan)) {
     return [
       `${red("refused")}  ${names}: the start would be refused, and the data stay as they are`,
       ...plan.problems.flatMap(({ column, problem, remedy, table }) => [
@@ -99,7 +98,7 @@ const linesOf = (
       `  migration ${id}: ${Progress.count(rows.get(id) ?? 0)} rows of ${table}, ${
         isConcurrent ? "while calls are answered" : "and calls fail with Unavailable until they are done"
       }`,
-      ...(failure === null ? [] : [red(`  its last step failed: ${failure}`)])
+      ...(failure === null ? [] : [red(`  its last step failed, and it is tried again: ${failure}`)])
     ])
   ]
 }
