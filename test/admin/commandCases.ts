@@ -133,6 +133,13 @@ export const suite = (name: string, start: () => Promise<Operated>, { histories 
         expect(imported.err).toContain(`${lines.length} rows written to ${to}`)
         const copy = await dormouse("export", "-", "-t", to)
         expect(copy.out.trimEnd().split("\n").slice(1, -1)).toEqual(rowsIn(`${from}.ndjson`))
+        // The standard input is the same import.
+        const input = readFileSync(at(`${from}.ndjson`), "utf8")
+        const piped = await command(surroundings({ input }))("import", "-", "-t", to)
+        expect(piped.err).toContain(`the standard input: nothing to do, ${to} has it already`)
+        const other = fresh("piped")
+        const first = await command(surroundings({ input }))("import", "-", "-t", other)
+        expect(first.err).toContain(`the standard input: ${lines.length} rows written to ${other}`)
         const again = await dormouse("import", at(`${from}.ndjson`), "-t", to)
         expect(again.err).toContain("nothing to do")
         expect(

@@ -10,7 +10,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { type Description, TableDescription } from "../../admin/AdminApi.ts"
-import { CommandFailed } from "./Shared.ts"
+import { CommandFailed, type Source } from "./Shared.ts"
 
 /** The first line. */
 export const Header = Schema.Struct({
@@ -138,7 +138,7 @@ export interface Inspected {
 }
 
 /** Reads a whole file to see what it is, and whether it is complete. */
-export const inspect = Effect.fnUntraced(function* (path: string) {
+export const inspect = Effect.fnUntraced(function* ({ name, path }: Source) {
   const checksum = new Checksum()
   let header: Header | undefined
   let lines = 0
@@ -155,7 +155,7 @@ export const inspect = Effect.fnUntraced(function* (path: string) {
   )
   const footer = last && Option.getOrUndefined(Option.flatMap(textOf(last.bytes), decodeFooter))
   if (header !== undefined && footer !== undefined && footer.sha256 !== checksum.hex) {
-    return yield* new CommandFailed({ message: `${path} was changed: its checksum is not that of its last line` })
+    return yield* new CommandFailed({ message: `${name} was changed: its checksum is not that of its last line` })
   }
   if (last !== undefined) checksum.line(last)
   return { header, footer, lines, id: checksum.hex } satisfies Inspected

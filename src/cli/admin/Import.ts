@@ -11,7 +11,7 @@ import * as FileSystem from "effect/FileSystem"
 import * as Option from "effect/Option"
 import * as Path from "effect/Path"
 import { differences, inspect } from "./ExportFormat.ts"
-import { CommandFailed, connect, connection, note, repeatable, runCommand } from "./Shared.ts"
+import { CommandFailed, connect, connection, note, repeatable, runCommand, type Source, sourceOf } from "./Shared.ts"
 import { transfer } from "./Transfer.ts"
 
 /** What an import, or a seed, does with a row whose key is there: a flag of both. */
@@ -28,7 +28,7 @@ export const again = Flag.Boolean("again").pipe(
 
 /** The files to import: one, or all of a folder. */
 const filesOf = Effect.fnUntraced(function* (file: string, all: boolean) {
-  if (!all) return [file]
+  if (!all) return [yield* sourceOf(file)]
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
   const names = yield* fs.readDirectory(file)
@@ -36,13 +36,16 @@ const filesOf = Effect.fnUntraced(function* (file: string, all: boolean) {
     .filter((name) => name.endsWith(".ndjson"))
     .sort()
     .map((name) => path.join(file, name))
+    .map((path): Source => ({ path, name: path }))
 })
 
 /** The command. `import` is a word of the language. */
 export const importRows = Command.make(
   "import",
   {
-    file: Argument.String("file").pipe(Argument.withDescription("The file of an export. With --all a folder of them")),
+    file: Argument.String("file").pipe(
+      Argument.withDescription("The file of an export; - is the standard input. With --all a folder of them")
+    ),
     ...connection,
     tenant: Flag.String("tenant").pipe(
       Flag.withAlias("t"),
@@ -67,28 +70,29 @@ export const importRows = Command.make(
       }
       const call = yield* connect(connection)
       const description = yield* repeatable(call("describe", undefined))
-      for (const each of yield* filesOf(file, all)) {
-        const inspected = yield* inspect(each)
+      for (const source of yield* filesOf(file, all)) {
+        const inspected = yield* inspect(source)
+        const { name } = source
         const { footer, header } = inspected
         if (header === undefined) {
           return yield* new CommandFailed({
-            message: `${each} is not an export; dormouse seed takes lines of rows alone`
+            message: `${name} is not an export; dormouse seed takes lines of rows alone`
           })
         }
         if (footer === undefined && !incomplete) {
           return yield* new CommandFailed({
-            message: `${each} is not complete: go on with dormouse export --resume, or import it with --incomplete`
+            message: `${name} is not complete: go on with dormouse export --resume, or import it with --incomplete`
           })
         }
         const different = differences(header.tables, description.tables)
-        if (different.length > 0) return yield* new CommandFailed({ message: `${each}: ${different.join("; ")}` })
-        if (footer?.isSnapshot === false) yield* note(`${each}: something was written while it was exported\n`)
+        if (different.length > 0) return yield* new CommandFailed({ message: `${name}: ${different.join("; ")}` })
+        if (footer?.isSnapshot === false) yield* note(`${name}: something was written while it was exported\n`)
         const target = Option.getOrElse(tenant, () => header.tenant)
         yield* transfer({
           call,
           description,
           tenant: target,
-          file: each,
+          source,
           inspected,
           onConflict,
           isSeed: false,
@@ -104,6 +108,7 @@ export const importRows = Command.make(
   Command.withExamples([
     { command: "dormouse import backup.ndjson", description: "Into the tenant that was exported" },
     { command: "dormouse import backup.ndjson --tenant copy --on-conflict skip", description: "Into another one" },
-    { command: "dormouse import --all backups", description: "All files of a folder" }
+    { command: "dormouse import --all backups", description: "All files of a folder" },
+    { command: "gunzip -c main.ndjson.gz | dormouse import -", description: "From the standard input" }
   ])
 )

@@ -8,7 +8,7 @@ import * as Command from "effect/cli/Command"
 import * as Effect from "effect/Effect"
 import { inspect } from "./ExportFormat.ts"
 import { again, onConflict } from "./Import.ts"
-import { CommandFailed, connect, connection, repeatable, runCommand, tenant } from "./Shared.ts"
+import { CommandFailed, connect, connection, repeatable, runCommand, sourceOf, tenant } from "./Shared.ts"
 import { transfer } from "./Transfer.ts"
 
 /** The command. */
@@ -16,7 +16,9 @@ export const seed = Command.make(
   "seed",
   {
     file: Argument.String("file").pipe(
-      Argument.withDescription('A file with a line {"table": "channels", "row": {"name": "general"}} for each row')
+      Argument.withDescription(
+        'A file with a line {"table": "channels", "row": {"name": "general"}} for each row; - is the standard input'
+      )
     ),
     ...connection,
     tenant,
@@ -27,11 +29,12 @@ export const seed = Command.make(
     Effect.gen(function* () {
       const call = yield* connect(connection)
       const description = yield* repeatable(call("describe", undefined))
-      const inspected = yield* inspect(file)
+      const source = yield* sourceOf(file)
+      const inspected = yield* inspect(source)
       if (inspected.header !== undefined) {
-        return yield* new CommandFailed({ message: `${file} is an export: use dormouse import` })
+        return yield* new CommandFailed({ message: `${source.name} is an export: use dormouse import` })
       }
-      yield* transfer({ call, description, tenant, file, inspected, onConflict, isSeed: true, again })
+      yield* transfer({ call, description, tenant, source, inspected, onConflict, isSeed: true, again })
     }).pipe(Effect.scoped, runCommand)
 ).pipe(
   Command.withDescription(

@@ -6,6 +6,7 @@ import * as Config from "effect/Config"
 import * as Flag from "effect/cli/Flag"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
 import * as FetchHttpClient from "effect/http/FetchHttpClient"
 import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
@@ -86,6 +87,21 @@ export const print = (text: string) =>
 /** Writes text to the standard error output, as it is. */
 export const note = (text: string) =>
   Effect.flatMap(Stdio.Stdio, (stdio) => Stream.run(Stream.make(text), stdio.stderr({ endOnDone: false })))
+
+/** A file that a command reads more than once, by its path, and the name that it has in messages. */
+export interface Source {
+  readonly path: string
+  readonly name: string
+}
+
+/** A file; for `-` the standard input, which is kept in a temporary one while the command runs. */
+export const sourceOf = Effect.fnUntraced(function* (file: string) {
+  if (file !== "-") return { path: file, name: file }
+  const fs = yield* FileSystem.FileSystem
+  const path = yield* fs.makeTempFileScoped({ prefix: "dormouse-" })
+  yield* Effect.flatMap(Stdio.Stdio, ({ stdin }) => Stream.run(stdin, fs.sink(path)))
+  return { path, name: "the standard input" }
+})
 
 /** The standard input as text. */
 export const readInput = Effect.flatMap(Stdio.Stdio, ({ stdin }) => Stream.mkString(Stream.decodeText(stdin)))

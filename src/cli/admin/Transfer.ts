@@ -9,14 +9,14 @@ import type { Description, ImportState, ImportStep, OnConflict } from "../../adm
 import type { AdminClient } from "../../admin/AdminClient.ts"
 import { type FileLine, type Inspected, linesOf, textOf } from "./ExportFormat.ts"
 import * as Progress from "./Progress.ts"
-import { CommandFailed, checkTenant, note, repeatable } from "./Shared.ts"
+import { CommandFailed, checkTenant, note, repeatable, type Source } from "./Shared.ts"
 
 /** Which file is imported where, and how. */
 export interface TransferOptions {
   readonly call: AdminClient
   readonly description: Description
   readonly tenant: string
-  readonly file: string
+  readonly source: Source
   readonly inspected: Inspected
   readonly onConflict: OnConflict
   readonly isSeed: boolean
@@ -26,7 +26,7 @@ export interface TransferOptions {
 
 /** Imports a file, and says what became of it. */
 export const transfer = Effect.fnUntraced(function* (options: TransferOptions) {
-  const { again, call, file, inspected, isSeed } = options
+  const { again, call, inspected, isSeed, source } = options
   const tenant = yield* checkTenant(options.tenant)
   const { footer, header } = inspected
   // A seed and an import of one file differ in what they write.
@@ -34,7 +34,8 @@ export const transfer = Effect.fnUntraced(function* (options: TransferOptions) {
   const begun = yield* again
     ? call("import.begin", { tenant, id, again })
     : repeatable(call("import.begin", { tenant, id }))
-  if (begun.isDone) return yield* note(`${file}: nothing to do, ${tenant} has it already; --again imports it again\n`)
+  if (begun.isDone)
+    return yield* note(`${source.name}: nothing to do, ${tenant} has it already; --again imports it again\n`)
   const rows = inspected.lines - (header === undefined ? 0 : 1) - (footer === undefined ? 0 : 1)
   const progress = yield* Progress.make(tenant, rows)
   const isHeaderSent = header !== undefined && begun.line > 0
@@ -43,12 +44,12 @@ export const transfer = Effect.fnUntraced(function* (options: TransferOptions) {
   const { skipped, written } = yield* settle(call, tenant, id)
   yield* progress.end
   const left = skipped === 0 ? "" : `, ${Progress.count(skipped)} left out because their keys were there`
-  yield* note(`${file}: ${Progress.count(written)} rows written to ${tenant}${left}\n`)
+  yield* note(`${source.name}: ${Progress.count(written)} rows written to ${tenant}${left}\n`)
 })
 
 /** Sends all lines that the tenant does not have. */
 const sendLines = (
-  { call, description, file, inspected, isSeed, onConflict, tenant }: TransferOptions,
+  { call, description, inspected, isSeed, onConflict, source, tenant }: TransferOptions,
   id: string,
   from: number,
   progress: Progress.Progress
@@ -74,13 +75,14 @@ const sendLines = (
           number++
           if (number <= from) continue
           const text = isRow() ? textOf(bytes) : Option.some("")
-          if (Option.isNone(text)) return yield* new CommandFailed({ message: `${file}: line ${number} is not UTF-8` })
+          if (Option.isNone(text))
+            return yield* new CommandFailed({ message: `${source.name}: line ${number} is not UTF-8` })
           pending.push(text.value)
           characters += text.value.length
           if (pending.length >= batch.lines || characters >= batch.characters) yield* send
         }
       })
-    yield* Stream.runForEach(linesOf(file), take)
+    yield* Stream.runForEach(linesOf(source.path), take)
     if (pending.length > 0) yield* send
   })
 
