@@ -18,6 +18,8 @@ const key = "the-key-of-the-benchmark"
 const median = (values: ReadonlyArray<number>): number => values.toSorted((a, b) => a - b)[values.length >> 1]!
 
 const entry = fileURLToPath(new URL("transferWorker.ts", import.meta.url).href)
+// The memory of an isolate on Cloudflare. Without a limit the collector lets the heap grow while there is memory.
+process.env["MINIFLARE_WORKERD_V8_FLAGS"] = "--max-old-space-size=128"
 const workerd = await WorkerdProcess.start(entry, { DORMOUSE_KEY: key })
 const folder = mkdtempSync(join(tmpdir(), "dormouse-transfer-"))
 const run = command({ env: { DORMOUSE_KEY: key, DORMOUSE_URL: workerd.url } })
