@@ -75,10 +75,24 @@ const hasBody = (node) =>
 const bare = (node) =>
   ts.isParenthesizedExpression(node) || ts.isSatisfiesExpression(node) ? bare(node.expression) : node
 
+/** Whether an expression is a value that can be read as it is written, such as the defaults of options. */
+const isData = (node) => {
+  if (ts.isObjectLiteralExpression(node)) {
+    return node.properties.every((property) => ts.isPropertyAssignment(property) && isData(property.initializer))
+  }
+  if (ts.isArrayLiteralExpression(node)) return node.elements.every(isData)
+  if (ts.isBinaryExpression(node)) return isData(node.left) && isData(node.right)
+  if (ts.isPrefixUnaryExpression(node)) return isData(node.operand)
+  const { FalseKeyword, NullKeyword, TrueKeyword } = ts.SyntaxKind
+  return ts.isLiteralExpression(node) || [FalseKeyword, NullKeyword, TrueKeyword].includes(node.kind)
+}
+
 const variableText = (checker, node) => {
   const name = node.name.getText()
   const value = node.initializer && bare(node.initializer)
-  if (node.type !== undefined) return `const ${name}: ${node.type.getText()}`
+  if (node.type !== undefined) {
+    return `const ${name}: ${node.type.getText()}${value !== undefined && isData(value) ? ` = ${value.getText()}` : ""}`
+  }
   if (isFunction(value)) return `function ${name}${signatureText(checker, value)}`
   if (value !== undefined && !hasBody(value)) return `const ${name} = ${value.getText()}`
   return `const ${name}: ${typeText(checker, checker.getTypeAtLocation(node), node)}`

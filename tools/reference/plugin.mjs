@@ -91,6 +91,7 @@ const headingsOf = (module, anchor) => {
   add(module, "", 2)
   return headings
 }
+
 /** The symbols whose declarations stand below a heading. */
 const ownOf = ({ own, reflections }) =>
   own ?? [

@@ -22,8 +22,6 @@ export default {
   excludeExternals: true,
   excludePrivate: true,
   excludeInternal: true,
-  hidePageHeader: true,
-  hideBreadcrumbs: true,
   // Parts of types that have no entry are shown where they are used.
   validation: { invalidLink: true, notExported: false },
   treatWarningsAsErrors: true
