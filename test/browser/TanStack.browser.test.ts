@@ -1,7 +1,7 @@
 /// <reference types="node" />
 /** An app of TanStack Start: its server reads queries in a loader, and the browser takes over what it has rendered. */
 import { type ChildProcess, execFile, spawn } from "node:child_process"
-import { mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join, relative } from "node:path"
 import { fileURLToPath, URL } from "node:url"
@@ -189,6 +189,17 @@ describe.skipIf(isMissing)("an app of TanStack Start", () => {
     await expect.poll(() => problems.join()).toContain("Hydration failed")
     problems.length = 0
     await page.close()
+  })
+
+  it("what reads on the server is not in the browser's bundle", () => {
+    const bundle = (side: string) => {
+      const assets = join(folder, side, "assets")
+      return readdirSync(assets).map((name) => readFileSync(join(assets, name), "utf8"))
+    }
+    expect(bundle("server").join()).toContain("createPreload")
+    expect(bundle("client").join()).toContain("useLive")
+    expect(bundle("client").join()).not.toContain("createPreload")
+    expect(bundle("client").join()).not.toContain("DORMOUSE_URL")
   })
 
   it("the committed tree of routes is the one that TanStack generates", async () => {
