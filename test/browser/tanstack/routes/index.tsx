@@ -18,7 +18,7 @@ const read = createServerFn()
 export const Route = createFileRoute("/")({
   loaderDeps: ({ search }) => search,
   loader: ({ deps }) => read({ data: deps }),
-  // Data of an earlier visit is older than what the client had since: each visit reads again.
+  // What an earlier visit has read is not shown again: each visit reads.
   gcTime: 0,
   component: Page
 })
