@@ -82,6 +82,8 @@ export class LoadedPages<A> implements Pages<A> {
   }
 
   readonly state = (): PagesState<A> => this.shown.value
+  /** The version of the first page; 0 before it is there. */
+  readonly version = (): number => this.pages[0]?.observed.live().version ?? 0
   readonly listen = (listener: (state: PagesState<A>) => void) => this.shown.listen(listener)
   get changes(): Stream.Stream<PagesState<A>> {
     return this.shown.changes

@@ -51,7 +51,7 @@ export const createHooks = <Rpcs extends Rpc.Any>(api: Declared<Rpcs>): Hooks<Rp
 
   const useStore = (): Store => {
     const store = useContext(Current)
-    if (store === undefined) throw new Error("there is no Provider of these hooks above this component")
+    if (store === undefined) throw new Error("these hooks have no Provider above them")
     return store
   }
 
@@ -120,16 +120,16 @@ export const createHooks = <Rpcs extends Rpc.Any>(api: Declared<Rpcs>): Hooks<Rp
     if (suspends) {
       if (shown?.isReady) use(store.waited(query) ?? noWait)
       // A server must not wait for a socket: with this error React sends the fallback, and the browser renders the value.
-      else if (isServer) throw new Error(`${tag} is not read while a server renders`)
+      else if (isServer) throw new Error(`${tag} is not read on a server`)
       while (!shown?.isReady) {
         use(store.share(query).first())
         shown = read()
       }
     }
     const { state, thrown } = shown!
-    if (thrown === undefined && !(throwOnError && state.error !== undefined)) return state
+    if (!thrown && (!throwOnError || state.error === undefined)) return state
     store.thrown(query)
-    throw thrown === undefined ? state.error : thrown.defect
+    throw thrown ? thrown.defect : state.error
   }
 
   const useLive = (tag: string, payload: unknown, options?: ReadOptions) =>

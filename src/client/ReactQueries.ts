@@ -50,9 +50,9 @@ export class Queries {
         const observed = client.observe(tag, payload, onChange, isPreloaded ? initialValue() : undefined)
         return {
           read: () => {
-            const { connection, isOptimistic, value } = observed.live()
+            const { connection, isOptimistic, value, version } = observed.live()
             const state = { value: Option.getOrUndefined(value), isOptimistic, connection, retry }
-            return shown(state, Option.isSome(value), observed.failure())
+            return shown(state, Option.isSome(value), observed.failure(), version)
           },
           isOver: () => Option.isSome(observed.failure()),
           end: observed.end
@@ -93,7 +93,7 @@ export class Queries {
         return {
           read: () => {
             const { failure, ...state } = pages.state()
-            return shown({ ...state, loadMore: pages.loadMore, retry }, !state.isLoading, failure)
+            return shown({ ...state, loadMore: pages.loadMore, retry }, !state.isLoading, failure, pages.version())
           },
           isOver: () => Option.isSome(pages.state().failure),
           end: () => {
@@ -142,7 +142,8 @@ export class Queries {
         return {
           read: () => {
             const state = { value: Option.getOrUndefined(value), isPending: running !== undefined, refetch }
-            return shown(state, Option.isSome(value), failure)
+            // What replaces it has no version: it is shown once.
+            return shown(state, Option.isSome(value), failure, isPreloaded ? query.preloaded!.version + 1 : 0)
           },
           isOver: () => running === undefined && Option.isSome(failure),
           end
@@ -177,9 +178,9 @@ type Failure = Option.Option<Cause.Cause<any>>
 type FindPreloaded = (key: string) => Preloaded | undefined
 
 /** A state with its failure, as the store has it. */
-const shown = <S>(state: Omit<S, "error">, isReady: boolean, failure: Failure): Shown<any> => {
+const shown = <S>(state: Omit<S, "error">, isReady: boolean, failure: Failure, version?: number): Shown<any> => {
   const { error, thrown } = failureOf(failure)
-  return { state: { ...state, error }, thrown, isReady: isReady || Option.isSome(failure) }
+  return { state: { ...state, error }, thrown, isReady: isReady || Option.isSome(failure), version }
 }
 
 /** Does nothing, and takes whatever it is given. */

@@ -21,6 +21,8 @@ export interface Shown<out S> {
   readonly isReady: boolean
   /** A defect, which the hook throws instead of returning the state. */
   readonly thrown: { readonly defect: unknown } | undefined
+  /** The least version of a preloaded value that may be shown after this one. */
+  readonly version: number | undefined
 }
 
 /** An open live query, list of pages or call. */
@@ -67,8 +69,8 @@ export class Store {
   private readonly shared = new Map<string, Shared<any>>()
   /** What was preloaded, as it is shown, by the key of its query. */
   private readonly initials = new Map<string, { readonly hash: string; readonly shown: Shown<any> | undefined }>()
-  /** The version of the preloaded value with which a query was opened, by its key: what is older is not shown again. */
-  private readonly used = new Map<string, number>()
+  /** The least version of a preloaded value that may be shown, by the key of its query: what is older was replaced. */
+  readonly least = new Map<string, number>()
   private readonly make: Effect.Effect<UntypedClient, never, Scope.Scope>
   private readonly onOpened: (isOpen: boolean) => void
   private opened: OpenClient | undefined
@@ -96,18 +98,18 @@ export class Store {
   }
 
   /**
-   * The state of a query: that of its source if it is open, and otherwise what was preloaded, if it was not shown before. For
+   * The state of a query: that of its source if it is open, and otherwise what was preloaded, if nothing newer was shown. For
    * a reader that throws failures there is none after one was thrown: it reads again.
    */
   read<S>(query: Query<S>, isThrowing: boolean): Shown<S> | undefined {
     const shared: Shared<S> | undefined = this.shared.get(query.key)
-    if (shared !== undefined) return isThrowing && shared.isThrown ? undefined : shared.shown
-    return this.isUnused(query) ? this.initial(query) : undefined
+    if (shared) return isThrowing && shared.isThrown ? undefined : shared.shown
+    return this.present(query)
   }
 
   /** What was preloaded of a query, as it is shown: the same object each time. A server and hydration render it. */
   initial<S>({ initial, key, preloaded }: Query<S>): Shown<S> | undefined {
-    if (preloaded === undefined) return undefined
+    if (!preloaded) return undefined
     let cached = this.initials.get(key)
     if (cached?.hash !== preloaded.hash) {
       cached = { hash: preloaded.hash, shown: initial() }
@@ -120,10 +122,9 @@ export class Store {
   share<S>(query: Query<S>): Shared<S> {
     const { key } = query
     let shared: Shared<S> | undefined = this.shared.get(key)
-    if (shared === undefined) {
+    if (!shared) {
       const release = this.retain()
-      const initial = this.isUnused(query) ? this.initial(query) : undefined
-      if (initial !== undefined) this.used.set(key, query.preloaded!.version)
+      const initial = this.present(query)
       const made: Shared<S> = new Shared(this, query, initial, () => {
         if (this.shared.get(key) === made) this.shared.delete(key)
         release()
@@ -153,9 +154,11 @@ export class Store {
     setTimeout(() => shared?.failureThrown())
   }
 
-  private isUnused<S>({ key, preloaded }: Query<S>): boolean {
-    const used = this.used.get(key)
-    return preloaded !== undefined && (used === undefined || preloaded.version > used)
+  /** What was preloaded of a query, if it is not older than what was shown. */
+  private present<S>(query: Query<S>): Shown<S> | undefined {
+    const { key, preloaded } = query
+    // Not so before anything was shown.
+    return preloaded && preloaded.version < this.least.get(key)! ? undefined : this.initial(query)
   }
 
   private close(): void {
@@ -339,6 +342,7 @@ export class Shared<S> {
     // A source may call `onChange` before `open` has returned it.
     if (this.source === undefined) return
     this.shown = this.source.read()
+    if (this.shown.version) this.store.least.set(this.query.key, this.shown.version)
     this.notify()
   }
 

@@ -190,7 +190,7 @@ describe("useLive", () => {
         <Bodies channel={channel} />
       </Boundary>
     )
-    await page.shows("caught there is no Provider of these hooks above this component")
+    await page.shows("caught these hooks have no Provider above them")
     page.unmount()
   })
 })
@@ -459,7 +459,9 @@ describe("rendering on a server", () => {
     await world.say("one")
     await page.shows("[one] general")
     // React reports that the server sent the fallback; it must report nothing else.
-    expect(page.complaints.map(String).filter((complaint) => !complaint.includes("while a server renders"))).toEqual([])
+    expect(page.complaints.map(String).filter((complaint) => !complaint.includes("is not read on a server"))).toEqual(
+      []
+    )
     page.unmount()
   })
 })

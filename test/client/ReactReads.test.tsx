@@ -461,6 +461,46 @@ describe("what a server has read", () => {
     page.unmount()
   })
 
+  test("C28: what was read before a value that was live since is not shown, although it was not shown yet", async (world) => {
+    const { add, client, network, read, readPage } = world
+    await add("a", "one")
+    const older = [await read("a"), await readPage("a")]
+    await add("a", "two")
+    const newer = [await read("a"), await readPage("a")]
+    const seen: Array<string> = []
+    const Shown = () => {
+      const texts = useLive("texts", { board: "a" }).value?.join()
+      const page = usePages("page", { board: "a", size: 2 }).items.map(({ text }) => text)
+      const text = `${texts ?? "…"} ${page.join() || "…"}`
+      seen.push(text)
+      return text
+    }
+    const Page = ({ values }: { readonly values?: ReadonlyArray<Preloaded> }) => (
+      <Provider client={client}>
+        {values && (
+          <Preload values={values}>
+            <Shown />
+          </Preload>
+        )}
+      </Provider>
+    )
+    const page = render(<Page values={[]} />)
+    const visit = async (values: ReadonlyArray<Preloaded>) => {
+      page.render(<Page />)
+      await until(() => network.wires.size === 0)
+      seen.length = 0
+      page.render(<Page values={values} />)
+      await page.shows("one,two two,one")
+      return seen
+    }
+    await page.shows("one,two two,one")
+    for (const text of await visit(older)) expect(text).not.toMatch(/^one | one$/)
+    // Control: what is not older is shown, also when nothing was written between two visits.
+    expect((await visit(newer))[0]).toBe("one,two two,one")
+    expect((await visit(newer))[0]).toBe("one,two two,one")
+    page.unmount()
+  })
+
   test("C28: a value of another query, or that does not fit the contract, is not shown", async (world) => {
     const { add, client, read } = world
     await add("a", "one")
