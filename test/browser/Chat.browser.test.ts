@@ -551,8 +551,11 @@ describe.skipIf(isMissing)("the chat in a browser", () => {
     await waiting.getByText("Not that late").waitFor()
     // With the keyboard alone.
     await field(ada).fill("Never")
+    await expect.poll(() => ada.getByRole("button", { name: "Send later" }).isEnabled()).toBe(true)
     for (const key of ["Tab", "Enter"]) await ada.keyboard.press(key)
     await times.waitFor()
+    const isInDialog = "document.querySelector('dialog[open]')?.contains(document.activeElement)"
+    await expect.poll(() => ada.evaluate(isInDialog)).toBe(true)
     for (const key of ["Tab", "Tab", "Enter"]) await ada.keyboard.press(key)
     await waiting.getByText("Never").waitFor()
     await expect.poll(() => focused(ada)).toMatch(/^Message to/)
