@@ -35,7 +35,6 @@ import { Database } from "../services/Database.ts"
 import * as Migrations from "../services/Migrations.ts"
 import { SocketHost } from "../services/SocketHost.ts"
 import { SchemaMismatch } from "../services/Storage.ts"
-import * as SchemaTarget from "../services/storage/SchemaTarget.ts"
 import type { GateHost, TenantGate, TenantUpdate } from "../services/TenantGate.ts"
 import { Transactor } from "../services/Transactor.ts"
 import { tenantsName } from "../system/Names.ts"
@@ -277,10 +276,7 @@ export const make = <Rpcs extends Rpc.Any, R = never>(
     }
 
     async plan(target?: TargetData) {
-      const database = CloudflareDatabase.make(this.ctx.storage)
-      return target === undefined
-        ? Migrations.planOf(database, this.app())
-        : Migrations.planTo(database, SchemaTarget.ofData(target))
+      return Migrations.planFor(CloudflareDatabase.make(this.ctx.storage), () => this.app(), target)
     }
 
     async run<A, E>(effect: Effect.Effect<A, E, Live | Transactor>): Promise<A> {

@@ -39,6 +39,22 @@ export interface Rows {
   readonly rowsRead?: number
 }
 
+const rolledBack = Symbol("rolled back")
+
+/** Runs a function in a transaction that is rolled back, and returns what it returned. */
+export const rollBack = <A>(transaction: Database["Service"]["transaction"], body: () => A): A => {
+  let result: { readonly value: A } | undefined
+  try {
+    return transaction(() => {
+      result = { value: body() }
+      throw rolledBack
+    })
+  } catch (cause) {
+    if (cause !== rolledBack || result === undefined) throw cause
+    return result.value
+  }
+}
+
 /** The rows as objects, by column name. */
 export const toObjects = ({ columns, rows }: Rows): ReadonlyArray<Record<string, SqlValue>> =>
   rows.map((row) => Object.fromEntries(columns.map((column, index) => [column, row[index]!])))

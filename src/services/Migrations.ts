@@ -3,7 +3,7 @@
  * The changes are made in a transaction that is rolled back, so that SQLite itself says which of them it refuses.
  */
 import * as Effect from "effect/Effect"
-import type { Plan } from "../contract/MigrationPlan.ts"
+import type { Plan, TargetData } from "../contract/MigrationPlan.ts"
 import type * as Table from "../contract/Table.ts"
 import { Database } from "./Database.ts"
 import * as SchemaTarget from "./storage/SchemaTarget.ts"
@@ -32,6 +32,10 @@ export const planTo = (database: Database["Service"], target: SchemaTarget.Targe
     return { ...none, version, isCurrent, renames: changes.renames, statements, migrations: pending }
   })
 }
+
+/** What a start changes in the database of an object: of the app that runs there, or of a version that is sent as data. */
+export const planFor = (database: Database["Service"], app: () => Planned, asked?: TargetData): Plan =>
+  asked === undefined ? planOf(database, app()) : planTo(database, SchemaTarget.ofData(asked))
 
 /** A plan, or one with the problems for which a start is refused. */
 const refusable = (refused: Plan, plan: () => Plan): Plan => {

@@ -34,7 +34,6 @@ import { Background } from "../services/Background.ts"
 import { Database } from "../services/Database.ts"
 import * as Migrations from "../services/Migrations.ts"
 import { SocketHost } from "../services/SocketHost.ts"
-import * as SchemaTarget from "../services/storage/SchemaTarget.ts"
 import type { GateHost, TenantGate, TenantUpdate } from "../services/TenantGate.ts"
 import { Network, ServerSocket, type SocketData } from "./Network.ts"
 
@@ -167,10 +166,7 @@ export class MemoryObject<Rpcs extends Rpc.Any> {
 
   /** What a start of the app, or to a target, changes in the database. Changes nothing, and does not start the object. */
   plan(target?: TargetData): Migrations.Plan {
-    const database = MemoryDatabase.make(this.database)
-    return target === undefined
-      ? Migrations.planOf(database, this.options.app)
-      : Migrations.planTo(database, SchemaTarget.ofData(target))
+    return Migrations.planFor(MemoryDatabase.make(this.database), () => this.options.app, target)
   }
 
   /**

@@ -9,6 +9,7 @@ import * as Flag from "effect/cli/Flag"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import { NoRegistry } from "../../admin/AdminApi.ts"
 import type { AdminClient } from "../../admin/AdminClient.ts"
 import type { Tenant } from "../../system/TenantsApi.ts"
 import { CommandFailed, checkTenant, connect, connection, note, print, repeatable, runCommand } from "./Shared.ts"
@@ -34,12 +35,13 @@ export const all = Effect.fnUntraced(function* (call: AdminClient) {
 /** The tenants that a list of names says, or all active ones of the registry. */
 export const chosen = Effect.fnUntraced(function* (call: AdminClient, names: Option.Option<string>) {
   if (Option.isSome(names)) return names.value.split(",").map((name) => name.trim())
-  const { hasRegistry } = yield* repeatable(call("describe", undefined))
-  if (!hasRegistry) {
-    return yield* new CommandFailed({ message: "the app has no registry of tenants: name them with --tenants a,b,c" })
-  }
+  const listed = yield* Effect.catchIf(
+    all(call),
+    (error) => error instanceof NoRegistry,
+    () => new CommandFailed({ message: "the app has no registry of tenants: name them with --tenants a,b,c" })
+  )
   // Nobody can read a tenant that is suspended.
-  return (yield* all(call)).filter(({ state }) => state === "active").map(({ name }) => name)
+  return listed.filter(({ state }) => state === "active").map(({ name }) => name)
 })
 
 const list = Command.make(

@@ -39,7 +39,7 @@ interface Group {
 }
 
 /** The report: tenants with the same plan together, those that are refused last. */
-export const report = (asked: ReadonlyArray<Plans.TenantPlan>, style: Style.Style): string => {
+const report = (asked: ReadonlyArray<Plans.TenantPlan>, style: Style.Style): string => {
   const missing = asked.filter(({ plan }) => Option.isNone(plan)).map(({ tenant }) => tenant)
   const groups = new Map<string, Group>()
   for (const { plan, tenant } of asked) {

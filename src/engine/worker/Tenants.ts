@@ -14,6 +14,7 @@ import type * as Api from "../../contract/Api.ts"
 import type { Identity } from "../../contract/Auth.ts"
 import type { CallsOf } from "../../contract/Calls.ts"
 import { CallError, Unavailable } from "../../protocol/CallError.ts"
+import { declarationOf } from "../../services/storage/SchemaDeclaration.ts"
 import * as SchemaTarget from "../../services/storage/SchemaTarget.ts"
 import * as TenantGate from "../../services/TenantGate.ts"
 import { tenantsName } from "../../system/Names.ts"
@@ -118,7 +119,8 @@ export const registry = ({ admin = () => false, create = "explicit" }: RegistryO
   }
 })
 
-const versionOf = (app: TenantApp): string => SchemaTarget.versionOf(SchemaTarget.targetOf(app.tables, app))
+const versionOf = ({ droppedTables, migrations, tables }: TenantApp): string =>
+  SchemaTarget.versionOf({ record: declarationOf(tables).record, migrations, droppedTables })
 
 const recordsOf = (object: Pick<ObjectStub, "call">) => deploymentCalls(TenantRecordsApi, tenantsName, object)
 

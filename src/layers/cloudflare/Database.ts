@@ -4,7 +4,7 @@
  */
 import { memoize } from "effect/Function"
 import * as Layer from "effect/Layer"
-import { Database, type SqlValue, take } from "../../services/Database.ts"
+import { Database, rollBack, type SqlValue, take } from "../../services/Database.ts"
 import { OpenCursors } from "./OpenCursors.ts"
 
 /** The part of a Durable Object's storage that is used here: `ctx.storage`. */
@@ -33,24 +33,14 @@ const hasNoBlob = (row: RawRow): row is ReadonlyArray<string | number | null> =>
 const fromRow = (row: RawRow): ReadonlyArray<SqlValue> =>
   hasNoBlob(row) ? row : row.map((value) => (value instanceof ArrayBuffer ? new Uint8Array(value) : value))
 
-const rolledBack = Symbol("rolled back")
-
 /** The open statements of each database, whichever of its ports ran them. */
 const cursorsOf = memoize((_: DurableObjectSql) => new OpenCursors())
 
 /** The database of a Durable Object. */
 export const make = (storage: DurableObjectSql): Database["Service"] => {
   const open = cursorsOf(storage)
-  const changeSchema = () => {
-    try {
-      storage.transactionSync(() => {
-        storage.sql.exec("CREATE TABLE _dormouse_cancel (k)")
-        throw rolledBack
-      })
-    } catch (cause) {
-      if (cause !== rolledBack) throw cause
-    }
-  }
+  const transaction = <A>(body: () => A): A => storage.transactionSync(body)
+  const changeSchema = () => void rollBack(transaction, () => storage.sql.exec("CREATE TABLE _dormouse_cancel (k)"))
   const exec = (sql: string, params: ReadonlyArray<SqlValue>): Cursor => {
     try {
       return storage.sql.exec(sql, ...params)
@@ -90,7 +80,7 @@ export const make = (storage: DurableObjectSql): Database["Service"] => {
         if (!isOver) open.add(raw)
       }
     },
-    transaction: (body) => storage.transactionSync(body)
+    transaction
   }
 }
 

@@ -31,8 +31,14 @@ export const targetOf = (
   { droppedTables = [], migrations = [] }: DataMigrations
 ): Target => ({ ...declarationOf(tables), migrations: migrations.map(fillingOf), droppedTables })
 
-/** A checksum of a target, by which operators see which objects have which version of the tables. */
-export const versionOf = ({ droppedTables, migrations, record }: Target): string => {
+/** What the version of an app's tables is made of. */
+interface Versioned extends Pick<Declaration, "record"> {
+  readonly migrations?: ReadonlyArray<{ readonly id: string }> | undefined
+  readonly droppedTables?: ReadonlyArray<string> | undefined
+}
+
+/** A checksum, by which operators see which objects have which version of the tables. */
+export const versionOf = ({ droppedTables = [], migrations = [], record }: Versioned): string => {
   const ids = migrations.map(({ id }) => id)
   const text = ids.length + droppedTables.length === 0 ? record : JSON.stringify([record, ids, droppedTables])
   return (Checksum.ofText(text) >>> 0).toString(16).padStart(8, "0")

@@ -5,7 +5,7 @@
 import type { AnyMigration } from "../../contract/Migration.ts"
 import type * as Table from "../../contract/Table.ts"
 import type { InternalTable } from "../../contract/Transactional.ts"
-import type { Database } from "../Database.ts"
+import { type Database, rollBack } from "../Database.ts"
 import * as MigrationStates from "./MigrationStates.ts"
 import { declarationOf } from "./SchemaDeclaration.ts"
 import { isIn, type Objects, objectsOf, withoutDropped } from "./SchemaObjects.ts"
@@ -82,37 +82,27 @@ export interface Pending {
   readonly failure: string | null
 }
 
-const rolledBack = Symbol("rolled back")
-
 /** What `migrate` would change, and which migrations of rows would then have to run. Changes nothing. */
 export const dryRun = (
   database: Database["Service"],
   target: Target
-): { readonly changes: Changes; readonly pending: ReadonlyArray<Pending> } => {
-  let found: ReturnType<typeof dryRun> | undefined
-  try {
-    database.transaction(() => {
-      const objects = objectsOf(database)
-      for (const { create, name } of [schemaTable, MigrationStates.migrationTable]) {
-        if (!objects.has(name)) database.all(create, [])
-      }
-      const changes = change(database, target)
-      const states = MigrationStates.read(database)
-      const pending = target.migrations.flatMap(({ id, isConcurrent, table }) => {
-        const state = states.get(id)
-        if (state?.state === "done") return []
-        const count = Number(database.all(`SELECT count(*) FROM ${quote(table)}`, []).rows[0]?.[0])
-        const rows = Math.max(0, count - (state?.rows ?? 0))
-        return [{ id, table, isConcurrent, rows, failure: state?.failure ?? null }]
-      })
-      found = { changes, pending }
-      throw rolledBack
+): { readonly changes: Changes; readonly pending: ReadonlyArray<Pending> } =>
+  rollBack(database.transaction, () => {
+    const objects = objectsOf(database)
+    for (const { create, name } of [schemaTable, MigrationStates.migrationTable]) {
+      if (!objects.has(name)) database.all(create, [])
+    }
+    const changes = change(database, target)
+    const states = MigrationStates.read(database)
+    const pending = target.migrations.flatMap(({ id, isConcurrent, table }) => {
+      const state = states.get(id)
+      if (state?.state === "done") return []
+      const count = Number(database.all(`SELECT count(*) FROM ${quote(table)}`, []).rows[0]?.[0])
+      const rows = Math.max(0, count - (state?.rows ?? 0))
+      return [{ id, table, isConcurrent, rows, failure: state?.failure ?? null }]
     })
-  } catch (cause) {
-    if (cause !== rolledBack || found === undefined) throw cause
-  }
-  return found!
-}
+    return { changes, pending }
+  })
 
 /** The states of migrations, if any has begun. */
 const statesOf = (database: Database["Service"], objects: Objects) =>

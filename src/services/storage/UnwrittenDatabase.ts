@@ -2,9 +2,7 @@
  * A database that nobody has written to. It has no tables: the first write creates them, in its own transaction.
  * Until then reads find what they would find in empty tables, and leave nothing behind.
  */
-import type { Database, Rows } from "../Database.ts"
-
-const rolledBack = Symbol("rolled back")
+import { type Database, type Rows, rollBack } from "../Database.ts"
 
 /** The table in which an object keeps the name and state of its tenant, before anybody has written to it. */
 export const tenantTable = "_dormouse_tenant"
@@ -39,18 +37,7 @@ export const make = (database: Database["Service"], create: () => void): Databas
       return body()
     })
   /** Statements of which the tables cannot be told from their text: raw SQL. */
-  const read = <A>(body: () => A): A => {
-    let result: { readonly value: A } | undefined
-    try {
-      return withTables(() => {
-        result = { value: body() }
-        throw rolledBack
-      })
-    } catch (cause) {
-      if (cause !== rolledBack || result === undefined) throw cause
-      return result.value
-    }
-  }
+  const read = <A>(body: () => A): A => rollBack(withTables, body)
   const all = (sql: string, params: Parameters<typeof database.all>[1], max?: number): Rows => {
     const { columns, rows, rowsRead } = database.all(sql, params, max)
     // Columns and counts are read lazily, and the tables are gone after this.
