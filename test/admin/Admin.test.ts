@@ -27,6 +27,7 @@ suite(
           init
         ),
       stub: (object) => of(object).stub as ObjectStub,
+      damage: async (object, statement) => of(object).database.exec(statement),
       tables: async (object) =>
         of(object)
           .database.prepare("SELECT name FROM sqlite_master WHERE type = 'table'")

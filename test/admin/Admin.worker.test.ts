@@ -10,6 +10,9 @@ suite(
   async () => ({
     ...cloudflare(),
     stub: (object) => stub(object) as unknown as ObjectStub,
+    damage: async (object, statement) => {
+      await runInDurableObject(stub(object), (_, ctx) => void ctx.storage.sql.exec(statement))
+    },
     tables: (object) =>
       runInDurableObject(stub(object), (_, ctx) =>
         [

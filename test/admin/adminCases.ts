@@ -566,6 +566,25 @@ export const suite = (
         expect(await app.tables(tenant)).toEqual([])
       })
 
+      it("AD14: an object that cannot start says why, and whether another version could", async () => {
+        const tenant = fresh("stuck")
+        await call(app, tenant, "people.add", { name: "ada" })
+        expect((await admin.done("plan", { tenant })).problems).toEqual([])
+        // As a version left it whose posts had a number of another type.
+        await app.damage(
+          tenant,
+          `UPDATE _dormouse_schema SET tables = replace(tables, '{"name":"text","type":"TEXT","kind":"text"', '{"name":"text","type":"INTEGER","kind":"integer"')`
+        )
+        await app.evict(tenant)
+        const refused = await admin.refused("sql", { tenant, statement: "SELECT 1" })
+        expect(refused).toMatchObject({ _tag: "CallError", reason: { _tag: "Unavailable" } })
+        const { problems } = await admin.done("plan", { tenant })
+        expect(problems).toContainEqual(
+          expect.objectContaining({ column: "text", problem: "changed from integer to text" })
+        )
+        expect(await admin.done("plan", { tenant, target: targetOf() })).toMatchObject({ problems: [] })
+      })
+
       it("AD14: what is no description of tables is refused, and wakes no object", async () => {
         const tenant = fresh("unplanned")
         const good = targetOf(renamed)

@@ -17,6 +17,8 @@ export interface OperatedDeployment extends Deployment {
   readonly stub: (object: string) => Pick<ObjectStub, "call">
   /** The names of an object's tables. */
   readonly tables: (object: string) => Promise<ReadonlyArray<string>>
+  /** Runs SQL in an object's database, as no app can. */
+  readonly damage: (object: string, statement: string) => Promise<void>
   readonly close?: () => Promise<void>
 }
 

@@ -101,7 +101,7 @@ describe("an app that is edited", () => {
     writeFileSync(path, change(readFileSync(path, "utf8")))
   }
 
-  it("CL2, CL5: runs, is live after an edit, goes on after a mistake, and leaves nothing behind", async () => {
+  it("CL2, CL5, CL6, AD14: runs, says what a start would do, is live after an edit, goes on after a mistake, and leaves nothing behind", async () => {
     edit("src/worker.ts", (text) =>
       `import * as Config from "effect/Config"\nimport { Admin } from "effect-dormouse/admin"\n${text}`.replace(
         "serve(app, {",
@@ -154,6 +154,17 @@ describe("an app that is edited", () => {
       "refused  tenant main: the start would be refused, and the data stay as they are\n" +
         "  table tasks, column title: is new and required, and the rows that exist have no value for it\n  → make it optional"
     )
+    const kept = await dormouse(
+      name,
+      "deploy",
+      "--dry-run",
+      ...["--app", "refused.ts", "--url", url, "--tenants", "main"]
+    )
+    expect([kept.code, kept.stderr], kept.stdout).toEqual([
+      1,
+      expect.stringContaining("the start of some tenants would be refused (see above)")
+    ])
+    expect(kept.stdout).not.toContain("--dry-run: exiting now")
     const missing = await dormouse(name, "check", "--no-types", "--no-compare", "--url", url, "--all-tenants")
     expect([missing.code, missing.stderr]).toEqual([1, expect.stringContaining("the app has no registry of tenants")])
 
