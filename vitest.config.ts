@@ -12,6 +12,9 @@ const conditions = ["source"]
 process.env["DORMOUSE_SEED"] ??= String((Date.now() ^ (Math.random() * 2 ** 31)) >>> 0)
 const { DORMOUSE_LONG = "", DORMOUSE_SEED } = process.env
 
+// Compilers that tests start are written in Go: a larger heap takes a tenth of their time away.
+process.env["GOGC"] ??= "400"
+
 // The package is packed once in a run, by the first file that needs it: see test/packed.ts.
 const DORMOUSE_PACKED = join(tmpdir(), `dormouse-packed-${process.pid}`)
 process.once("exit", () => rmSync(DORMOUSE_PACKED, { recursive: true, force: true }))
@@ -23,6 +26,9 @@ const common = {
   hookTimeout: 300_000,
   testTimeout: DORMOUSE_LONG === "1" ? 3_600_000 : 900_000
 }
+
+// Tests make much that is soon garbage: more room for it takes a tenth of their time away.
+const execArgv = ["--max-semi-space-size=64"]
 
 const nodeConditions = [...conditions, "node", "module", "import", "default"]
 const node = { resolve: { conditions: nodeConditions }, ssr: { resolve: { conditions: nodeConditions } } }
@@ -42,6 +48,7 @@ const longest = [
   "do/Hibernation.worker",
   "test/package",
   "cli/FirstHour",
+  "cli/FirstApp",
   "do/Soak.worker",
   "services/jobs/Crash",
   "services/files/S3",
@@ -81,10 +88,11 @@ export default defineConfig({
           include: ["test/**/*.test.{ts,tsx}", "templates/*/test/**/*.test.ts"],
           exclude: ["test/**/*.worker.test.ts", ...fresh],
           isolate: false,
+          execArgv,
           ...common
         }
       },
-      { ...node, test: { name: "fresh", include: fresh, ...common } },
+      { ...node, test: { name: "fresh", include: fresh, execArgv, ...common } },
       {
         plugins: [cloudflareTest({ wrangler: { configPath: "./test/worker/wrangler.jsonc" } })],
         resolve: { conditions: [...conditions, "workerd", "worker", "browser", "module", "import", "default"] },

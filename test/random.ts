@@ -67,10 +67,10 @@ export const seeds = (runs: number): ReadonlyArray<number> => {
   return Array.from({ length: isLong ? runs * 10 : runs }, (_, i) => first + i)
 }
 
-/** Half of many cases, one half or the other by the seed; all of them in the long version. Of each two neighbours it has one. */
-export const halfOf = <A>(cases: ReadonlyArray<A>): ReadonlyArray<A> => {
+/** A third of many cases, one or another by the seed; all of them in the long version. Of each three neighbours it has one. */
+export const thirdOf = <A>(cases: ReadonlyArray<A>): ReadonlyArray<A> => {
   const first = startSeed()
-  return isLong ? cases : cases.filter((_, i) => (i + (i >> 1)) % 2 === first % 2)
+  return isLong ? cases : cases.filter((_, i) => (i + Math.floor(i / 3)) % 3 === first % 3)
 }
 
 /** The failure of a run, with its seed: a `Violation` if one of the run's own checks failed. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest"
-import { forAllAsync, isLong, Violation } from "../random.ts"
+import { forAllAsync, isLong, seeds, Violation } from "../random.ts"
 import { type Options, run } from "./histories.ts"
 import type { Tally } from "./users.ts"
 
@@ -8,13 +8,13 @@ const kept = [5, 1021, 2727]
 
 describe("C5 C6 C7 C8 C9: random histories", () => {
   const tally: Tally = {}
+  const runs = 150
 
   it.each(kept)("seed %i", (seed) => run(seed, {}))
 
-  it("300 at random", () => forAllAsync(300, (_, seed) => run(seed, tally)), isLong ? 3_600_000 : 600_000)
+  it("at random", () => forAllAsync(runs, (_, seed) => run(seed, tally)), isLong ? 3_600_000 : 600_000)
 
-  it("cover every kind of event, outcome and message", () => {
-    console.info(tally)
+  it("cover every kind of event, outcome and message", async () => {
     const events = [
       "mutate",
       "watch",
@@ -29,14 +29,21 @@ describe("C5 C6 C7 C8 C9: random histories", () => {
     ]
     const outcomes = ["done", "failed", "unknown", "defect", "interrupted"]
     const messages = ["Patch", "Snapshot", "Current", "Delivered", "sent by socket", "sent again"]
-    expect([...events, ...outcomes, ...messages].filter((name) => (tally[name] ?? 0) < 10)).toEqual([])
+    const rare = () => [...events, ...outcomes, ...messages].filter((name) => (tally[name] ?? 0) < 10)
+    // In one history of eight an outcome stays unknown: the seeds above may have too few.
+    for (const seed of seeds(600).slice(runs)) {
+      if (rare().length === 0) break
+      await run(seed, tally)
+    }
+    console.info(tally)
+    expect(rare()).toEqual([])
   })
 })
 
 describe("control: the histories detect", () => {
   // Which of the checks fails first depends on the seed.
   const finds = (options: Options) =>
-    expect(forAllAsync(200, (_, seed) => run(seed, {}, options))).rejects.toThrow(Violation)
+    expect(forAllAsync(1000, (_, seed) => run(seed, {}, options))).rejects.toThrow(Violation)
 
   const messagesOf = (data: string): ReadonlyArray<any> => [JSON.parse(data)].flat()
   const text = (messages: ReadonlyArray<unknown>) => (messages.length === 0 ? [] : [JSON.stringify(messages)])

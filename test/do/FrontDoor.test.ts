@@ -27,8 +27,8 @@ cases("The front door in memory", () => memoryDoor(listed))
 
 describe("S1, S2, S3, A1, A4: whatever is sent to the front door", () => {
   it("S1: nobody gets in or sees what is not theirs, and every object goes on", async () => {
-    const { outcomes, sent } = await fuzz(40, listed)
-    expect(sent).toBeGreaterThan(18_000)
+    const { outcomes, sent } = await fuzz(30, listed)
+    expect(sent).toBeGreaterThan(13_500)
     // Each way to be answered was taken, so that its checks have run.
     const statuses = ["200", "400", "401", "404", "405", "413", "426", "431", "500"]
     const closes = ["open", "1007", "1008", "1011", "4401", "4404"]

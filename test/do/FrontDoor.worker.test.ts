@@ -12,7 +12,7 @@ cases("The front door of a Worker", async () => workerDoor())
 
 const fuzz = async (door: Door): Promise<Tally> => {
   const tally = new Tally()
-  await forAllAsync(10, async (random) => {
+  await forAllAsync(7, async (random) => {
     await round(door, random, 300, tally)
     await door.close()
   })
@@ -22,7 +22,7 @@ const fuzz = async (door: Door): Promise<Tally> => {
 it("S1, S2, S3, A1, A4: whatever is sent to a Worker, nobody gets in or sees what is not theirs, and every object goes on", async () => {
   const door = workerDoor()
   const { outcomes, sent } = await fuzz(door)
-  expect(sent).toBeGreaterThan(2000)
+  expect(sent).toBeGreaterThan(1400)
   const answers = ["200", "400", "401", "404", "405", "500", "open", "1007", "4401", "4404", "rows"]
   expect([...outcomes.keys()]).toEqual(expect.arrayContaining(answers))
   // The keeper reached it, so what reaches objects is counted.

@@ -280,7 +280,7 @@ describe("a soak of stock and own clients with evictions, crashes and cuts, in w
 describe("control: the soak in workerd detects", () => {
   /** A value that is wrong for two seconds, with everybody connected, stays so. */
   const finds = (sabotage: Sabotage) =>
-    expect(forAllAsync(100, (_, seed) => run(seed, {}, 180, sabotage, 100))).rejects.toThrow(Violation)
+    expect(forAllAsync(1000, (_, seed) => run(seed, {}, 180, sabotage, 100))).rejects.toThrow(Violation)
 
   const { touched } = ReadIndex.prototype
   afterEach(() => {

@@ -108,7 +108,7 @@ describe("one state of the database has one answer", () => {
       return start.call(this, { ...call, caller: { ...call.caller, identity: identities[0]! } })
     })
     try {
-      await expect(forAllAsync(200, holds)).rejects.toThrow(Violation)
+      await expect(forAllAsync(1000, holds)).rejects.toThrow(Violation)
     } finally {
       spy.mockRestore()
     }

@@ -723,7 +723,7 @@ describe("live queries compared with new runs", () => {
   describe("controls: the same check fails if", () => {
     // Which of the checks fails first depends on the seed.
     const mustFail = (body: (random: Random) => Promise<unknown> = (random) => watchAtRandom(random)) =>
-      expect(forAllAsync(150, async (random) => void (await body(random)))).rejects.toThrow(Violation)
+      expect(forAllAsync(1000, async (random) => void (await body(random)))).rejects.toThrow(Violation)
     const connectedMustFail = () => mustFail((random) => connectAtRandom(random))
 
     it("keys of one index are not recorded", async () => {

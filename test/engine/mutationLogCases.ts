@@ -460,7 +460,7 @@ export const suite = (
     it("control: without what is known of settled numbers, late copies run twice", async () => {
       const forget = (tenant: string) =>
         call(deployment, tenant, "write", { statement: "UPDATE _dormouse_mutations SET below = 0" })
-      const network = forAllAsync(200, async (random) => {
+      const network = forAllAsync(1000, async (random) => {
         const { expected, stored } = await badNetwork(random, forget)
         expect(stored.length).toBe(expected.length)
       })

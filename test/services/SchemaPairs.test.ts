@@ -11,7 +11,7 @@ import { contents, suite } from "./schemaPairs.ts"
 suite("Schemas in memory", (body) => {
   using sqlite = new DatabaseSync(":memory:")
   body(MemoryDatabase.make(sqlite), {})
-}, 60)
+}, 40)
 
 const open = (path: string) => {
   const sqlite = new DatabaseSync(path)

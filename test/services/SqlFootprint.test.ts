@@ -202,7 +202,7 @@ describe("SqlFootprint returns everything if", () => {
 })
 
 describe("SqlFootprint is sound for random schemas", () => {
-  const rounds = 150
+  const rounds = 100
   const statementsPerRound = 30
 
   it("writes contain every changed table; tables outside of reads do not change the outcome", () => {

@@ -616,11 +616,11 @@ export const suite = (name: string, withFresh: WithFresh, runs: number): void =>
           }
         }
       }
-      await expect(all(30, { sabotage })).rejects.toThrow(/rows of/)
+      await expect(all(300, { sabotage })).rejects.toThrow(/rows of/)
     })
 
     it("ST21 the control: a start that is not one transaction is found", async () => {
-      await expect(all(30, { torn: true })).rejects.toThrow(/^DORMOUSE_SEED=\d+ fails/)
+      await expect(all(300, { torn: true })).rejects.toThrow(/^DORMOUSE_SEED=\d+ fails/)
     })
   })
 }

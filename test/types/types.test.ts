@@ -53,7 +53,8 @@ const compile = async (name: string, files: Readonly<Record<string, string>>) =>
 /** Runs the compiler in a directory: it reports paths relative to that. */
 const run = (directory: string): Promise<string> =>
   new Promise((resolve, reject) => {
-    const args = [`${root}node_modules/typescript/bin/tsc`, "-p", ".", "--pretty", "false", "--extendedDiagnostics"]
+    const flags = ["--pretty", "false", "--singleThreaded", "--extendedDiagnostics"]
+    const args = [`${root}node_modules/typescript/bin/tsc`, "-p", ".", ...flags]
     const compiler = spawn(process.execPath, args, { cwd: directory })
     let output = ""
     compiler.stdout.setEncoding("utf8").on("data", (text: string) => (output += text))

@@ -299,7 +299,7 @@ const broken: ReadonlyArray<readonly [string, () => () => void]> = [
 it.each(broken)("a server that %s violates the histories (the control)", async (_, breaks) => {
   const repair = breaks()
   try {
-    await expect(forAllAsync(200, (random) => run(history(random)))).rejects.toThrow(Violation)
+    await expect(forAllAsync(1000, (random) => run(history(random)))).rejects.toThrow(Violation)
   } finally {
     repair()
   }

@@ -174,7 +174,7 @@ describe("feeds at random", () => {
       recordChange.apply(this, row)
       if (++count % 40 === 0) this.rowChanges.pop()
     })
-    await expect(forAllAsync(300, history)).rejects.toThrow(Violation)
+    await expect(forAllAsync(1000, history)).rejects.toThrow(Violation)
     spy.mockRestore()
   })
 })

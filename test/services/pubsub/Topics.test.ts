@@ -213,7 +213,7 @@ describe("topics at random", () => {
       this.missed = 0
       take.call(this)
     })
-    await expect(forAllAsync(300, history)).rejects.toThrow(Violation)
+    await expect(forAllAsync(1000, history)).rejects.toThrow(Violation)
     spy.mockRestore()
   })
 })
@@ -309,7 +309,7 @@ describe("histories at random", () => {
       serve.call(this)
       this.host = host
     })
-    await expect(forAllAsync(300, history)).rejects.toThrow(Violation)
+    await expect(forAllAsync(1000, history)).rejects.toThrow(Violation)
     spy.mockRestore()
   })
 
@@ -324,7 +324,7 @@ describe("histories at random", () => {
       serve.call(this)
       this.read = read
     })
-    await expect(forAllAsync(300, history)).rejects.toThrow(Violation)
+    await expect(forAllAsync(1000, history)).rejects.toThrow(Violation)
     spy.mockRestore()
   })
 })
