@@ -27,9 +27,6 @@ const common = {
   testTimeout: DORMOUSE_LONG === "1" ? 3_600_000 : 900_000
 }
 
-// Tests make much that is soon garbage: more room for it takes a tenth of their time away.
-const execArgv = ["--max-semi-space-size=64"]
-
 const nodeConditions = [...conditions, "node", "module", "import", "default"]
 const node = { resolve: { conditions: nodeConditions }, ssr: { resolve: { conditions: nodeConditions } } }
 
@@ -44,26 +41,31 @@ const fresh = [
 /** Files that take longest, the longest first: the others fill what is left of the time. A fresh clone has no times of its own. */
 const longest = [
   "browser/Chat.browser",
-  "engine/LiveDifferential",
-  "do/Hibernation.worker",
-  "test/package",
   "cli/FirstHour",
-  "cli/FirstApp",
-  "do/Soak.worker",
-  "services/jobs/Crash",
-  "services/files/S3",
+  "engine/LiveDifferential",
   "do/JobsKill",
-  "do/FrontDoor",
+  "services/files/S3",
+  "cli/FirstApp",
+  "test/package",
+  "test/examples",
   "services/workflows/Crash",
-  "services/pubsub/Topics",
+  "engine/Crash",
+  "services/jobs/Crash",
+  "do/Hibernation.worker",
+  "do/Soak.worker",
+  "engine/Live.worker",
   "services/jobs/Broker",
   "services/jobs/Scheduler",
+  "do/FrontDoor",
+  "services/pubsub/Topics",
   "client/OutboxHistories",
   "types/types"
 ]
-const rankOf = ({ moduleId }: TestSpecification): number => {
+/** A process that goes on with a file of another project begins anew: those of one project follow each other. */
+const order = ["node", "fresh", "workerd"]
+const rankOf = ({ moduleId, project }: TestSpecification): number => {
   const rank = longest.findIndex((name) => moduleId.includes(name))
-  return rank === -1 ? longest.length : rank
+  return order.indexOf(project.name) * 100 + (rank === -1 ? longest.length : rank)
 }
 
 class LongestFirst extends BaseSequencer {
@@ -77,8 +79,8 @@ class LongestFirst extends BaseSequencer {
 // quarter of the time. What a test leaves behind, such as rows, the next one may find: objects have names of their own.
 export default defineConfig({
   test: {
-    // Much of the time a test waits: four at a time keep two cores busy.
-    maxWorkers: availableParallelism() + 2,
+    // Much of the time a test waits: five at a time keep two cores busy.
+    maxWorkers: availableParallelism() + 3,
     sequence: { sequencer: LongestFirst },
     projects: [
       {
@@ -88,11 +90,10 @@ export default defineConfig({
           include: ["test/**/*.test.{ts,tsx}", "templates/*/test/**/*.test.ts"],
           exclude: ["test/**/*.worker.test.ts", ...fresh],
           isolate: false,
-          execArgv,
           ...common
         }
       },
-      { ...node, test: { name: "fresh", include: fresh, execArgv, ...common } },
+      { ...node, test: { name: "fresh", include: fresh, ...common } },
       {
         plugins: [cloudflareTest({ wrangler: { configPath: "./test/worker/wrangler.jsonc" } })],
         resolve: { conditions: [...conditions, "workerd", "worker", "browser", "module", "import", "default"] },

@@ -243,7 +243,13 @@ export class Deliveries implements JobsRuntime {
       this.suspects--
       return true
     }
-    this.counted = this.transaction((outbox) => outbox.attempt(delivery)) && delivery.id
+    const { counted } = this
+    const isCommitted = this.transaction((outbox) => {
+      // It was overtaken, and has not begun.
+      if (counted !== undefined) outbox.takeAttemptBack(counted)
+      return outbox.attempt(delivery)
+    })
+    if (isCommitted === true) this.counted = delivery.id
     return false
   }
 

@@ -249,6 +249,14 @@ export class TransactionOutbox {
     return true
   }
 
+  /** A mutation does not run in the next turn: another one is due before it. */
+  takeAttemptBack(id: number): void {
+    this.write(
+      `UPDATE ${outboxTable} SET attempts = attempts - 1 WHERE id = ? AND state = 'waiting' AND attempts > 0`,
+      [id]
+    )
+  }
+
   /** A delivery goes on for longer than it was claimed for. */
   extend({ id }: Delivery, lease: number): void {
     this.write(`UPDATE ${outboxTable} SET wake = ? WHERE id = ?`, [lease, id])

@@ -194,6 +194,22 @@ describe("the outbox", () => {
     await app.close()
   })
 
+  it("J16: a mutation that others overtake after it was counted has not been lost", async () => {
+    const { app, jobs, object, plan, texts } = await started()
+    const chained = (text: string) => ({ what: "add", text, key: "chain" }) as const
+    await plan(2_000, chained("1"))
+    // Each is due before the one that overtakes it waits for.
+    for (const text of ["2", "3", "4", "5", "6"]) await plan(1_000, chained(text))
+    await plan(3_000, { what: "add", text: "alone" })
+    await app.pass(0)
+    await object.crash()
+    object.alarm.stop()
+    await app.pass(60_000)
+    await expect.poll(async () => (await texts()).toSorted()).toEqual(["1", "2", "3", "4", "5", "6", "alone"])
+    expect(await jobs("failed")).toEqual([])
+    await app.close()
+  })
+
   it("J16: an attempt that is counted before it runs is no other attempt than one that is not", async () => {
     const { app, jobs, object, plan } = await started()
     await plan(1_000, { what: "fail", text: "x", retry: 1_000, maxAttempts: 2 })
