@@ -15,6 +15,7 @@ import * as Scope from "effect/Scope"
 import { Accounts } from "effect-dormouse/accounts/client"
 import { Client } from "effect-dormouse/client"
 import type { Browser, BrowserContext, BrowserContextOptions, Page } from "playwright-core"
+import type { TestContext } from "vitest"
 import { ChatApi } from "../../examples/chat/api.ts"
 import * as ChatPage from "../../examples/chat/page.ts"
 import * as Server from "../../examples/chat/server.ts"
@@ -113,9 +114,16 @@ export const end = async () => {
   rmSync(folder, { recursive: true, force: true })
 }
 
-/** Closes the pages of a test. */
-export const leave = async () => {
-  for (const context of contexts.splice(0)) await context.close()
+/** Closes the pages of a test. Prints what those of a test that failed show, and what they have logged. */
+export const leave = async ({ task }: TestContext) => {
+  const hasFailed = task.result?.state === "fail"
+  if (hasFailed) console.log(problems.join("\n"))
+  for (const context of contexts.splice(0)) {
+    for (const page of hasFailed ? context.pages() : []) {
+      console.log(`${page.url()}:\n${await page.locator("body").innerText().catch(String)}`)
+    }
+    await context.close()
+  }
 }
 
 /** The messages that the browser itself logs when the network is lost. */
