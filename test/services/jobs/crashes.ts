@@ -96,6 +96,8 @@ const withBroker = (
           // Where it runs may be lost together with the object, or go on.
           return point.goesOn ? Effect.void : Effect.never
         })
+      const { begin, end } = world
+      yield* Effect.addFinalizer(() => Effect.sync(() => Object.assign(world, { begin, end })))
       world.tries.clear()
       world.begin = (text) => {
         begun.set(text, (begun.get(text) ?? 0) + 1)
@@ -128,6 +130,7 @@ const withBroker = (
         })
       )
     }).pipe(
+      Effect.scoped,
       Effect.provide(
         TestApp.layer(app, broker === undefined ? {} : { broker }).pipe(
           Layer.provideMerge(TestClock.layer()),
