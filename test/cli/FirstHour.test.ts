@@ -175,20 +175,41 @@ describe("an app that is edited", () => {
       }).pipe(Effect.scoped, Effect.timeout("10 seconds"), Effect.runPromise, (promise) =>
         promise.catch(() => undefined)
       )
-    edit("src/handlers.ts", (text) => text.replace("insert({ text,", 'insert({ text: text + "!",'))
-    await until("the edit", async () => ((await add("a")) === "a!" ? true : undefined))
+    // An editor that empties the file before it writes it.
+    const handlers = join(home, name, "src/handlers.ts")
+    for (const mark of ["1", "2", "3", "4", "5"]) {
+      const text = readFileSync(handlers, "utf8").replace(/insert\(\{ text.*?,/, `insert({ text: text + "${mark}",`)
+      writeFileSync(handlers, "")
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 3)
+      writeFileSync(handlers, text)
+      await until(
+        () => `edit ${mark} after ${shown(output)}`,
+        async () => ((await add("a")) === `a${mark}` ? true : undefined)
+      )
+    }
+    edit("src/handlers.ts", (text) => text.replace(/insert\(\{ text.*?,/, 'insert({ text: text + "!",'))
+    await until(
+      () => `the edit after ${shown(output)}`,
+      async () => ((await add("a")) === "a!" ? true : undefined)
+    )
 
     edit("src/handlers.ts", (text) => `${text}\nexport const mistake = (`)
     const reported = () => [...`${output.stdout}${output.stderr}`.matchAll(/src\/handlers\.ts:\d+/g)].length
     await until("the mistake after the start", () => (reported() > 1 ? true : undefined))
     edit("src/handlers.ts", (text) => text.replace("\nexport const mistake = (", "").replace('"!"', '"?"'))
-    await until("the correction", async () => ((await add("a")) === "a?" ? true : undefined))
+    await until(
+      () => `the correction after ${shown(output)}`,
+      async () => ((await add("a")) === "a?" ? true : undefined)
+    )
     expect(output.stdout + output.stderr).not.toMatch(/^\s+at /m)
 
     const children = processesOf(child.pid!)
     expect(children.some((line) => line.includes("workerd"))).toBe(true)
     process.kill(child.pid!, "SIGINT")
-    await until(`the end after ${shown(output)}`, () => child.exitCode ?? undefined)
+    await until(
+      () => `the end after ${shown(output)}`,
+      () => child.exitCode ?? undefined
+    )
     expect(await ended).toBe(130)
     await until("the end of workerd", () => (processesOf(child.pid!).length === 0 ? true : undefined))
   })

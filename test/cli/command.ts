@@ -76,13 +76,17 @@ const ended = (child: ChildProcess): Promise<number | null> =>
   })
 
 /** Looks again and again until there is something. */
-export const until = async <A>(what: string, look: () => A | undefined | Promise<A | undefined>): Promise<A> => {
-  for (let i = 0; i < 600; i++) {
+export const until = async <A>(
+  what: string | (() => string),
+  look: () => A | undefined | Promise<A | undefined>
+): Promise<A> => {
+  const end = performance.now() + 120_000
+  while (performance.now() < end) {
     const found = await look()
     if (found !== undefined) return found
     await setTimeout(100)
   }
-  throw new Error(`${what} did not happen`)
+  throw new Error(`${typeof what === "string" ? what : what()} did not happen`)
 }
 
 /** Runs `dormouse` in this process, where it is faster: without a terminal, in the current folder. */

@@ -50,6 +50,9 @@ const checkNode = Effect.suspend(() => {
 /** How long the Worker may need to take an edit, in milliseconds, before pages ask for it. */
 const settleTime = 150
 
+/** How long a file must stay as it is before it counts as written, in milliseconds, and how often that is looked at. */
+const whole = { stabilityThreshold: 30, pollInterval: 10 }
+
 /** How long the end of Vite and of workerd may take. */
 const closeTime = "5 seconds"
 
@@ -122,7 +125,8 @@ const serve = Effect.fnUntraced(function* (
           clearScreen: false,
           plugins: [reloadPages()],
           customLogger: Log.make(vite.createLogger("info"), canColor),
-          server: { ...port, ...(options.host && { host: true }) }
+          // An editor empties a file before it writes it: what is read between has no handlers.
+          server: { ...port, ...(options.host && { host: true }), watch: { awaitWriteFinish: whole } }
         }),
       catch: (cause) =>
         new NotStarted({ reason: cause instanceof Error ? Log.withoutStack(cause.message) : String(cause) })
