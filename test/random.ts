@@ -67,6 +67,18 @@ export const seeds = (runs: number): ReadonlyArray<number> => {
   return Array.from({ length: isLong ? runs * 10 : runs }, (_, i) => first + i)
 }
 
+/** Runs more seeds than the first `runs` while something is rare, up to so many. */
+export const runMore = async (
+  [runs, most]: readonly [runs: number, most: number],
+  isRare: () => boolean,
+  run: (seed: number) => Promise<unknown>
+): Promise<void> => {
+  for (const seed of seeds(most).slice(runs)) {
+    if (!isRare()) return
+    await run(seed)
+  }
+}
+
 /** A third of many cases, one or another by the seed; all of them in the long version. Of each three neighbours it has one. */
 export const thirdOf = <A>(cases: ReadonlyArray<A>): ReadonlyArray<A> => {
   const first = startSeed()

@@ -25,8 +25,9 @@ import { noWait, useIsServer } from "./Suspense.ts"
  */
 const releaseDelay = 1000
 
-/** Milliseconds within which React has shown an error boundary. */
+/** Milliseconds within which React has shown an error boundary, and in how many steps they pass. */
 const throwDelay = 50
+const throwSteps = 5
 
 /** Props of `RegistryProvider`. */
 export interface RegistryProviderProps {
@@ -148,7 +149,7 @@ export const useAtomSuspense = <A, E>(atom: Atom.Atom<AsyncResult.AsyncResult<A,
   if (AsyncResult.isSuccess(result)) return result
   const { cause } = result
   // Later, because React renders a component that throws a second time before it looks for a boundary.
-  setTimeout(() => thrown.add(cause), throwDelay)
+  markThrown(cause)
   throw Cause.squash(cause)
 }
 
@@ -156,6 +157,15 @@ type Over<A, E> = AsyncResult.Success<A, E> | AsyncResult.Failure<A, E>
 
 /** Causes of failures that were thrown to an error boundary. Whoever reads one again retries. */
 const thrown = new WeakSet<object>()
+
+/** In steps, between which React renders: after one long delay a busy page would run the timer before the second render. */
+const markThrown = (cause: object, steps = throwSteps): void => {
+  const next = () => {
+    if (steps > 1) markThrown(cause, steps - 1)
+    else thrown.add(cause)
+  }
+  setTimeout(next, throwDelay / throwSteps)
+}
 
 const isOver = <A, E>(result: AsyncResult.AsyncResult<A, E>): result is Over<A, E> =>
   AsyncResult.isNotInitial(result) && !isThrown(result)

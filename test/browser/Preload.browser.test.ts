@@ -1,16 +1,12 @@
 /// <reference types="node" />
-import { type ChildProcess, spawn } from "node:child_process"
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath, URL } from "node:url"
-import type { Browser, BrowserContext } from "playwright-core"
 import { build } from "vite"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
-import { call, newTenant } from "../deployment/Deployment.ts"
-import { WorkerdProcess } from "../deployment/workerd.ts"
-import type { Counts } from "../worker/process/hooks.ts"
-import { isMissing, launch, missing, newContext } from "./browser.ts"
+import { isMissing, missing } from "./browser.ts"
+import { startRendered, texts } from "./rendered.ts"
 
 /** An app that Vite builds for Node and for a browser: Node reads queries and renders, and the browser takes over. */
 
@@ -36,57 +32,38 @@ const buildInto = async (folder: string, name: "server" | "client") => {
   return join(folder, name, `${name}.mjs`)
 }
 
-/** Starts the server of pages. */
-const startPages = (script: string, ...args: ReadonlyArray<string>) =>
-  new Promise<{ readonly process: ChildProcess; readonly url: string }>((resolve, reject) => {
-    const child = spawn(process.execPath, [script, ...args], { stdio: ["ignore", "pipe", "inherit"] })
-    child.stdout.once("data", (line) => resolve({ process: child, url: String(line).trim() }))
-    child.once("exit", (code) => reject(new Error(`the server of pages ended with ${code}`)))
-  })
-
 describe.skipIf(isMissing)("a page that a server renders", () => {
   const folder = mkdtempSync(join(tmpdir(), "dormouse-ssr-"))
-  let browser: Browser
-  let context: BrowserContext
-  let backend: WorkerdProcess
-  let pages: Awaited<ReturnType<typeof startPages>>
+  let app: Awaited<ReturnType<typeof startRendered>>
   const problems: Array<string> = []
 
   beforeAll(async () => {
     const [server, client] = [await buildInto(folder, "server"), await buildInto(folder, "client")]
-    ;[browser, backend] = await Promise.all([launch(), WorkerdProcess.start(pathOf("../worker/process/hooks.ts"))])
-    pages = await startPages(server, backend.url, client)
-    context = await newContext(browser, problems)
+    app = await startRendered(problems, (backend) => ({ args: [server, backend, client] }))
   })
   afterAll(async () => {
-    await browser?.close()
-    pages?.process.kill("SIGKILL")
-    await backend?.close()
+    await app?.end()
     rmSync(folder, { recursive: true, force: true })
   })
 
-  const counts = async (): Promise<Counts> => (await fetch(`${backend.url}/counts`)).json() as Promise<Counts>
+  const counts = () => app.counts()
 
   /** A tenant with two boards, and the address of its page. */
   const seed = async () => {
-    const tenant = newTenant("ssr")
-    const add = (board: string, text: string) => call(backend.deployment, tenant, "add", { board, text })
-    // A text that would end the script in which the page has its data.
-    for (const text of ["one", "</script><script>alert(1)</script>", "three\u2028"]) await add("first", text)
+    const { add, tenant } = await app.seed("ssr")
     await add("other", "else")
-    const html = await (await fetch(`${pages.url}/?tenant=${tenant}&board=first`)).text()
-    return { add, html, url: `${pages.url}/?tenant=${tenant}&board=first` }
+    const url = `${app.url}/?tenant=${tenant}&board=first`
+    return { add, html: await (await fetch(url)).text(), url }
   }
-  const all = ["one", "</script><script>alert(1)</script>", "three\u2028"].join()
+  const all = texts.join()
   const latest = ["three\u2028", "</script><script>alert(1)</script>"].join()
 
-  /** Opens a page that was rendered before. Collects the messages of its socket. */
+  /** Opens a page, or HTML that was rendered before. */
   const open = async (url: string, html?: string) => {
-    const page = await context.newPage()
-    const frames: Array<string> = []
-    page.on("websocket", (socket) => socket.on("framereceived", ({ payload }) => frames.push(String(payload))))
-    if (html !== undefined) await page.route(url, (route) => route.fulfill({ body: html, contentType: "text/html" }))
-    await page.goto(url)
+    const { frames, page } = await app.open(
+      url,
+      (page) => html && page.route(url, (route) => route.fulfill({ body: html, contentType: "text/html" }))
+    )
     const shows = (id: string, text: string) =>
       expect.poll(() => page.evaluate(`document.getElementById("${id}").textContent`)).toBe(text)
     return { page, frames, shows, seen: () => page.evaluate(() => globalThis.seen) }

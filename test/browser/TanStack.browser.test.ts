@@ -1,32 +1,19 @@
 /// <reference types="node" />
 /** An app of TanStack Start: its server reads queries in a loader, and the browser takes over what it has rendered. */
-import { type ChildProcess, execFile, spawn } from "node:child_process"
+import { execFile } from "node:child_process"
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join, relative } from "node:path"
 import { fileURLToPath, URL } from "node:url"
 import { promisify } from "node:util"
-import type { Browser, BrowserContext, Page } from "playwright-core"
+import type { Page } from "playwright-core"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
-import { call, newTenant } from "../deployment/Deployment.ts"
-import { WorkerdProcess } from "../deployment/workerd.ts"
-import type { Counts } from "../worker/process/hooks.ts"
-import { isMissing, launch, missing, newContext } from "./browser.ts"
+import { isMissing, missing } from "./browser.ts"
+import { startRendered, texts } from "./rendered.ts"
 
 if (isMissing) console.warn(missing)
 
 const pathOf = (relative: string) => fileURLToPath(new URL(relative, import.meta.url))
-
-/** Starts the server that was built. */
-const startPages = (folder: string, backend: string) =>
-  new Promise<{ readonly process: ChildProcess; readonly url: string }>((resolve, reject) => {
-    const child = spawn(process.execPath, [pathOf("tanstack/serve.ts"), folder], {
-      env: { ...process.env, DORMOUSE_URL: backend },
-      stdio: ["ignore", "pipe", "inherit"]
-    })
-    child.stdout.once("data", (line) => resolve({ process: child, url: String(line).trim() }))
-    child.once("exit", (code) => reject(new Error(`the server of pages ended with ${code}`)))
-  })
 
 /** In the page: everything that it has shown of the live query. */
 const watch = `
@@ -38,51 +25,39 @@ new MutationObserver(() => {
 
 describe.skipIf(isMissing)("an app of TanStack Start", () => {
   let folder: string
-  let browser: Browser
-  let context: BrowserContext
-  let backend: WorkerdProcess
-  let pages: Awaited<ReturnType<typeof startPages>>
+  let app: Awaited<ReturnType<typeof startRendered>>
   const problems: Array<string> = []
 
   beforeAll(async () => {
     folder = mkdtempSync(join(tmpdir(), "dormouse-tanstack-"))
     // In a process of its own: TanStack's plugin sets variables of the process.
     await promisify(execFile)(process.execPath, [pathOf("tanstack/build.ts"), folder], { timeout: 120_000 })
-    ;[browser, backend] = await Promise.all([launch(), WorkerdProcess.start(pathOf("../worker/process/hooks.ts"))])
-    pages = await startPages(folder, backend.url)
-    context = await newContext(browser, problems)
-    await context.addInitScript(watch)
+    app = await startRendered(problems, (backend) => ({
+      args: [pathOf("tanstack/serve.ts"), folder],
+      env: { DORMOUSE_URL: backend }
+    }))
+    await app.context.addInitScript(watch)
   })
   afterAll(async () => {
-    await browser?.close()
-    pages?.process.kill("SIGKILL")
-    await backend?.close()
+    await app?.end()
     rmSync(folder, { recursive: true, force: true })
   })
 
-  const counts = async (): Promise<Counts> => (await fetch(`${backend.url}/counts`)).json() as Promise<Counts>
+  const counts = () => app.counts()
 
   /** A tenant with three boards, and the addresses of its pages. */
   const seed = async () => {
-    const tenant = newTenant("tanstack")
-    const add = (board: string, text: string) => call(backend.deployment, tenant, "add", { board, text })
-    // A text that would end the script in which the page has its data.
-    for (const text of ["one", "</script><script>alert(1)</script>", "three\u2028"]) await add("first", text)
+    const { add, tenant } = await app.seed("tanstack")
     await add("second", "of the second")
     await add("other", "else")
-    const urlOf = (path: string) => `${pages.url}${path}?tenant=${tenant}&board=first`
+    const urlOf = (path: string) => `${app.url}${path}?tenant=${tenant}&board=first`
     return { add, url: urlOf(""), without: urlOf("without") }
   }
-  const all = ["one", "</script><script>alert(1)</script>", "three\u2028"].join()
+  const all = texts.join()
   const htmlOf = async (url: string) => (await fetch(url)).text()
 
-  /** Opens a page. Collects the messages of its socket. */
-  const open = async (url: string, prepare: (page: Page) => unknown = () => {}) => {
-    const page = await context.newPage()
-    await prepare(page)
-    const frames: Array<string> = []
-    page.on("websocket", (socket) => socket.on("framereceived", ({ payload }) => frames.push(String(payload))))
-    await page.goto(url)
+  const open = async (url: string, prepare?: (page: Page) => unknown) => {
+    const { frames, page } = await app.open(url, prepare)
     const textOf = (id: string) => page.evaluate(`document.getElementById("${id}")?.textContent`)
     const shows = (id: string, text: string) => expect.poll(() => textOf(id)).toBe(text)
     /** How many frames have this tag. */

@@ -103,7 +103,10 @@ describe("the first app of the pages", () => {
     expect(commands).toContain("npx dormouse dev")
     const { child, ended, output } = start([command, "dev", "--port", "0"], { cwd: folder })
     started.add(child.pid!)
-    const url = await until(`a URL in ${output.stdout}`, () => /local\s+(http\S+?)\/?\s/.exec(output.stdout)?.[1])
+    const url = await until(
+      () => `a URL in ${output.stdout}`,
+      () => /local\s+(http\S+?)\/?\s/.exec(output.stdout)?.[1]
+    )
     expect(await (await fetch(url)).text()).toContain("<h1>Lost and found</h1>")
     // What the page's own contract says, as far as this test calls it.
     const Item = Schema.Struct({ text: Schema.String, photo: Schema.NullOr(Schema.String), isMine: Schema.Boolean })

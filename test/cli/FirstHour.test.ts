@@ -96,9 +96,15 @@ describe("an app that is edited", () => {
     expect((await make(name, [])).code).toBe(0)
   })
 
-  const edit = (file: string, change: (text: string) => string) => {
+  /** Changes a file. With a gap, in milliseconds, it is empty for so long. */
+  const edit = (file: string, change: (text: string) => string, gap = 0) => {
     const path = join(home, name, file)
-    writeFileSync(path, change(readFileSync(path, "utf8")))
+    const text = change(readFileSync(path, "utf8"))
+    if (gap > 0) {
+      writeFileSync(path, "")
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, gap)
+    }
+    writeFileSync(path, text)
   }
 
   it("CL2, CL5, CL6, AD14: runs, says what a start would do, is live after an edit, goes on after a mistake, and leaves nothing behind", async () => {
@@ -115,7 +121,10 @@ describe("an app that is edited", () => {
     await until("the mistake at the start", () => (output.stdout.includes("It starts when") ? true : undefined))
     expect(output.stderr).toMatch(/src\/handlers\.ts:\d+/)
     edit("src/handlers.ts", (text) => text.replace("\nexport const mistake = (", ""))
-    const url = await until(`a URL in ${output.stdout}`, () => /local\s+(http\S+?)\/?\s/.exec(output.stdout)?.[1])
+    const url = await until(
+      () => `a URL in ${output.stdout}`,
+      () => /local\s+(http\S+?)\/?\s/.exec(output.stdout)?.[1]
+    )
     // The page and the Worker answer at one address.
     expect(await (await fetch(url)).text()).toContain("/src/page/main.tsx")
 
@@ -175,32 +184,27 @@ describe("an app that is edited", () => {
       }).pipe(Effect.scoped, Effect.timeout("10 seconds"), Effect.runPromise, (promise) =>
         promise.catch(() => undefined)
       )
-    // An editor that empties the file before it writes it.
-    const handlers = join(home, name, "src/handlers.ts")
-    for (const mark of ["1", "2", "3", "4", "5"]) {
-      const text = readFileSync(handlers, "utf8").replace(/insert\(\{ text.*?,/, `insert({ text: text + "${mark}",`)
-      writeFileSync(handlers, "")
-      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 3)
-      writeFileSync(handlers, text)
-      await until(
-        () => `edit ${mark} after ${shown(output)}`,
-        async () => ((await add("a")) === `a${mark}` ? true : undefined)
+    /** Waits until a task that is added gets this text. */
+    const adds = (what: string, text: string) =>
+      until(
+        () => `${what} after ${shown(output)}`,
+        async () => ((await add("a")) === text ? true : undefined)
       )
+    const suffix = (mark: string) => (text: string) =>
+      text.replace(/insert\(\{ text.*?,/, `insert({ text: text + "${mark}",`)
+    // An editor that empties the file before it writes it.
+    for (const mark of ["1", "2", "3", "4", "5"]) {
+      edit("src/handlers.ts", suffix(mark), 3)
+      await adds(`edit ${mark}`, `a${mark}`)
     }
-    edit("src/handlers.ts", (text) => text.replace(/insert\(\{ text.*?,/, 'insert({ text: text + "!",'))
-    await until(
-      () => `the edit after ${shown(output)}`,
-      async () => ((await add("a")) === "a!" ? true : undefined)
-    )
+    edit("src/handlers.ts", suffix("!"))
+    await adds("the edit", "a!")
 
     edit("src/handlers.ts", (text) => `${text}\nexport const mistake = (`)
     const reported = () => [...`${output.stdout}${output.stderr}`.matchAll(/src\/handlers\.ts:\d+/g)].length
     await until("the mistake after the start", () => (reported() > 1 ? true : undefined))
     edit("src/handlers.ts", (text) => text.replace("\nexport const mistake = (", "").replace('"!"', '"?"'))
-    await until(
-      () => `the correction after ${shown(output)}`,
-      async () => ((await add("a")) === "a?" ? true : undefined)
-    )
+    await adds("the correction", "a?")
     expect(output.stdout + output.stderr).not.toMatch(/^\s+at /m)
 
     const children = processesOf(child.pid!)

@@ -36,7 +36,10 @@ const open = (name: string, args: string, env = "") => {
   return {
     screen,
     shows: (text: string) =>
-      until(`"${text}" on ${name}:\n${screen()}`, () => (screen().includes(text) ? true : undefined)),
+      until(
+        () => `"${text}" on ${name}:\n${screen()}`,
+        () => (screen().includes(text) ? true : undefined)
+      ),
     press: (...keys: ReadonlyArray<string>) => tmux("send-keys", "-t", name, ...keys),
     code: () => until(`the end of ${name}`, () => (existsSync(code) ? Number(readFileSync(code, "utf8")) : undefined))
   }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest"
-import { forAllAsync, isLong, seeds, Violation } from "../random.ts"
+import { forAllAsync, isLong, runMore, Violation } from "../random.ts"
 import { type Options, run } from "./histories.ts"
 import type { Tally } from "./users.ts"
 
@@ -31,10 +31,11 @@ describe("C5 C6 C7 C8 C9: random histories", () => {
     const messages = ["Patch", "Snapshot", "Current", "Delivered", "sent by socket", "sent again"]
     const rare = () => [...events, ...outcomes, ...messages].filter((name) => (tally[name] ?? 0) < 10)
     // In one history of eight an outcome stays unknown: the seeds above may have too few.
-    for (const seed of seeds(600).slice(runs)) {
-      if (rare().length === 0) break
-      await run(seed, tally)
-    }
+    await runMore(
+      [runs, 600],
+      () => rare().length > 0,
+      (seed) => run(seed, tally)
+    )
     console.info(tally)
     expect(rare()).toEqual([])
   })

@@ -1,6 +1,6 @@
 import * as Effect from "effect/Effect"
 import { describe, expect, it } from "vitest"
-import { forAllAsync, isLong, seeds, Violation } from "../random.ts"
+import { forAllAsync, isLong, runMore, Violation } from "../random.ts"
 import { run, type Sabotage, type Tally } from "./outboxHistories.ts"
 
 describe("C12: the outbox at random", () => {
@@ -30,10 +30,11 @@ describe("C12: the outbox at random", () => {
     const outcomes = ["done", "failed", "unknown", "pending", "interrupted"]
     const rare = () => [...events, ...outcomes].filter((name) => (tally[name] ?? 0) < 5)
     // About one history in ten has a mutation whose outcome stays unknown: the seeds above may have too few.
-    for (const seed of seeds(400).slice(runs)) {
-      if (rare().length === 0) break
-      await run(seed, tally)
-    }
+    await runMore(
+      [runs, 400],
+      () => rare().length > 0,
+      (seed) => run(seed, tally)
+    )
     console.info(tally)
     expect(rare()).toEqual([])
   }, 600_000)

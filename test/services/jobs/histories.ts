@@ -120,7 +120,6 @@ class History {
         this.crashes++
         return this.run.broker?.crash()
       case "back":
-        this.latest = Math.max(this.latest, this.run.now())
         await setTime(Math.max(0, this.run.now() - random.int(5000)))
         this.since = this.run.now()
         this.behind = Math.max(this.behind, this.latest - this.since)
