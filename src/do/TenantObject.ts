@@ -4,6 +4,7 @@
  */
 import { DurableObject } from "cloudflare:workers"
 import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -57,6 +58,12 @@ import type { ObjectBase, ObjectSocket, ObjectState } from "./Platform.ts"
 const Base = DurableObject as unknown as typeof ObjectBase
 
 const couldNotStart = "the object could not start; the cause is in its log"
+
+/** Milliseconds after which an object that could not start leaves the memory: the next event starts it anew. */
+const leaveAfter = 1000
+
+/** Milliseconds after which the alarm of an object that could not start goes off again. */
+const alarmAgain = 60_000
 
 /** How a socket is closed whose tenant does not exist any more. */
 const noSuchTenant = [4404, "no such tenant"] as const
@@ -146,6 +153,8 @@ export const make = <Rpcs extends Rpc.Any, R = never>(
       await logStartFailure(this.runtime, "the object could not start", exit.cause)
       // The platform still answers pings: close the sockets so that their clients reconnect.
       for (const socket of this.ctx.getWebSockets()) socket.close(1011, couldNotStart)
+      // Tables that refuse this version refuse it again. Anything else may have passed: a secret is there, a host answers.
+      if (!isRefused) setTimeout(() => this.ctx.abort(couldNotStart), leaveAfter)
     }
 
     private started(engine: TenantEngine.TenantEngine): void {
@@ -289,8 +298,12 @@ export const make = <Rpcs extends Rpc.Any, R = never>(
     }
 
     /** The platform's alarm. It must not fail: the platform would give up after six retries. */
-    override alarm(): void {
-      this.engine?.alarm()
+    override async alarm(): Promise<void> {
+      // What is due is delivered when a start succeeds, which the platform does not know of.
+      if (this.engine === undefined) {
+        return this.ctx.storage.setAlarm((await Effect.runPromise(Clock.currentTimeMillis)) + alarmAgain)
+      }
+      this.engine.alarm()
     }
 
     override webSocketMessage(socket: ObjectSocket, data: string | ArrayBuffer): void {

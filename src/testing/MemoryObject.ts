@@ -95,26 +95,44 @@ export class MemoryObject<Rpcs extends Rpc.Any> {
     this.failCommits++
   }
 
-  /** Runs an event in the current heap, after its start. Starts over if the heap was lost meanwhile. */
-  private async event<A>(body: (engine: TenantEngine.TenantEngine, heap: Heap) => A): Promise<A> {
+  /**
+   * Runs an event in the current heap, after its start. Starts over if the heap was lost meanwhile. A heap that could not
+   * start is dropped, so that the next event starts another one; as on the platform, the sockets are closed.
+   */
+  private async event<A>(
+    body: (engine: TenantEngine.TenantEngine, heap: Heap) => A,
+    notStarted: (cause: unknown) => A = rethrow
+  ): Promise<A> {
     for (;;) {
       this.heap ??= this.start()
       const { heap } = this
-      const engine = await heap.engine
+      let engine: TenantEngine.TenantEngine
+      try {
+        engine = await heap.engine
+      } catch (cause) {
+        if (heap === this.heap) await this.crash()
+        return notStarted(cause)
+      }
       // The commit of the start failed, before this object had the heap.
       if (heap.isLost && heap === this.heap) await this.crash()
       if (heap === this.heap) return body(engine, heap)
     }
   }
 
-  /** The alarm goes off. As on the platform, it goes off again when its own turn was lost. */
+  /** The alarm goes off. As on the platform, it goes off again when the object does not start, or loses its turn. */
   private async ring(): Promise<void> {
-    const isLost = await this.event((engine, heap) => {
-      engine.alarm()
-      return heap.isLost
-    })
-    if (!isLost || this.alarm.at !== undefined) return
-    this.alarm.service.set(Context.get(this.options.context, Clock.Clock).currentTimeMillisUnsafe() + alarmRetry)
+    const again = await this.event<number | undefined>(
+      (engine, heap) => {
+        engine.alarm()
+        return heap.isLost ? alarmRetry : undefined
+      },
+      (cause) => {
+        this.logStart(cause)
+        return alarmAgain
+      }
+    )
+    if (again === undefined || this.alarm.at !== undefined) return
+    this.alarm.service.set(Context.get(this.options.context, Clock.Clock).currentTimeMillisUnsafe() + again)
   }
 
   /** The object as the Worker sees it. */
@@ -246,17 +264,22 @@ export class MemoryObject<Rpcs extends Rpc.Any> {
       if (!this.sockets.has(socket) || heap.gate?.isOpen() === false) return
       heap.gate?.used()
       sockets.message(heap.sockets.of(socket), typeof data === "string" ? data : data.slice().buffer)
-    })
+    }, this.logStart)
   }
 
   private async closed(socket: ServerSocket): Promise<void> {
     if (!this.sockets.delete(socket)) return
     const { heap } = this
-    const engine = await heap?.engine
+    const engine = await heap?.engine.catch(() => undefined)
     // As on the platform, it wakes an object that was evicted: who was present by the socket is seen to go.
     if (heap === undefined || heap.isEvicted)
-      return this.event(({ sockets }, heap) => sockets.closed(heap.sockets.of(socket)))
+      return this.event(({ sockets }, heap) => sockets.closed(heap.sockets.of(socket)), this.logStart)
     if (heap === this.heap) engine?.sockets.closed(heap.sockets.of(socket))
+  }
+
+  /** What is thrown to nobody. */
+  private readonly logStart = (cause: unknown): void => {
+    Effect.runForkWith(this.options.context)(Effect.logError("the object could not start", cause))
   }
 
   private start(): Heap {
@@ -288,8 +311,15 @@ interface HeapOptions {
 /** Milliseconds after which a platform repeats an alarm that failed. */
 const alarmRetry = 2000
 
+/** Milliseconds after which the alarm of an object that does not start goes off again, as in `TenantObject`. */
+const alarmAgain = 60_000
+
 /** What an object answers that is not the object of the tenant that a call names. */
 const missing: Promise<ObjectAnswer> = Promise.resolve({ status: missingStatus, body: "" })
+
+const rethrow = (cause: unknown): never => {
+  throw cause
+}
 
 const commitFailed = Symbol("commit failed")
 const objectLost = () => new Error("the object was lost while it handled the call")

@@ -1,4 +1,4 @@
-import { env, runInDurableObject } from "cloudflare:test"
+import { env, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test"
 import * as Result from "effect/Result"
 import * as RpcSerialization from "effect/rpc/RpcSerialization"
 import { describe, expect, it } from "vitest"
@@ -219,6 +219,7 @@ describe("L7: an eviction must not be noticeable", () => {
     const [peer, other] = [await opened.connect(), await opened.connect()]
     await watch(peer, "notes.list")
     await peer.call("notes.add", { body: "the first write" })
+    const [[whole]] = (await rows(opened, "SELECT tables FROM _dormouse_schema")) as [[string]]
     await rows(opened, "UPDATE _dormouse_schema SET tables = 'damaged'")
     await opened.evict()
     peer.sendText(ping)
@@ -228,6 +229,16 @@ describe("L7: an eviction must not be noticeable", () => {
     // Both sockets are closed: the one with a request, and the one that only waits and pings.
     for (const each of [peer, other]) expect(await each.until(() => each.closed)).toMatchObject({ code: 1011 })
     expect(deployment.logged()).toContain("the object could not start")
+    // The alarm of what is due, which the platform forgets when it has gone off.
+    await runInDurableObject(opened.stub(), (_, { storage }) => storage.setAlarm(Date.now() + 3_600_000))
+    expect(await runDurableObjectAlarm(opened.stub())).toBe(true)
+    const alarm = () => runInDurableObject(opened.stub(), (_, { storage }) => storage.getAlarm())
+    const inAMinute = (await alarm())! - Date.now()
+    expect([inAMinute > 50_000, inAMinute <= 60_000]).toEqual([true, true])
+    // S1: it starts anew by itself when the reason is gone, although calls come all the time.
+    await rows(opened, `UPDATE _dormouse_schema SET tables = '${whole.replaceAll("'", "''")}'`)
+    const isCalled = async () => (await (await opened.connect()).call("notes.list", {}))._tag
+    await expect.poll(() => isCalled().catch(() => "Unavailable")).toBe("Success")
   })
 
   it("fault 5: the ping of Effect's client is answered byte for byte, and does not wake the object", async () => {

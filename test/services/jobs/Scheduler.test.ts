@@ -70,6 +70,38 @@ describe("the outbox", () => {
     await app.close()
   })
 
+  it("J5, S1: an alarm whose object does not start goes off again a minute later, and the next event starts it anew", async () => {
+    const { plan, app, object, texts } = await started()
+    await plan(1_000, { what: "add", text: "one" })
+    const tables = () => object.database.prepare("SELECT tables FROM _dormouse_schema").get()?.["tables"] as string
+    const set = (tables: string) => object.database.prepare("UPDATE _dormouse_schema SET tables = ?").run(tables)
+    const whole = tables()
+    const damage = async () => {
+      set("damaged")
+      await object.evict()
+    }
+    await damage()
+    await app.pass(1_000)
+    // The control: the object did not start.
+    await expect.poll(() => object.alarm.at).toBe((await app.now()) + 60_000)
+    await expect(object.engine()).rejects.toThrow()
+    set(whole)
+    const { starts } = object
+    const written = () => object.database.prepare("SELECT count(*) AS count FROM lines").get()?.["count"]
+    await app.pass(59_999)
+    expect([object.starts - starts, written()]).toEqual([0, 0])
+    await app.pass(1)
+    await expect.poll(written).toBe(1)
+    expect(object.starts - starts).toBe(1)
+    expect(await texts()).toEqual(["one"])
+    // Without an alarm.
+    await damage()
+    await expect(texts()).rejects.toThrow(/Unavailable/)
+    set(whole)
+    expect(await texts()).toEqual(["one"])
+    await app.close()
+  })
+
   it("O2: what is due after a crash runs, without a call", async () => {
     const { plan, app, object, texts } = await started()
     await plan(1_000, { what: "add", text: "one" })
