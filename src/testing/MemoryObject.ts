@@ -78,6 +78,7 @@ export class MemoryObject<Rpcs extends Rpc.Any> {
   private readonly sockets = new Set<ServerSocket>()
   private heap: Heap | undefined
   private failCommits = 0
+  private isClosed = false
 
   constructor(options: MemoryObjectOptions<Rpcs>) {
     this.options = options
@@ -104,6 +105,7 @@ export class MemoryObject<Rpcs extends Rpc.Any> {
     notStarted: (cause: unknown) => A = rethrow
   ): Promise<A> {
     for (;;) {
+      if (this.isClosed) return notStarted(objectLost())
       this.heap ??= this.start()
       const { heap } = this
       let engine: TenantEngine.TenantEngine
@@ -210,18 +212,25 @@ export class MemoryObject<Rpcs extends Rpc.Any> {
     return wire.client
   }
 
-  private accept(socket: ServerSocket, session: RequestSession): Promise<"accepted" | Close> {
-    return this.event(({ refusal, sockets }, heap) => {
-      if (heap.gate?.admits(session.tenant) === false) return { code: 4404, reason: "no such tenant" }
-      if (refusal !== undefined) return { code: 1013, reason: refusal }
-      const refused = sockets.refusal(session)
-      if (refused !== undefined) return { code: 1013, reason: describeTooMany(refused) }
-      this.sockets.add(socket)
-      // The object may close it at once: a client then sees it open and close.
-      socket.wire?.opened()
-      sockets.open(heap.sockets.of(socket), session)
-      return "accepted"
-    })
+  private accept(socket: ServerSocket, session: RequestSession): Promise<"accepted" | Close | undefined> {
+    return this.event<"accepted" | Close | undefined>(
+      ({ refusal, sockets }, heap) => {
+        if (heap.gate?.admits(session.tenant) === false) return { code: 4404, reason: "no such tenant" }
+        if (refusal !== undefined) return { code: 1013, reason: refusal }
+        const refused = sockets.refusal(session)
+        if (refused !== undefined) return { code: 1013, reason: describeTooMany(refused) }
+        this.sockets.add(socket)
+        // The object may close it at once: a client then sees it open and close.
+        socket.wire?.opened()
+        sockets.open(heap.sockets.of(socket), session)
+        return "accepted"
+      },
+      (cause) => {
+        this.logStart(cause)
+        // As the Worker closes it.
+        return this.isClosed ? undefined : { code: 1013, reason: "the tenant's object could not start" }
+      }
+    )
   }
 
   /**
@@ -243,6 +252,13 @@ export class MemoryObject<Rpcs extends Rpc.Any> {
     this.sockets.clear()
     for (const socket of sockets) socket.wire?.cut()
     await stopped
+  }
+
+  /** Ends the object: what arrives later reaches nothing. */
+  async close(): Promise<void> {
+    this.isClosed = true
+    this.alarm.stop()
+    await this.crash()
   }
 
   private async stop(): Promise<void> {
@@ -279,7 +295,7 @@ export class MemoryObject<Rpcs extends Rpc.Any> {
 
   /** What is thrown to nobody. */
   private readonly logStart = (cause: unknown): void => {
-    Effect.runForkWith(this.options.context)(Effect.logError("the object could not start", cause))
+    if (!this.isClosed) Effect.runForkWith(this.options.context)(Effect.logError("the object could not start", cause))
   }
 
   private start(): Heap {

@@ -265,9 +265,7 @@ const layer = <Rpcs extends Rpc.Any, S, A, M>(
       }
       yield* Effect.addFinalizer(() =>
         Effect.promise(async () => {
-          // An alarm outlives the heap of its object.
-          for (const object of objects.values()) object.alarm.stop()
-          for (const object of objects.values()) await object.crash()
+          await Promise.all([...objects.values()].map((object) => object.close()))
           for (const database of databases) database.close()
         })
       )

@@ -1,6 +1,7 @@
 import { expect, it } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientResponse from "effect/http/HttpClientResponse"
@@ -8,6 +9,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as RpcMiddleware from "effect/rpc/RpcMiddleware"
 import * as Schema from "effect/Schema"
+import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import { Action, Api, App, Query } from "effect-dormouse"
@@ -49,6 +51,25 @@ it.effect("R2: an object whose first commit after a start fails starts again", (
     expect(object().starts).toBe(2)
   }).pipe(Effect.provide(TestApp.layer(app)))
 )
+
+it("R2: a handshake that arrives after the end of the backend starts no object, and its socket is closed", async () => {
+  const scope = Scope.makeUnsafe()
+  const context = await Effect.runPromise(Layer.build(TestApp.layer(app)).pipe(Scope.provide(scope)))
+  const object = Context.get(context, TestApp).object()
+  object.network.hold()
+  const session = { tenant: "main", identity: { subject: null, claims: {} } }
+  const arrived = Promise.withResolvers<void>()
+  const socket = object.connect(async () => {
+    arrived.resolve()
+    return session
+  })
+  const closed = new Promise((resolve) => socket.addEventListener("close", resolve))
+  await Effect.runPromise(Scope.close(scope, Exit.void))
+  object.network.release()
+  await arrived.promise
+  expect(await closed).toMatchObject({ code: 1006 })
+  expect(object.starts).toBe(0)
+})
 
 class Outside extends Context.Service<Outside, { readonly name: string }>()("test/Outside") {}
 class Tag extends Context.Service<Tag, { readonly text: string }>()("test/Tag") {}
