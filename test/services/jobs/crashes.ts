@@ -291,9 +291,10 @@ export const checkBeats = ({ now, object }: Run): void => {
 
 /** Another version of the app is deployed: the object starts with it. */
 export const deploy = async (object: MemoryObject<any>, app: App.App<any>): Promise<void> => {
-  await object.crash()
+  // First: what arrives while it stops starts it again.
   const made: any = object
   made.options = { ...made.options, app }
+  await object.crash()
 }
 
 /** A job of a script. */
