@@ -13,7 +13,7 @@ import { Uploads } from "../../src/files-client.ts"
 import { Api, Mutation, Query } from "../../src/index.ts"
 import { packed } from "../packed.ts"
 import { isLong } from "../random.ts"
-import { cleanEnv, root, run, scratch, start, until } from "./command.ts"
+import { cleanEnv, root, run, scratch, shown, start, until } from "./command.ts"
 import { install, killGroups } from "./project.ts"
 
 /**
@@ -104,7 +104,7 @@ describe("the first app of the pages", () => {
     const { child, ended, output } = start([command, "dev", "--port", "0"], { cwd: folder })
     started.add(child.pid!)
     const url = await until(
-      () => `a URL in ${output.stdout}`,
+      () => `a URL in ${shown(output)}`,
       () => /local\s+(http\S+?)\/?\s/.exec(output.stdout)?.[1]
     )
     expect(await (await fetch(url)).text()).toContain("<h1>Lost and found</h1>")

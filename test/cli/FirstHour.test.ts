@@ -9,7 +9,7 @@ import { Client } from "../../src/client.ts"
 import { AppApi } from "../../templates/minimal/src/api.ts"
 import { packed } from "../packed.ts"
 import { isLong } from "../random.ts"
-import { inProcess, root, run, scratch, start, until } from "./command.ts"
+import { inProcess, root, run, scratch, shown, start, until } from "./command.ts"
 import { install, killGroups } from "./project.ts"
 
 /**
@@ -35,9 +35,16 @@ afterAll(() => killGroups(started))
 
 const key = "a key of an operator, with 32 characters".replaceAll(" ", "-").replaceAll(",", "")
 
-/** What a process wrote, for the message of a failure. */
-const shown = ({ stderr, stdout }: { readonly stdout: string; readonly stderr: string }) =>
-  JSON.stringify({ stdout: stdout.slice(-3000), stderr: stderr.slice(-3000) })
+/** A plugin of Vite, as code, that fails at the first start as a port does that was taken meanwhile. */
+const portTaken = `{
+  name: "port-taken",
+  configureServer: async () => {
+    const { existsSync, writeFileSync } = await import("node:fs")
+    if (existsSync("port-taken")) return
+    writeFileSync("port-taken", "")
+    throw new Error("listen EADDRINUSE: address already in use 127.0.0.1:9229")
+  }
+}`
 
 /** Runs `dormouse` of the package in the folder of an app. */
 const dormouse = (name: string, ...args: ReadonlyArray<string>) =>
@@ -115,14 +122,17 @@ describe("an app that is edited", () => {
       )
     )
     writeFileSync(join(home, name, ".dev.vars"), `DORMOUSE_KEY="${key}"\n`)
+    // Another app takes the port of the debugger before this one opens it.
+    edit("vite.config.ts", (text) => text.replace("plugins: [", `plugins: [${portTaken}, `))
     edit("src/handlers.ts", (text) => `${text}\nexport const mistake = (`)
     const { child, ended, output } = start([command, "dev", "--port", "0"], { cwd: join(home, name) })
     started.add(child.pid!)
     await until("the mistake at the start", () => (output.stdout.includes("It starts when") ? true : undefined))
     expect(output.stderr).toMatch(/src\/handlers\.ts:\d+/)
+    expect(output.stdout).toContain("Another program took a port meanwhile: it starts again.")
     edit("src/handlers.ts", (text) => text.replace("\nexport const mistake = (", ""))
     const url = await until(
-      () => `a URL in ${output.stdout}`,
+      () => `a URL in ${shown(output)}`,
       () => /local\s+(http\S+?)\/?\s/.exec(output.stdout)?.[1]
     )
     // The page and the Worker answer at one address.

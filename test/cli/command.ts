@@ -59,6 +59,10 @@ export const start = (
   return { child, output, ended: ended(child) }
 }
 
+/** What a process wrote, for the message of a failure. */
+export const shown = ({ stderr, stdout }: { readonly stdout: string; readonly stderr: string }) =>
+  JSON.stringify({ stdout: stdout.slice(-3000), stderr: stderr.slice(-3000) })
+
 /** Runs Node with these arguments until it ends. */
 export const run = async (args: ReadonlyArray<string>, options: Parameters<typeof start>[1]): Promise<Result> => {
   const { ended, output } = start(args, options)

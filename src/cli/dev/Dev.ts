@@ -12,12 +12,14 @@ import * as Exit from "effect/Exit"
 import * as FileSystem from "effect/FileSystem"
 import * as Option from "effect/Option"
 import * as Path from "effect/Path"
+import * as Random from "effect/Random"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import type * as Vite from "vite"
-import { Failure } from "../Failure.ts"
+import { Failure, Found } from "../Failure.ts"
 import * as NodeVersion from "../NodeVersion.ts"
+import * as Processes from "../Processes.ts"
 import * as Project from "../Project.ts"
 import * as Style from "../Style.ts"
 import * as Log from "./Log.ts"
@@ -74,7 +76,23 @@ const reloadPages = (): Vite.Plugin => {
 }
 
 /** The code or the configuration has a mistake, and the app has not started. */
-class NotStarted extends Schema.TaggedError<NotStarted>()("NotStarted", { reason: Schema.String }) {}
+class NotStarted extends Schema.TaggedError<NotStarted>()("NotStarted", {
+  reason: Schema.String,
+  /** A port was free when the tools looked for one, and taken when they opened it. */
+  isPortTaken: Schema.Boolean
+}) {}
+
+/**
+ * Starts the command again, in a process of its own: of apps that start at the same moment one takes the port that another has
+ * found free, such as that of the debugger, and the tools keep that failure for as long as their process lives.
+ */
+const startAnew = Effect.gen(function* () {
+  yield* Console.log("Another program took a port meanwhile: it starts again.\n")
+  yield* Effect.sleep(yield* Random.nextIntBetween(0, 1000))
+  const args = [...process.execArgv, ...process.argv.slice(1)]
+  const code = yield* Processes.inherit(process.execPath, args, { folder: process.cwd() })
+  if (code !== 0) return yield* new Found()
+})
 
 /** Says that it waits, and waits until a file of the project is saved. */
 const edited = Effect.fnUntraced(function* ({ folder }: Project.Project) {
@@ -94,7 +112,7 @@ const edited = Effect.fnUntraced(function* ({ folder }: Project.Project) {
   yield* Stream.mergeAll(changes, { concurrency: "unbounded" }).pipe(Stream.take(1), Stream.runDrain)
 })
 
-/** Starts the app. After a mistake it says what is wrong, and tries again when something was saved. */
+/** Starts the app. After a mistake it says what is wrong, and tries again when something was saved. Nothing if a port was taken. */
 const startWhenRight = Effect.fnUntraced(function* (project: Project.Project, options: Parameters<typeof serve>[1]) {
   const { red } = yield* Style.style
   const { canColor } = yield* TerminalCapabilities.TerminalCapabilities
@@ -102,6 +120,7 @@ const startWhenRight = Effect.fnUntraced(function* (project: Project.Project, op
     const started = yield* Effect.result(Style.step("starting", serve(project, options)))
     if (Result.isSuccess(started)) return started.success
     if (started.failure._tag !== "NotStarted") return yield* Effect.fail(started.failure)
+    if (started.failure.isPortTaken) return undefined
     yield* Console.error(`${red("error")} ${Log.shown(started.failure.reason, canColor)}\n`)
     yield* edited(project)
   }
@@ -129,7 +148,10 @@ const serve = Effect.fnUntraced(function* (
           server: { ...port, ...(options.host && { host: true }), watch: { awaitWriteFinish: whole } }
         }),
       catch: (cause) =>
-        new NotStarted({ reason: cause instanceof Error ? Log.withoutStack(cause.message) : String(cause) })
+        new NotStarted({
+          reason: cause instanceof Error ? Log.withoutStack(cause.message) : String(cause),
+          isPortTaken: cause instanceof Error && cause.message.includes("EADDRINUSE")
+        })
     }),
     // What does not close in time ends with the process.
     (server) =>
@@ -165,6 +187,7 @@ export const dev = Command.make(
     const project = yield* Project.find
     const style = yield* Style.style
     const server = yield* startWhenRight(project, options)
+    if (server === undefined) return yield* startAnew
     const { local = [], network = [] } = server.resolvedUrls ?? {}
     for (const url of local) yield* Console.log(`  ${style.bold("local  ")} ${style.cyan(url)}`)
     for (const url of network) yield* Console.log(`  ${style.bold("network")} ${style.cyan(url)}`)
