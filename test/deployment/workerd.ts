@@ -63,6 +63,8 @@ export class WorkerdProcess {
       ]
       const child = spawn(process.execPath, args, {
         detached: true,
+        // What it leaves when it is killed is deleted with the folder.
+        env: { ...process.env, TMPDIR: this.folder },
         stdio: ["ignore", "pipe", "pipe"]
       })
       this.child = child
