@@ -6,7 +6,7 @@
  *
  *     npm run embed:files -- [directory]
  */
-import { mkdirSync } from "node:fs"
+import { mkdirSync, readdirSync } from "node:fs"
 import { createServer } from "node:http"
 import { join } from "node:path"
 import { Readable } from "node:stream"
@@ -14,6 +14,7 @@ import { fileURLToPath, URL } from "node:url"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as Model from "effect/schema/Model"
@@ -73,6 +74,13 @@ const serve = Effect.gen(function* () {
   return `http://127.0.0.1:${address !== null && typeof address === "object" ? address.port : 0}`
 })
 
+/** How many files the directory has. */
+const storedFiles = Effect.sync(
+  () =>
+    readdirSync(join(directory, "blobs"), { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile())
+      .length
+)
+
 const program = Effect.gen(function* () {
   const url = yield* serve
   const { write } = yield* Transactor
@@ -92,8 +100,9 @@ const program = Effect.gen(function* () {
   const download = yield* Effect.promise(() => fetch(url + path).then((response) => response.arrayBuffer()))
   yield* Console.log(`${download.byteLength} bytes are read from ${path.replace(/\?.*/, "")}`)
   yield* write(Effect.flatMap(cards.query(), (all) => Effect.forEach(all, ({ id }) => cards.delete(id))))
+  // After the commit: a transaction that is rolled back deletes nothing.
+  yield* Effect.repeat(storedFiles, { until: (files) => files === 0, schedule: Schedule.spaced("50 millis") })
   yield* Console.log("the card is deleted, and the picture with it")
-  yield* Effect.sleep("500 millis")
 })
 
 await program.pipe(Effect.scoped, Effect.provide(FilesLive), Effect.runPromise)
