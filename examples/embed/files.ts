@@ -75,14 +75,17 @@ const serve = Effect.gen(function* () {
 })
 
 /** How many files the directory has. */
-const storedFiles = Effect.sync(
-  () =>
-    readdirSync(join(directory, "blobs"), { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile())
-      .length
+const storedFiles = Effect.try(() =>
+  readdirSync(join(directory, "blobs"), { recursive: true, withFileTypes: true })
+).pipe(
+  Effect.map((entries) => entries.filter((entry) => entry.isFile()).length),
+  // There is no such directory yet.
+  Effect.orElseSucceed(() => 0)
 )
 
 const program = Effect.gen(function* () {
   const url = yield* serve
+  const before = yield* storedFiles
   const { write } = yield* Transactor
   const picture = new Blob([new Uint8Array(20_000_000)])
   // One transaction: the row that names the file, and the upload.
@@ -101,7 +104,7 @@ const program = Effect.gen(function* () {
   yield* Console.log(`${download.byteLength} bytes are read from ${path.replace(/\?.*/, "")}`)
   yield* write(Effect.flatMap(cards.query(), (all) => Effect.forEach(all, ({ id }) => cards.delete(id))))
   // After the commit: a transaction that is rolled back deletes nothing.
-  yield* Effect.repeat(storedFiles, { until: (files) => files === 0, schedule: Schedule.spaced("50 millis") })
+  yield* Effect.repeat(storedFiles, { until: (files) => files <= before, schedule: Schedule.spaced("50 millis") })
   yield* Console.log("the card is deleted, and the picture with it")
 })
 

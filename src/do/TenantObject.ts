@@ -30,7 +30,7 @@ import * as CloudflareBackground from "../layers/cloudflare/Background.ts"
 import * as CloudflareDatabase from "../layers/cloudflare/Database.ts"
 import { CloudflareSockets } from "../layers/cloudflare/SocketHost.ts"
 import { ping, pong, type Request as RpcRequest } from "../protocol/Messages.ts"
-import { Alarm } from "../services/Alarm.ts"
+import { Alarm, alarmAgain } from "../services/Alarm.ts"
 import { Background } from "../services/Background.ts"
 import { Database } from "../services/Database.ts"
 import * as Migrations from "../services/Migrations.ts"
@@ -61,9 +61,6 @@ const couldNotStart = "the object could not start; the cause is in its log"
 
 /** Milliseconds after which an object that could not start leaves the memory: the next event starts it anew. */
 const leaveAfter = 1000
-
-/** Milliseconds after which the alarm of an object that could not start goes off again. */
-const alarmAgain = 60_000
 
 /** How a socket is closed whose tenant does not exist any more. */
 const noSuchTenant = [4404, "no such tenant"] as const

@@ -14,3 +14,6 @@ export class Alarm extends Context.Service<
     readonly confirm: (at: number) => void
   }
 >()("effect-dormouse/services/Alarm") {}
+
+/** Milliseconds after which the alarm of an object that could not start goes off again. The platform forgets it otherwise. */
+export const alarmAgain = 60_000

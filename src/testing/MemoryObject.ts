@@ -22,14 +22,14 @@ import type { ObjectAnswer, ObjectStub } from "../engine/rpc/ObjectStub.ts"
 import { objectUrl, type RequestSession, tokenHeaders } from "../engine/rpc/SessionHeader.ts"
 import type { SessionOptions } from "../engine/rpc/SessionOptions.ts"
 import type { ActionRunner } from "../engine/worker/ActionRunner.ts"
-import type { Close } from "../engine/worker/Refusal.ts"
+import { type Close, objectNotStarted } from "../engine/worker/Refusal.ts"
 import { missingStatus } from "../engine/worker/Tenancy.ts"
 import { MemoryAlarm } from "../layers/memory/Alarm.ts"
 import { MemoryBackground } from "../layers/memory/Background.ts"
 import * as MemoryDatabase from "../layers/memory/Database.ts"
 import { MemorySockets } from "../layers/memory/SocketHost.ts"
 import { ping, pong, type Request as RpcRequest } from "../protocol/Messages.ts"
-import { Alarm } from "../services/Alarm.ts"
+import { Alarm, alarmAgain } from "../services/Alarm.ts"
 import { Background } from "../services/Background.ts"
 import { Database } from "../services/Database.ts"
 import * as Migrations from "../services/Migrations.ts"
@@ -228,7 +228,7 @@ export class MemoryObject<Rpcs extends Rpc.Any> {
       (cause) => {
         this.logStart(cause)
         // As the Worker closes it.
-        return this.isClosed ? undefined : { code: 1013, reason: "the tenant's object could not start" }
+        return this.isClosed ? undefined : { code: 1013, reason: objectNotStarted }
       }
     )
   }
@@ -293,7 +293,7 @@ export class MemoryObject<Rpcs extends Rpc.Any> {
     if (heap === this.heap) engine?.sockets.closed(heap.sockets.of(socket))
   }
 
-  /** What is thrown to nobody. */
+  /** Logs why an event that nobody waits for found no engine. */
   private readonly logStart = (cause: unknown): void => {
     if (!this.isClosed) Effect.runForkWith(this.options.context)(Effect.logError("the object could not start", cause))
   }
@@ -326,9 +326,6 @@ interface HeapOptions {
 
 /** Milliseconds after which a platform repeats an alarm that failed. */
 const alarmRetry = 2000
-
-/** Milliseconds after which the alarm of an object that does not start goes off again, as in `TenantObject`. */
-const alarmAgain = 60_000
 
 /** What an object answers that is not the object of the tenant that a call names. */
 const missing: Promise<ObjectAnswer> = Promise.resolve({ status: missingStatus, body: "" })

@@ -1,6 +1,6 @@
 /// <reference types="node" />
 import { spawnSync } from "node:child_process"
-import { existsSync, readFileSync, writeFileSync } from "node:fs"
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
@@ -226,6 +226,17 @@ describe("an app that is edited", () => {
     )
     expect(await ended).toBe(130)
     await until("the end of workerd", () => (processesOf(child.pid!).length === 0 ? true : undefined))
+  })
+
+  it("CL4, CL5: a port that stays taken is said after some starts, and ends it", async () => {
+    rmSync(join(home, name, "port-taken"))
+    const folder = join(home, name)
+    const last = await run([command, "dev", "--port", "0"], { cwd: folder, env: { DORMOUSE_DEV_STARTS: "8" } })
+    expect([last.code, last.stderr.trim()]).toEqual([
+      1,
+      "error listen EADDRINUSE: address already in use 127.0.0.1:9229; " +
+        "end the program that has the port, or choose another port in the Vite config"
+    ])
   })
 
   it("CL6: is not deployed when a type is wrong, or when old clients may break", async () => {

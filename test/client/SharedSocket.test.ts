@@ -212,6 +212,7 @@ describe("clients that share a socket", () => {
           if (lost.length > 0) throw new Violation(`${lost} was shown, and then it was not`)
         }
       }
+      if (network.wires.size > 1) throw new Violation(`there are ${network.wires.size} sockets`)
       // The last step may have closed the socket: the next one is there a little later.
       yield* Effect.promise(() =>
         until(

@@ -219,7 +219,6 @@ describe("L7: an eviction must not be noticeable", () => {
     const [peer, other] = [await opened.connect(), await opened.connect()]
     await watch(peer, "notes.list")
     await peer.call("notes.add", { body: "the first write" })
-    const [[whole]] = (await rows(opened, "SELECT tables FROM _dormouse_schema")) as [[string]]
     await rows(opened, "UPDATE _dormouse_schema SET tables = 'damaged'")
     await opened.evict()
     peer.sendText(ping)
@@ -229,15 +228,27 @@ describe("L7: an eviction must not be noticeable", () => {
     // Both sockets are closed: the one with a request, and the one that only waits and pings.
     for (const each of [peer, other]) expect(await each.until(() => each.closed)).toMatchObject({ code: 1011 })
     expect(deployment.logged()).toContain("the object could not start")
+  })
+
+  it("J5, S1: an object that could not start starts anew with an event, and its alarm goes off again", async () => {
+    const opened = open("passing")
+    await (await opened.connect()).call("notes.add", { body: "the first write" })
+    const [[whole]] = (await rows(opened, "SELECT tables FROM _dormouse_schema")) as [[string]]
+    const set = (tables: string) =>
+      rows(opened, `UPDATE _dormouse_schema SET tables = '${tables.replaceAll("'", "''")}'`)
+    const isCalled = async () => (await (await opened.connect()).call("notes.list", {}))._tag
+    await set("damaged")
+    await opened.evict()
+    // The control: it did not start.
+    await expect(isCalled()).rejects.toThrow()
     // The alarm of what is due, which the platform forgets when it has gone off.
     await runInDurableObject(opened.stub(), (_, { storage }) => storage.setAlarm(Date.now() + 3_600_000))
     expect(await runDurableObjectAlarm(opened.stub())).toBe(true)
-    const alarm = () => runInDurableObject(opened.stub(), (_, { storage }) => storage.getAlarm())
-    const inAMinute = (await alarm())! - Date.now()
+    const at = await runInDurableObject(opened.stub(), (_, { storage }) => storage.getAlarm())
+    const inAMinute = at! - Date.now()
     expect([inAMinute > 50_000, inAMinute <= 60_000]).toEqual([true, true])
-    // S1: it starts anew by itself when the reason is gone, although calls come all the time.
-    await rows(opened, `UPDATE _dormouse_schema SET tables = '${whole.replaceAll("'", "''")}'`)
-    const isCalled = async () => (await (await opened.connect()).call("notes.list", {}))._tag
+    await set(whole)
+    // Although calls come all the time.
     await expect.poll(() => isCalled().catch(() => "Unavailable")).toBe("Success")
   })
 

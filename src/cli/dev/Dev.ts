@@ -2,6 +2,7 @@
  * `dormouse dev`: the Worker and the page on this machine, with the Vite and the plugin of Cloudflare that the project has
  * installed. Both end with the command.
  */
+import * as Config from "effect/Config"
 import * as Console from "effect/Console"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
@@ -76,21 +77,32 @@ const reloadPages = (): Vite.Plugin => {
 }
 
 /** The code or the configuration has a mistake, and the app has not started. */
-class NotStarted extends Schema.TaggedError<NotStarted>()("NotStarted", {
-  reason: Schema.String,
-  /** A port was free when the tools looked for one, and taken when they opened it. */
-  isPortTaken: Schema.Boolean
-}) {}
+class NotStarted extends Schema.TaggedError<NotStarted>()("NotStarted", { reason: Schema.String }) {}
+
+/** A port was free when the tools looked for one, and taken when they opened it. */
+class PortTaken extends Schema.TaggedError<PortTaken>()("PortTaken", { reason: Schema.String }) {}
+
+/** How often the command starts. Of apps that start at the same moment one gets its port each time. */
+const maxStarts = 8
+
+/** The variable by which a start that follows another one knows how many there were. */
+const startsVariable = "DORMOUSE_DEV_STARTS"
 
 /**
  * Starts the command again, in a process of its own: of apps that start at the same moment one takes the port that another has
  * found free, such as that of the debugger, and the tools keep that failure for as long as their process lives.
  */
-const startAnew = Effect.gen(function* () {
+const startAgain = Effect.fnUntraced(function* ({ reason }: PortTaken) {
+  const starts = yield* Effect.orDie(Config.withDefault(Config.Int(startsVariable), 1))
+  if (starts >= maxStarts) {
+    const remedy = "end the program that has the port, or choose another port in the Vite config"
+    return yield* new Failure({ problem: reason, remedy })
+  }
   yield* Console.log("Another program took a port meanwhile: it starts again.\n")
   yield* Effect.sleep(yield* Random.nextIntBetween(0, 1000))
   const args = [...process.execArgv, ...process.argv.slice(1)]
-  const code = yield* Processes.inherit(process.execPath, args, { folder: process.cwd() })
+  const env = { [startsVariable]: String(starts + 1) }
+  const code = yield* Processes.inherit(process.execPath, args, { folder: process.cwd(), env })
   if (code !== 0) return yield* new Found()
 })
 
@@ -112,7 +124,7 @@ const edited = Effect.fnUntraced(function* ({ folder }: Project.Project) {
   yield* Stream.mergeAll(changes, { concurrency: "unbounded" }).pipe(Stream.take(1), Stream.runDrain)
 })
 
-/** Starts the app. After a mistake it says what is wrong, and tries again when something was saved. Nothing if a port was taken. */
+/** Starts the app. After a mistake it says what is wrong, and tries again when something was saved. */
 const startWhenRight = Effect.fnUntraced(function* (project: Project.Project, options: Parameters<typeof serve>[1]) {
   const { red } = yield* Style.style
   const { canColor } = yield* TerminalCapabilities.TerminalCapabilities
@@ -120,7 +132,6 @@ const startWhenRight = Effect.fnUntraced(function* (project: Project.Project, op
     const started = yield* Effect.result(Style.step("starting", serve(project, options)))
     if (Result.isSuccess(started)) return started.success
     if (started.failure._tag !== "NotStarted") return yield* Effect.fail(started.failure)
-    if (started.failure.isPortTaken) return undefined
     yield* Console.error(`${red("error")} ${Log.shown(started.failure.reason, canColor)}\n`)
     yield* edited(project)
   }
@@ -147,11 +158,10 @@ const serve = Effect.fnUntraced(function* (
           // An editor empties a file before it writes it: what is read between has no handlers.
           server: { ...port, ...(options.host && { host: true }), watch: { awaitWriteFinish: whole } }
         }),
-      catch: (cause) =>
-        new NotStarted({
-          reason: cause instanceof Error ? Log.withoutStack(cause.message) : String(cause),
-          isPortTaken: cause instanceof Error && cause.message.includes("EADDRINUSE")
-        })
+      catch: (cause) => {
+        const reason = cause instanceof Error ? Log.withoutStack(cause.message) : String(cause)
+        return reason.includes("EADDRINUSE") ? new PortTaken({ reason }) : new NotStarted({ reason })
+      }
     }),
     // What does not close in time ends with the process.
     (server) =>
@@ -182,21 +192,24 @@ const serve = Effect.fnUntraced(function* (
 export const dev = Command.make(
   "dev",
   flags,
-  Effect.fnUntraced(function* (options) {
-    yield* checkNode
-    const project = yield* Project.find
-    const style = yield* Style.style
-    const server = yield* startWhenRight(project, options)
-    if (server === undefined) return yield* startAnew
-    const { local = [], network = [] } = server.resolvedUrls ?? {}
-    for (const url of local) yield* Console.log(`  ${style.bold("local  ")} ${style.cyan(url)}`)
-    for (const url of network) yield* Console.log(`  ${style.bold("network")} ${style.cyan(url)}`)
-    if (network.length === 0) yield* Console.log(style.dim("  network: --host shows the page to other devices"))
-    yield* Console.log(style.dim("  Edits are live when they are saved. Ctrl-C ends it.\n"))
-    const [url] = local
-    if (url !== undefined) yield* Effect.forkScoped(TenantState.show(project.folder, url))
-    return yield* Effect.never
-  }, Effect.scoped)
+  Effect.fnUntraced(
+    function* (options) {
+      yield* checkNode
+      const project = yield* Project.find
+      const style = yield* Style.style
+      const server = yield* startWhenRight(project, options)
+      const { local = [], network = [] } = server.resolvedUrls ?? {}
+      for (const url of local) yield* Console.log(`  ${style.bold("local  ")} ${style.cyan(url)}`)
+      for (const url of network) yield* Console.log(`  ${style.bold("network")} ${style.cyan(url)}`)
+      if (network.length === 0) yield* Console.log(style.dim("  network: --host shows the page to other devices"))
+      yield* Console.log(style.dim("  Edits are live when they are saved. Ctrl-C ends it.\n"))
+      const [url] = local
+      if (url !== undefined) yield* Effect.forkScoped(TenantState.show(project.folder, url))
+      return yield* Effect.never
+    },
+    Effect.scoped,
+    Effect.catchTag("PortTaken", startAgain)
+  )
 ).pipe(
   Command.withDescription(
     "Runs the Worker and the page on this machine, in the runtime of Cloudflare, without an account.\n\n  " +

@@ -8,7 +8,7 @@ import { errorResponse } from "../rpc/HttpBody.ts"
 import type { ObjectStub } from "../rpc/ObjectStub.ts"
 import type { RequestSession } from "../rpc/SessionHeader.ts"
 import type { GatewayHost } from "./GatewayOptions.ts"
-import { handshakeHeaders, isUpgrade, noAnswer } from "./Refusal.ts"
+import { handshakeHeaders, isUpgrade, noAnswer, objectNotStarted } from "./Refusal.ts"
 import { Missing } from "./Tenancy.ts"
 
 /** What an object answers. A failure is logged, and gives `undefined`; that there is no such tenant is thrown. */
@@ -46,5 +46,5 @@ export const connectInside = async (
 const reachSocket = async (host: GatewayHost, open: () => Promise<Response>): Promise<Response> => {
   const response = await reach(host, open)
   if (response === undefined) return errorResponse(503, noAnswer)
-  return response.status === 503 ? errorResponse(503, "the tenant's object could not start") : response
+  return response.status === 503 ? errorResponse(503, objectNotStarted) : response
 }

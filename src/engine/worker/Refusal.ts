@@ -46,6 +46,9 @@ export const handshakeHeaders = (request: Request): Record<string, string> => {
 /** What is said of an object that does not answer. */
 export const noAnswer = "the tenant's object did not answer"
 
+/** What is said when a tenant's object could not start. */
+export const objectNotStarted = "the tenant's object could not start"
+
 /** The response for a tenant that does not exist, or that the caller may not enter. */
 export const noSuchTenant = (): Response => errorResponse(404, "no such tenant")
 
