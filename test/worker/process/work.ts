@@ -1,5 +1,5 @@
 import { Cloudflare } from "effect-dormouse/cloudflare"
-import { quietApp } from "../work.ts"
+import { quietApp } from "../killed.ts"
 
 /** The app of the tests that kill it, as a Worker of its own. */
 export const { TenantObject, worker } = Cloudflare.serve(quietApp)
