@@ -126,6 +126,7 @@ class JobsProcess {
   private readonly files: ServedFiles | undefined
   private alarm: Fiber.Fiber<void> | undefined
   private isStopped = false
+  private readonly stopping = new AbortController()
 
   constructor(
     options: ProcessOptions,
@@ -156,9 +157,10 @@ class JobsProcess {
     this.runtime.endTurn()
   }
 
-  /** What runs is left to its lease: the next start takes it up. */
+  /** What runs is interrupted, and left to its lease: the next start takes it up. */
   stop(): void {
     this.isStopped = true
+    this.stopping.abort()
     this.alarm?.interruptUnsafe()
   }
 
@@ -226,6 +228,8 @@ class JobsProcess {
       waitUntil: () => {},
       time,
       turn: (body) => {
+        // What ends after the scope finds the database closed. Its entry is left to its lease.
+        if (this.isStopped) return
         body()
         this.runtime.endTurn()
       },
@@ -251,7 +255,8 @@ class JobsProcess {
     if ("_tag" in decoded) return decoded
     const { context, effect, rpc } = decoded
     const services = context.pipe(Context.add(Calls, this.calls(caller)), Context.merge(this.servicesOf(caller)))
-    return this.encode(rpc, await Effect.runPromiseExitWith(services)(Effect.scoped(effect), { signal }))
+    const either = AbortSignal.any([signal, this.stopping.signal])
+    return this.encode(rpc, await Effect.runPromiseExitWith(services)(Effect.scoped(effect), { signal: either }))
   }
 
   private decode(tag: string, payload: unknown, caller: Identity) {

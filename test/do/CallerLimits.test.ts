@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { call, type Deployment, errorOf, newTenant, request } from "../deployment/Deployment.ts"
 import { WorkerdProcess } from "../deployment/workerd.ts"
+import { anHour } from "../engine/callerLimitCases.ts"
 
 /** A deployment with limits from its environment. */
 const start = async (variables: Record<string, string>) => {
@@ -26,7 +27,7 @@ describe("A23: a deployment", () => {
     const tenant = newTenant("limited")
     for (let i = 0; i < 3; i++) expect((await visitFrom(tenant, "192.0.2.1")).status).toBe(200)
     const refused = await visitFrom(tenant, "192.0.2.1")
-    expect([refused.status, refused.headers.get("retry-after")]).toEqual([429, "3600"])
+    expect([refused.status, refused.headers.get("retry-after")]).toEqual([429, anHour])
     const [message] = (await refused.json()) as ReadonlyArray<any>
     expect(errorOf(message.exit)).toMatchObject({ reason: { _tag: "TooManyRequests" } })
     expect((await visitFrom(tenant, "192.0.2.2")).status).toBe(200)

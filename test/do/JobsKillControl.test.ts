@@ -4,5 +4,5 @@ import { Violation } from "../random.ts"
 import { entryOf, killOften } from "./jobsKill.ts"
 
 it("the kills of jobs find actions that run again, because nothing was written before they began", async () => {
-  await expect(killOften(10, () => WorkerdProcess.start(entryOf("unclaimed")))).rejects.toThrow(Violation)
+  await expect(killOften(6, () => WorkerdProcess.start(entryOf("unclaimed")))).rejects.toThrow(Violation)
 })

@@ -44,12 +44,17 @@ const handlers = EmbeddedApi.toLayer({
     yield* Messages.send({ text })
   })
 })
+const receive = (text: string, attempt: number) =>
+  Effect.andThen(
+    run(`message ${text}`),
+    text === "long" && attempt === 1 ? Effect.onInterrupt(Effect.never, () => run("interrupted")) : Effect.void
+  )
 const layer = (path: string) =>
   Jobs.layer({
     tables: [notes],
     api: EmbeddedApi,
     handlers,
-    jobs: Jobs.make({ queues: [Messages.toLayer(({ text }) => run(`message ${text}`))] })
+    jobs: Jobs.make({ queues: [Messages.toLayer(({ text }, { attempt }) => receive(text, attempt))] })
   }).pipe(Layer.provide(Database.layerMemory({ path })), Layer.provideMerge(TestClock.layer()))
 
 const settled = Effect.promise(turns)
@@ -92,6 +97,33 @@ describe("Jobs.layer", () => {
         yield* TestClock.adjust("1 day")
         yield* settled
         expect(ran).toEqual(["mutate later"])
+      })
+    )
+  })
+
+  it("J5: what runs when the scope closes is interrupted, and the next start takes it up", async () => {
+    const path = join(folder, "scope.sqlite")
+    ran.length = 0
+    await start(
+      path,
+      Effect.gen(function* () {
+        const { write } = yield* Transactor
+        yield* write(Messages.send({ text: "long" }))
+        yield* settled
+        expect(ran).toEqual(["message long"])
+      })
+    )
+    await turns()
+    // Its end is not written: the database is closed. A rejection that nobody handles would fail this run.
+    expect(ran).toEqual(["message long", "interrupted"])
+    await start(
+      path,
+      Effect.gen(function* () {
+        yield* settled
+        expect(ran).toHaveLength(2)
+        yield* TestClock.adjust("1 hour")
+        yield* settled
+        expect(ran).toEqual(["message long", "interrupted", "message long"])
       })
     )
   })

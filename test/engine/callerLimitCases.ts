@@ -20,6 +20,9 @@ const caller = (tenant: string, subject: string | null, address?: string): Reque
 
 const tooMany = { _tag: "CallError", reason: { _tag: "TooManyRequests" } }
 
+/** `Retry-After` of a window of an hour that has just begun, in seconds: how long the calls before took is not the same in each run. */
+export const anHour = expect.stringMatching(/^3[56]\d\d$/)
+
 /** A21 and A22 in the object, with the limits of `smallDoors`. `open` has none: the control. */
 export const suite = (
   name: string,
