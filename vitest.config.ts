@@ -15,6 +15,9 @@ const { DORMOUSE_LONG = "", DORMOUSE_SEED } = process.env
 // Compilers that tests start are written in Go: a larger heap takes a tenth of their time away.
 process.env["GOGC"] ??= "400"
 
+// A test in workerd collects garbage.
+process.env["MINIFLARE_WORKERD_V8_FLAGS"] ??= "--expose-gc"
+
 // The package is packed once in a run, by the first file that needs it: see test/packed.ts.
 const DORMOUSE_PACKED = join(tmpdir(), `dormouse-packed-${process.pid}`)
 process.once("exit", () => rmSync(DORMOUSE_PACKED, { recursive: true, force: true }))
@@ -22,7 +25,7 @@ process.once("exit", () => rmSync(DORMOUSE_PACKED, { recursive: true, force: tru
 const common = {
   env: { DORMOUSE_LONG, DORMOUSE_PACKED, DORMOUSE_SEED },
   // What is polled may take long on a machine that is busy with something else.
-  expect: { poll: { timeout: 30_000 } },
+  expect: { poll: { timeout: 120_000 } },
   hookTimeout: 300_000,
   testTimeout: DORMOUSE_LONG === "1" ? 3_600_000 : 900_000
 }

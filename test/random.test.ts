@@ -1,12 +1,7 @@
-/// <reference types="node" />
-import { readdirSync, readFileSync } from "node:fs"
-import { join } from "node:path"
-import { fileURLToPath, URL } from "node:url"
 import { afterEach, describe, expect, it, vi } from "vitest"
+import { sources } from "./sources.ts"
 
 /** Every random test begins with one seed that it prints, and repeats with it. */
-
-const folder = fileURLToPath(new URL(".", import.meta.url))
 
 /** `test/random.ts` as it is under these variables, and what it prints. */
 const load = async (variables: Readonly<Record<string, string | undefined>>) => {
@@ -71,10 +66,8 @@ describe("the seeds of random tests", () => {
 
   it("no test has a scheme of its own", () => {
     const own = /process\.env\["\w*(SEED|APPS|LONG)|new Random\(\d|Math\.random\(|Failed with seed/
-    const files = readdirSync(folder, { recursive: true, encoding: "utf8" }).filter(
-      (path) => /\.tsx?$/.test(path) && !/^random(\.test)?\.ts$/.test(path)
-    )
-    expect(files.length).toBeGreaterThan(100)
-    expect(files.filter((path) => own.test(readFileSync(join(folder, path), "utf8")))).toEqual([])
+    const others = sources().filter(({ path }) => !/^random(\.test)?\.ts$/.test(path))
+    expect(others.length).toBeGreaterThan(100)
+    expect(others.flatMap(({ path, text }) => (own.test(text) ? [path] : []))).toEqual([])
   })
 })

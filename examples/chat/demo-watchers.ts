@@ -53,7 +53,7 @@ export const watch = Effect.fnUntraced(function* (url: string, channels: Readonl
   return watchers
 })
 
-/** The watchers whose values differ from the database. Retries for 10 seconds: the last changes may be in flight. */
+/** The watchers whose values differ from the database. Retries for a minute: the last changes may be in flight. */
 export const checkWatchers = Effect.fnUntraced(function* (url: string, watchers: ReadonlyArray<Watcher>) {
   const chat = yield* Client.make(ChatApi, { url })
   const channels = yield* chat.query("channels.list", {})
@@ -73,6 +73,6 @@ export const checkWatchers = Effect.fnUntraced(function* (url: string, watchers:
       schedule: Schedule.spaced("100 millis"),
       until: (problems: ReadonlyArray<string>) => problems.length === 0
     }),
-    Effect.timeoutOrElse({ duration: Duration.seconds(10), orElse: () => wrong })
+    Effect.timeoutOrElse({ duration: Duration.minutes(1), orElse: () => wrong })
   )
 })

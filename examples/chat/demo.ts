@@ -53,7 +53,7 @@ const connect = Effect.fnUntraced(function* (url: string) {
   const socket = Socket.layerWebSocket(`${url.replace("http", "ws")}/rpc`, {
     protocols: ["dormouse", `dormouse.bearer.${Redacted.value(accessToken)}`]
   })
-  const protocol = RpcClient.layerProtocolSocket().pipe(
+  const protocol = RpcClient.layerProtocolSocket({ pingTimeout: "1 minute" }).pipe(
     Layer.provide([RpcSerialization.layerJson, socket]),
     Layer.provide(Socket.layerWebSocketConstructorGlobal)
   )

@@ -51,8 +51,8 @@ const pathOf = (relative: string) => fileURLToPath(new URL(relative, import.meta
 
 /** Runs the Worker on a workerd of its own for as long as the scope is open; gives its URL. */
 export const make = Effect.fnUntraced(function* (options: Options) {
-  const port = yield* reserve(options.port)
   const code = yield* bundle(options.worker ?? pathOf("worker.ts"))
+  const port = yield* reserve(options.port)
   const server = yield* Effect.acquireRelease(
     Effect.try({
       try: () => withoutSignalHandlers(() => start({ ...options, port }, code)),

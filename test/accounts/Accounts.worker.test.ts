@@ -5,7 +5,7 @@ import { deploy, errorOf, local } from "./deployment.ts"
 /** Accounts in workerd: the Worker of an app and its object, which is evicted between any two calls. */
 
 it("AC1: an anonymous account signs up, signs in and refreshes in workerd", async () => {
-  const { call, sent } = deploy()
+  const { call, sent } = deploy({ sessions: { grace: "10 minutes" } })
   const { value: anonymous } = await call("accounts.anonymous", {})
   const password = "correct horse"
   const { value: ada } = await call("accounts.password.signUp", { name: "ada", password }, anonymous.accessToken)

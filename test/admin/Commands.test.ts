@@ -20,7 +20,7 @@ suite(
   async () => {
     const entry = fileURLToPath(new URL("../worker/process/admin.ts", import.meta.url).href)
     const workerd = await WorkerdProcess.start(entry, { DORMOUSE_KEY: key })
-    return { url: workerd.url, fetch: globalThis.fetch, close: () => workerd.close() }
+    return { url: workerd.url, fetch: fetchOf(workerd.deployment), close: () => workerd.close() }
   },
   { histories: 1 }
 )

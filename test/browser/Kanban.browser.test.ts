@@ -10,7 +10,7 @@ import type { Browser, BrowserContext, Page } from "playwright-core"
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest"
 import { buildInto } from "../../examples/chat/page.ts"
 import * as Server from "../../examples/chat/server.ts"
-import { isMissing, launch, missing } from "./browser.ts"
+import { isMissing, launch, missing, stores } from "./browser.ts"
 
 /** The kanban end to end: its page in a browser, and its Worker on workerd. */
 
@@ -51,7 +51,7 @@ describe.skipIf(isMissing)("the kanban in a browser", () => {
   /** Somebody with a browser of their own. */
   const person = async (name: string) => {
     const context = await browser.newContext({ viewport: { width: 1200, height: 750 } })
-    context.setDefaultTimeout(30_000)
+    context.setDefaultTimeout(120_000)
     contexts.push(context)
     const page = await context.newPage()
     await page.goto(url)
@@ -112,6 +112,7 @@ describe.skipIf(isMissing)("the kanban in a browser", () => {
     await expect.poll(() => cards(ada, "To do")).toEqual(["second", "first"])
     expect(await cards(bob, "To do")).toEqual(["first"])
     // The page is closed before the network is back.
+    await stores(ada, "second", "cards.move")
     await ada.close()
     await context.setOffline(false)
     const again = await context.newPage()

@@ -1,6 +1,7 @@
 /// <reference types="node" />
 import { existsSync } from "node:fs"
-import { type Browser, type BrowserContext, chromium } from "playwright-core"
+import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core"
+import { expect } from "vitest"
 
 const executablePath = "/usr/bin/chromium"
 
@@ -23,10 +24,32 @@ export const launch = (): Promise<Browser> =>
     ]
   })
 
+const readStored = `new Promise((resolve, reject) => {
+  const opening = indexedDB.open("dormouse-outbox")
+  opening.onerror = () => reject(opening.error)
+  opening.onsuccess = () => {
+    const reading = opening.result.transaction("entries").objectStore("entries").get("entries")
+    reading.onerror = () => reject(reading.error)
+    reading.onsuccess = () => {
+      opening.result.close()
+      resolve(JSON.stringify(reading.result ?? []))
+    }
+  }
+})`
+
+/** Waits until a page has stored mutations with these texts, which are sent by another page when it is closed. */
+export const stores = async (page: Page, ...texts: ReadonlyArray<string>): Promise<void> => {
+  const stored = async () => {
+    const entries = String(await page.evaluate(readStored))
+    return texts.filter((text) => entries.includes(text))
+  }
+  await expect.poll(stored).toEqual(texts)
+}
+
 /** A context of its own, whose warnings and errors are collected in `problems`. */
 export const newContext = async (browser: Browser, problems: Array<string>): Promise<BrowserContext> => {
   const context = await browser.newContext()
-  context.setDefaultTimeout(30_000)
+  context.setDefaultTimeout(120_000)
   context.on("console", (message) => {
     if (message.type() === "error" || message.type() === "warning") problems.push(message.text())
   })

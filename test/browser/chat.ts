@@ -67,17 +67,24 @@ export const website = {
 export const password = "correct horse battery staple"
 
 /** Tokens of those who write what is there before a test, by name. */
-const tokens = new Map<string, string>()
+const tokens = new Map<string, { readonly token: string; readonly since: number }>()
+
+/** A token of somebody, who has an account afterwards. It is valid for ten minutes: older than five it is not used. */
+const tokenOf = Effect.fnUntraced(function* (name: string) {
+  const known = tokens.get(name)
+  const since = performance.now()
+  if (known !== undefined && since - known.since < 300_000) return known.token
+  const accounts = yield* Client.make(Accounts.AccountsApi, { url: server.url })
+  const credentials = { name, password: Redacted.make(password) }
+  const how = known === undefined ? "accounts.password.signUp" : "accounts.password.signIn"
+  const token = Redacted.value((yield* accounts.act(how, credentials)).accessToken)
+  tokens.set(name, { token, since })
+  return token
+})
 
 /** A client of somebody who has an account. */
 export const clientOf = Effect.fnUntraced(function* (name: string) {
-  if (!tokens.has(name)) {
-    const accounts = yield* Client.make(Accounts.AccountsApi, { url: server.url })
-    const credentials = { name, password: Redacted.make(password) }
-    const { accessToken } = yield* accounts.act("accounts.password.signUp", credentials)
-    tokens.set(name, Redacted.value(accessToken))
-  }
-  return yield* Client.make(ChatApi, { url: server.url, token: tokens.get(name)! })
+  return yield* Client.make(ChatApi, { url: server.url, token: yield* tokenOf(name) })
 })
 
 /** Creates a channel with messages. */
@@ -138,7 +145,7 @@ export const person = async (options: BrowserContextOptions = {}) => {
     colorScheme: "light",
     ...options
   })
-  context.setDefaultTimeout(30_000)
+  context.setDefaultTimeout(120_000)
   context.on("console", (message) => {
     if (message.type() === "error" || message.type() === "warning") problems.push(message.text())
   })

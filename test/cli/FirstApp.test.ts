@@ -13,7 +13,7 @@ import { Uploads } from "../../src/files-client.ts"
 import { Api, Mutation, Query } from "../../src/index.ts"
 import { packed } from "../packed.ts"
 import { isLong } from "../random.ts"
-import { cleanEnv, root, run, scratch, shown, start, until } from "./command.ts"
+import { cleanEnv, patient, root, run, scratch, shown, start, until } from "./command.ts"
 import { install, killGroups } from "./project.ts"
 
 /**
@@ -87,7 +87,7 @@ describe("the first app of the pages", () => {
       expect(commands).toContain(line)
       const [, name, ...args] = line.split(" ")
       const path = { tsc: "typescript/bin/tsc", vitest: "vitest/vitest.mjs" }[name!]!
-      return run([join(root, "node_modules", path), ...args], { cwd: folder })
+      return run([join(root, "node_modules", path), ...args, ...(name === "vitest" ? patient : [])], { cwd: folder })
     }
     return Promise.all([bin("npx tsc"), bin("npx vitest run")]).then(([types, tests]) => {
       expect(types.stdout).toBe("")

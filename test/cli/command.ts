@@ -63,6 +63,9 @@ export const start = (
 export const shown = ({ stderr, stdout }: { readonly stdout: string; readonly stderr: string }) =>
   JSON.stringify({ stdout: stdout.slice(-3000), stderr: stderr.slice(-3000) })
 
+/** Arguments of a Vitest of an app, whose tests take as long as they do on a machine that is busy with something else. */
+export const patient = ["--testTimeout=300000", "--hookTimeout=300000"]
+
 /** Runs Node with these arguments until it ends. */
 export const run = async (args: ReadonlyArray<string>, options: Parameters<typeof start>[1]): Promise<Result> => {
   const { ended, output } = start(args, options)

@@ -162,8 +162,10 @@ describe("atoms in components", () => {
   test("C29: useAtomSuspense suspends, throws its failure, and retries when the boundary's children are rendered again", async (world) => {
     const { add, atoms, sent } = world
     await add("a", "closed")
-    /** The hooks note a moment later what was thrown; nobody presses a button within it. */
-    const thrown = () => new Promise((resolve) => setTimeout(resolve, 100))
+    /** The hooks note what was thrown after five timers of 10 ms; nobody presses a button before. */
+    const thrown = async () => {
+      for (let i = 0; i < 10; i++) await new Promise((resolve) => setTimeout(resolve, 10))
+    }
     const Texts = () => <>{useAtomSuspense(atoms.live("texts", { board: "a" })).value.join()}</>
     const page = render(
       <StrictMode>

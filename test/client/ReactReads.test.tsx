@@ -8,7 +8,7 @@ import { StrictMode, Suspense, useState } from "react"
 import { renderToString } from "react-dom/server"
 import { expectTypeOf } from "vitest"
 import { app, HooksApi, running } from "../worker/hooks.ts"
-import { Boundary, checkWarnings, render, until } from "./rendering.tsx"
+import { Boundary, checkWarnings, lingering, render, until } from "./rendering.tsx"
 
 /** Hooks that call, skip, fail, and begin with what a server has read. */
 
@@ -187,8 +187,10 @@ describe("skip", () => {
     await page.shows(",,, 00 falsefalse")
     await new Promise((resolve) => setTimeout(resolve, 20))
     expect([network.log.length, calls.length]).toEqual([0, 0])
-    page.render(<Page isOn />)
-    await page.shows("one,one,one,one 11 falsefalse")
+    await lingering(async () => {
+      page.render(<Page isOn />)
+      await page.shows("one,one,one,one 11 falsefalse")
+    })
     expect(calls.length).toBe(1)
     page.render(<Page isOn={false} />)
     await page.shows(",,, 00 falsefalse")

@@ -38,6 +38,19 @@ export const until = async (predicate: () => boolean, seen: () => unknown = () =
   throw new Error(`not within 30 s; last seen: ${seen()}`)
 }
 
+/** Runs a body during which what no component reads stays open for a minute instead of a second. */
+export const lingering = async <A,>(body: () => Promise<A>): Promise<A> => {
+  const { setTimeout } = globalThis
+  const spy = vi
+    .spyOn(globalThis, "setTimeout")
+    .mockImplementation(((run: () => void, ms?: number) => setTimeout(run, ms === 1000 ? 60_000 : ms)) as never)
+  try {
+    return await body()
+  } finally {
+    spy.mockRestore()
+  }
+}
+
 /** Shows what it has caught. Its button renders its children again. */
 export class Boundary extends Component<{ readonly children: ReactNode }> {
   override state: { readonly error?: { readonly _tag?: string; readonly message?: string } } = {}

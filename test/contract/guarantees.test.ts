@@ -1,10 +1,11 @@
 /// <reference types="node" />
-import { readdirSync, readFileSync } from "node:fs"
+import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath, URL } from "node:url"
 import { describe, expect, it } from "vitest"
 import { StorageErrorReason } from "../../src/contract/Storage.ts"
 import * as Limits from "../../src/protocol/Limits.ts"
+import { sources } from "../sources.ts"
 
 const root = fileURLToPath(new URL("../..", import.meta.url))
 const read = (path: string) => readFileSync(join(root, path), "utf8")
@@ -14,9 +15,7 @@ const section = (page: string, title: string) => page.split(/^## /m).find((part)
 const numbered = /["`]([A-Z]{1,2}\d+(?:(?:,| and)? [A-Z]{1,2}\d+)*):? [^"`]/g
 
 describe("the guarantees", () => {
-  const tests = readdirSync(join(root, "test"), { recursive: true, encoding: "utf8" })
-    .filter((path) => /\.tsx?$/.test(path) && !path.includes("guarantees"))
-    .map((path) => read(`test/${path}`))
+  const tests = sources().flatMap(({ path, text }) => (path.includes("guarantees") ? [] : [text]))
   const promised = read("docs/guarantees.md").match(/(?<=^- \*\*)[A-Z]+\d+(?=\*\*)/gm) ?? []
   const families = [...new Set(promised.map((number) => number.replace(/\d+/, "")))]
 

@@ -43,7 +43,8 @@ describe("A23: a deployment", () => {
     })
     expect(response.status).toBe(500)
     expect(await response.text()).not.toContain("SOCKETS")
-    await expect.poll(() => server.deployment.logged()).toContain("DORMOUSE_SOCKETS_PER_ADDRESS")
+    let log = ""
+    await expect.poll(() => (log += server.deployment.logged())).toContain("DORMOUSE_SOCKETS_PER_ADDRESS")
     await server.close()
   })
 })

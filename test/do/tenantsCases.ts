@@ -96,7 +96,7 @@ export const suite = (name: string, start: () => Promise<Registered>, { historie
       const tenants = [await create(suspended), await create(foreign), await create(deleted)]
       await done("suspend", { name: suspended })
       await done("delete", { name: deleted })
-      for (const { object } of tenants) if (app.starts(object) > 0) await app.evict(object)
+      for (const { object } of tenants) if (app.starts(object) > 0) await app.evict(object).catch(() => {})
       const starts = () => tenants.map(({ object }) => app.starts(object))
       const before = starts()
       const missing = newName("missing")

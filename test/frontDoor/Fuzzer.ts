@@ -11,7 +11,7 @@ import { type Sent, sent } from "./requests.ts"
 /** Sends random requests and frames to a front door, and checks each answer and what is left behind. */
 
 /** Milliseconds after which a refused socket counts as open. */
-const patience = 10_000
+const patience = 30_000
 
 /** How many sockets are open at once. */
 const maxSockets = 6

@@ -46,7 +46,12 @@ const unsupported = () => {
   throw new Error("a process does not do this")
 }
 const app: Deployment = {
-  fetch: (path, init) => fetch(`${url}${path}`, init),
+  fetch: (path, init) => {
+    // A connection that is kept may be closed already, when this process was busy.
+    const headers = new Headers(init?.headers)
+    headers.set("connection", "close")
+    return fetch(`${url}${path}`, { ...init, headers })
+  },
   connect: unsupported,
   protocol: unsupported,
   evict: unsupported,

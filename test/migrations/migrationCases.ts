@@ -608,5 +608,28 @@ export const suite = (name: string, run: WithDatabase): void => {
       database.all('SELECT "id" FROM "people"', [], 1)
       expect((await start(database, next)).rows(people({}))).toEqual([{ id: "a" }, { id: "b" }, { id: "c" }])
     })
+
+    test("MG7 a plan does not depend on which of the open statements the garbage collector took", async (database) => {
+      const plain = people({ name: text }, { indexes: { byName: ["name"] } })
+      const started = await start(database, { tables: [plain] })
+      started.write(plain.insertMany(["a", "b", "c"].map((id) => ({ id, name: id }))))
+      const { gc } = globalThis as { readonly gc?: () => void }
+      // Without it this test shows nothing.
+      if ("WebSocketPair" in globalThis) expect(gc).toBeTypeOf("function")
+      for (let collections = 0; collections < 4; collections++) {
+        for (let i = 0; i < 3; i++) {
+          const rows = database.iterate('SELECT * FROM "people" ORDER BY "name"', [])
+          rows.next()
+          rows.return?.()
+          database.all('SELECT "id" FROM "people" ORDER BY "name"', [], 2)
+        }
+        for (let i = 0; i < collections; i++) {
+          // What this turn has seen is kept until its end.
+          await new Promise((resolve) => setTimeout(resolve))
+          gc?.()
+        }
+        expect(planOf(database, { tables: [people({}, { dropped: ["name"] })] }).problems).toEqual([])
+      }
+    })
   })
 }

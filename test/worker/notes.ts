@@ -240,7 +240,7 @@ export const NotesHandlers = NotesApi.toLayer({
   "act.end": ({ ending }) => end(ending),
   "act.wait": ({ name }) =>
     Effect.sync(() => waiting.started.add(name)).pipe(
-      Effect.andThen(Effect.sleep("1 minute")),
+      Effect.andThen(Effect.sleep("1 hour")),
       Effect.as(name),
       Effect.onInterrupt(() => Effect.sync(() => waiting.interrupted.add(name)))
     ),

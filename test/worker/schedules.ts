@@ -26,12 +26,11 @@ const As = Schema.optionalKey(Schema.Literals(["caller", "system"]))
 const Priority = Schema.optionalKey(Schema.Literals(["high", "normal", "low"]))
 
 /** One at a time, with short delays. */
+const oneByOne = { retry: Schedule.spaced("100 millis"), maxAttempts: 3, concurrency: 1 }
 export const Tasks = Queue.make("tasks", {
   payload: { text: Schema.String },
-  retry: Schedule.spaced("100 millis"),
-  maxAttempts: 3,
-  concurrency: 1,
-  timeout: "3 seconds"
+  ...oneByOne,
+  timeout: "30 seconds"
 })
 /** Up to three at once, by the milliseconds between the first and the call. */
 export const Groups = Queue.make("groups", {
@@ -40,8 +39,9 @@ export const Groups = Queue.make("groups", {
   concurrency: 1,
   batch: { size: 3, wait: "1 second" }
 })
-/** Both are other ones in the second version. */
-export const Olds = Queue.make("olds", { payload: { text: Schema.String } })
+/** For what hangs: on a busy machine anything else may take as long. The second version does not have it. */
+export const Olds = Queue.make("olds", { payload: { text: Schema.String }, ...oneByOne, timeout: "3 seconds" })
+/** Another one in the second version. */
 const Changing = Queue.make("changing", { payload: { text: Schema.String } })
 const Changed = Queue.make("changing", { payload: { count: Schema.Int } })
 
@@ -91,7 +91,14 @@ class MoreApi extends Api.make(
   Mutation.make("note", { payload: { subject: Schema.String } }),
   Action.make("noteAct", { payload: { subject: Schema.String } }),
   Mutation.make("task", {
-    payload: { texts: Schema.Array(Schema.String), priority: Priority, id: Schema.optionalKey(Schema.String) },
+    payload: {
+      texts: Schema.Array(Schema.String),
+      priority: Priority,
+      id: Schema.optionalKey(Schema.String),
+      to: Schema.optionalKey(Schema.Literals(["tasks", "olds"])),
+      /** Whether a line says how each message ended. */
+      reports: Schema.optionalKey(Schema.Boolean)
+    },
     success: Schema.Array(Queue.MessageId)
   }),
   Mutation.make("priorities", { payload: { low: Schema.String, normal: Schema.String, high: Schema.String } }),
@@ -155,9 +162,12 @@ const MoreHandlers = MoreApi.toLayer({
     const { mutate } = yield* Calls.of(MoreApi)
     yield* mutate("note", { subject })
   }),
-  task: ({ id, priority, texts }) =>
+  task: ({ reports, texts, to, ...options }) =>
     Effect.forEach(texts, (text) =>
-      Tasks.send({ text }, { ...(id !== undefined && { id }), ...(priority !== undefined && { priority }) })
+      (to === "olds" ? Olds : Tasks).send(
+        { text },
+        { ...options, ...(reports === true && { onEnd: Queue.onEnd(JobsApi, "ended", { text }) }) }
+      )
     ),
   priorities: Effect.fnUntraced(function* (texts) {
     for (const priority of ["low", "normal", "high"] as const)
@@ -179,22 +189,28 @@ const MoreHandlers = MoreApi.toLayer({
   "old.changed": () => Effect.void
 })
 
+/** The messages of `tasks` that do not end yet. */
+export const held = new Set<string>()
+
 /** Adds a line for each message, in the name of its sender. Its text says what else happens. */
-const TasksLive = Tasks.toLayer(
-  Effect.fnUntraced(function* ({ text }, { attempt, progress }) {
-    ran.push(text)
-    const { mutate } = yield* Calls.of(JobsApi)
-    yield* progress({ attempt })
-    if (text.startsWith("flaky") && attempt < 3) return yield* new Queue.Retry({ reason: "not yet" })
-    if (text.startsWith("later") && attempt === 1) return yield* new Queue.Retry({ after: Duration.millis(900) })
-    if (text.startsWith("poison")) return yield* Effect.fail(new Error("poison"))
-    if (text.startsWith("die")) return yield* Effect.die(new Error(text))
-    if (text.startsWith("reject")) return yield* new Queue.Reject({ reason: "no" })
-    // Not `never`: a Worker that waits for nothing is ended by the platform.
-    if (text.startsWith("hang")) yield* Effect.sleep("1 hour")
-    yield* mutate("add", { text })
-  })
-)
+const worker = Effect.fnUntraced(function* (
+  { text }: { readonly text: string },
+  { attempt, progress }: Queue.Message<unknown>
+) {
+  ran.push(text)
+  const { mutate } = yield* Calls.of(JobsApi)
+  yield* progress({ attempt })
+  if (text.startsWith("flaky") && attempt < 3) return yield* new Queue.Retry({ reason: "not yet" })
+  if (text.startsWith("later") && attempt === 1) return yield* new Queue.Retry({ after: Duration.millis(900) })
+  if (text.startsWith("poison")) return yield* Effect.fail(new Error("poison"))
+  if (text.startsWith("die")) return yield* Effect.die(new Error(text))
+  if (text.startsWith("reject")) return yield* new Queue.Reject({ reason: "no" })
+  // Not `never`: a Worker that waits for nothing is ended by the platform.
+  if (text.startsWith("hang")) yield* Effect.sleep("1 hour")
+  while (held.has(text)) yield* Effect.sleep("100 millis")
+  yield* mutate("add", { text })
+})
+const TasksLive = Tasks.toLayer(worker)
 const GroupsLive = Groups.toBatchLayer(
   Effect.fnUntraced(function* (messages) {
     const texts = messages.map(({ payload }) => payload.text)
@@ -217,7 +233,7 @@ export const first = App.make({
   handlers: Handlers.merge(JobsHandlers, MoreHandlers),
   transactional: [KeyValues.transactional],
   jobs: Jobs.make({
-    queues: [WorksLive, TasksLive, GroupsLive, Olds.toLayer(nothing), Changing.toLayer(nothing)],
+    queues: [WorksLive, TasksLive, GroupsLive, Olds.toLayer(worker), Changing.toLayer(nothing)],
     crons: [
       Cron.job("kept", "0 7 1 1 *", repeated("kept", undefined)),
       Cron.job("changed", "0 7 1 1 *", repeated("before", undefined)),

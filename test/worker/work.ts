@@ -156,7 +156,7 @@ const act = Effect.fnUntraced(function* <E = never>(text: string, then: Effect.E
   const { mutate } = yield* Calls.of(WorkApi)
   yield* world.begin(text)
   yield* mutate("began", { text })
-  yield* then
+  yield* Effect.tapError(then, () => world.end(text))
   yield* mutate("add", { text })
   yield* world.end(text)
 })

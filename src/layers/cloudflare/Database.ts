@@ -19,6 +19,7 @@ interface Cursor {
   readonly columnNames: ReadonlyArray<string>
   readonly rowsRead: number
   readonly raw: () => IterableIterator<RawRow>
+  readonly next: () => { done?: boolean }
 }
 
 /** A row as the platform returns it. */
@@ -55,7 +56,7 @@ export const make = (storage: DurableObjectSql): Database["Service"] => {
       const raw = cursor.raw()
       const rows: Array<ReadonlyArray<SqlValue>> = []
       for (const row of max === undefined ? raw : take(raw, max)) rows.push(fromRow(row))
-      if (rows.length === max) open.add(raw)
+      if (rows.length === max) open.add(cursor)
       return {
         // Read lazily: the platform builds the names on each access, and most statements need none.
         get columns() {
@@ -71,13 +72,13 @@ export const make = (storage: DurableObjectSql): Database["Service"] => {
       exec(sql, params)
     },
     *iterate(sql, params) {
-      const raw = exec(sql, params).raw()
+      const cursor = exec(sql, params)
       let isOver = false
       try {
-        for (const row of raw) yield fromRow(row)
+        for (const row of cursor.raw()) yield fromRow(row)
         isOver = true
       } finally {
-        if (!isOver) open.add(raw)
+        if (!isOver) open.add(cursor)
       }
     },
     transaction

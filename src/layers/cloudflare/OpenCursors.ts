@@ -4,20 +4,25 @@
  * error, and with it the statement is over.
  */
 
-/** The rows of a statement. */
-type Rows = Iterator<unknown>
+/**
+ * The cursor of a statement. The platform keeps it as long as its statement is open. The iterator of its raw rows may be
+ * collected long before.
+ */
+interface Cursor {
+  readonly next: () => { done?: boolean }
+}
 
 /** How many are kept before those that the garbage collector took are left out. */
 const minPruned = 256
 
 /** The statements of one database that were left before their last row. */
 export class OpenCursors {
-  private refs: Array<WeakRef<Rows>> = []
+  private refs: Array<WeakRef<Cursor>> = []
   private pruneAt = minPruned
 
   /** Keeps a statement in mind whose remaining rows nobody reads. */
-  add(rows: Rows): void {
-    this.refs.push(new WeakRef(rows))
+  add(cursor: Cursor): void {
+    this.refs.push(new WeakRef(cursor))
     if (this.refs.length < this.pruneAt) return
     this.refs = this.refs.filter((ref) => ref.deref() !== undefined)
     this.pruneAt = Math.max(minPruned, 2 * this.refs.length)

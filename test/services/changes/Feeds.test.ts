@@ -49,8 +49,8 @@ describe("feeds at random", () => {
     chunks: number
   }
 
-  /** Writes, reads, reconnects, evicts and crashes at random. Each reader then has the rows that it may read. */
-  const history = async (random: Random) => {
+  /** Writes, reads, reconnects, evicts and crashes at random. Each reader then has the rows that it may read, in time. */
+  const history = async (random: Random, timeout: number) => {
     const { call, close, connect, evict, object } = await opened()
     const followers: Array<Follower> = []
     const ids = Array.from({ length: 8 }, (_, i) => `${i}`)
@@ -156,7 +156,7 @@ describe("feeds at random", () => {
             for (const follower of followers) apply(follower)
             return followers.map(({ rows }) => rowsOf(rows.values()))
           },
-          { timeout: 3000 }
+          { timeout }
         )
         .toEqual(followers.map(({ subject }) => visible(subject)))
     } finally {
@@ -165,7 +165,7 @@ describe("feeds at random", () => {
   }
 
   it("CF1, CF2, CF3, CF6: what a reader has is what it may read, whatever is written, cut, evicted and lost", () =>
-    forAllAsync(8, history))
+    forAllAsync(8, (random) => history(random, 60_000)))
 
   it("finds a change that is not recorded", async () => {
     const { recordChange } = TransactionStorage.prototype
@@ -174,7 +174,7 @@ describe("feeds at random", () => {
       recordChange.apply(this, row)
       if (++count % 40 === 0) this.rowChanges.pop()
     })
-    await expect(forAllAsync(1000, history)).rejects.toThrow(Violation)
+    await expect(forAllAsync(1000, (random) => history(random, 3000))).rejects.toThrow(Violation)
     spy.mockRestore()
   })
 })

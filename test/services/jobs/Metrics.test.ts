@@ -81,10 +81,10 @@ describe("metrics of jobs", () => {
   it("O17: the delay says by how much an attempt began too late", async () => {
     const { close, delays, pass, value } = await started()
     // One at a time: each hangs for 3 s, and is tried three times.
-    await value("task", { texts: ["hang metrics"] })
-    await value("task", { texts: ["waits"] })
+    await value("task", { texts: ["hang metrics"], to: "olds" })
+    await value("task", { texts: ["waits"], to: "olds" })
     for (let i = 0; i < 8; i++) await pass(2_000)
-    const { count, max } = await delays("queue tasks")
+    const { count, max } = await delays("queue olds")
     expect(count).toBe(4)
     expect(max).toBeGreaterThanOrEqual(3_000)
     await close()

@@ -16,13 +16,22 @@ import { Violation } from "../../random.ts"
 /** How many steps the scenario has. */
 const steps = 12
 
-/**
- * Runs the scenario, with an eviction after the steps that are named. What has not arrived after `timeout` milliseconds counts as
- * lost.
- */
-const run = async (app: Deployment, isEvictedAfter: (step: number) => boolean, timeout = 20_000): Promise<void> => {
+/** Milliseconds after which something counts as lost that has not arrived. */
+const patience = 20_000
+
+/** Runs the scenario, with an eviction after the steps that are named. A control may wait for who is here for less long. */
+const run = async (
+  app: Deployment,
+  isEvictedAfter: (step: number) => boolean,
+  hereWithin = patience
+): Promise<void> => {
   /** Asks again until an answer is as expected. */
-  const eventually = async (what: string, look: () => unknown, expected: unknown): Promise<void> => {
+  const eventually = async (
+    what: string,
+    look: () => unknown,
+    expected: unknown,
+    timeout = patience
+  ): Promise<void> => {
     const wanted = JSON.stringify(expected)
     const seen = () => JSON.stringify(look())
     const arrived = expect.poll(seen, { interval: 10, timeout }).toBe(wanted)
@@ -78,7 +87,7 @@ const run = async (app: Deployment, isEvictedAfter: (step: number) => boolean, t
     () => tell(13),
     () => frame(bob!, join("k", "sad")),
     () => frame(bob!, { _tag: "Interrupt", requestId: "j" }),
-    () => eventually("who is here", here, ["bob sad"]),
+    () => eventually("who is here", here, ["bob sad"], hereWithin),
     async () => {
       acknowledge(slow!)
       await slow!.call("members", {})
