@@ -1,7 +1,8 @@
 /// <reference types="node" />
 import { createHash } from "node:crypto"
+import { once } from "node:events"
 import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs"
-import { createServer, type IncomingMessage, request } from "node:http"
+import { createServer, type IncomingMessage, request, type ServerResponse } from "node:http"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import S3rver from "@20minutes/s3rver"
@@ -57,21 +58,11 @@ export const startS3 = async ({ cors = true } = {}): Promise<S3Server> => {
   const etags = new Map<string, string>()
   const requests: Array<string> = []
 
-  const server = createServer(async (incoming, outgoing) => {
-    const chunks: Array<Buffer> = []
-    try {
-      for await (const chunk of incoming) chunks.push(chunk)
-    } catch {
-      return
-    }
-    const body = Buffer.concat(chunks)
+  /** Answers a request, and waits until s3rver has read or written what it asks for. */
+  const answerTo = async (incoming: IncomingMessage, outgoing: ServerResponse, body: Buffer) => {
     const { method = "GET", url = "" } = incoming
     const { searchParams } = new URL(url, "http://s3")
-    const names = [...searchParams.keys()].filter((name) => !name.startsWith("X-Amz-"))
-    requests.push([method, ...names].join(" "))
-    const answer = (status: number, text = "") => outgoing.writeHead(status).end(text)
-    const refused = made.refuse(incoming)
-    if (refused !== undefined) return answer(refused)
+    const answer = (status: number, text = "") => void outgoing.writeHead(status).end(text)
     const isSigned = "authorization" in incoming.headers || searchParams.has("X-Amz-Signature")
     if (!isSigned && method !== "OPTIONS") return answer(403, problem("AccessDenied"))
     const declared = String(incoming.headers["x-amz-content-sha256"] ?? "UNSIGNED-PAYLOAD")
@@ -85,7 +76,11 @@ export const startS3 = async ({ cors = true } = {}): Promise<S3Server> => {
         if (known !== etag?.replaceAll("&quot;", '"')) return answer(400, problem("InvalidPart"))
       }
     }
-    const forwarded = request({ host: "127.0.0.1", port, method, path: url, headers: incoming.headers }, (response) => {
+    const forwarded = request({ host: "127.0.0.1", port, method, path: url, headers: incoming.headers })
+    forwarded.on("error", () => outgoing.destroy())
+    forwarded.end(body)
+    try {
+      const [response] = (await once(forwarded, "response")) as [IncomingMessage]
       const { statusCode = 500, headers } = response
       if (method === "DELETE" && upload !== null && statusCode === 405) {
         // The signature was right.
@@ -102,9 +97,26 @@ export const startS3 = async ({ cors = true } = {}): Promise<S3Server> => {
       }
       outgoing.writeHead(statusCode, headers)
       response.pipe(outgoing)
-    })
-    forwarded.on("error", () => outgoing.destroy())
-    forwarded.end(body)
+    } catch {
+      // The error has ended the answer.
+    }
+  }
+
+  // s3rver fails when a directory that it looks into is removed by another request: a deletion removes the empty ones.
+  let turn: Promise<void> = Promise.resolve()
+  const server = createServer(async (incoming, outgoing) => {
+    const chunks: Array<Buffer> = []
+    try {
+      for await (const chunk of incoming) chunks.push(chunk)
+    } catch {
+      return
+    }
+    const { method = "GET", url = "" } = incoming
+    const names = [...new URL(url, "http://s3").searchParams.keys()].filter((name) => !name.startsWith("X-Amz-"))
+    requests.push([method, ...names].join(" "))
+    const refused = made.refuse(incoming)
+    if (refused !== undefined) outgoing.writeHead(refused).end()
+    else turn = turn.then(() => answerTo(incoming, outgoing, Buffer.concat(chunks)))
   })
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
   const address = server.address() as { readonly port: number }
