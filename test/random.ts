@@ -79,10 +79,10 @@ export const runMore = async (
   }
 }
 
-/** A third of many cases, one or another by the seed; all of them in the long version. Of each three neighbours it has one. */
-export const thirdOf = <A>(cases: ReadonlyArray<A>): ReadonlyArray<A> => {
+/** Of each `n` neighbours of many cases one, this or that by the seed; all of them in the long version. */
+export const oneOfEach = <A>(n: number, cases: ReadonlyArray<A>): ReadonlyArray<A> => {
   const first = startSeed()
-  return isLong ? cases : cases.filter((_, i) => (i + Math.floor(i / 3)) % 3 === first % 3)
+  return isLong ? cases : cases.filter((_, i) => (i + Math.floor(i / n)) % n === first % n)
 }
 
 /** The failure of a run, with its seed: a `Violation` if one of the run's own checks failed. */

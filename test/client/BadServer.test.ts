@@ -8,7 +8,7 @@ import * as Schema from "effect/Schema"
 import * as TestClock from "effect/testing/TestClock"
 import { Api, Mutation, Query } from "effect-dormouse"
 import { Client } from "effect-dormouse/client"
-import { Random, startSeed } from "../random.ts"
+import { isLong, Random, startSeed } from "../random.ts"
 import { FakeServer, type FakeSocket, settle } from "./fakeServer.ts"
 
 class SmallApi extends Api.make(
@@ -481,11 +481,13 @@ describe("C7 C10: calls over HTTP", () => {
 })
 
 describe("C10: frames that are changed at random", () => {
+  const rounds = isLong ? 3000 : 150
+
   it.effect("never make a client fail untyped, or show a value that does not fit the contract", () =>
     Effect.gen(function* () {
       const seed = startSeed()
       const random = new Random(seed)
-      for (let round = 0; round < 300; round++) {
+      for (let round = 0; round < rounds; round++) {
         yield* Effect.gen(function* () {
           const { list, observe, server, shown, text } = yield* begin
           let version = 1

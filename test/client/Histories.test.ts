@@ -8,7 +8,7 @@ const kept = [5, 1021, 2727]
 
 describe("C5 C6 C7 C8 C9: random histories", () => {
   const tally: Tally = {}
-  const runs = 150
+  const runs = 75
 
   it.each(kept)("seed %i", (seed) => run(seed, {}))
 

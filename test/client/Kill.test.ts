@@ -13,7 +13,7 @@ import { isLong, Random, startSeed } from "../random.ts"
 
 /** Kills the server's process in the middle of writes, repeatedly. */
 
-const kills = isLong ? 20 : 7
+const kills = isLong ? 20 : 5
 
 /** A device that reports when a retry is worthwhile, so that the test need not wait for the clients' delays. */
 const device = () => {

@@ -5,7 +5,7 @@ import { run, type Sabotage, type Tally } from "./outboxHistories.ts"
 
 describe("C12: the outbox at random", () => {
   const tally: Tally = {}
-  const runs = 35
+  const runs = 20
 
   it(
     "every mutation that was stored runs once or is reported",

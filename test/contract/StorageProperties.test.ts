@@ -8,5 +8,5 @@ properties(
     using sqlite = new DatabaseSync(":memory:")
     body(MemoryDatabase.make(sqlite))
   },
-  0.6
+  0.4
 )

@@ -19,9 +19,9 @@ const fuzz = async (door: Door): Promise<Tally> => {
     await round(door, random, 300, tally)
     await door.close()
   }
-  await forAllAsync(7, run)
+  await forAllAsync(5, run)
   await runMore(
-    [7, 30],
+    [5, 30],
     () => answers.some((answer) => !tally.outcomes.has(answer)),
     (seed) => run(new Random(seed))
   )
@@ -31,7 +31,7 @@ const fuzz = async (door: Door): Promise<Tally> => {
 it("S1, S2, S3, A1, A4: whatever is sent to a Worker, nobody gets in or sees what is not theirs, and every object goes on", async () => {
   const door = workerDoor()
   const { outcomes, sent } = await fuzz(door)
-  expect(sent).toBeGreaterThan(1400)
+  expect(sent).toBeGreaterThan(1000)
   expect([...outcomes.keys()]).toEqual(expect.arrayContaining(answers))
   // The keeper reached it, so what reaches objects is counted.
   expect(door.reached(sealed)).toBeGreaterThan(0)

@@ -19,5 +19,5 @@ suite(
           .map(({ name }) => String(name))
     }
   },
-  { histories: 20 }
+  { histories: 12 }
 )

@@ -19,7 +19,7 @@ suite(
         ].map(([name]) => String(name))
       )
   }),
-  { histories: 5 }
+  { histories: 3 }
 )
 
 it("A19: an admin changes tenants over a socket, and its list is live", async () => {

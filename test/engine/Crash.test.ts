@@ -3,7 +3,7 @@ import { fileURLToPath, URL } from "node:url"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { newTenant, type Peer } from "../deployment/Deployment.ts"
 import { WorkerdProcess } from "../deployment/workerd.ts"
-import { Random, seeds, startSeed } from "../random.ts"
+import { isLong, Random, seeds, startSeed } from "../random.ts"
 import { suite } from "./groupCommitCases.ts"
 
 /** workerd in a process of its own, many sockets, and kills while their mutations share commits. */
@@ -22,7 +22,7 @@ suite("Group commit in a process of its own", async () => {
 })
 
 const socketCount = 24
-const kills = 6
+const kills = isLong ? 20 : 4
 
 /** What was sent over one socket, and what was answered. */
 interface Sent {
@@ -77,7 +77,12 @@ const killAtRandom = async (server: WorkerdProcess, random: Random) => {
   most = all.length - answered
   // Every mutation again under its number: all of them are then done, and done once.
   const peer = await server.deployment.connect(tenant)
-  for (const { body, number } of all) await peer.call("notes.add", { body }, [["dormouse-mutation", number]])
+  const again = all.map(
+    ({ body, number }) =>
+      () =>
+        peer.call("notes.add", { body }, [["dormouse-mutation", number]])
+  )
+  while (again.length > 0) await Promise.all(again.splice(0, socketCount).map((send) => send()))
   const exit: any = await peer.call("notes.list", {})
   const stored: ReadonlyArray<string> = exit.value.map(({ body }: { readonly body: string }) => body)
   peer.close(1000)

@@ -11,7 +11,7 @@ import { contents, suite } from "./schemaPairs.ts"
 suite("Schemas in memory", (body) => {
   using sqlite = new DatabaseSync(":memory:")
   body(MemoryDatabase.make(sqlite), {})
-}, 40)
+}, 24)
 
 const open = (path: string) => {
   const sqlite = new DatabaseSync(path)
@@ -52,4 +52,4 @@ suite("Schemas in a file", (body) => {
   } finally {
     rmSync(directory, { recursive: true, force: true })
   }
-}, 10)
+}, 6)

@@ -202,7 +202,7 @@ describe("SqlFootprint returns everything if", () => {
 })
 
 describe("SqlFootprint is sound for random schemas", () => {
-  const rounds = 100
+  const rounds = 60
   const statementsPerRound = 30
 
   it("writes contain every changed table; tables outside of reads do not change the outcome", () => {
@@ -253,8 +253,9 @@ describe("SqlFootprint is sound for random schemas", () => {
         }
       }
     })
+    console.info(`${changes} changes, ${changesElsewhere} by triggers, ${comparisons} comparisons`)
     expect(changes).toBeGreaterThan(300)
-    expect(changesElsewhere).toBeGreaterThan(100)
+    expect(changesElsewhere).toBeGreaterThan(50)
     expect(comparisons).toBeGreaterThan(2000)
   })
 })

@@ -198,11 +198,11 @@ const compareAll = async (runs: number): Promise<Kinds> => {
 
 describe("random workflows", () => {
   it("W12: have the results and activities of Effect's engine in memory", async () => {
-    const kinds = await compareAll(70)
-    expect(kinds.get("skipped") ?? 0).toBeLessThan(50)
+    const kinds = await compareAll(40)
+    expect(kinds.get("skipped") ?? 0).toBeLessThan(30)
     const wanted = ["success", "failed", "suspended", "interrupted"]
     await runMore(
-      [70, 1000],
+      [40, 1000],
       () => wanted.some((kind) => !kinds.has(kind)),
       (seed) => compare(seed, kinds)
     )
