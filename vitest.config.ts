@@ -64,11 +64,16 @@ const longest = [
   "engine/MutationLog.worker",
   "do/Hibernation.worker",
   "services/files/Files.worker",
-  "do/Soak.worker",
   "services/pubsub/Topics.worker",
+  "do/Soak.worker",
   "engine/Live.worker",
-  "services/jobs/Broker.worker",
   "services/workflows/Workflows.worker",
+  "do/BadInput.worker",
+  "do/FrontDoor.worker",
+  "accounts/Passkeys.worker",
+  "services/jobs/Broker.worker",
+  "contract/StorageProperties.worker",
+  "services/SchemaPairs.worker",
   "services/jobs/Scheduler.worker"
 ]
 /** A process that goes on with a file of another project begins anew: those of one project follow each other. */
