@@ -58,7 +58,7 @@ export const killOften = async (kills: number, start: () => Promise<WorkerdProce
     for (let kill = 0; kill < kills; kill++) {
       isWriting = true
       const writers = Array.from({ length: clients }, write)
-      const enough = answered.length + random.int(60)
+      const enough = answered.length + 20 + random.int(60)
       await expect.poll(() => answered.length, { interval: 1 }).toBeGreaterThanOrEqual(enough)
       await workerd.kill()
       isWriting = false
@@ -81,9 +81,11 @@ export const killOften = async (kills: number, start: () => Promise<WorkerdProce
     const again = [...begun.values()].reduce((sum, count) => sum + count - 1, 0)
     const flaky = planned.filter(({ what }) => what === "flaky").length
     expect(again).toBeLessThanOrEqual(flaky + kills * concurrency)
+    const cut = failed.filter(({ reason }) => reason.kind === "cut").length
+    console.info(`${planned.length} jobs, ${again} began again, ${cut} were cut`)
     // The test is about something: much was scheduled, and something was cut.
     expect(planned.length).toBeGreaterThan(kills * 5)
-    expect(failed.some(({ reason }) => reason.kind === "cut")).toBe(true)
+    expect(cut).toBeGreaterThan(0)
   } finally {
     await workerd.close()
   }

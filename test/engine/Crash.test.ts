@@ -57,7 +57,7 @@ const killAtRandom = async (server: WorkerdProcess, random: Random) => {
       }
     })
     // The kill comes after a random number of answers.
-    const answers = 1 + random.int(100)
+    const answers = 10 + random.int(100)
     const count = () => peers.reduce((sum, { messages }) => sum + messages.length, 0)
     await expect.poll(count, { interval: 1, timeout: 120_000 }).toBeGreaterThanOrEqual(answers)
     await server.kill()
@@ -105,7 +105,7 @@ describe("kills while many sockets share commits", () => {
     )
     console.log(`${all.length} mutations, ${answered} answered before a kill, ${unanswered} not`)
     expect(lost).toEqual([])
-    expect(answered).toBeGreaterThan(socketCount)
+    expect(answered).toBeGreaterThan(kills)
     expect(unanswered).toBeGreaterThan(0)
     expect([...stored].sort()).toEqual(all.map(({ body }) => body).sort())
   })
