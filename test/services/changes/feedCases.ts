@@ -247,7 +247,8 @@ export const suite = (name: string, here: () => Promise<Deployment & { readonly 
       }
       await expect.poll(acknowledged).toEqual(Array.from({ length: 25 }, (_, i) => `${i}`))
       slow.close()
-      for (let i = 0; i < 110; i++) await write({ op: "upsert", note: note("1", { body: `${i}` }) })
+      // More than 16 chunks hold, if each has the most commits, which are 32: a flush that comes late has several.
+      for (let i = 0; i < 600; i++) await write({ op: "upsert", note: note("1", { body: `${i}` }) })
       for (let i = 0; i < 20; i++) late.send({ _tag: "Ack", requestId: "f" })
       expect(errorOf(await late.exit("f"))).toMatchObject({ _tag: "ChangesExpired" })
       late.close()
