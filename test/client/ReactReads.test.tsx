@@ -488,7 +488,10 @@ describe("what a server has read", () => {
     )
     const page = render(<Page values={[]} />)
     const visit = async (values: ReadonlyArray<Preloaded>) => {
+      // What was preloaded is shown before there is a connection, which the next visit waits to end.
+      await until(() => network.wires.size === 1)
       page.render(<Page />)
+      await page.shows("")
       await until(() => network.wires.size === 0)
       seen.length = 0
       page.render(<Page values={values} />)
