@@ -67,22 +67,10 @@ export const seeds = (runs: number): ReadonlyArray<number> => {
   return Array.from({ length: isLong ? runs * 10 : runs }, (_, i) => first + i)
 }
 
-/** Runs more seeds than the first `runs` while something is rare, up to so many. */
-export const runMore = async (
-  [runs, most]: readonly [runs: number, most: number],
-  isRare: () => boolean,
-  run: (seed: number) => Promise<unknown>
-): Promise<void> => {
-  for (const seed of seeds(most).slice(runs)) {
-    if (!isRare()) return
-    await run(seed)
-  }
-}
-
-/** Of each `n` neighbours of many cases one, this or that by the seed; all of them in the long version. */
-export const oneOfEach = <A>(n: number, cases: ReadonlyArray<A>): ReadonlyArray<A> => {
+/** A sixth of many cases, one or another by the seed; all of them in the long version. Of each six neighbours it has one. */
+export const sixthOf = <A>(cases: ReadonlyArray<A>): ReadonlyArray<A> => {
   const first = startSeed()
-  return isLong ? cases : cases.filter((_, i) => (i + Math.floor(i / n)) % n === first % n)
+  return isLong ? cases : cases.filter((_, i) => (i + Math.floor(i / 6)) % 6 === first % 6)
 }
 
 /** The failure of a run, with its seed: a `Violation` if one of the run's own checks failed. */
@@ -103,16 +91,29 @@ export const forAll = (runs: number, property: (random: Random, seed: number) =>
   }
 }
 
+type AsyncProperty = (random: Random, seed: number) => Promise<unknown>
+
+const runWith = async (seed: number, property: AsyncProperty): Promise<void> => {
+  try {
+    await property(new Random(seed), seed)
+  } catch (cause) {
+    throw failureOf(seed, cause)
+  }
+}
+
 /** The same for a property that waits. */
-export const forAllAsync = async (
-  runs: number,
-  property: (random: Random, seed: number) => Promise<void>
+export const forAllAsync = async (runs: number, property: AsyncProperty): Promise<void> => {
+  for (const seed of seeds(runs)) await runWith(seed, property)
+}
+
+/** Runs the property with more seeds than the first `runs` while something is rare, up to so many. */
+export const runMore = async (
+  [runs, most]: readonly [runs: number, most: number],
+  isRare: () => boolean,
+  property: AsyncProperty
 ): Promise<void> => {
-  for (const seed of seeds(runs)) {
-    try {
-      await property(new Random(seed), seed)
-    } catch (cause) {
-      throw failureOf(seed, cause)
-    }
+  for (const seed of seeds(most).slice(runs)) {
+    if (!isRare()) return
+    await runWith(seed, property)
   }
 }

@@ -34,7 +34,7 @@ describe("C5 C6 C7 C8 C9: random histories", () => {
     await runMore(
       [runs, 600],
       () => rare().length > 0,
-      (seed) => run(seed, tally)
+      (_, seed) => run(seed, tally)
     )
     console.info(tally)
     expect(rare()).toEqual([])

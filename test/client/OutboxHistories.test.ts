@@ -33,7 +33,7 @@ describe("C12: the outbox at random", () => {
     await runMore(
       [runs, 400],
       () => rare().length > 0,
-      (seed) => run(seed, tally)
+      (_, seed) => run(seed, tally)
     )
     console.info(tally)
     expect(rare()).toEqual([])

@@ -116,7 +116,7 @@ describe("a soak of stock and own clients with evictions, crashes and cuts, in m
     await runMore(
       [runs, 100],
       () => rare().length > 0,
-      (seed) => run(seed, tally, steps)
+      (_, seed) => run(seed, tally, steps)
     )
     console.info(tally)
     expect(rare()).toEqual([])

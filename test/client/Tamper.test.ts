@@ -367,7 +367,7 @@ describe("C2 C5 C10: a network that changes, repeats, drops, holds and reorders 
     await runMore(
       [runs, 20 * runs],
       () => rare().length > 0,
-      (seed) => run(seed, tally)
+      (_, seed) => run(seed, tally)
     )
     console.info(tally)
     expect(rare()).toEqual([])

@@ -1,5 +1,5 @@
 /// <reference types="@cloudflare/vitest-plugin/types" />
-import { env, evictDurableObject, SELF } from "cloudflare:test"
+import { env, evictDurableObject, runInDurableObject, SELF } from "cloudflare:test"
 import * as Effect from "effect/Effect"
 import * as FetchHttpClient from "effect/http/FetchHttpClient"
 import * as Layer from "effect/Layer"
@@ -24,6 +24,8 @@ export const object = (namespace: DurableObjectNamespace, tenant: string) => {
     call: (session: RequestSession, text: string) =>
       (stub() as unknown as Pick<ObjectStub, "call">).call(session, text),
     starts: () => starts.get(id) ?? 0,
+    /** What a statement returns that is run beside the object's own. */
+    rows: (sql: string) => runInDurableObject(stub(), (_, { storage }) => [...storage.sql.exec(sql).raw()]),
     connect: async () =>
       toPeer(await stub().fetch(objectUrl, { headers: { ...sessionHeaders(session), upgrade: "websocket" } })),
     evict: (webSockets?: "close") => evictDurableObject(stub(), webSockets === undefined ? {} : { webSockets })

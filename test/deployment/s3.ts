@@ -79,27 +79,24 @@ export const startS3 = async ({ cors = true } = {}): Promise<S3Server> => {
     const forwarded = request({ host: "127.0.0.1", port, method, path: url, headers: incoming.headers })
     forwarded.on("error", () => outgoing.destroy())
     forwarded.end(body)
-    try {
-      const [response] = (await once(forwarded, "response")) as [IncomingMessage]
-      const { statusCode = 500, headers } = response
-      if (method === "DELETE" && upload !== null && statusCode === 405) {
-        // The signature was right.
-        response.resume()
-        rmSync(join(uploads, upload), { recursive: true, force: true })
-        return answer(204)
-      }
-      if (method === "PUT" && upload !== null && statusCode === 200)
-        etags.set(`${upload} ${searchParams.get("partNumber")}`, String(headers["etag"]))
-      if (incoming.headers.range === "bytes=0-0" && statusCode < 300) {
-        // s3rver sends all bytes.
-        response.once("data", (chunk: Buffer) => outgoing.writeHead(206).end(chunk.subarray(0, 1)))
-        return
-      }
-      outgoing.writeHead(statusCode, headers)
-      response.pipe(outgoing)
-    } catch {
-      // The error has ended the answer.
+    const [response]: Array<IncomingMessage> = await once(forwarded, "response").catch(() => [])
+    if (response === undefined) return
+    const { statusCode = 500, headers } = response
+    if (method === "DELETE" && upload !== null && statusCode === 405) {
+      // The signature was right.
+      response.resume()
+      rmSync(join(uploads, upload), { recursive: true, force: true })
+      return answer(204)
     }
+    if (method === "PUT" && upload !== null && statusCode === 200)
+      etags.set(`${upload} ${searchParams.get("partNumber")}`, String(headers["etag"]))
+    if (incoming.headers.range === "bytes=0-0" && statusCode < 300) {
+      // s3rver sends all bytes.
+      response.once("data", (chunk: Buffer) => outgoing.writeHead(206).end(chunk.subarray(0, 1)))
+      return
+    }
+    outgoing.writeHead(statusCode, headers)
+    response.pipe(outgoing)
   }
 
   // s3rver fails when a directory that it looks into is removed by another request: a deletion removes the empty ones.

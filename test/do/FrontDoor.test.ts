@@ -6,7 +6,7 @@ import { type Issuer, keeper, lenient, listed, unsigned } from "../frontDoor/cal
 import { round, Tally } from "../frontDoor/Fuzzer.ts"
 import { memoryDoor, type Weakness } from "../frontDoor/memoryDoor.ts"
 import { makeSigned } from "../frontDoor/signed.ts"
-import { forAllAsync, Random, runMore, Violation } from "../random.ts"
+import { forAllAsync, type Random, runMore, Violation } from "../random.ts"
 import { cases } from "./frontDoorCases.ts"
 
 /** Random requests and frames against the gateway and its objects in memory, and gateways that let too much through. */
@@ -23,11 +23,7 @@ const fuzz = async (
   const run = (random: Random) => round(door, random, 500, tally)
   try {
     await forAllAsync(runs, run)
-    await runMore(
-      [runs, 10 * runs],
-      () => answers.some((answer) => !tally.outcomes.has(answer)),
-      (seed) => run(new Random(seed))
-    )
+    await runMore([runs, 10 * runs], () => answers.some((answer) => !tally.outcomes.has(answer)), run)
   } finally {
     await door.close()
   }

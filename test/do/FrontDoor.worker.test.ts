@@ -3,7 +3,7 @@ import { bo, listed, sealed } from "../frontDoor/callers.ts"
 import type { Door } from "../frontDoor/Door.ts"
 import { round, Tally } from "../frontDoor/Fuzzer.ts"
 import { workerDoor } from "../frontDoor/workerDoor.ts"
-import { forAllAsync, Random, runMore, Violation } from "../random.ts"
+import { forAllAsync, type Random, runMore, Violation } from "../random.ts"
 import { cases } from "./frontDoorCases.ts"
 
 /** Random requests and frames against a Worker and its Durable Objects. */
@@ -20,11 +20,7 @@ const fuzz = async (door: Door): Promise<Tally> => {
     await door.close()
   }
   await forAllAsync(5, run)
-  await runMore(
-    [5, 30],
-    () => answers.some((answer) => !tally.outcomes.has(answer)),
-    (seed) => run(new Random(seed))
-  )
+  await runMore([5, 30], () => answers.some((answer) => !tally.outcomes.has(answer)), run)
   return tally
 }
 

@@ -72,10 +72,8 @@ const changeAttachments = (opened: Opened, change: (attachment: any) => unknown)
   })
 const heapOnly = (attachment: any) => ({ ...attachment, subscriptions: [], progress: [], calls: [] })
 
-const rows = (opened: Opened, sql: string) =>
-  runInDurableObject(opened.stub(), (_, ctx) => [...ctx.storage.sql.exec(sql).raw()])
 const subscriptionRows = async (opened: Opened) =>
-  (await rows(opened, "SELECT count(*) FROM _dormouse_subscriptions"))[0]![0]
+  (await opened.rows("SELECT count(*) FROM _dormouse_subscriptions"))[0]![0]
 
 describe("L7: an eviction must not be noticeable", () => {
   it("L7: an eviction after any step of a conversation changes nothing for clients", async () => {
@@ -219,7 +217,7 @@ describe("L7: an eviction must not be noticeable", () => {
     const [peer, other] = [await opened.connect(), await opened.connect()]
     await watch(peer, "notes.list")
     await peer.call("notes.add", { body: "the first write" })
-    await rows(opened, "UPDATE _dormouse_schema SET tables = 'damaged'")
+    await opened.rows("UPDATE _dormouse_schema SET tables = 'damaged'")
     await opened.evict()
     peer.sendText(ping)
     await peer.until(() => peer.texts.includes(pong))
@@ -233,9 +231,9 @@ describe("L7: an eviction must not be noticeable", () => {
   it("J5, S1: an object that could not start starts anew with an event, and its alarm goes off again", async () => {
     const opened = open("passing")
     await (await opened.connect()).call("notes.add", { body: "the first write" })
-    const [[whole]] = (await rows(opened, "SELECT tables FROM _dormouse_schema")) as [[string]]
+    const [[whole]] = (await opened.rows("SELECT tables FROM _dormouse_schema")) as [[string]]
     const set = (tables: string) =>
-      rows(opened, `UPDATE _dormouse_schema SET tables = '${tables.replaceAll("'", "''")}'`)
+      opened.rows(`UPDATE _dormouse_schema SET tables = '${tables.replaceAll("'", "''")}'`)
     const isCalled = async () => (await (await opened.connect()).call("notes.list", {}))._tag
     /** Does it again when the object, which is aborted a second after each start, was aborted meanwhile. */
     const untilDone = async (step: () => Promise<void>) => {

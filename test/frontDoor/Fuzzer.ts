@@ -34,12 +34,14 @@ class Round {
   private readonly keepers = new Map<string, Keeper>()
   private readonly models = new Map<string, TenantModel>()
   private readonly sockets: Array<OpenSocket> = []
-
   private readonly tally: Tally
+  /** How often the objects that nobody may reach were, by other tests of this process. */
+  private readonly reachedBefore: ReadonlyMap<string, number>
 
   constructor(door: Door, random: Random, tally: Tally) {
     this.door = door
     this.tally = tally
+    this.reachedBefore = new Map(unreachable.map((tenant) => [tenant, door.reached(tenant)]))
     this.thread = { random, ids: [], numbered: [], badTokens: [...door.issuer.refused.keys()], next: 0 }
     for (const tenant of tenants) {
       this.keepers.set(tenant, new Keeper(door, tenant))
@@ -47,11 +49,7 @@ class Round {
     }
   }
 
-  /** How often the objects that nobody may reach have been, by other tests of this process. */
-  private readonly reachedBefore = new Map<string, number>()
-
   async start(): Promise<void> {
-    for (const tenant of unreachable) this.reachedBefore.set(tenant, this.door.reached(tenant))
     for (const keeper of this.keepers.values()) await keeper.reset()
   }
 
@@ -188,8 +186,8 @@ class Round {
   /** Closes everything, and checks that nothing is left. */
   async end(): Promise<void> {
     await this.check()
-    for (const tenant of unreachable) {
-      ensure(this.door.reached(tenant) === this.reachedBefore.get(tenant), () => `the object of ${tenant} is reached`)
+    for (const [tenant, before] of this.reachedBefore) {
+      ensure(this.door.reached(tenant) === before, () => `the object of ${tenant} is reached`)
     }
     while (this.sockets.length > 0) await this.endSocket()
     for (const keeper of this.keepers.values()) keeper.close()

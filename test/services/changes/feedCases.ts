@@ -247,7 +247,7 @@ export const suite = (name: string, here: () => Promise<Deployment & { readonly 
       }
       await expect.poll(acknowledged).toEqual(Array.from({ length: 25 }, (_, i) => `${i}`))
       slow.close()
-      // More than 16 chunks hold, if each has the most commits, which are 32: a flush that comes late has several.
+      // 16 chunks hold 512 commits at most: a flush that comes late sends several in one chunk.
       for (let i = 0; i < 600; i++) await write({ op: "upsert", note: note("1", { body: `${i}` }) })
       for (let i = 0; i < 20; i++) late.send({ _tag: "Ack", requestId: "f" })
       expect(errorOf(await late.exit("f"))).toMatchObject({ _tag: "ChangesExpired" })

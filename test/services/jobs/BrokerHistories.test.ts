@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it, vi } from "vitest"
 import { TransactionOutbox } from "../../../src/services/outbox/TransactionOutbox.ts"
-import { forAllAsync, Random, runMore } from "../../random.ts"
+import { forAllAsync, runMore } from "../../random.ts"
 import { history, type Tally } from "./histories.ts"
 
 /** Random histories of an object whose messages a broker carries that refuses, loses, delays, reorders and repeats. */
@@ -21,7 +21,7 @@ describe("random histories with a broker", () => {
     await runMore(
       [20, 200],
       () => rare().length > 0,
-      (seed) => history(new Random(seed), tally, rough)
+      (random) => history(random, tally, rough)
     )
     console.info(tally)
     expect(rare()).toEqual([])

@@ -9,13 +9,14 @@ import { Deliveries } from "../../../src/services/outbox/Deliveries.ts"
 import { TransactionOutbox } from "../../../src/services/outbox/TransactionOutbox.ts"
 import type { MemoryObject } from "../../../src/testing/MemoryObject.ts"
 import { turns } from "../../deployment/memory.ts"
-import { oneOfEach, Violation } from "../../random.ts"
+import { sixthOf } from "../../random.ts"
 import * as JobsApp from "../../worker/jobs.ts"
 import { app, quietApp, withoutQueue } from "../../worker/work.ts"
 import {
   type CrashPoint,
   check,
   checkBeats,
+  crashAtEach,
   deploy,
   job,
   type Moments,
@@ -84,62 +85,22 @@ const runWith = async (point?: CrashPoint, hasBroker = false): Promise<Moments> 
   return moments!
 }
 
-/** The moments of a run without a crash: all at which another run can crash. */
-const pointsOf = ({ begins, commits, ends }: Moments): ReadonlyArray<CrashPoint> => {
-  const numbers = (count: number) => Array.from({ length: count }, (_, i) => i + 1)
-  return [
-    ...numbers(commits).flatMap(
-      (number): Array<CrashPoint> => [
-        { at: "before commit", number },
-        { at: "after commit", number }
-      ]
-    ),
-    ...[true, false].flatMap(
-      (goesOn): Array<CrashPoint> => [
-        ...numbers(begins).map((number): CrashPoint => ({ at: "begin", number, goesOn })),
-        ...numbers(ends).map((number): CrashPoint => ({ at: "end", number, goesOn }))
-      ]
-    )
-  ]
-}
-
-/** Runs the workload once for each moment. */
-const runWithEach = async (
-  hasBroker = false,
-  some = (points: ReadonlyArray<CrashPoint>) => points
-): Promise<number> => {
-  const points = some(pointsOf(await runWith(undefined, hasBroker)))
-  for (const point of points) {
-    try {
-      await runWith(point, hasBroker)
-    } catch (cause) {
-      if (!(cause instanceof Violation)) throw cause
-      throw new Violation(`a crash at ${JSON.stringify(point)}: ${cause.message}`)
-    }
-  }
-  return points.length
-}
-
-const sixth = (points: ReadonlyArray<CrashPoint>) => oneOfEach(6, points)
+const withBroker = (point?: CrashPoint) => runWith(point, true)
 
 afterEach(() => vi.restoreAllMocks())
 
 describe("a crash at each moment", () => {
   it("J1, J2, J3, J5, Q2, Q4, O1, O2, O3: what was committed runs as often as it may, and nothing else does", async () => {
-    const points = await runWithEach(false, sixth)
-    console.info(`${points} crashes`)
-    expect(points).toBeGreaterThan(15)
+    expect(await crashAtEach(runWith, sixthOf)).toBeGreaterThan(15)
   })
 
   it("Q10, Q11, Q2, Q4, O2, O3: also when a broker carries the messages, and what consumes them crashes", async () => {
-    const points = await runWithEach(true, sixth)
-    console.info(`${points} crashes`)
-    expect(points).toBeGreaterThan(15)
+    expect(await crashAtEach(withBroker, sixthOf)).toBeGreaterThan(15)
   })
 })
 
 describe("control: the crashes detect", () => {
-  const finds = (what: RegExp, hasBroker = false) => expect(runWithEach(hasBroker)).rejects.toThrow(what)
+  const finds = (what: RegExp, run: typeof withBroker = runWith) => expect(crashAtEach(run)).rejects.toThrow(what)
   // Methods that are private, and so not in the type.
   const deliveries: any = Deliveries.prototype
 
@@ -193,7 +154,7 @@ describe("control: the crashes detect", () => {
       if (call === undefined || wake === undefined || id === undefined) return write.call(this, sql, params)
       return write.call(this, sql, sql.includes("SET state = 'sent'") ? [call, Number.MAX_SAFE_INTEGER, id] : params)
     })
-    await finds(/waits for ever/, true)
+    await finds(/waits for ever/, withBroker)
   })
 
   it("O2: an alarm that is over before what it is for", async () => {

@@ -49,6 +49,43 @@ export interface Run {
   readonly deploy: (app: App.App<any>) => Promise<void>
 }
 
+/** The moments of a run without a crash: all at which another run can crash. */
+const pointsOf = ({ begins, commits, ends }: Moments): ReadonlyArray<CrashPoint> => {
+  const numbers = (count: number) => Array.from({ length: count }, (_, i) => i + 1)
+  return [
+    ...numbers(commits).flatMap(
+      (number): Array<CrashPoint> => [
+        { at: "before commit", number },
+        { at: "after commit", number }
+      ]
+    ),
+    ...[true, false].flatMap(
+      (goesOn): Array<CrashPoint> => [
+        ...numbers(begins).map((number): CrashPoint => ({ at: "begin", number, goesOn })),
+        ...numbers(ends).map((number): CrashPoint => ({ at: "end", number, goesOn }))
+      ]
+    )
+  ]
+}
+
+/** Runs a workload without a crash, then with a crash at each of some moments. Returns at how many. */
+export const crashAtEach = async (
+  runWith: (point?: CrashPoint) => Promise<Moments>,
+  some = (points: ReadonlyArray<CrashPoint>) => points
+): Promise<number> => {
+  const points = some(pointsOf(await runWith()))
+  for (const point of points) {
+    try {
+      await runWith(point)
+    } catch (cause) {
+      if (!(cause instanceof Violation)) throw cause
+      throw new Violation(`a crash at ${JSON.stringify(point)}: ${cause.message}`)
+    }
+  }
+  console.info(`${points.length} crashes`)
+  return points.length
+}
+
 const session: RequestSession = { tenant: "main", identity: { subject: "ada", claims: {} } }
 
 /** Runs a script with a new object, which crashes at one moment, or at none. */

@@ -342,7 +342,7 @@ export const suite = (name: string, here: () => Promise<Deployment & { readonly 
       const acknowledge = await follow(slow, "r", "a")
       for (let i = 0; i < 20; i++) {
         await done("emit", { room: "a", texts: [`${i}`] })
-        // Each is a chunk of its own, until it is not sent any more because none is acknowledged.
+        // Each of the first 16 is a chunk of its own. The others wait for acknowledgements.
         if (i < 16) await expect.poll(() => texts(slow, "r").length).toBe(i + 1)
       }
       await slow.call("members", {})
@@ -451,6 +451,7 @@ export const suite = (name: string, here: () => Promise<Deployment & { readonly 
       await expect.poll(peers).toEqual([])
       const room = encodeURIComponent(JSON.stringify({ room: "a" }))
       const slow = await eventsOf(app, tenant, `told?payload=${room}`, { authorization }, false)
+      // 16 chunks hold 48 of these messages at most.
       for (let i = 0; i < 80; i++) await done("tell", { room: "a", texts: [`${i} ${"x".repeat(100_000)}`] })
       slow.read()
       // Its acknowledgements reach the object, which then sends the newest.

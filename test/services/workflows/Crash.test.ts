@@ -1,10 +1,10 @@
 /// <reference types="node" />
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
 import { TransactionWorkflows } from "../../../src/services/workflows/TransactionWorkflows.ts"
-import { oneOfEach, Violation } from "../../random.ts"
+import { sixthOf, Violation } from "../../random.ts"
 import { app } from "../../worker/flows.ts"
 import { world } from "../../worker/work.ts"
-import { type CrashPoint, type Moments, type Run, withObject } from "../jobs/crashes.ts"
+import { type CrashPoint, crashAtEach, type Moments, type Run, withObject } from "../jobs/crashes.ts"
 import { watchDigests } from "./digests.ts"
 
 /** Workflows, repeated with a crash at each moment at which the object can crash. */
@@ -124,39 +124,6 @@ const runWith = async (point?: CrashPoint): Promise<Moments> => {
   return moments!
 }
 
-/** The moments of a run without a crash: all at which another run can crash. */
-const pointsOf = ({ begins, commits, ends }: Moments): ReadonlyArray<CrashPoint> => {
-  const numbers = (count: number) => Array.from({ length: count }, (_, i) => i + 1)
-  return [
-    ...numbers(commits).flatMap(
-      (number): Array<CrashPoint> => [
-        { at: "before commit", number },
-        { at: "after commit", number }
-      ]
-    ),
-    ...[true, false].flatMap(
-      (goesOn): Array<CrashPoint> => [
-        ...numbers(begins).map((number): CrashPoint => ({ at: "begin", number, goesOn })),
-        ...numbers(ends).map((number): CrashPoint => ({ at: "end", number, goesOn }))
-      ]
-    )
-  ]
-}
-
-/** Runs the script once for each moment. */
-const runWithEach = async (some = (points: ReadonlyArray<CrashPoint>) => points): Promise<number> => {
-  const points = some(pointsOf(await runWith()))
-  for (const point of points) {
-    try {
-      await runWith(point)
-    } catch (cause) {
-      if (!(cause instanceof Violation)) throw cause
-      throw new Violation(`a crash at ${JSON.stringify(point)}: ${cause.message}`)
-    }
-  }
-  return points.length
-}
-
 let settled: () => Promise<void>
 beforeEach(() => {
   settled = watchDigests()
@@ -165,14 +132,12 @@ afterEach(() => vi.restoreAllMocks())
 
 describe("a crash at each moment", () => {
   it("W2, W3, W6, W8, W9: each execution ends as it must, from what was recorded, and nothing is left", async () => {
-    const points = await runWithEach((points) => oneOfEach(6, points))
-    console.info(`${points} crashes`)
-    expect(points).toBeGreaterThan(35)
+    expect(await crashAtEach(runWith, sixthOf)).toBeGreaterThan(35)
   })
 })
 
 describe("control: the crashes detect", () => {
-  const finds = (what: RegExp) => expect(runWithEach()).rejects.toThrow(what)
+  const finds = (what: RegExp) => expect(crashAtEach(runWith)).rejects.toThrow(what)
   // Methods that are private, and so not in the type.
   const workflows: any = TransactionWorkflows.prototype
 

@@ -204,7 +204,7 @@ describe("random workflows", () => {
     await runMore(
       [40, 1000],
       () => wanted.some((kind) => !kinds.has(kind)),
-      (seed) => compare(seed, kinds)
+      (_, seed) => compare(seed, kinds)
     )
     console.info(JSON.stringify(Object.fromEntries(kinds)))
     for (const kind of wanted) expect(kinds.get(kind)).toBeGreaterThan(0)
