@@ -12,7 +12,7 @@ import { packed } from "./packed.ts"
 
 const root = fileURLToPath(new URL("..", import.meta.url))
 const project = mkdtempSync(join(tmpdir(), "dormouse-package-"))
-const { dependencies, engines, exports, peerDependencies } = JSON.parse(
+const { dependencies, devDependencies, engines, exports, peerDependencies } = JSON.parse(
   readFileSync(join(root, "package.json"), "utf8")
 )
 const entries = Object.keys(exports)
@@ -53,6 +53,17 @@ describe("the published package", () => {
   it("asks for the version of Node that the README names", () => {
     const [, version] = /It needs Node (\d+) or newer/.exec(readFileSync(join(root, "README.md"), "utf8")) ?? []
     expect(engines.node).toBe(`>=${version}`)
+  })
+
+  it("names in the README whatever it depends on that asks for a newer Node: npm warns of each", () => {
+    const readme = readFileSync(join(root, "README.md"), "utf8")
+    const named = /npm warns that (.*?) and their parts/s.exec(readme)![1]!.match(/(?<=`)[^`, ]+(?=`)/g)!
+    const { packages } = JSON.parse(readFileSync(join(root, "package-lock.json"), "utf8"))
+    const newer = Object.keys({ ...dependencies, ...devDependencies }).filter((name) => {
+      const required = /^>=\s*(\d+)/.exec(packages[`node_modules/${name}`].engines?.node ?? "")
+      return required !== null && Number(required[1]) > Number(engines.node.slice(2))
+    })
+    expect(newer.sort()).toEqual(named.sort())
   })
 
   it("has entries that Node imports, all but those of Cloudflare", () => {

@@ -83,6 +83,19 @@ type PatchOf<Update, K extends string> = {
     | ({} extends Pick<Update, Field> ? undefined : never)
 }
 
+/** The fields that an index can have: nested values, which are stored as JSON, have no order. */
+export type IndexedField<M extends Model.Any> = {
+  [Field in keyof M["fields"] & string]: IsNested<NonNullable<M["Encoded"][Field & keyof M["Encoded"]]>> extends true
+    ? never
+    : Field
+}[keyof M["fields"] & string]
+/** Whether a value is an array or an object, and not one value as dates and bytes are. `App.make` sees the rest. */
+type IsNested<Encoded> = [Encoded] extends [string | number | bigint | boolean]
+  ? false
+  : [Encoded] extends [ReadonlyArray<unknown> | (object & { readonly toJSON?: never; readonly byteLength?: never })]
+    ? true
+    : false
+
 /** A table, with the methods that read and write its rows. */
 export interface Table<
   Name extends string,
@@ -134,7 +147,7 @@ export const make = /* @__NO_SIDE_EFFECTS__ */ <
   const Name extends string,
   M extends Model.Any,
   const K extends keyof M["fields"] & string,
-  const Indexes extends Record<string, IndexInput<keyof M["fields"] & string>> = {}
+  const Indexes extends Record<string, IndexInput<IndexedField<M>>> = {}
 >(
   name: Name,
   model: M,

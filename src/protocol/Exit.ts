@@ -2,9 +2,10 @@
  * The exits of calls, and the messages around them, as they cross the wire.
  * Messages are concatenated by hand where a result is already JSON text, so that nothing is stringified twice.
  */
+import * as Cause from "effect/Cause"
 import type { ResponseExitEncoded } from "effect/rpc/RpcMessage"
 import * as Schema from "effect/Schema"
-import { CallError, type CallErrorReason, CallLost, LimitExceeded, Unavailable } from "./CallError.ts"
+import { CallError, type CallErrorReason, CallLost, LimitExceeded, PayloadInvalid, Unavailable } from "./CallError.ts"
 import { jsonCodec } from "./JsonCodec.ts"
 
 /** An exit as it crosses the wire. */
@@ -33,6 +34,14 @@ export const unavailable = (detail: string): EncodedExit => failed(new Unavailab
 /** The exit of a call that exceeded a limit. */
 export const limitExceeded = (limit: string, max: number, actual?: number): EncodedExit =>
   failed(new LimitExceeded({ limit, max, ...(actual !== undefined && { actual }) }))
+
+/** The exit of a call whose payload does not fit its contract. The text of the issue says where. */
+export const payloadInvalid = (cause: Cause.Cause<unknown>): EncodedExit => {
+  const error = Cause.squash(cause)
+  return failed(
+    new PayloadInvalid({ issue: Schema.isSchemaError(error) ? error.message : String(error), byContract: true })
+  )
+}
 
 /** The text of a successful exit, from the JSON text of its value. */
 export const successText = (value: string): string => `{"_tag":"Success","value":${value}}`

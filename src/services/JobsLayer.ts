@@ -2,7 +2,6 @@
  * Jobs and queues without the engine, for other Effect apps: mutations, actions and consumers run in this process, over a
  * `Database` of the app's choice. What was promised before the process ended is delivered after its next start.
  */
-import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -28,8 +27,8 @@ import {
 } from "../contract/Kind.ts"
 import { Outbox } from "../contract/Outbox.ts"
 import type { Expiring } from "../contract/Transactional.ts"
-import { PayloadInvalid, UnknownRpc } from "../protocol/CallError.ts"
-import { done, type EncodedExit, failed } from "../protocol/Exit.ts"
+import { UnknownRpc } from "../protocol/CallError.ts"
+import { done, type EncodedExit, failed, payloadInvalid } from "../protocol/Exit.ts"
 import * as RpcCodec from "../protocol/RpcCodec.ts"
 import type { Database } from "./Database.ts"
 import { FileServer } from "./FileServer.ts"
@@ -264,7 +263,7 @@ class JobsProcess {
     if (handler === undefined) return failed(new UnknownRpc({ tag }))
     const decoded = Effect.runSyncExitWith(this.services)(RpcCodec.of(this.rpcOf(tag)!).decodePayload(payload))
     if (Exit.isSuccess(decoded)) return handler(decoded.value, caller)
-    return failed(new PayloadInvalid({ issue: Cause.pretty(decoded.cause) }))
+    return payloadInvalid(decoded.cause)
   }
 
   private rpcOf(tag: string): Rpc.AnyWithProps | undefined {

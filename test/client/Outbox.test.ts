@@ -7,6 +7,7 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
+import * as Random from "effect/Random"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import { Auth } from "effect-dormouse/auth"
@@ -399,6 +400,36 @@ it.effect("C12: a refusal of the mutation itself is its outcome, and so is its o
     expect(error).toMatchObject({ _tag: "CallError", reason: { _tag: "LimitExceeded", limit: "requestBytes", max: 5 } })
     expect(yield* storage.entries).toEqual([])
   }).pipe(Effect.provide(TestApp.layer(app)), Effect.provide(quiet))
+)
+
+it.effect.each([0, 0.5, 0.99])(
+  "C12: what the outbox cannot send is tried again after growing delays, less a random part: %d",
+  (random) =>
+    Effect.gen(function* () {
+      const { transport, url } = yield* TestApp
+      const storage = yield* storageOf
+      let tries = 0
+      const token = Effect.suspend(() => {
+        tries++
+        return Effect.die(new Error("no token"))
+      })
+      const client = yield* Client.make(ChatApi, { url, token, outbox: Outbox.make({ storage }) }).pipe(
+        Effect.provideContext(yield* Layer.build(transport))
+      )
+      yield* Effect.forkChild(client.mutate("channels.create", { name: "general" }, { timeout: "1 hour" }))
+      yield* calm
+      for (const [attempt, delay] of [250, 500, 1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000].entries()) {
+        const jittered = Math.round(delay * (0.75 + random / 4))
+        yield* Effect.andThen(TestClock.adjust(jittered - 1), calm)
+        expect(tries).toBe(attempt + 1)
+        yield* Effect.andThen(TestClock.adjust(1), calm)
+        expect(tries).toBe(attempt + 2)
+      }
+    }).pipe(
+      Effect.provideService(Random.Random, { nextIntUnsafe: () => 1, nextDoubleUnsafe: () => random }),
+      Effect.provide(TestApp.layer(app)),
+      Effect.provide(quiet)
+    )
 )
 
 it.effect("C12: a token that cannot be had takes nothing out of the outbox", () =>

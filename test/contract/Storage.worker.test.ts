@@ -28,7 +28,15 @@ it("ST19: in a Durable Object rowsRead counts the rows that SQL reads, also thos
       run("SELECT sum(n) AS n FROM numbers WHERE n < 30")
     )
     expect(app.queryFailure(twice).reason.message).toMatch(/rowsRead/)
-    // A write has a limit of its own.
-    app.mutate(run("DELETE FROM numbers WHERE n % 60 = 59"))
+    // A write reads as well. What is refused is rolled back.
+    for (const text of [
+      "INSERT INTO numbers SELECT 1000 + sum(n) FROM numbers",
+      "UPDATE numbers SET n = n + (SELECT sum(n) FROM numbers) WHERE n = 59 RETURNING n",
+      "DELETE FROM numbers WHERE n % 60 = 59"
+    ]) {
+      expect(app.failure(run(text)).reason.message).toMatch(/rowsRead/)
+    }
+    expect(app.query(run("SELECT n FROM numbers WHERE n > 57"))).toEqual([{ n: 58 }, { n: 59 }])
+    app.mutate(run("DELETE FROM numbers WHERE n = 59"))
     expect(app.query(run("SELECT n FROM numbers WHERE n > 57"))).toEqual([{ n: 58 }])
   }))

@@ -3,6 +3,7 @@ import { spawn } from "node:child_process"
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { DatabaseSync } from "node:sqlite"
 import { fileURLToPath, URL } from "node:url"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -99,6 +100,24 @@ describe("Jobs.layer", () => {
         expect(ran).toEqual(["mutate later"])
       })
     )
+  })
+
+  it("S1: a call whose stored payload does not fit is kept with the schema's issue alone", async () => {
+    const path = join(folder, "payload.sqlite")
+    ran.length = 0
+    await start(
+      path,
+      Transactor.use(({ write }) => write(Scheduler.after("1 hour", EmbeddedApi, "mutate", { text: "later" })))
+    )
+    const database = new DatabaseSync(path)
+    // What a version of the program stored whose payload was another one.
+    database.exec(`UPDATE _dormouse_outbox SET payload = '{"text":1}'`)
+    await start(path, Effect.andThen(TestClock.adjust("1 hour"), settled))
+    const { reason, state } = database.prepare("SELECT state, reason FROM _dormouse_outbox").get() as any
+    database.close()
+    expect([ran, state]).toEqual([[], "failed"])
+    const { detail, kind } = JSON.parse(reason)
+    expect([kind, JSON.parse(detail).reason.issue]).toEqual(["payload", 'Expected string\n  at ["text"]'])
   })
 
   it("J5: what runs when the scope closes is interrupted, and the next start takes it up", async () => {

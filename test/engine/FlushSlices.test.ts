@@ -10,8 +10,8 @@ describe("calls and messages between the slices of a flush", () => {
   afterEach(() => harness?.close())
 
   let ids = 0
-  const start = async (queriesPerSlice: number, layer: Layer.Layer<never> = Layer.empty) => {
-    const made = await makeEngine(app, { queriesPerSlice, layer })
+  const start = async (queriesPerSlice?: number, layer: Layer.Layer<never> = Layer.empty) => {
+    const made = await makeEngine(app, { ...(queriesPerSlice && { queriesPerSlice }), layer })
     harness = made
     const { engine, idle, sockets } = made
     const connect = () => {
@@ -71,6 +71,21 @@ describe("calls and messages between the slices of a flush", () => {
     const sent = frames(take(watcher))
     expect(sent).toHaveLength(60)
     expect(new Set(sent.map(({ version }) => version)).size).toBe(1)
+  })
+
+  it("L4: unless another number is given, a turn runs 100 queries", async () => {
+    const { add, engine, nextTurn, take, watch, writer } = await start()
+    const watcher = watch(150)
+    add(writer, "one")
+    const turns = [1, 2].map(() => {
+      nextTurn()
+      const again = engine.live.explain().filter(({ runs }) => runs === 2)
+      return [again.length, frames(take(watcher)).length]
+    })
+    expect(turns).toEqual([
+      [100, 0],
+      [150, 150]
+    ])
   })
 
   it("control: with slices of all queries no call is answered before the frames", async () => {

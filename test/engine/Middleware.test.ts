@@ -3,7 +3,8 @@ import * as Effect from "effect/Effect"
 import * as FetchHttpClient from "effect/http/FetchHttpClient"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import type * as RpcGroup from "effect/rpc/RpcGroup"
+import * as Rpc from "effect/rpc/Rpc"
+import type { FromServerEncoded } from "effect/rpc/RpcMessage"
 import * as Stream from "effect/Stream"
 import { App, type Live } from "effect-dormouse"
 import { describe, expect, it } from "vitest"
@@ -98,17 +99,26 @@ describe("K5: middleware without an implementation", () => {
 it("S2: a defect of the server itself ends each request of its connection", async () => {
   await Effect.gen(function* () {
     // Without its middleware, `RpcServer` dies of a request, and names none.
-    const group: RpcGroup.RpcGroup<any> = guardedApp.api.declared
-    const server = yield* RpcTransport.make(group).pipe(Effect.provide(guardedApp.layers.handlers as Layer.Layer<any>))
-    const answers = yield* Effect.promise(() =>
-      runBatch(
-        server,
-        ["1", "2"].map((id) => ({ _tag: "Request", id, tag: "guarded.act", payload: { text: "one" }, headers: [] })),
-        { context: Context.empty(), signal: new AbortController().signal, resultBytes: 1000 }
-      )
+    const group = guardedApp.api.declared.add(Rpc.make("wait"))
+    const handlers = Layer.merge(
+      guardedApp.layers.handlers as Layer.Layer<any>,
+      group.toLayerHandler("wait", () => Effect.never)
     )
-    expect(answers.map((answer) => answer._tag === "Exit" && answer.requestId)).toEqual(["1", "2"])
-    for (const answer of answers) {
+    const server = yield* RpcTransport.make<any>(group).pipe(Effect.provide(handlers))
+    const act = (id: string) =>
+      ({ _tag: "Request", id, tag: "guarded.act", payload: { text: "one" }, headers: [] }) as const
+    const context = Context.empty()
+    const answers = yield* Effect.promise(() =>
+      runBatch(server, ["1", "2"].map(act), { context, signal: new AbortController().signal, resultBytes: 1000 })
+    )
+    const socketAnswers: Array<FromServerEncoded> = []
+    const connection = server.open((message) => void socketAnswers.push(message))
+    for (const id of ["3", "4"]) connection.receive({ ...act(id), tag: "wait", payload: null }, context)
+    expect(socketAnswers).toEqual([])
+    connection.receive(act("5"), context)
+    const all = [...answers, ...socketAnswers]
+    expect(all.map((answer) => answer._tag === "Exit" && answer.requestId)).toEqual(["1", "2", "3", "4", "5"])
+    for (const answer of all) {
       expect(answer).toMatchObject({ exit: { cause: [{ _tag: "Die", defect: { _tag: "InternalError" } }] } })
     }
   }).pipe(Effect.scoped, Effect.runPromise)

@@ -3,6 +3,7 @@ import type * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
+import * as Model from "effect/schema/Model"
 import { type Storage, Table } from "effect-dormouse"
 import { AuthorId, authors, Note, NoteId, notes } from "./schema.ts"
 
@@ -92,6 +93,28 @@ Table.make("notes", Note, { key: "serial" })
 
 // @ts-expect-error: '"subtitle"' is not assignable
 Table.make("notes", Note, { key: "id", indexes: { bySubtitle: ["subtitle"] } })
+
+class Shape extends Model.Class<Shape>("Shape")({
+  id: Table.key(Schema.String),
+  place: Schema.Struct({ x: Schema.Int }),
+  words: Schema.optionalKey(Schema.Array(Schema.String)),
+  size: Schema.optionalKey(Schema.Finite),
+  color: Schema.NullOr(Schema.Literals(["red", "green"])),
+  author: AuthorId,
+  bytes: Schema.Uint8Array,
+  at: Schema.DateTimeUtcFromMillis,
+  day: Schema.Date
+}) {}
+export const shapes = Table.make("shapes", Shape, {
+  key: "id",
+  indexes: { byAll: ["size", "color", "author", "bytes", "at", "day"] }
+})
+
+// @ts-expect-error: '"place"' is not assignable
+Table.make("shapes", Shape, { key: "id", indexes: { byPlace: ["place"] } })
+
+// @ts-expect-error: '"words"' is not assignable
+Table.make("shapes", Shape, { key: "id", indexes: { byWords: { columns: ["at", "words"], unique: true } } })
 
 // @ts-expect-error: 'subtitle' does not exist
 Table.make("notes", Note, { key: "id", references: { subtitle: { table: () => authors } } })

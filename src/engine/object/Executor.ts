@@ -32,7 +32,7 @@ import {
   type TokenProblem,
   Unauthenticated
 } from "../../protocol/CallError.ts"
-import { type EncodedExit, limitExceeded, successText } from "../../protocol/Exit.ts"
+import { type EncodedExit, limitExceeded, payloadInvalid, successText } from "../../protocol/Exit.ts"
 import * as Limits from "../../protocol/Limits.ts"
 import {
   mutationHeader,
@@ -46,7 +46,7 @@ import * as RpcCodec from "../../protocol/RpcCodec.ts"
 import { type ReadSet, readsOfNothing } from "../../services/storage/ReadSet.ts"
 import { runSyncOrDie, synchronous } from "../../services/storage/Synchronous.ts"
 import { authOf, type TransactionRunner } from "../../services/TransactionRunner.ts"
-import { payloadInvalid, sanitizeExit, unknownRpc } from "../rpc/ErrorBoundary.ts"
+import { sanitizeExit, unknownRpc } from "../rpc/ErrorBoundary.ts"
 import type { HandlerOptions, ObjectKinds } from "../rpc/KindMiddleware.ts"
 import { isTraced } from "../rpc/RequestSpan.ts"
 import { type Encode, type EncodedResult, encoderOf } from "../rpc/ResultCodec.ts"
@@ -213,7 +213,7 @@ export class Executor {
     if (procedure === undefined || (procedure.isInternal && !isTrusted)) return unknownRpc(tag)
     const decoded = runSyncOrDie(procedure.codec.decodePayload(payload), procedure.context)
     if (Exit.isSuccess(decoded)) return { procedure, payload: decoded.value, sent: payload }
-    return payloadInvalid(Option.getOrElse(Cause.findErrorOption(decoded.cause), () => Cause.pretty(decoded.cause)))
+    return payloadInvalid(decoded.cause)
   }
 
   /** Runs a call to its end. Middleware that waits for something is a defect. */

@@ -12,14 +12,7 @@ import type * as Rpc from "effect/rpc/Rpc"
 import * as RpcSchema from "effect/rpc/RpcSchema"
 import * as Schema from "effect/Schema"
 import { StorageError } from "../../contract/Storage.ts"
-import {
-  CallError,
-  Forbidden,
-  InternalError,
-  LimitExceeded,
-  PayloadInvalid,
-  UnknownRpc
-} from "../../protocol/CallError.ts"
+import { CallError, Forbidden, InternalError, LimitExceeded, UnknownRpc } from "../../protocol/CallError.ts"
 import { type EncodedExit, failed } from "../../protocol/Exit.ts"
 import { Suspended } from "../../services/storage/Synchronous.ts"
 
@@ -93,7 +86,3 @@ const suspensionOf = (tag: string, cause: Cause.Cause<unknown>): string | undefi
 
 /** The exit of a request that names no rpc of the contract. */
 export const unknownRpc = (tag: string): EncodedExit => failed(new UnknownRpc({ tag }))
-
-/** The exit of a request whose payload does not fit. The text of the issue says where. */
-export const payloadInvalid = (issue: unknown): EncodedExit =>
-  failed(new PayloadInvalid({ issue: Schema.isSchemaError(issue) ? issue.message : String(issue), byContract: true }))

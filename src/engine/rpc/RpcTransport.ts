@@ -6,7 +6,6 @@ import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import type * as Rpc from "effect/rpc/Rpc"
 import type * as RpcGroup from "effect/rpc/RpcGroup"
@@ -14,10 +13,10 @@ import type { FromClientEncoded, FromServerEncoded, RequestEncoded } from "effec
 import * as RpcSerialization from "effect/rpc/RpcSerialization"
 import * as RpcServer from "effect/rpc/RpcServer"
 import type { InternalError } from "../../protocol/CallError.ts"
-import { type EncodedExit, limitExceeded } from "../../protocol/Exit.ts"
+import { type EncodedExit, limitExceeded, payloadInvalid } from "../../protocol/Exit.ts"
 import * as Limits from "../../protocol/Limits.ts"
 import * as RpcCodec from "../../protocol/RpcCodec.ts"
-import { isInternalError, payloadInvalid, toInternalError, unknownRpc } from "./ErrorBoundary.ts"
+import { isInternalError, toInternalError, unknownRpc } from "./ErrorBoundary.ts"
 import { isTraced } from "./RequestSpan.ts"
 
 /** One client of the server. Its answers go to the function that it was opened with. */
@@ -166,7 +165,7 @@ const requestError = (group: RpcGroup.RpcGroup<any>, request: RequestText): Enco
   if (rpc === undefined) return unknownRpc(request.tag)
   const decoded = Effect.runSyncExit(RpcCodec.of(rpc).decodePayload(request.payload))
   if (Exit.isSuccess(decoded)) return undefined
-  return payloadInvalid(Option.getOrElse(Exit.findErrorOption(decoded), () => decoded.cause))
+  return payloadInvalid(decoded.cause)
 }
 
 /** A message as text. An exit that is too large becomes a failure that says so. */

@@ -53,18 +53,18 @@ const runStatement = ({ guard, storage }: Current, sql: string, params: Readonly
     if (footprint.readsClock) storage.reads.clock()
   }
   try {
-    return footprint.readOnly ? read(storage, sql, params, true) : write(storage, sql, params, footprint)
+    return footprint.readOnly ? read(storage, sql, params) : write(storage, sql, params, footprint)
   } catch (cause) {
     throw limitOf(cause, params) ?? cause
   }
 }
 
-const read = (storage: TransactionStorage, sql: string, params: ReadonlyArray<SqlValue>, isQuery: boolean): Rows => {
+const read = (storage: TransactionStorage, sql: string, params: ReadonlyArray<SqlValue>): Rows => {
   const result = storage.runtime.database.all(sql, params, storage.rowsLeft() + 1)
   const { rows, rowsRead = 0 } = result
   storage.countRead(rows.length)
-  // An aggregate or a filter reads more rows than it returns. A write has its own limit.
-  if (isQuery && rowsRead > rows.length) storage.countRead(rowsRead - rows.length)
+  // An aggregate, a filter and a write read more rows than they return.
+  if (rowsRead > rows.length) storage.countRead(rowsRead - rows.length)
   return result
 }
 
@@ -77,10 +77,10 @@ const write = (
   const { database } = storage.runtime
   storage.bufferOpenCursors()
   storage.invalidateTables(writes)
-  // The number of written rows is known only afterwards. Over the limit, roll back: the author may catch the error.
+  // How many rows it reads and writes is known only afterwards. Over a limit, roll back: the author may catch the error.
   const result = database.transaction(() => {
     const before = totalChanges(database)
-    const result = read(storage, sql, params, false)
+    const result = read(storage, sql, params)
     storage.countWritten(totalChanges(database) - before)
     return result
   })
