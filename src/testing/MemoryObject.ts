@@ -487,7 +487,7 @@ const deleteAll = (database: Database["Service"]): void => {
   for (const [name] of tables.rows) database.run(`DROP TABLE "${name}"`, [])
 }
 
-/** Runs an action as the Worker does. Yields its messages as they are produced. */
+/** Runs an action as the Worker does. Yields its messages as they are produced; the action waits until each is taken. */
 async function* runAction(
   options: MemoryObjectOptions<any>,
   object: ObjectStub,
@@ -495,17 +495,18 @@ async function* runAction(
   session: RequestSession,
   signal: AbortSignal
 ): AsyncGenerator<FromServerEncoded> {
-  const messages: Array<FromServerEncoded> = []
+  const messages: Array<{ readonly message: FromServerEncoded; readonly taken: () => void }> = []
   let wake: (() => void) | undefined
   let isDone = false
   const run = options.actions.run({
     requests: [request],
     session,
     object,
-    onMessage: (message) => {
-      messages.push(message)
-      wake?.()
-    }
+    onMessage: (message) =>
+      new Promise<void>((taken) => {
+        messages.push({ message, taken })
+        wake?.()
+      })
   })
   const finished = Effect.runPromiseWith(options.context)(run, { signal }).finally(() => {
     isDone = true
@@ -513,7 +514,10 @@ async function* runAction(
   })
   finished.catch(() => {})
   while (true) {
-    for (let message = messages.shift(); message !== undefined; message = messages.shift()) yield message
+    for (let next = messages.shift(); next !== undefined; next = messages.shift()) {
+      yield next.message
+      next.taken()
+    }
     if (isDone) return
     await new Promise<void>((resolve) => {
       wake = resolve

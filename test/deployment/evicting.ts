@@ -22,6 +22,9 @@ export const evicting = (deployment: Deployment): Deployment => {
   return { ...deployment, evict, protocol: (...asked) => protocol(deployment, evict, ...asked) }
 }
 
+/** The actions of notes.ts and guarded.ts. */
+const isAction = /^(act\.|guarded\.(act|stream)$)/
+
 const protocol = (
   deployment: Deployment,
   evict: Deployment["evict"],
@@ -42,7 +45,7 @@ const protocol = (
         ...inner,
         send: (clientId, message, transferables) => {
           const id = message._tag === "Request" ? message.id : undefined
-          const isKept = message._tag === "Request" && (kind === "http" || message.tag.startsWith("act."))
+          const isKept = message._tag === "Request" && (kind === "http" || isAction.test(message.tag))
           const send = Effect.suspend(() => {
             if (isKept) running.add(id!)
             if (isKept && message.discard === true && kind === "socket") isDiscarded = true

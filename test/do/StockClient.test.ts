@@ -13,81 +13,43 @@ import * as RpcClient from "effect/rpc/RpcClient"
 import * as RpcSerialization from "effect/rpc/RpcSerialization"
 import * as Stream from "effect/Stream"
 import * as Socket from "effect/socket/Socket"
-import { describe } from "vitest"
+import { Api, App, Handlers } from "effect-dormouse"
 import * as Server from "../../examples/chat/server.ts"
 import { ChannelExists, ChatApi } from "../../examples/minimal/api.ts"
 import { Channel } from "../../examples/minimal/schema.ts"
 import { evicting } from "../deployment/evicting.ts"
 import { changeAttachments, memory } from "../deployment/memory.ts"
-import { app, NotesApi } from "../worker/notes.ts"
-import { Here, suite } from "./stockClientCases.ts"
+import { GuardedApi, GuardLive, guardedHandlers, lines, NamesLive } from "../worker/guarded.ts"
+import { marks, NotesApi, NotesHandlers, notes } from "../worker/notes.ts"
+import { converse, evictions, Here, suite } from "./stockClientCases.ts"
 
-suite(
-  "The stock client in memory",
-  Layer.effect(
-    Here,
-    Effect.acquireRelease(
-      Effect.promise(() => memory(app)),
-      ({ close }) => Effect.promise(close)
-    )
-  )
-)
-
-suite(
-  "The stock client in memory, with an eviction between every two messages",
-  Layer.effect(
-    Here,
-    Effect.map(
-      Effect.acquireRelease(
-        Effect.promise(() => memory(app)),
-        ({ close }) => Effect.promise(close)
-      ),
-      evicting
-    )
-  )
-)
-
-describe("evictions between every two messages", () => {
-  /** The frames that a live query of Effect's own client gets while notes are added, and how often the object started. */
-  const converse = async () => {
-    const deployment = await memory(app)
-    const here = evicting(deployment)
-    const frames: Array<unknown> = []
-    const program = Effect.gen(function* () {
-      const built = yield* Layer.build(here.protocol("socket", "main"))
-      const rpc = yield* RpcClient.make(NotesApi, { flatten: true }).pipe(Effect.provideContext(built))
-      yield* rpc("live:notes.list", {}).pipe(
-        Stream.runForEach((frame) => Effect.sync(() => void frames.push(frame))),
-        Effect.forkScoped
-      )
-      yield* Effect.promise(() => expect.poll(() => frames.length).toBe(1))
-      for (const body of ["one", "two", "three"]) {
-        yield* rpc("notes.add", { body })
-        // The frame comes with the answer, or is lost.
-        for (let i = 0; i < 5; i++) yield* rpc("look", {})
-      }
-    })
-    await Effect.runPromise(Effect.scoped(program))
-    await deployment.close()
-    return { frames: frames.length, starts: here.starts("main") }
-  }
-
-  it("L7 L10: a live query follows, although the object starts before each message", async () => {
-    const { frames, starts } = await converse()
-    expect(frames).toBe(4)
-    // 19 requests, 18 exits, 4 frames and their acknowledgements; some find the object as the eviction before left it.
-    expect(starts).toBeGreaterThan(19)
-  })
-
-  it("control: an object whose attachments lose the subscriptions is found out", async () => {
-    const restore = changeAttachments((text) => JSON.stringify({ ...JSON.parse(text), subscriptions: [] }))
-    try {
-      expect((await converse()).frames).toBe(1)
-    } finally {
-      restore()
-    }
-  })
+/** The app of notes, and of notes that are guarded. */
+const both = App.make({
+  api: Api.merge(NotesApi, GuardedApi),
+  tables: [notes, marks, lines],
+  handlers: Handlers.merge(NotesHandlers, guardedHandlers),
+  middleware: GuardLive,
+  services: NamesLive,
+  actionServices: NamesLive
 })
+
+const inMemory = Effect.acquireRelease(
+  Effect.promise(() => memory(both)),
+  ({ close }) => Effect.promise(close)
+)
+const evicted = Layer.effect(Here, Effect.map(inMemory, evicting))
+
+suite("The stock client in memory", Layer.effect(Here, inMemory))
+suite("The stock client in memory, with an eviction between every two messages", evicted)
+evictions("Evictions between every two messages in memory", evicted, 19)
+
+it.effect("control: an object whose attachments lose the subscriptions is found out", () =>
+  Effect.gen(function* () {
+    const restore = changeAttachments((text) => JSON.stringify({ ...JSON.parse(text), subscriptions: [] }))
+    yield* Effect.addFinalizer(() => Effect.sync(restore))
+    expect((yield* converse(evicting(yield* inMemory))).frames).toBe(1)
+  }).pipe(Effect.scoped)
+)
 
 /** The URL of the chat of examples/minimal in a workerd of its own. */
 class Url extends Context.Service<Url, string>()("test/Url") {

@@ -1,10 +1,10 @@
 import * as Layer from "effect/Layer"
 import { cloudflare } from "../deployment/cloudflare.ts"
 import { evicting } from "../deployment/evicting.ts"
-import { Here, suite } from "./stockClientCases.ts"
+import { evictions, Here, suite } from "./stockClientCases.ts"
 
-suite(
-  "The stock client and workerd, with an eviction between every two messages",
-  Layer.sync(Here, () => evicting(cloudflare()))
-)
+const evicted = Layer.sync(Here, () => evicting(cloudflare()))
+
+suite("The stock client and workerd, with an eviction between every two messages", evicted)
 suite("The stock client and workerd", Layer.sync(Here, cloudflare))
+evictions("Evictions between every two messages in workerd", evicted, 9)

@@ -5,11 +5,15 @@ import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Headers from "effect/http/Headers"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as RpcClient from "effect/rpc/RpcClient"
+import * as RpcMiddleware from "effect/rpc/RpcMiddleware"
 import * as Stream from "effect/Stream"
 import { CallError, LimitExceeded } from "../../src/protocol/CallError.ts"
 import { type Deployment, newTenant } from "../deployment/Deployment.ts"
+import { Denied, Guard, GuardedApi } from "../worker/guarded.ts"
 import { Note, NotesApi, Refused, secret, waiting } from "../worker/notes.ts"
 
 /** The deployment that the suite runs against. */
@@ -19,6 +23,38 @@ export class Here extends Context.Service<Here, Deployment>()("test/Here") {}
 const until = (condition: () => boolean) =>
   Effect.promise(async () => {
     await expect.poll(condition).toBe(true)
+  })
+
+/** The frames that a live query of Effect's own client gets while notes are added, and how often the object started. */
+export const converse = Effect.fnUntraced(function* (here: Deployment) {
+  const tenant = newTenant("conversed")
+  const frames: Array<unknown> = []
+  const built = yield* Layer.build(here.protocol("socket", tenant))
+  const rpc = yield* RpcClient.make(NotesApi, { flatten: true }).pipe(Effect.provideContext(built))
+  yield* rpc("live:notes.list", {}).pipe(
+    Stream.runForEach((frame) => Effect.sync(() => void frames.push(frame))),
+    Effect.forkScoped
+  )
+  yield* until(() => frames.length === 1)
+  for (const body of ["one", "two", "three"]) {
+    yield* rpc("notes.add", { body })
+    // The frame comes with the answer, or is lost.
+    for (let i = 0; i < 5; i++) yield* rpc("look", {})
+  }
+  return { frames: frames.length, starts: here.starts(tenant) }
+}, Effect.scoped)
+
+/** L7: a deployment that evicts between every two messages starts its object more often than `least`, and nobody notices. */
+export const evictions = (name: string, here: Layer.Layer<Here>, least: number) =>
+  layer(here, { excludeTestServices: true })(name, (it) => {
+    it.effect("L7 L10: a live query follows, although the object starts before each message", () =>
+      Effect.gen(function* () {
+        const { frames, starts } = yield* converse(yield* Here)
+        expect(frames).toBe(4)
+        // 19 requests, 18 exits, 4 frames and their acknowledgements; some find the object as the eviction before left it.
+        expect(starts).toBeGreaterThan(least)
+      })
+    )
   })
 
 /** L10: Effect's own client with a contract, in one deployment. */
@@ -52,6 +88,49 @@ export const suite = (name: string, here: Layer.Layer<Here>) =>
           expect(yield* Stream.runCollect(Stream.take(rpc("live:nothing", undefined), 1))).toMatchObject([
             { _tag: "Snapshot", value: undefined }
           ])
+        }).pipe(Effect.scoped)
+      )
+
+      it.effect(`L10, ${kind}: a result is an Option`, () =>
+        Effect.gen(function* () {
+          const rpc = yield* connect
+          expect(yield* rpc("notes.first", {})).toEqual(Option.none())
+          const added = yield* rpc("notes.add", { body: "one" })
+          const first = Option.getOrThrow(yield* rpc("notes.first", {}))
+          expect(first).toBeInstanceOf(Note)
+          expect(first).toEqual(added)
+          expect(yield* Stream.runCollect(Stream.take(rpc("live:notes.first", {}), 1))).toMatchObject([
+            { _tag: "Snapshot", value: Option.some(first) }
+          ])
+        }).pipe(Effect.scoped)
+      )
+
+      it.effect(`L10, K5, ${kind}: the author's middleware runs, of the client and of the server`, () =>
+        Effect.gen(function* () {
+          const protocol = yield* Layer.build((yield* Here).protocol(kind, newTenant("guarded")))
+          /** A client whose middleware sends the token. */
+          const clientOf = (token: string) =>
+            RpcClient.make(GuardedApi, { flatten: true }).pipe(
+              Effect.provide(
+                RpcMiddleware.layerClient(Guard, ({ next, request }) =>
+                  next({ ...request, headers: Headers.set(request.headers, "token", token) })
+                )
+              ),
+              Effect.provideContext(protocol)
+            )
+          const [ada, nobody] = [yield* clientOf("ada"), yield* clientOf("nobody")]
+          expect(yield* ada("guarded.whoami", {})).toBe("ada")
+          expect(yield* ada("guarded.add", { text: "one" })).toBe("ada")
+          expect(yield* ada("guarded.act", { text: "two" })).toBe("ada")
+          expect(yield* Stream.runCollect(ada("guarded.stream", {}))).toEqual(["ada", "ada"])
+          for (const tag of ["guarded.add", "guarded.act"] as const) {
+            const error = yield* Effect.flip(nobody(tag, { text: "unwritten" }))
+            expect(error).toBeInstanceOf(Denied)
+            expect(error).toMatchObject({ token: "nobody" })
+          }
+          const watched = (rpc: typeof ada) => Stream.runCollect(Stream.take(rpc("live:guarded.list", {}), 1))
+          expect(yield* watched(ada)).toMatchObject([{ _tag: "Snapshot", value: ["ada: one", "free: two"] }])
+          expect(yield* Effect.flip(watched(nobody))).toBeInstanceOf(Denied)
         }).pipe(Effect.scoped)
       )
 
@@ -206,6 +285,31 @@ export const suite = (name: string, here: Layer.Layer<Here>) =>
       }).pipe(Effect.scoped)
     )
 
+    it.effect("L10, socket: a stream stays a few items ahead of its reader", () =>
+      Effect.gen(function* () {
+        const here = yield* Here
+        const tenant = newTenant("stock")
+        const protocol = yield* Layer.build(here.protocol("socket", tenant))
+        const reader = yield* RpcClient.make(NotesApi, { flatten: true }).pipe(Effect.provideContext(protocol))
+        const name = newTenant("ahead")
+        const seen: Array<string> = []
+        const reading = yield* reader("act.forever", { name, length: 3 }).pipe(
+          Stream.runForEach((item) => (seen.push(item) < 5 ? Effect.void : Effect.never)),
+          Effect.forkChild
+        )
+        yield* until(() => seen.length === 5)
+        // A stream that does not wait emits thousands while others call.
+        yield* Effect.promise(async () => {
+          const other = await here.connect(tenant)
+          for (let i = 0; i < 100; i++) await other.call("look", {})
+        })
+        // 5 were read, and the client keeps 16.
+        expect(waiting.emitted.get(name)).toBeLessThan(50)
+        yield* Fiber.interrupt(reading)
+        yield* until(() => waiting.interrupted.has(name))
+      }).pipe(Effect.scoped)
+    )
+
     it.effect("L10, http: an endless stream is refused with the name of the limit", () =>
       Effect.gen(function* () {
         const protocol = yield* Layer.build((yield* Here).protocol("http", newTenant("stock")))
@@ -214,6 +318,8 @@ export const suite = (name: string, here: Layer.Layer<Here>) =>
         const error = yield* Effect.flip(Stream.runDrain(rpc("act.forever", { name, length: 500_000 })))
         expect(error).toMatchObject({ _tag: "CallError", reason: { _tag: "LimitExceeded", limit: "resultBytes" } })
         yield* until(() => waiting.interrupted.has(name))
+        // 8 MiB of items, and one that is too many.
+        expect(waiting.emitted.get(name)).toBeLessThan(30)
       }).pipe(Effect.scoped)
     )
 

@@ -29,7 +29,8 @@ export class Denied extends Schema.TaggedError<Denied>()("Denied", { token: Sche
 export class Holder extends Context.Service<Holder, { readonly name: string }>()("test/Holder") {}
 
 export class Guard extends RpcMiddleware.Service<Guard, { provides: Holder; requires: Auth.Auth }>()("test/Guard", {
-  error: Denied
+  error: Denied,
+  requiredForClient: true
 }) {}
 
 /** What the guard asks its own layer for. */

@@ -51,6 +51,7 @@ export const secret = "SELECT password FROM vault"
 
 export class NotesApi extends Api.make(
   Query.make("notes.list", { payload: {}, success: Schema.Array(Note) }),
+  Query.make("notes.first", { payload: {}, success: Schema.Option(Note) }),
   Query.make("notes.named", { payload: { body: Schema.String }, success: Schema.Array(Note) }),
   Query.make("notes.namedBySql", { payload: { body: Schema.String }, success: Schema.Array(Schema.String) }),
   Query.make("notes.page", {
@@ -144,7 +145,9 @@ export const waiting = {
   /** How many handlers continued after waiting for the deferred. */
   resumed: 0,
   started: new Set<string>(),
-  interrupted: new Set<string>()
+  interrupted: new Set<string>(),
+  /** How many items each endless stream has emitted. */
+  emitted: new Map<string, number>()
 }
 
 const look = Effect.gen(function* () {
@@ -159,6 +162,7 @@ const sqlRows = (statement: string, parameters: ReadonlyArray<unknown> = []) =>
 
 export const NotesHandlers = NotesApi.toLayer({
   "notes.list": () => notes.query(),
+  "notes.first": () => notes.query().first,
   "notes.named": ({ body }) => notes.query("byBody").eq("body", body),
   "notes.namedBySql": ({ body }) =>
     Effect.gen(function* () {
@@ -252,6 +256,7 @@ export const NotesHandlers = NotesApi.toLayer({
     Stream.iterate(1, (n) => n + 1).pipe(
       Stream.map((n) => String(n).padStart(length)),
       Stream.rechunk(1),
+      Stream.tap(() => Effect.sync(() => waiting.emitted.set(name, (waiting.emitted.get(name) ?? 0) + 1))),
       Stream.ensuring(Effect.sync(() => waiting.interrupted.add(name)))
     )
 })
