@@ -5,7 +5,15 @@
 import * as Cause from "effect/Cause"
 import type { ResponseExitEncoded } from "effect/rpc/RpcMessage"
 import * as Schema from "effect/Schema"
-import { CallError, type CallErrorReason, CallLost, LimitExceeded, PayloadInvalid, Unavailable } from "./CallError.ts"
+import {
+  CallError,
+  type CallErrorReason,
+  CallLost,
+  LimitExceeded,
+  PayloadInvalid,
+  Unavailable,
+  UnknownRpc
+} from "./CallError.ts"
 import { jsonCodec } from "./JsonCodec.ts"
 
 /** An exit as it crosses the wire. */
@@ -34,6 +42,9 @@ export const unavailable = (detail: string): EncodedExit => failed(new Unavailab
 /** The exit of a call that exceeded a limit. */
 export const limitExceeded = (limit: string, max: number, actual?: number): EncodedExit =>
   failed(new LimitExceeded({ limit, max, ...(actual !== undefined && { actual }) }))
+
+/** The exit of a call that names no rpc of the contract. */
+export const unknownRpc = (tag: string): EncodedExit => failed(new UnknownRpc({ tag }))
 
 /** The exit of a call whose payload does not fit its contract. The text of the issue says where. */
 export const payloadInvalid = (cause: Cause.Cause<unknown>): EncodedExit => {

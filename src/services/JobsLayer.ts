@@ -27,8 +27,7 @@ import {
 } from "../contract/Kind.ts"
 import { Outbox } from "../contract/Outbox.ts"
 import type { Expiring } from "../contract/Transactional.ts"
-import { UnknownRpc } from "../protocol/CallError.ts"
-import { done, type EncodedExit, failed, payloadInvalid } from "../protocol/Exit.ts"
+import { done, type EncodedExit, payloadInvalid, unknownRpc } from "../protocol/Exit.ts"
 import * as RpcCodec from "../protocol/RpcCodec.ts"
 import type { Database } from "./Database.ts"
 import { FileServer } from "./FileServer.ts"
@@ -241,7 +240,7 @@ class JobsProcess {
     const decoded = this.decode(target, payload, caller)
     if ("_tag" in decoded) return decoded
     const { context, effect, rpc } = decoded
-    if (kindOf(rpc) !== "mutation") return failed(new UnknownRpc({ tag: target }))
+    if (kindOf(rpc) !== "mutation") return unknownRpc(target)
     const begun = Effect.andThen(Effect.sync(begin), effect)
     const ended = Effect.tap(begun, () =>
       Effect.contextWith((context: Context.Context<any>) => Effect.sync(() => end(context)))
@@ -260,7 +259,7 @@ class JobsProcess {
 
   private decode(tag: string, payload: unknown, caller: Identity) {
     const handler = this.handlerOf(tag)
-    if (handler === undefined) return failed(new UnknownRpc({ tag }))
+    if (handler === undefined) return unknownRpc(tag)
     const decoded = Effect.runSyncExitWith(this.services)(RpcCodec.of(this.rpcOf(tag)!).decodePayload(payload))
     if (Exit.isSuccess(decoded)) return handler(decoded.value, caller)
     return payloadInvalid(decoded.cause)

@@ -346,6 +346,7 @@ class Heap {
   private readonly database: Database["Service"]
   private readonly scope = Scope.makeUnsafe()
   private readonly lost = Promise.withResolvers<never>()
+  private readonly ended = new AbortController()
   /** The messages of the current turn, which are sent after its commit. */
   private output: Array<() => void> | undefined
   /** What the current turn does with the alarm, which is durable with its commit. */
@@ -425,7 +426,7 @@ class Heap {
         confirm: (at) => inTurn(() => alarm.confirm(at))
       }),
       Layer.succeed(ActionHost, {
-        runAction: (request, session, signal) => runAction(options, stub, request, session, signal),
+        runAction: (request, session, signal) => runAction(options, stub, request, session, signal, this.ended.signal),
         renewSession: (token, session, signal) =>
           options.renew(new Request(objectUrl, { method: "POST", headers: tokenHeaders(token), signal }), session)
       })
@@ -474,6 +475,7 @@ class Heap {
   /** Ends the heap. */
   async stop(): Promise<void> {
     this.isAlive = false
+    this.ended.abort()
     this.background.stop()
     if (!this.isEvicted) this.lost.reject(objectLost())
     await Effect.runPromise(Scope.close(this.scope, Exit.void))
@@ -487,40 +489,58 @@ const deleteAll = (database: Database["Service"]): void => {
   for (const [name] of tables.rows) database.run(`DROP TABLE "${name}"`, [])
 }
 
-/** Runs an action as the Worker does. Yields its messages as they are produced; the action waits until each is taken. */
+/**
+ * Runs an action as the Worker does. Yields its messages as they are produced; the action waits until each is taken, as long
+ * as somebody reads: until the iteration or the heap has ended.
+ */
 async function* runAction(
   options: MemoryObjectOptions<any>,
   object: ObjectStub,
   request: RpcRequest,
   session: RequestSession,
-  signal: AbortSignal
+  signal: AbortSignal,
+  heapEnded: AbortSignal
 ): AsyncGenerator<FromServerEncoded> {
-  const messages: Array<{ readonly message: FromServerEncoded; readonly taken: () => void }> = []
+  const messages: Array<FromServerEncoded> = []
+  /** What tells the action that a message was taken, for each that was not, in their order. */
+  const waiting: Array<() => void> = []
   let wake: (() => void) | undefined
   let isDone = false
+  let isRead = true
+  const stopReading = () => {
+    isRead = false
+    for (const taken of waiting.splice(0)) taken()
+  }
   const run = options.actions.run({
     requests: [request],
     session,
     object,
-    onMessage: (message) =>
-      new Promise<void>((taken) => {
-        messages.push({ message, taken })
-        wake?.()
-      })
+    onMessage: (message) => {
+      if (!isRead) return
+      messages.push(message)
+      wake?.()
+      return new Promise<void>((taken) => void waiting.push(taken))
+    }
   })
   const finished = Effect.runPromiseWith(options.context)(run, { signal }).finally(() => {
     isDone = true
     wake?.()
   })
   finished.catch(() => {})
-  while (true) {
-    for (let next = messages.shift(); next !== undefined; next = messages.shift()) {
-      yield next.message
-      next.taken()
+  heapEnded.addEventListener("abort", stopReading)
+  try {
+    while (true) {
+      for (let message = messages.shift(); message !== undefined; message = messages.shift()) {
+        yield message
+        waiting.shift()?.()
+      }
+      if (isDone) return
+      await new Promise<void>((resolve) => {
+        wake = resolve
+      })
     }
-    if (isDone) return
-    await new Promise<void>((resolve) => {
-      wake = resolve
-    })
+  } finally {
+    heapEnded.removeEventListener("abort", stopReading)
+    stopReading()
   }
 }

@@ -3,13 +3,12 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
-import * as Random from "effect/Random"
 import * as Schema from "effect/Schema"
 import * as TestClock from "effect/testing/TestClock"
 import { Api, App, Mutation, Query } from "effect-dormouse"
 import { Client } from "effect-dormouse/client"
 import { TestApp } from "effect-dormouse/testing"
-import { FakeServer, settle } from "./fakeServer.ts"
+import { expectRetries, FakeServer, fixedRandom, settle } from "./fakeServer.ts"
 import { app, MarksApi, MarksHandlers, marks, ticks } from "./mutationApp.ts"
 
 class SmallApi extends Api.make(
@@ -461,17 +460,8 @@ describe("C7: retries over HTTP", () => {
       }
       yield* client.mutate("write", { row: "new" }).pipe(Effect.forkChild({ startImmediately: true }))
       yield* settle
-      for (const [attempt, delay] of [250, 500, 1000, 2000, 4000, 8000, 16_000, 16_000].entries()) {
-        const jittered = Math.round(delay * (0.75 + random / 4))
-        yield* wait(jittered - 1)
-        expect(calls).toBe(attempt + 1)
-        yield* wait(1)
-        expect(calls).toBe(attempt + 2)
-      }
-    }).pipe(
-      Effect.provideService(Random.Random, { nextIntUnsafe: () => 1, nextDoubleUnsafe: () => random }),
-      Effect.scoped
-    )
+      yield* expectRetries([250, 500, 1000, 2000, 4000, 8000, 16_000, 16_000], random, () => calls, settle)
+    }).pipe(fixedRandom(random), Effect.scoped)
   )
 
   it.effect.each([0, 0.5, 0.99])("of a query come after the same delays, twice: %d", (random) =>
@@ -485,19 +475,10 @@ describe("C7: retries over HTTP", () => {
       }
       const query = yield* client.query("rows", {}).pipe(Effect.flip, Effect.forkChild({ startImmediately: true }))
       yield* settle
-      for (const [attempt, delay] of [250, 500].entries()) {
-        const jittered = Math.round(delay * (0.75 + random / 4))
-        yield* wait(jittered - 1)
-        expect(calls).toBe(attempt + 1)
-        yield* wait(1)
-        expect(calls).toBe(attempt + 2)
-      }
+      yield* expectRetries([250, 500], random, () => calls, settle)
       expect(yield* Fiber.join(query)).toMatchObject({ _tag: "CallError", reason: { _tag: "Unavailable" } })
       expect(calls).toBe(3)
-    }).pipe(
-      Effect.provideService(Random.Random, { nextIntUnsafe: () => 1, nextDoubleUnsafe: () => random }),
-      Effect.scoped
-    )
+    }).pipe(fixedRandom(random), Effect.scoped)
   )
 
   it.effect("of a query that the server refuses do not come", () =>

@@ -7,7 +7,6 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
-import * as Random from "effect/Random"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import { Auth } from "effect-dormouse/auth"
@@ -17,6 +16,7 @@ import { vi } from "vitest"
 import { ChatApi } from "../../examples/minimal/api.ts"
 import { app } from "../../examples/minimal/app.ts"
 import { Fetch } from "../../src/client/Transport.ts"
+import { expectRetries, fixedRandom } from "./fakeServer.ts"
 
 /** A device whose network the test controls. */
 const device = () => {
@@ -418,18 +418,9 @@ it.effect.each([0, 0.5, 0.99])(
       )
       yield* Effect.forkChild(client.mutate("channels.create", { name: "general" }, { timeout: "1 hour" }))
       yield* calm
-      for (const [attempt, delay] of [250, 500, 1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000].entries()) {
-        const jittered = Math.round(delay * (0.75 + random / 4))
-        yield* Effect.andThen(TestClock.adjust(jittered - 1), calm)
-        expect(tries).toBe(attempt + 1)
-        yield* Effect.andThen(TestClock.adjust(1), calm)
-        expect(tries).toBe(attempt + 2)
-      }
-    }).pipe(
-      Effect.provideService(Random.Random, { nextIntUnsafe: () => 1, nextDoubleUnsafe: () => random }),
-      Effect.provide(TestApp.layer(app)),
-      Effect.provide(quiet)
-    )
+      const delays = [250, 500, 1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000]
+      yield* expectRetries(delays, random, () => tries, calm)
+    }).pipe(fixedRandom(random), Effect.provide(TestApp.layer(app)), Effect.provide(quiet))
 )
 
 it.effect("C12: a token that cannot be had takes nothing out of the outbox", () =>

@@ -1,7 +1,10 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Random from "effect/Random"
 import * as Result from "effect/Result"
 import * as Socket from "effect/socket/Socket"
+import * as TestClock from "effect/testing/TestClock"
+import { expect } from "vitest"
 import { Fetch } from "../../src/client/Transport.ts"
 import * as Checksum from "../../src/protocol/Checksum.ts"
 import { ping, pong } from "../../src/protocol/Messages.ts"
@@ -179,6 +182,26 @@ export class FakeSocket implements Socket.WebSocketLike {
     for (const entry of [...this.listeners]) if (entry[0] === type) entry[1]({ type, ...event } as never)
   }
 }
+
+/** A service of which each random number between 0 and 1 is this one. */
+export const fixedRandom = (random: number) =>
+  Effect.provideService(Random.Random, { nextIntUnsafe: () => 1, nextDoubleUnsafe: () => random })
+
+/** Each attempt comes after its delay, less a part of up to a quarter, and not a millisecond before. */
+export const expectRetries = Effect.fnUntraced(function* (
+  delays: ReadonlyArray<number>,
+  random: number,
+  attempts: () => number,
+  settled: Effect.Effect<void>
+) {
+  for (const [attempt, delay] of delays.entries()) {
+    const jittered = Math.round(delay * (0.75 + random / 4))
+    yield* Effect.andThen(TestClock.adjust(jittered - 1), settled)
+    expect(attempts()).toBe(attempt + 1)
+    yield* Effect.andThen(TestClock.adjust(1), settled)
+    expect(attempts()).toBe(attempt + 2)
+  }
+})
 
 /** Waits until everything that needs no time has run. */
 export const settle = Effect.promise(async () => {

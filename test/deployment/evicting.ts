@@ -3,6 +3,9 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as RpcClient from "effect/rpc/RpcClient"
 import * as Semaphore from "effect/Semaphore"
+import { kindOf } from "../../src/contract/Kind.ts"
+import { GuardedApi } from "../worker/guarded.ts"
+import { NotesApi } from "../worker/notes.ts"
 import type { Deployment } from "./Deployment.ts"
 
 /**
@@ -22,8 +25,10 @@ export const evicting = (deployment: Deployment): Deployment => {
   return { ...deployment, evict, protocol: (...asked) => protocol(deployment, evict, ...asked) }
 }
 
-/** The actions of notes.ts and guarded.ts. */
-const isAction = /^(act\.|guarded\.(act|stream)$)/
+const isAction = (tag: string): boolean => {
+  const rpc = NotesApi.requests.get(tag) ?? GuardedApi.requests.get(tag)
+  return rpc !== undefined && kindOf(rpc) === "action"
+}
 
 const protocol = (
   deployment: Deployment,
@@ -45,7 +50,7 @@ const protocol = (
         ...inner,
         send: (clientId, message, transferables) => {
           const id = message._tag === "Request" ? message.id : undefined
-          const isKept = message._tag === "Request" && (kind === "http" || isAction.test(message.tag))
+          const isKept = message._tag === "Request" && (kind === "http" || isAction(message.tag))
           const send = Effect.suspend(() => {
             if (isKept) running.add(id!)
             if (isKept && message.discard === true && kind === "socket") isDiscarded = true

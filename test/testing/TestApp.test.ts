@@ -17,6 +17,7 @@ import { Auth } from "effect-dormouse/auth"
 import { TestApp } from "effect-dormouse/testing"
 import { ChatApi } from "../../examples/minimal/api.ts"
 import { app } from "../../examples/minimal/app.ts"
+import { turns } from "../deployment/memory.ts"
 
 it.effect("R2: the stock client calls and watches an app in memory, across an eviction", () =>
   Effect.gen(function* () {
@@ -39,6 +40,37 @@ it.effect("R2: the stock client calls and watches an app in memory, across an ev
     expect(object().starts).toBe(2)
   }).pipe(Effect.provide(TestApp.layer(app)))
 )
+
+class NumbersApi extends Api.make(Action.make("numbers", { payload: {}, success: Schema.Int, stream: true })) {}
+
+it.effect("L10, R2: a stream waits for its reader until the object is evicted, and its action then ends", () => {
+  let emitted = 0
+  let isEnded = false
+  const numbers = Stream.range(1, 1000).pipe(
+    Stream.rechunk(1),
+    Stream.tap(() => Effect.sync(() => void emitted++)),
+    Stream.ensuring(
+      Effect.sync(() => {
+        isEnded = true
+      })
+    )
+  )
+  const app = App.make({ api: NumbersApi, tables: [], handlers: NumbersApi.toLayer({ numbers: () => numbers }) })
+  return Effect.gen(function* () {
+    const rpc = yield* TestApp.rpc(NumbersApi)
+    yield* rpc("numbers", {}).pipe(
+      Stream.runForEach(() => Effect.never),
+      Effect.forkChild
+    )
+    yield* Effect.promise(() => expect.poll(() => emitted).toBeGreaterThan(10))
+    yield* Effect.promise(turns)
+    expect([emitted < 50, isEnded]).toEqual([true, false])
+    const { object } = yield* TestApp
+    yield* Effect.promise(() => object().evict())
+    yield* Effect.promise(() => expect.poll(() => isEnded).toBe(true))
+    expect(emitted).toBe(1000)
+  }).pipe(Effect.provide(TestApp.layer(app)))
+})
 
 it.effect("R2: an object whose first commit after a start fails starts again", () =>
   Effect.gen(function* () {

@@ -32,7 +32,7 @@ import {
   type TokenProblem,
   Unauthenticated
 } from "../../protocol/CallError.ts"
-import { type EncodedExit, limitExceeded, payloadInvalid, successText } from "../../protocol/Exit.ts"
+import { type EncodedExit, limitExceeded, payloadInvalid, successText, unknownRpc } from "../../protocol/Exit.ts"
 import * as Limits from "../../protocol/Limits.ts"
 import {
   mutationHeader,
@@ -46,7 +46,7 @@ import * as RpcCodec from "../../protocol/RpcCodec.ts"
 import { type ReadSet, readsOfNothing } from "../../services/storage/ReadSet.ts"
 import { runSyncOrDie, synchronous } from "../../services/storage/Synchronous.ts"
 import { authOf, type TransactionRunner } from "../../services/TransactionRunner.ts"
-import { sanitizeExit, unknownRpc } from "../rpc/ErrorBoundary.ts"
+import { sanitizeExit } from "../rpc/ErrorBoundary.ts"
 import type { HandlerOptions, ObjectKinds } from "../rpc/KindMiddleware.ts"
 import { isTraced } from "../rpc/RequestSpan.ts"
 import { type Encode, type EncodedResult, encoderOf } from "../rpc/ResultCodec.ts"

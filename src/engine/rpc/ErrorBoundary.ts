@@ -12,8 +12,7 @@ import type * as Rpc from "effect/rpc/Rpc"
 import * as RpcSchema from "effect/rpc/RpcSchema"
 import * as Schema from "effect/Schema"
 import { StorageError } from "../../contract/Storage.ts"
-import { CallError, Forbidden, InternalError, LimitExceeded, UnknownRpc } from "../../protocol/CallError.ts"
-import { type EncodedExit, failed } from "../../protocol/Exit.ts"
+import { CallError, Forbidden, InternalError, LimitExceeded } from "../../protocol/CallError.ts"
 import { Suspended } from "../../services/storage/Synchronous.ts"
 
 /** Whether an rpc declared this failure, itself or through a middleware. */
@@ -83,6 +82,3 @@ const suspensionOf = (tag: string, cause: Cause.Cause<unknown>): string | undefi
   }
   return undefined
 }
-
-/** The exit of a request that names no rpc of the contract. */
-export const unknownRpc = (tag: string): EncodedExit => failed(new UnknownRpc({ tag }))

@@ -13,10 +13,10 @@ import type { FromClientEncoded, FromServerEncoded, RequestEncoded } from "effec
 import * as RpcSerialization from "effect/rpc/RpcSerialization"
 import * as RpcServer from "effect/rpc/RpcServer"
 import type { InternalError } from "../../protocol/CallError.ts"
-import { type EncodedExit, limitExceeded, payloadInvalid } from "../../protocol/Exit.ts"
+import { type EncodedExit, limitExceeded, payloadInvalid, unknownRpc } from "../../protocol/Exit.ts"
 import * as Limits from "../../protocol/Limits.ts"
 import * as RpcCodec from "../../protocol/RpcCodec.ts"
-import { isInternalError, toInternalError, unknownRpc } from "./ErrorBoundary.ts"
+import { isInternalError, toInternalError } from "./ErrorBoundary.ts"
 import { isTraced } from "./RequestSpan.ts"
 
 /** One client of the server. Its answers go to the function that it was opened with. */

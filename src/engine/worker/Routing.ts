@@ -6,9 +6,9 @@ import type * as Rpc from "effect/rpc/Rpc"
 import type { App } from "../../contract/App.ts"
 import { isInternal } from "../../contract/Internal.ts"
 import { kindOf } from "../../contract/Kind.ts"
+import { unknownRpc } from "../../protocol/Exit.ts"
 import type { Request as RpcRequest } from "../../protocol/Messages.ts"
 import { tenantNamePattern, tenantsName } from "../../system/Names.ts"
-import { unknownRpc } from "../rpc/ErrorBoundary.ts"
 import { answerAll } from "../rpc/HttpBody.ts"
 
 const nameIn = (request: Request, url: URL): string =>
